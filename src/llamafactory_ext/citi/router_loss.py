@@ -1,0 +1,260 @@
+"""The router loss of CITI and its gradient in closed form.
+
+What it does: L_r = var(Z) / mean(Z), Z = I * G, with I = [1+d, 1-d, ...] on tool data and [1-d, 1+d, ...] elsewhere
+(CITI, arXiv:2409.13202, eq. 8 and 9). `router_loss` is the formula on one matrix of gates, for autograd. `RouterLoss`
+is the same inside the adapters' own backward, exact over micro-batches and processes. What it does not do: the
+language-model loss, which `RouterLoss.attach` only takes along.
+
+The paper does not say over which axis variance and mean run. `scope` decides:
+    batch   Z over all unmasked tokens and all gates: one variance (LoRAMoE's whole matrix; the default).
+    sample  gates are first averaged over the tokens of each example; one variance over examples and gates.
+    token   variance and mean over the gates of each token, then the mean over tokens.
+The variance is the unbiased one. Several routers count by the mean of their losses, so that beta means the same for
+every number of adapted linears; the paper is silent here too.
+
+Shapes: T tokens, E = N + 1 gates, S samples, L routers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Scope = Literal["batch", "sample", "token"]
+SCOPES: tuple[Scope, ...] = ("batch", "sample", "token")
+
+
+def importance_matrix(is_tool_T: Tensor, gates: int, delta: float, dtype: torch.dtype) -> Tensor:
+    """I of eq. 8 for each row: (T, E)."""
+    sign_T = torch.where(is_tool_T, 1.0, -1.0).to(dtype)
+    signs_TE = torch.cat([sign_T[:, None], -sign_T[:, None].expand(-1, gates - 1)], dim=1)
+    return 1 + delta * signs_TE
+
+
+def router_loss(
+    gates_TE: Tensor,
+    is_tool_T: Tensor,
+    mask_T: Tensor,
+    delta: float = 0.95,
+    scope: Scope = "batch",
+    sample_T: Tensor | None = None,
+) -> Tensor:
+    """L_r of one router, differentiable by autograd.
+
+    Args:
+        gates_TE: softmax outputs, each row sums to 1; gate 0 is the tool-unrelated one.
+        is_tool_T: True where the token belongs to tool data.
+        mask_T: True where the token counts; padding never does.
+        delta: in [0, 1].
+        scope: see the module's docstring.
+        sample_T: the example each token belongs to (any integers); needed for `sample` only.
+
+    Returns:
+        A scalar; 0 when no token counts.
+    """
+    gates_TE, is_tool_T = gates_TE[mask_T], is_tool_T[mask_T]
+    if not len(gates_TE):
+        return gates_TE.sum()
+    if scope == "sample":
+        if sample_T is None:
+            raise ValueError("scope='sample' needs sample_T")
+        _, first_S, index_T = _samples(sample_T[mask_T])
+        gates_TE, is_tool_T = _pool(gates_TE, index_T, len(first_S)), is_tool_T[first_S]
+    Z = importance_matrix(is_tool_T, gates_TE.shape[1], delta, gates_TE.dtype) * gates_TE
+    if scope == "token":
+        return (Z.var(dim=1) / Z.mean(dim=1)).mean()
+    return Z.var() / Z.mean()
+
+
+def _samples(sample_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distinct samples, one token of each, and every token's sample as an index 0..S-1."""
+    values_S, index_T = sample_T.unique(return_inverse=True)
+    first_S = torch.zeros_like(values_S).scatter_(0, index_T, torch.arange(len(sample_T), device=sample_T.device))
+    return values_S, first_S, index_T
+
+
+def _pool(gates_TE: Tensor, index_T: Tensor, samples: int) -> Tensor:
+    """Mean gates of each sample: (S, E)."""
+    sums_SE = gates_TE.new_zeros(samples, gates_TE.shape[1]).index_add(0, index_T, gates_TE)
+    return sums_SE / torch.bincount(index_T, minlength=samples).to(gates_TE.dtype)[:, None]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the closed form needs from everything the loss runs over; sums add up over micro-batches and processes.
+
+    Attributes:
+        sums_L2: per router, sum Z and sum Z^2 (scope token: sum over tokens of var/mean, and 0); float64.
+        rows: rows of Z: tokens, or samples in scope `sample`.
+    """
+
+    sums_L2: Tensor
+    rows: Tensor
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(self.sums_L2 + other.sums_L2, self.rows + other.rows)
+
+
+class _Batch:
+    """Which tokens of the current micro-batch count, of which class and sample they are."""
+
+    def __init__(self, is_tool: Tensor, mask: Tensor, sample: Tensor, scope: Scope) -> None:
+        self.kept_T = mask.flatten().nonzero().squeeze(1)
+        self.tokens = mask.numel()
+        self.is_tool_T = is_tool.flatten()[self.kept_T]
+        self.index_T: Tensor | None = None
+        self.rows = len(self.kept_T)
+        self.row_is_tool = self.is_tool_T
+        if scope == "sample":
+            _, first_S, self.index_T = _samples(sample.flatten()[self.kept_T])
+            self.rows, self.row_is_tool = len(first_S), self.is_tool_T[first_S]
+
+
+class RouterLoss:
+    """beta * L_r over all routers of a model, as a `GateLoss` for `MoLoraModel.set_gate_loss`.
+
+    A training micro-batch: `begin(...)`, the forward pass, `attach(lm_loss, ...)`, backward of what that returns.
+    """
+
+    def __init__(self, layers: Sequence[str], *, delta: float, beta: float, scope: Scope) -> None:
+        self.layers = {name: i for i, name in enumerate(layers)}
+        self.delta, self.beta, self.scope = delta, beta, scope
+        self._batch: _Batch | None = None
+        self._recording = False
+        self._sums: dict[int, Tensor] = {}
+        self._class_gates: dict[int, Tensor] = {}
+        self._coefficients_L2: Tensor | None = None
+        self._upstream: Tensor | None = None
+
+    def begin(self, is_tool: Tensor, mask: Tensor, sample: Tensor) -> None:
+        """States what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
+        self._batch = _Batch(is_tool, mask, sample, self.scope)
+        self._recording, self._coefficients_L2, self._upstream = True, None, None
+        self._sums, self._class_gates = {}, {}
+
+    def end(self) -> None:
+        """Forgets the batch: passes that follow are neither seen nor trained."""
+        self._batch, self._recording, self._coefficients_L2 = None, False, None
+
+    def observe(self, layer: str, gates_TE: Tensor) -> None:
+        """Part of `GateLoss`: sums of this router."""
+        if not self._recording or self._batch is None or gates_TE.shape[0] != self._batch.tokens:
+            return
+        gates_TE = gates_TE.detach()[self._batch.kept_T]
+        Z = self._weights(gates_TE) * self._rows(gates_TE)
+        if self.scope == "token":
+            sums = torch.stack([(Z.var(dim=1) / Z.mean(dim=1)).sum(dtype=torch.float64), Z.new_zeros((), dtype=torch.float64)])
+        else:
+            sums = torch.stack([Z.sum(dtype=torch.float64), Z.square().sum(dtype=torch.float64)])
+        self._sums[self.layers[layer]] = sums
+        tool = self._batch.is_tool_T
+        self._class_gates[self.layers[layer]] = torch.stack([gates_TE[~tool].sum(0), gates_TE[tool].sum(0)])
+
+    def totals(self) -> Totals:
+        """The sums of the pass since `begin`."""
+        assert self._batch is not None, "begin() comes first"
+        missing = [name for name, i in self.layers.items() if i not in self._sums]
+        assert not missing, f"routers without a forward pass: {missing}"
+        sums_L2 = torch.stack([self._sums[i] for i in range(len(self.layers))])
+        return Totals(sums_L2, torch.tensor(float(self._batch.rows), dtype=torch.float64, device=sums_L2.device))
+
+    def class_gates(self) -> tuple[Tensor, Tensor]:
+        """Gates summed over tokens, (L, 2, E) for general and tool, and the two token counts (2,)."""
+        assert self._batch is not None
+        tool = self._batch.is_tool_T.sum()
+        counts_2 = torch.stack([len(self._batch.is_tool_T) - tool, tool])
+        return torch.stack([self._class_gates[i] for i in range(len(self.layers))]), counts_2
+
+    def value(self, totals: Totals, gates: int) -> Tensor:
+        """L_r of each router: (L,), float64."""
+        if self.scope == "token":
+            return totals.sums_L2[:, 0] / totals.rows.clamp(min=1)
+        n, mean_L, var_L = self._moments(totals, gates)
+        return torch.where(mean_L > 0, var_L / mean_L, torch.zeros_like(var_L))
+
+    def attach(self, lm_loss: Tensor, totals: Totals, *, gates: int, share: float = 1.0, replicas: int = 1) -> Tensor:
+        """lm_loss + share * beta * L_r; its backward trains the routers through the adapters' own backward.
+
+        Args:
+            lm_loss: scalar, already scaled as the optimiser step needs it.
+            totals: over everything that L_r runs over: this pass, or all micro-batches and processes of the step.
+            gates: E.
+            share: the part of the returned value that this micro-batch stands for.
+            replicas: processes over which gradients will be averaged. `totals` that span them all give each process
+                its own share of the gradient, which the average would shrink.
+        """
+        self._recording = False
+        value = self.value(totals, gates).mean()
+        scale = self.beta * replicas / len(self.layers)
+        if self.scope == "token":
+            slope = torch.zeros_like(totals.sums_L2)
+            slope[:, 0] = 1 / totals.rows.clamp(min=1)
+        else:
+            n, mean_L, var_L = self._moments(totals, gates)
+            # dL/dZ = 2 (Z - mean) / ((n - 1) mean) - var / (mean^2 n) = slope Z + offset
+            slope_L = 2 / ((n - 1) * mean_L)
+            slope = torch.stack([slope_L, -slope_L * mean_L - var_L / (mean_L.square() * n)], dim=1)
+            slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
+        # A share below 1 marks one micro-batch of a step whose totals are the micro-batch's own or the whole step's.
+        self._coefficients_L2 = slope * scale
+        return _Attach.apply(lm_loss, (value * self.beta * share).to(lm_loss.dtype), self)
+
+    def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
+        """Part of `GateLoss`: d(attached loss)/d(gates), (T, E)."""
+        if self._coefficients_L2 is None or self._upstream is None or self._batch is None:
+            return None
+        batch = self._batch
+        kept_TE = gates_TE[batch.kept_T]
+        slope, offset = self._coefficients_L2[self.layers[layer]].to(gates_TE.dtype)
+        weights = self._weights(gates_TE)
+        Z = weights * self._rows(kept_TE)
+        if self.scope == "token":
+            mean, var = Z.mean(dim=1, keepdim=True), Z.var(dim=1, keepdim=True)
+            E = Z.shape[1]
+            dZ = slope * (2 * (Z - mean) / ((E - 1) * mean) - var / (mean.square() * E))
+        else:
+            dZ = slope * Z + offset
+        drows = weights * dZ * self._upstream.to(gates_TE.dtype)
+        if batch.index_T is not None:  # the mean over each sample's tokens, backwards
+            drows = (drows / torch.bincount(batch.index_T, minlength=batch.rows)[:, None])[batch.index_T]
+        return torch.zeros_like(gates_TE).index_copy_(0, batch.kept_T, drows)
+
+    def _rows(self, kept_TE: Tensor) -> Tensor:
+        batch = self._batch
+        assert batch is not None
+        return kept_TE if batch.index_T is None else _pool(kept_TE, batch.index_T, batch.rows)
+
+    def _weights(self, gates: Tensor) -> Tensor:
+        assert self._batch is not None
+        return importance_matrix(self._batch.row_is_tool, gates.shape[1], self.delta, gates.dtype)
+
+    @staticmethod
+    def _moments(totals: Totals, gates: int) -> tuple[Tensor, Tensor, Tensor]:
+        n = totals.rows * gates
+        mean_L = totals.sums_L2[:, 0] / n
+        var_L = (totals.sums_L2[:, 1] - totals.sums_L2[:, 0] * mean_L) / (n - 1)
+        return n, mean_L, var_L
+
+
+class _Attach(torch.autograd.Function):
+    """Adds the router loss to the value; in backward it hands the loss scale to `RouterLoss`.
+
+    Every adapter's backward runs after this one, as each hangs on lm_loss: the scale (gradient accumulation, fp16
+    scaler, ...) is known before any of them needs it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, lm_loss: Tensor, value: Tensor, loss: RouterLoss) -> Tensor:
+        ctx.loss = loss
+        return lm_loss + value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        ctx.loss._upstream = grad.detach()
+        return grad, None, None

@@ -1,0 +1,103 @@
+"""Which components carry MOLoRA and which are tuned in full (CITI, arXiv:2409.13202, sections 3.1, 3.2 and 4.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import OptionError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome of `select_components`.
+
+    Attributes:
+        adapted: components with a MOLoRA adapter, most important for tool use first.
+        tuned: components tuned in full, least important for the general abilities first.
+        displaced: components that the bottom ratio also chose and that went to MOLoRA alone.
+        total: number of components ranked.
+    """
+
+    adapted: tuple[str, ...]
+    tuned: tuple[str, ...]
+    displaced: tuple[str, ...]
+    total: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Selection:
+        return cls(tuple(data["adapted"]), tuple(data["tuned"]), tuple(data["displaced"]), int(data["total"]))
+
+
+def normalise(scores: Mapping[str, float]) -> dict[str, float]:
+    """I_h divided by its sum over components (eq. 5: M_h)."""
+    bad = [name for name, score in scores.items() if not math.isfinite(score) or score < 0]
+    if bad:
+        raise OptionError(
+            f"importance scores of {', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''} are not finite and "
+            ">= 0; the model overflows on this data: try `citi_importance_dtype: float32`."
+        )
+    total = math.fsum(scores.values())
+    if total == 0:
+        raise OptionError(
+            "every component has importance 0: no token is trained (is every answer cut off by `cutoff_len`?) or the "
+            "model does not depend on its linears."
+        )
+    return {name: score / total for name, score in scores.items()}
+
+
+def general_importance(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """C_h: the normalised importance summed over the general tasks (eq. 10)."""
+    tasks = [normalise(task_scores) for task_scores in scores.values()]
+    return {name: math.fsum(task[name] for task in tasks) for name in tasks[0]}
+
+
+def select_components(
+    tool_scores: Mapping[str, float], general_scores: Mapping[str, float], top: float = 0.2, bottom: float = 0.1
+) -> Selection:
+    """The top share by M_h gets MOLoRA, the bottom share by C_h is tuned in full.
+
+    Counts are rounded down. Equal scores keep the order of `tool_scores`, the model's own. A component in both shares
+    goes to MOLoRA alone and the next in rank takes its place ("important parameters ... immobilised", section 3.3).
+
+    Args:
+        tool_scores: M_h, or any scores of the same order, per component.
+        general_scores: C_h per component; the same names.
+        top: share of all components, in (0, 1].
+        bottom: share of all components, in [0, 1).
+
+    Raises:
+        OptionError: a ratio selects nothing or more than there is; the names differ.
+    """
+    names = list(tool_scores)
+    if set(names) != set(general_scores):
+        odd = sorted(set(names) ^ set(general_scores))
+        raise OptionError(f"tool and general importance rank different components, {odd[:3]} for example.")
+    total = len(names)
+    n_top, n_bottom = (math.floor(ratio * total + 1e-9) for ratio in (top, bottom))
+    problems = []
+    if total == 0:
+        problems.append("the model has no linear components to rank")
+    else:
+        if n_top == 0:
+            problems.append(_nothing("citi_top_ratio", top, total))
+        if bottom > 0 and n_bottom == 0:
+            problems.append(_nothing("citi_bottom_ratio", bottom, total) + ", or set it to 0 to skip the UCO phase")
+        if n_top + n_bottom > total:
+            problems.append(f"citi_top_ratio={top:g} and citi_bottom_ratio={bottom:g} select {n_top + n_bottom} of {total}")
+    if problems:
+        raise OptionError("; ".join(problems) + ".")
+    adapted = sorted(names, key=lambda name: -tool_scores[name])[:n_top]
+    ascending = sorted(names, key=lambda name: general_scores[name])
+    tuned = [name for name in ascending if name not in set(adapted)][:n_bottom]
+    displaced = [name for name in ascending[:n_bottom] if name in set(adapted)]
+    return Selection(tuple(adapted), tuple(tuned), tuple(displaced), total)
+
+
+def _nothing(option: str, ratio: float, total: int) -> str:
+    return f"{option}={ratio:g} selects 0 of {total} linears; raise it to at least {math.ceil(1e4 / total) / 1e4:g}"

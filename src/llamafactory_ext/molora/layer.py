@@ -1,0 +1,198 @@
+"""The Mixture-of-LoRA layer: one fused autograd function around a frozen linear.
+
+What it does: h = W0 x + sum_i G(x)[i] (alpha / r) B_i A_i x for i = 1..N, with G = softmax(W_g x) over N + 1 outputs
+(CITI, arXiv:2409.13202, eq. 6 and 7; the paper's index is off by one and leaves out alpha / r). What it does not do:
+merge into the base (the gate depends on the input), dropout, sparse routing.
+
+Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, E = N + 1 gates.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ..errors import CheckpointError
+
+ROWS = 8  # GEMMs whose smallest side is no multiple of 8 run about a third slower
+
+
+class GateLoss(Protocol):
+    """What a loss on the gates must offer: it sees them in forward and gives their gradient in backward.
+
+    Being part of the adapter's own backward, it needs no gates collected across layers and holds under reentrant and
+    non-reentrant gradient checkpointing alike.
+    """
+
+    def observe(self, layer: str, gates_TE: Tensor) -> None:
+        """Forward of `layer`: float gates, detached."""
+
+    def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
+        """Backward of `layer`: d(total loss)/d(gates), same shape, or None."""
+
+
+def _stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
+    """[A; router; zero rows], so that one GEMM serves both: (ceil(NR + E, 8), D)."""
+    rows = A_ND.shape[0] + router_ED.shape[0]
+    padding = A_ND.new_zeros(-rows % ROWS, A_ND.shape[1])
+    return torch.cat([A_ND.to(dtype), router_ED.to(dtype), padding.to(dtype)])
+
+
+def _gates(u_TK: Tensor, experts: int, rank: int) -> Tensor:
+    """Softmax over the router's columns of u, in float32 at least: (T, E)."""
+    logits = u_TK[:, experts * rank : experts * rank + experts + 1]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
+
+
+def _gated(u_TK: Tensor, gates_TE: Tensor, rank: int, scaling: float) -> Tensor:
+    """The experts' activations times gate and alpha / r: (T, N R)."""
+    experts = gates_TE.shape[1] - 1
+    weight_TN = (gates_TE[:, 1:] * scaling).to(u_TK.dtype)
+    return (u_TK[:, : experts * rank].unflatten(1, (experts, rank)) * weight_TN.unsqueeze(-1)).flatten(1)
+
+
+class _MoLora(torch.autograd.Function):
+    """Adds the experts' output to the base linear's output in place. Keeps x, u and the gates only."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        base: Tensor,  # first: where it is a view, autograd takes a function's first input for the one changed in place
+        x: Tensor,
+        router_ED: Tensor,
+        A_ND: Tensor,
+        B_ON: Tensor,
+        rank: int,
+        scaling: float,
+        layer: str,
+        gate_loss: GateLoss | None,
+    ) -> Tensor:
+        dtype = base.dtype
+        x_TD = x.reshape(-1, x.shape[-1]).to(dtype)
+        u_TK = x_TD @ _stack(router_ED, A_ND, dtype).t()
+        gates_TE = _gates(u_TK, router_ED.shape[0] - 1, rank)
+        if gate_loss is not None:
+            gate_loss.observe(layer, gates_TE)
+        base.view(-1, base.shape[-1]).addmm_(_gated(u_TK, gates_TE, rank, scaling), B_ON.to(dtype).t())
+        ctx.mark_dirty(base)
+        ctx.save_for_backward(x, u_TK, gates_TE, router_ED, A_ND, B_ON)
+        ctx.rank, ctx.scaling, ctx.layer, ctx.gate_loss = rank, scaling, layer, gate_loss
+        return base
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, u_TK, gates_TE, router_ED, A_ND, B_ON = ctx.saved_tensors
+        need_base, need_x, need_router, need_A, need_B = ctx.needs_input_grad[:5]
+        rank, scaling, dtype = ctx.rank, ctx.scaling, u_TK.dtype
+        experts = router_ED.shape[0] - 1
+        grad_TO = grad.reshape(-1, grad.shape[-1]).to(dtype)
+        grad_x = grad_router = grad_A = grad_B = None
+        if need_B:
+            grad_B = (grad_TO.t() @ _gated(u_TK, gates_TE, rank, scaling)).to(B_ON.dtype)
+        if need_x or need_router or need_A:
+            dz_TNR = (grad_TO @ B_ON.to(dtype)).unflatten(1, (experts, rank))
+            a_TNR = u_TK[:, : experts * rank].unflatten(1, (experts, rank))
+            dgates_TE = torch.zeros_like(gates_TE)
+            dgates_TE[:, 1:] = (dz_TNR * a_TNR).sum(-1, dtype=gates_TE.dtype) * scaling
+            if ctx.gate_loss is not None and (extra := ctx.gate_loss.gradient(ctx.layer, gates_TE)) is not None:
+                dgates_TE += extra
+            dlogits_TE = gates_TE * (dgates_TE - (dgates_TE * gates_TE).sum(-1, keepdim=True))
+            da_TNR = dz_TNR * (gates_TE[:, 1:] * scaling).to(dtype).unsqueeze(-1)
+            padding = da_TNR.new_zeros(da_TNR.shape[0], u_TK.shape[1] - experts * rank - experts - 1)
+            du_TK = torch.cat([da_TNR.flatten(1), dlogits_TE.to(dtype), padding], dim=1)
+            if need_router or need_A:
+                dstack_KD = du_TK.t() @ x.reshape(-1, x.shape[-1]).to(dtype)
+                grad_A = dstack_KD[: experts * rank].to(A_ND.dtype) if need_A else None
+                if need_router:
+                    grad_router = dstack_KD[experts * rank : experts * rank + experts + 1].to(router_ED.dtype)
+            if need_x:
+                grad_x = (du_TK @ _stack(router_ED, A_ND, dtype)).view(x.shape).to(x.dtype)
+        return grad if need_base else None, grad_x, grad_router, grad_A, grad_B, None, None, None, None
+
+
+class MoLoraLinear(nn.Module, BaseTunerLayer):
+    """A frozen linear with a Mixture-of-LoRA adapter beside it.
+
+    Parameters of adapter `name` (the checkpoint drops the name): `molora_router.name.weight` (E, D);
+    `molora_A.name.weight` (N R, D), expert i (from 0) = rows i R .. (i + 1) R - 1, gated by router output i + 1;
+    `molora_B.name.weight` (O, N R), expert i = the same columns.
+    """
+
+    adapter_layer_names = ("molora_router", "molora_A", "molora_B")
+    other_param_names = ("num_experts", "rank", "scaling")
+
+    def __init__(
+        self, base_layer: nn.Module, adapter_name: str, *, num_experts: int, r: int, alpha: float, init_weights: bool
+    ) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        linear = self.get_base_layer()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.molora_router, self.molora_A, self.molora_B = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.num_experts: dict[str, int] = {}
+        self.rank: dict[str, int] = {}
+        self.scaling: dict[str, float] = {}
+        self.layer_name = ""
+        self.gate_loss: GateLoss | None = None
+        self._disable_adapters = False
+        self.merged_adapters = []
+        self.update_layer(adapter_name, num_experts=num_experts, r=r, alpha=alpha, init_weights=init_weights)
+
+    def update_layer(self, adapter_name: str, *, num_experts: int, r: int, alpha: float, init_weights: bool) -> None:
+        """Adds adapter `adapter_name`; it starts as the identity unless `init_weights` is False."""
+        self.num_experts[adapter_name], self.rank[adapter_name] = num_experts, r
+        self.scaling[adapter_name] = alpha / r
+        self.molora_router[adapter_name] = nn.Linear(self.in_features, num_experts + 1, bias=False)
+        self.molora_A[adapter_name] = nn.Linear(self.in_features, num_experts * r, bias=False)
+        self.molora_B[adapter_name] = nn.Linear(num_experts * r, self.out_features, bias=False)
+        for weights in (self.molora_router, self.molora_A):
+            nn.init.kaiming_uniform_(weights[adapter_name].weight, a=math.sqrt(5))  # nn.Linear's and LoRA's own
+        if init_weights:
+            nn.init.zeros_(self.molora_B[adapter_name].weight)
+        else:
+            nn.init.normal_(self.molora_B[adapter_name].weight, std=0.02)
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """x (..., D) to (..., O)."""
+        result = self.base_layer(x, *args, **kwargs)
+        if self.disable_adapters:
+            return result
+        for name in self.active_adapters:
+            if name in self.molora_A:
+                result = _MoLora.apply(
+                    result,
+                    x,
+                    self.molora_router[name].weight,
+                    self.molora_A[name].weight,
+                    self.molora_B[name].weight,
+                    self.rank[name],
+                    self.scaling[name],
+                    self.layer_name,
+                    self.gate_loss,
+                )
+        return result
+
+    def gates(self, x: Tensor, adapter_name: str = "default") -> Tensor:
+        """The router's output G(x) for x (..., D): (..., E) in float32 at least."""
+        logits = nn.functional.linear(x, self.molora_router[adapter_name].weight.to(x.dtype))
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        raise CheckpointError(
+            "A MOLoRA adapter cannot be merged into the base weights: its gate depends on the input. Load it with "
+            "`finetuning_type: citi`, or write a self-contained model with `llamafactory-cli export`."
+        )
+
+    def unmerge(self) -> None:
+        """Nothing is ever merged."""
+
+    def __repr__(self) -> str:
+        return "molora." + super().__repr__()
