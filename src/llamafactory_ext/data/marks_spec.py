@@ -8,7 +8,6 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError
 
-
 MARKS = ("tool", "general")
 
 
@@ -66,9 +65,8 @@ class MarkSpec:
         problem = self.problem(record)
         if problem is not None:
             raise DataError(problem)
-        return str(self._value(record, self.mark_column, self.mark)), str(
-            self._value(record, self.task_column, self.task)
-        )
+        mark, task = self._value(record, self.mark_column, self.mark), self._value(record, self.task_column, self.task)
+        return str(mark), str(task)
 
     def problem(self, record: Mapping[str, Any]) -> str | None:
         """What keeps `resolve` from answering for this record, in words; None if nothing does."""

@@ -1,0 +1,69 @@
+"""API-Bank (Li et al. 2023): the published training and test files of all three levels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .family import Chosen, Family, Field, Fields
+
+# Training: lv3-train.json holds the records of lv3-api-train.json and lv3-response-train.json; so at levels 1 and 2.
+_TRAIN = re.compile(r"lv([123])(-api|-response)?-train\.json")
+_TEST = re.compile(r"level-(?:[12]-(?:api|response)|3-batch-inf(?:-response)?)\.json")
+_SUBFOLDERS = {"train": "training-data", "test": "test-data"}
+
+
+def _choose(folder: Path, split: str) -> Chosen:
+    if (folder / _SUBFOLDERS[split]).is_dir():
+        folder = folder / _SUBFOLDERS[split]
+    pattern = _TRAIN if split == "train" else _TEST
+    found = sorted(path for path in folder.iterdir() if path.is_file() and pattern.fullmatch(path.name))
+    others = sorted(path for path in folder.glob("l*v*.json") if path not in found)
+    left_out = [(path, f"no {split} file of the published naming") for path in others if _split_of(path.name) == split]
+    files = []
+    for path in found:
+        match = _TRAIN.fullmatch(path.name)
+        whole = folder / f"lv{match[1]}-train.json" if match is not None else path
+        if path != whole and whole in found:
+            left_out.append((path, f"its records are part of {whole.name}"))
+        else:
+            files.append(path)
+    return Chosen(tuple(files), tuple(left_out))
+
+
+def _split_of(file_name: str) -> str | None:
+    if file_name.startswith("level-"):
+        return "test"
+    return "train" if _TRAIN.fullmatch(file_name) else None
+
+
+def _refuse(texts: Fields) -> str | None:
+    if "API-Request" in texts["instruction"]:
+        return None
+    return 'is no API-Bank record: its "instruction" does not describe API-Request'
+
+
+def _identify(file: Path, record: Mapping[str, Any]) -> str | None:
+    """Test records keep the keys by which the official evaluation finds them."""
+    keys = [record[key] for key in ("file", "id", "sample_id", "api_id") if key in record]
+    return ":".join([file.stem, *map(str, keys)]) if keys else None
+
+
+FAMILY = Family(
+    name="api_bank",
+    about="API-Bank: a folder with lv1/lv2/lv3 training files or level-1/2/3 test files, or one of these files",
+    mark="tool",
+    task="tool",
+    fields=(
+        Field("instruction", ("instruction",)),
+        Field("input", ("input",), optional=True),
+        Field("output", ("output", "expected_output")),
+    ),
+    build=lambda texts: (texts["instruction"], texts["input"], texts["output"]),
+    choose=_choose,
+    split_of=_split_of,
+    refuse=_refuse,
+    identify=_identify,
+)

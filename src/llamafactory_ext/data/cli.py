@@ -1,0 +1,110 @@
+"""`llamafactory-ext data ...`: the verbs of this room for the terminal."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from llamafactory_ext.errors import OptionError
+
+from .convert import FAMILIES, Conversion, Request, convert
+
+_SHOWN_DROPS = 5
+_OPTIONS = ("source", "out", "dataset_name", "split", "limit", "seed", "task")
+
+
+class Data:
+    """Convert the public data sets to LLaMA-Factory records with a tool/general mark."""
+
+    def convert(
+        self,
+        name: str = "",
+        *extra: object,
+        source: str = "",
+        out: str = "data",
+        dataset_name: str = "",
+        split: str = "",
+        limit: int = 0,
+        seed: int = 42,
+        task: str = "",
+        **unknown: object,
+    ) -> None:
+        """Convert a public data set and enter it in dataset_info.json.
+
+        NAME is one of: api_bank, alpaca, alpaca_gpt4, code_alpaca, gsm8k, metamath, nq_open, triviaqa.
+        Writes OUT/NAME.json (records), OUT/NAME.report.json (counts, reasons) and the entry in OUT/dataset_info.json.
+
+        Args:
+            name: which converter; api_bank gives tool data, all others general data.
+            extra: nothing; more words are an error.
+            source: folder with the published files, or one of them.
+            out: LLaMA-Factory's dataset_dir.
+            dataset_name: name of entry and file; NAME (NAME_test for a test split) by default.
+            split: train or test; by default what the file's name says, train for a folder.
+            limit: draw this many records without replacement; 0 takes all.
+            seed: seed of the draw.
+            task: the ability these examples stand for (importance scores are taken per task).
+            unknown: nothing; other options are an error.
+        """
+        _refuse_unknown(extra, unknown)
+        if not name or not source:
+            raise OptionError(
+                f"data convert needs a name ({', '.join(FAMILIES)}) and --source FOLDER_OR_FILE: "
+                "llamafactory-ext data convert api_bank --source DIR --out data"
+            )
+        request = Request(
+            family=str(name),
+            source=Path(str(source)),
+            out=Path(str(out)),
+            dataset_name=str(dataset_name),
+            split=str(split),
+            limit=limit,
+            seed=seed,
+            task=str(task),
+        )
+        _show(convert(request))
+
+
+def _refuse_unknown(extra: tuple[object, ...], unknown: dict[str, object]) -> None:
+    """python-fire would run first and complain about left-over words afterwards."""
+    problems = [f'"{word}" is one word too many' for word in extra]
+    for option in unknown:
+        close = difflib.get_close_matches(option, _OPTIONS, n=1)
+        hint = f"did you mean --{close[0]}?" if close else f"the options are --{', --'.join(_OPTIONS)}"
+        problems.append(f"--{option} is unknown; {hint}")
+    if problems:
+        raise OptionError.listing("data convert:", problems)
+
+
+def _show(result: Conversion) -> None:
+    console = Console()
+    table = Table(title=f"{result.family} ({result.split}) -> {result.output}")
+    table.add_column("what")
+    table.add_column("records", justify="right")
+    for file, count in result.read.items():
+        table.add_row(f"read from {file}", f"{count:,}")
+    for reason, count in sorted(Counter(drop.reason for drop in result.dropped).items()):
+        table.add_row(f"dropped: {reason}", f"{count:,}")
+    if result.limit:
+        table.add_row(f"not drawn (--limit {result.limit}, --seed {result.seed})", f"{result.not_drawn:,}")
+    table.add_row(f'written, marked "{result.mark}", task "{result.task}"', f"{result.written:,}", style="bold")
+    if result.duplicates_kept:
+        table.add_row("of these, repeats of an earlier record (kept)", f"{result.duplicates_kept:,}")
+    console.print(table)
+    for file, reason in result.left_out.items():
+        console.print(f"Not read: {file} ({reason}).", markup=False)
+    for drop in result.dropped[:_SHOWN_DROPS]:
+        console.print(f"Dropped: {drop.file}, {drop.place}: {drop.reason}", markup=False)
+    report = result.output.with_name(f"{result.dataset_name}.report.json")
+    if len(result.dropped) > _SHOWN_DROPS:
+        console.print(f"All {len(result.dropped):,} dropped records, with reasons: {report}", markup=False)
+    if result.written < result.limit:
+        console.print(f"Fewer than --limit {result.limit} are usable: all were taken.", markup=False)
+    console.print(
+        f'Next: name "{result.dataset_name}" under "dataset:" of a YAML with "dataset_dir: {result.output.parent}".',
+        markup=False,
+    )

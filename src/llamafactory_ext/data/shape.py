@@ -1,0 +1,83 @@
+"""Which columns of a record upstream reads, and whether it could use the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+EMPTY_RESPONSE = "the response is empty: nothing but the end of the turn is learned from it"
+# Upstream's default names; they hold only where an entry has no "columns" (or "tags") at all.
+_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
+_TAGS = {"role_tag": "from", "content_tag": "value"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The columns of one entry of dataset_info.json.
+
+    Attributes:
+        prompts: columns that make up the prompt (alpaca).
+        response: column of the answer (alpaca).
+        messages: column of the dialogue (sharegpt, openai).
+        tags: keys that each message must have.
+        problems: why no record of this entry can be used, in words.
+    """
+
+    prompts: tuple[str, ...] = ()
+    response: str = ""
+    messages: str = ""
+    tags: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Shape:
+        """Read the entry as upstream does."""
+        columns = entry.get("columns", _COLUMNS)
+        if entry.get("formatting", "alpaca") != "alpaca":
+            tags = entry.get("tags", _TAGS)
+            messages = columns.get("messages") or ""
+            return cls(
+                messages=messages,
+                tags=tuple(tags[key] for key in _TAGS if tags.get(key)),
+                problems=() if messages else (_unnamed("messages", "the dialogue"),),
+            )
+        prompts = tuple(columns[key] for key in ("prompt", "query") if columns.get(key))
+        response = columns.get("response") or ""
+        problems = [] if prompts else [_unnamed("prompt", "the prompt")]
+        problems += [] if response else [_unnamed("response", "the answer")]
+        return cls(prompts=prompts, response=response, problems=tuple(problems))
+
+    def fault(self, record: Any) -> str | None:
+        """Why upstream could not use the record, in words; None if it could."""
+        if not isinstance(record, Mapping):
+            return "the record is no JSON object"
+        return self._dialogue_fault(record) if self.messages else self._alpaca_fault(record)
+
+    def remark(self, record: Mapping[str, Any]) -> str | None:
+        """What is odd about a usable record."""
+        return EMPTY_RESPONSE if self.response and not record[self.response].strip() else None
+
+    def _dialogue_fault(self, record: Mapping[str, Any]) -> str | None:
+        dialogue = record.get(self.messages)
+        if not isinstance(dialogue, list) or not dialogue:
+            return f'no dialogue in "{self.messages}"; write a list of messages there'
+        if not all(isinstance(turn, Mapping) and all(tag in turn for tag in self.tags) for turn in dialogue):
+            return f'a message in "{self.messages}" lacks {" or ".join(map(repr, self.tags))}'
+        return None
+
+    def _alpaca_fault(self, record: Mapping[str, Any]) -> str | None:
+        for column in self.prompts:
+            if column not in record:
+                return f'the record has no "{column}"; upstream needs every column that the entry names'
+            if not isinstance(record[column], str | None):
+                return f'"{column}" is no text'
+        if not any(record[column] for column in self.prompts):
+            return f"no prompt: {' and '.join(map(repr, self.prompts))} are empty"
+        if not isinstance(record.get(self.response), str):
+            return f'no response: the record has no text in "{self.response}"'
+        return None
+
+
+def _unnamed(key: str, what: str) -> str:
+    return f'the entry\'s "columns" names no "{key}"; name the column of {what} there'

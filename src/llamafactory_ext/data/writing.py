@@ -1,0 +1,124 @@
+"""Write files whole or not at all, and merge entries into dataset_info.json."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from llamafactory_ext.errors import DataError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no advisory locks on folders; two conversions at once are not protected there
+    fcntl = None  # type: ignore[assignment]
+
+DATASET_INFO = "dataset_info.json"
+
+
+@contextlib.contextmanager
+def atomic_text(path: Path) -> Iterator[TextIO]:
+    """Open a temporary neighbour of `path` for writing; it takes the place of `path` only if the block succeeds."""
+    target = Path(os.path.realpath(path))  # a link stays a link
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); check --out, space and permissions.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Create `folder` if it is missing, and make sure that files can be created in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise DataError(f"--out {folder} is no folder; name a folder.") from None
+    except OSError as error:
+        raise DataError(f"--out {folder} is not writable ({error.strerror}); name another folder.") from None
+
+
+def read_dataset_info(folder: Path) -> dict[str, Any]:
+    """The entries of `folder`/dataset_info.json; none if there is no such file.
+
+    Raises:
+        DataError: unreadable, malformed, or not an object of entries.
+    """
+    path = folder / DATASET_INFO
+    try:
+        info = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}, line {error.lineno} column {error.colno}: malformed JSON ({error.msg}); mend the file."
+        ) from None
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read ({error}); mend the file.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+    if not isinstance(info, dict) or not all(isinstance(entry, dict) for entry in info.values()):
+        raise DataError(f"{path} must be an object that maps data set names to entries (objects); mend the file.")
+    return info
+
+
+def merged_entry(folder: Path, name: str, entry: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry as it will stand: what the user added to an earlier one for the same file is kept.
+
+    Raises:
+        DataError: the name is taken by an entry for something else.
+    """
+    old = info.get(name, {})
+    if old and old.get("file_name") != entry["file_name"]:
+        raise DataError(
+            f'{folder / DATASET_INFO} already has an entry "{name}" for something else; '
+            "give this one another name with --dataset_name."
+        )
+    return {**old, **entry}
+
+
+def add_entry(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Add or renew one entry of dataset_info.json; all others stay, also if another process adds its own meanwhile."""
+    with _locked(folder):
+        info = read_dataset_info(folder)
+        info[name] = merged_entry(folder, name, entry, info)
+        with atomic_text(folder / DATASET_INFO) as handle:
+            # Upstream opens this file in the locale's encoding: plain ASCII reads the same everywhere.
+            json.dump(info, handle, indent=2, ensure_ascii=True)
+            handle.write("\n")
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system lets a folder be synchronised
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
