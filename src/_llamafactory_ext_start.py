@@ -1,4 +1,4 @@
-"""Interpreter start-up: loads `llamafactory_ext/_hook.py` by its path, without importing the package (and so torch)."""
+"""Interpreter start-up: loads `llamafactory_ext/_hook.py` by its path; importing the package would import torch."""
 
 import os
 import sys

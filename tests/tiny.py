@@ -1,4 +1,4 @@
-"""Tiny random models, a tiny Llama-3-style tokenizer and a tiny marked data set, all deterministic and made offline."""
+"""Tiny random models, a tiny Llama-3-style tokenizer and a tiny marked data set, deterministic and made offline."""
 
 from __future__ import annotations
 

@@ -2,21 +2,29 @@
 
 Standard library only, and loaded by path at interpreter start-up (see `_llamafactory_ext_start`): nothing of this
 package, torch included, is imported before one of the modules below is. `LLAMAFACTORY_EXT=0` switches it off.
+
+Errors of this package end as one message without a traceback. In a distributed run several processes may meet the
+same error, and their parents fail in turn: a folder named by an environment variable tells them what has been said.
 """
 
+import hashlib
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, TracebackType
+from typing import Any
 
 KILL_SWITCH = "LLAMAFACTORY_EXT"
+DEBUG = "LLAMAFACTORY_EXT_DEBUG"
+ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
+V1_LAUNCHER = "llamafactory.v1.launcher"
 # The modules named in upstream/patches.py: kept here too so that start-up reads no other file; a test compares them.
 PATCHED_MODULES = frozenset(
     {
-        "llamafactory.cli",
-        "llamafactory.data.loader",
         "llamafactory.extras.constants",
         "llamafactory.hparams.finetuning_args",
         "llamafactory.hparams.parser",
@@ -34,15 +42,23 @@ class PatchingLoader(Loader):
         self.original = original
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Leave the choice of module object to the original loader."""
         return self.original.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Run the module, then patch it."""
         self.original.exec_module(module)
-        from llamafactory_ext.upstream.patches import apply_patches
-
+        install_excepthook()
+        try:
+            from llamafactory_ext.upstream.patches import apply_patches
+        except ImportError as error:
+            raise ImportError(
+                f"llamafactory_ext is installed but cannot be imported ({error}); reinstall it, or set "
+                f"{KILL_SWITCH}=0 to run LLaMA-Factory without it."
+            ) from error
         apply_patches(module)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         """Everything else a loader may offer (get_source, get_data, ...) is the original's."""
         return getattr(self.original, name)
 
@@ -53,6 +69,12 @@ class PatchingFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """The spec of a module of the table, with our loader; None for all others."""
+        if fullname == V1_LAUNCHER and os.environ.get("USE_V1", "").lower() in ("1", "true", "y"):
+            sys.exit(
+                "USE_V1=1 selects LLaMA-Factory's other argument system, which llamafactory_ext does not support. "
+                f"Unset USE_V1, or set {KILL_SWITCH}=0 to use it without llamafactory_ext."
+            )
         if fullname not in PATCHED_MODULES:
             return None
         for finder in sys.meta_path:
@@ -73,5 +95,72 @@ def is_active() -> bool:
 
 def install() -> None:
     """Put the finder first, once; do nothing under the kill switch."""
-    if os.environ.get(KILL_SWITCH) != "0" and not is_active():
-        sys.meta_path.insert(0, PatchingFinder())
+    if os.environ.get(KILL_SWITCH) == "0" or is_active():
+        return
+    sys.meta_path.insert(0, PatchingFinder())
+    if ERROR_FOLDER in os.environ:  # torchrun itself never imports what we patch, yet repeats its children's failure
+        install_excepthook()
+
+
+def install_excepthook() -> None:
+    """Chain our exception hook in front of the present one, once."""
+    previous = sys.excepthook
+    if getattr(previous, "of_llamafactory_ext", False):
+        return
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        ours = None if os.environ.get(DEBUG) == "1" else _find_our_error(error)
+        if ours is not None:
+            report(ours)
+        elif os.environ.get(DEBUG) == "1" or not error_was_reported():
+            previous(kind, error, trace)
+
+    excepthook.of_llamafactory_ext = True  # type: ignore[attr-defined]
+    sys.excepthook = excepthook
+
+
+def report(error: Any) -> None:
+    """Print the message of one of our errors, unless another process of this run has already printed the same."""
+    text = f"{type(error).__name__}: {error.message}"
+    folder = os.environ.get(ERROR_FOLDER)
+    if folder and os.path.isdir(folder):
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        try:
+            os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+    print(text, file=sys.stderr, flush=True)
+
+
+def error_was_reported() -> bool:
+    """Whether a process of this distributed run has printed one of our errors; later failures follow from it."""
+    folder = os.environ.get(ERROR_FOLDER)
+    return folder is not None and os.path.isdir(folder) and bool(os.listdir(folder))
+
+
+@contextmanager
+def error_folder() -> Iterator[None]:
+    """Give this process and its children a folder in which the errors already reported are noted."""
+    with tempfile.TemporaryDirectory(prefix="llamafactory_ext_") as folder:
+        before = os.environ.get(ERROR_FOLDER)
+        os.environ[ERROR_FOLDER] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[ERROR_FOLDER]
+            else:
+                os.environ[ERROR_FOLDER] = before
+
+
+def _find_our_error(error: BaseException) -> Any:
+    """The error of our family behind `error`: itself, what it was raised from, or what a Ray worker sent."""
+    errors = sys.modules.get("llamafactory_ext.errors")
+    seen: Any = error
+    while errors is not None and seen is not None:
+        remote = getattr(seen, "cause", None)
+        for candidate in (remote, seen):
+            if isinstance(candidate, errors.ExtError):
+                return candidate
+        seen = seen.__cause__
+    return None

@@ -1,0 +1,1 @@
+"""The only room that knows LLaMA-Factory from inside: our options, the table of patches, and their wrappers."""

@@ -1,0 +1,136 @@
+"""What cannot go together with `finetuning_type: citi`; each problem is one sentence with the next step."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+# Options of other methods: with citi they would silently do nothing.
+FOREIGN_GROUPS = ("LoraArguments", "OFTArguments", "FreezeArguments")
+INSTEAD = {
+    "lora_rank": "set citi_rank",
+    "lora_alpha": "set citi_alpha",
+    "lora_target": "citi chooses the modules by importance, set citi_top_ratio",
+}
+OPTIMIZERS = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
+LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
+BACKENDS = ("use_llama_pro", "use_mca", "use_hyper_parallel")
+MODEL_SWITCHES = ("use_unsloth", "use_kt", "mixture_of_depths", "resize_vocab")
+FINISHED_RUN = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
+
+
+def finetuning_conflicts(args: Any, base: type) -> list[str]:
+    """Conflicts within the fine-tuning options.
+
+    Args:
+        args: the fine-tuning options, before upstream has looked at them.
+        base: upstream's class, whose parents group the options of the other methods.
+    """
+    problems = []
+    if args.stage != "sft":
+        problems.append(f"stage: {args.stage} does not work with finetuning_type: citi; set stage: sft")
+    for name in _changed(args, _foreign_fields(base)):
+        problems.append(f"{name} has no effect with finetuning_type: citi; {INSTEAD.get(name, 'remove it')}")
+    for name in OPTIMIZERS:
+        if getattr(args, name, False):
+            problems.append(f"{name} replaces the optimiser that the phases of citi need; remove it")
+    for name in LOSSES:
+        if getattr(args, name, False):
+            problems.append(f"{name} replaces the loss that citi computes; remove it")
+    for name in BACKENDS:
+        if getattr(args, name, False):
+            problems.append(f"{name} does not work with finetuning_type: citi; remove it")
+    if args.pure_bf16:
+        problems.append("pure_bf16 would train the router in bfloat16; set bf16: true in its place")
+    ratios = (args.citi_top_ratio, args.citi_bottom_ratio)
+    if all(isinstance(ratio, float) for ratio in ratios) and sum(ratios) > 1:
+        problems.append(
+            f"citi_top_ratio={ratios[0]:g} and citi_bottom_ratio={ratios[1]:g} overlap; lower them to 1 in sum"
+        )
+    load = args.citi_importance_load
+    if isinstance(load, str) and not Path(load).is_file():
+        problems.append(
+            f"citi_importance_load={load}: there is no such file; correct the path, or leave the option out to "
+            "compute the importance in this run"
+        )
+    return problems
+
+
+def training_conflicts(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
+    """Conflicts between the option groups of a training command."""
+    problems = []
+    for name in MODEL_SWITCHES:
+        if getattr(model_args, name, None):
+            problems.append(f"{name} does not work with finetuning_type: citi; remove it")
+    if os.environ.get("USE_MCA", "").lower() in ("1", "true", "y"):
+        problems.append("USE_MCA does not work with finetuning_type: citi; unset the variable")
+    if data_args.streaming:
+        problems.append(
+            "streaming does not work with finetuning_type: citi, which passes over the data several times; remove it"
+        )
+    if not training_args.do_train:
+        return problems
+    if model_args.adapter_name_or_path:
+        problems.append(
+            "adapter_name_or_path is not used in citi training, which starts from the base model; remove it "
+            "(an interrupted run goes on when the same command is repeated)"
+        )
+    if model_args.quantization_bit is not None and "uco" in finetuning_args.citi_phases:
+        problems.append(
+            "quantization_bit: phase uco cannot tune quantized components; set citi_phases: rp,mi or load the model "
+            "unquantized"
+        )
+    return problems + _output_problems(training_args)
+
+
+def inference_conflicts(model_args: Any) -> list[str]:
+    """Conflicts between the option groups of `chat`, `api`, `export` and evaluation commands."""
+    engine = getattr(model_args.infer_backend, "value", model_args.infer_backend)
+    if engine != "huggingface":
+        return [
+            f"infer_backend: {engine} cannot load citi adapters; use infer_backend: huggingface, or export the model "
+            "first"
+        ]
+    return []
+
+
+def ineffective_options(given: Iterable[str]) -> list[str]:
+    """Options of the command that the phase table of citi overrules."""
+    return [name for name in ("learning_rate", "num_train_epochs") if name in given]
+
+
+def _output_problems(training_args: Any) -> list[str]:
+    folder = Path(training_args.output_dir)
+    resume = training_args.resume_from_checkpoint
+    problems = []
+    if resume not in (None, True):
+        problems.append(
+            f"resume_from_checkpoint={resume}: citi resumes by itself; remove the option and repeat the command with "
+            "the output_dir of the interrupted run"
+        )
+    if training_args.overwrite_output_dir or not folder.is_dir():
+        return problems
+    if any((folder / name).is_file() for name in FINISHED_RUN):
+        problems.append(
+            f"output_dir={folder} holds a finished run; choose another folder, or set overwrite_output_dir: true"
+        )
+    elif any(folder.glob("checkpoint-*")):
+        problems.append(
+            f"output_dir={folder} holds checkpoints of another kind of run; choose another folder, or set "
+            "overwrite_output_dir: true"
+        )
+    return problems
+
+
+def _foreign_fields(base: type) -> list[Field]:
+    groups = [group for group in base.__mro__ if group.__name__ in FOREIGN_GROUPS]
+    return list({option.name: option for group in groups for option in fields(group)}.values())
+
+
+def _changed(args: Any, options: Iterable[Field]) -> list[str]:
+    return [
+        option.name
+        for option in options
+        if getattr(args, option.name) != (None if option.default is MISSING else option.default)
+    ]

@@ -1,0 +1,156 @@
+"""The table of everything we change in LLaMA-Factory, in order of dependency, and the function that applies it.
+
+Each row names what is replaced, why, and the hash of the source it was written against. A wrapper calls the original
+for everything that is not ours. When upstream has changed, applying a row raises UpstreamError and never falls back.
+To support another version: read the change, adapt the wrapper, and put the hash of the message into the row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from ..errors import UpstreamError
+from . import dispatch, parsing
+from .arguments import extend_finetuning_arguments
+from .compat import SUPPORTED_VERSION, fingerprint, upstream_version
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One replacement.
+
+    Attributes:
+        module: the upstream module in whose namespace the symbol is replaced.
+        symbol: the name there.
+        reason: what would go wrong without it.
+        source_hash: `compat.fingerprint` of the original.
+        wrap: takes the original, returns what stands in for it (a constant changed in place returns itself).
+    """
+
+    module: str
+    symbol: str
+    reason: str
+    source_hash: str
+    wrap: Callable[[Any], Any]
+
+    @property
+    def name(self) -> str:
+        """Module and symbol, as messages show them."""
+        return f"{self.module}.{self.symbol}"
+
+    def apply(self, module: ModuleType) -> None:
+        """Check the original and put the replacement in its place."""
+        original = getattr(module, self.symbol, None)
+        if original is None:
+            raise self._error("is missing")
+        found = fingerprint(original)
+        if found != self.source_hash:
+            raise self._error(f"has changed (source hash {found}, known {self.source_hash})")
+        setattr(module, self.symbol, self.wrap(original))
+
+    def _error(self, what: str) -> UpstreamError:
+        return UpstreamError(
+            f"{self.name} {what} in LLaMA-Factory {upstream_version()}; llamafactory_ext supports "
+            f"{SUPPORTED_VERSION}. Run `pip install llamafactory=={SUPPORTED_VERSION}`, install a llamafactory_ext "
+            "made for your version, or set LLAMAFACTORY_EXT=0 to run without it."
+        )
+
+
+PATCHES: tuple[Patch, ...] = (
+    Patch(
+        "llamafactory.extras.constants",
+        "METHODS",
+        "LLaMA Board offers the fine-tuning types of this list",
+        "aeb4e015d2150779",
+        dispatch.add_method,
+    ),
+    Patch(
+        "llamafactory.extras.constants",
+        "PEFT_METHODS",
+        "LLaMA Board passes checkpoints of these types as adapters, not as models",
+        "7f354871cf1481e9",
+        dispatch.add_method,
+    ),
+    Patch(
+        "llamafactory.hparams.finetuning_args",
+        "FinetuningArguments",
+        "the option groups are a closed set of five classes; ours must be fields of one of them",
+        "330c66cd283cf836",
+        extend_finetuning_arguments,
+    ),
+    Patch(
+        "llamafactory.hparams.parser",
+        "_parse_args",
+        "upstream neither converts nor checks values from YAML, and stops at the first problem",
+        "9be0738ee0227b8e",
+        parsing.wrap_parse_args,
+    ),
+    *(
+        Patch(
+            "llamafactory.hparams.parser",
+            symbol,
+            "the checks that follow know only lora as a type with adapters",
+            source_hash,
+            parsing.wrap_parse_group,
+        )
+        for symbol, source_hash in (
+            ("_parse_train_args", "2487a44fad12d90d"),
+            ("_parse_infer_args", "250d12c194ab94e9"),
+            ("_parse_eval_args", "94e6b7f341440801"),
+        )
+    ),
+    *(
+        Patch(
+            "llamafactory.hparams.parser",
+            symbol,
+            "hands out citi again after the checks made for lora, and leaves resuming to the phases",
+            source_hash,
+            parsing.wrap_get_args,
+        )
+        for symbol, source_hash in (
+            ("get_train_args", "2d64e1b1e3825fcc"),
+            ("get_infer_args", "34b5d1c8dcfd0e68"),
+            ("get_eval_args", "f3d280b2410b4006"),
+        )
+    ),
+    Patch(
+        "llamafactory.model.adapter",
+        "init_adapter",
+        "refuses unknown types, and would merge an adapter whose gates depend on the input",
+        "85e26a8933a29d2f",
+        dispatch.wrap_init_adapter,
+    ),
+    Patch(
+        "llamafactory.train.tuner",
+        "run_sft",
+        "training runs the phases of citi; evaluation stays upstream's",
+        "6b178bd3accf3754",
+        dispatch.wrap_run_sft,
+    ),
+    Patch(
+        "llamafactory.train.tuner",
+        "export_model",
+        "demands a merged model; a citi export keeps its gates",
+        "ab38d0bfaa2d6455",
+        dispatch.wrap_export_model,
+    ),
+    Patch(
+        "llamafactory.launcher",
+        "launch",
+        "the parent of torchrun would end an error already explained with a traceback",
+        "c696e92393350e79",
+        dispatch.wrap_launch,
+    ),
+)
+
+applied: list[str] = []
+"""Names of the patches in force in this process."""
+
+
+def apply_patches(module: ModuleType) -> None:
+    """Apply every patch of a module that has just executed."""
+    for patch in PATCHES:
+        if patch.module == module.__name__:
+            patch.apply(module)
+            applied.append(patch.name)

@@ -1,0 +1,142 @@
+"""Values of the `citi_*` options: text becomes the declared type, and whatever is wrong becomes a sentence."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+PHASES: Final = ("rp", "mi", "uco")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A range of numbers; `whole` asks for an integer, the `open_` flags exclude a bound."""
+
+    low: float
+    high: float = math.inf
+    whole: bool = False
+    open_low: bool = False
+    open_high: bool = False
+
+    def __str__(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        low = f"{'above' if self.open_low else 'from'} {self.low:g}"
+        high = "" if self.high == math.inf else f" {'to below' if self.open_high else 'to'} {self.high:g}"
+        return f"{kind} {low}{high or '' if self.open_low or high else ' up'}"
+
+    def read(self, raw: Any) -> int | float:
+        """The number `raw` stands for; ValueError if it is none or lies outside."""
+        if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
+            raise ValueError
+        value = float(raw)
+        too_low = value < self.low or (self.open_low and value == self.low)
+        too_high = value > self.high or (self.open_high and value == self.high)
+        if not math.isfinite(value) or too_low or too_high or (self.whole and value != int(value)):
+            raise ValueError
+        return int(value) if self.whole else value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One word out of a few."""
+
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+    def read(self, raw: Any) -> str:
+        """The word; ValueError for any other."""
+        if raw not in self.words:
+            raise ValueError
+        return str(raw)
+
+
+class File:
+    """A path or nothing."""
+
+    def __str__(self) -> str:
+        return "a file path or empty"
+
+    def read(self, raw: Any) -> str | None:
+        """The path as text; empty text and null mean none."""
+        if raw is None or raw == "":
+            return None
+        if not isinstance(raw, (str, Path)):
+            raise ValueError
+        return str(raw)
+
+
+class Phases:
+    """Phases in their fixed order, as a list or as text with commas."""
+
+    def __str__(self) -> str:
+        return f"one or more of {','.join(PHASES)} in this order, each once"
+
+    def read(self, raw: Any) -> list[str]:
+        """The phases as a list; ValueError for unknown, repeated or out-of-order ones."""
+        parts = [raw] if isinstance(raw, str) else raw
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+            raise ValueError
+        names = [name.strip().lower() for part in parts for name in part.split(",")]
+        if not names or names != [phase for phase in PHASES if phase in names]:
+            raise ValueError
+        return names
+
+
+RULES: Final[Mapping[str, Number | Choice | File | Phases]] = {
+    "citi_top_ratio": Number(0, 1, open_low=True),
+    "citi_bottom_ratio": Number(0, 1, open_high=True),
+    "citi_num_experts": Number(1, whole=True),
+    "citi_rank": Number(1, whole=True),
+    "citi_alpha": Number(0, open_low=True),
+    "citi_router_delta": Number(0, 1),
+    "citi_router_beta": Number(0),
+    "citi_router_scope": Choice(("batch", "sample", "token")),
+    "citi_router_window": Choice(("step", "micro")),
+    "citi_importance_samples": Number(1, whole=True),
+    "citi_importance_reduction": Choice(("dataset", "batch", "example", "token")),
+    "citi_importance_dtype": Choice(("float32", "model")),
+    "citi_importance_load": File(),
+    "citi_importance_save": File(),
+    "citi_phases": Phases(),
+    "citi_rp_epochs": Number(0, open_low=True),
+    "citi_rp_lr": Number(0, open_low=True),
+    "citi_mi_epochs": Number(0, open_low=True),
+    "citi_mi_lr": Number(0, open_low=True),
+    "citi_uco_epochs": Number(0, open_low=True),
+    "citi_uco_lr": Number(0, open_low=True),
+    "citi_report_samples": Number(0, whole=True),
+}
+
+
+def check_values(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Read raw option values.
+
+    Args:
+        given: values of any type by option name, as YAML, the command line or a caller left them.
+
+    Returns:
+        The valid ones in their declared type, and one sentence per problem, each with the next step.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, raw in given.items():
+        rule = RULES.get(name)
+        if rule is None:
+            problems.append(unknown_option(name))
+            continue
+        try:
+            values[name] = rule.read(raw)
+        except (ValueError, OverflowError):
+            problems.append(f"{name}={raw!r}: give {rule}")
+    return values, problems
+
+
+def unknown_option(name: str) -> str:
+    """What to say about a `citi_*` name that does not exist."""
+    similar = get_close_matches(name, RULES, n=1, cutoff=0.6)
+    advice = f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(RULES)}"
+    return f"{name} is not an option; {advice}"
