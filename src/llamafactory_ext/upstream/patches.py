@@ -7,6 +7,7 @@ To support another version: read the change, adapt the wrapper, and put the hash
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -55,6 +56,15 @@ class Patch:
             f"{SUPPORTED_VERSION}. Run `pip install llamafactory=={SUPPORTED_VERSION}`, install a llamafactory_ext "
             "made for your version, or set LLAMAFACTORY_EXT=0 to run without it."
         )
+
+
+def late(module: str, function: str) -> Callable[[Any], Any]:
+    """A wrapper from a module of this room that itself imports upstream, and so must wait until upstream is loaded."""
+
+    def wrap(original: Any) -> Any:
+        return getattr(import_module(f".{module}", __package__), function)(original)
+
+    return wrap
 
 
 PATCHES: tuple[Patch, ...] = (

@@ -1,0 +1,59 @@
+"""The command `llamafactory-ext`: one verb per room, each imported only when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Any, Final
+
+from .errors import ExtError, OptionError
+
+VERBS: Final = {
+    "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
+    "data": ("llamafactory_ext.data.cli", "Data", "convert, check and mix data sets"),
+    "importance": ("llamafactory_ext.citi.cli", "Importance", "compute and compare component importance"),
+    "lab": ("llamafactory_ext.lab.cli", "Lab", "the embedded tiny model and its world: demo, data, training"),
+}
+USAGE: Final = "\n".join(
+    [
+        "Usage: llamafactory-ext VERB [ARGUMENTS]",
+        "",
+        *(f"  {verb:<12}{text}" for verb, (_, _, text) in VERBS.items()),
+        "",
+        "`llamafactory-ext VERB --help` says more. Training, chat and export: `llamafactory-cli`.",
+    ]
+)
+
+
+def load_verb(verb: str) -> Any:
+    """Import what a verb runs; a missing third-party package becomes an OptionError with the next step."""
+    module, name, _ = VERBS[verb]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "llamafactory_ext"):
+            raise
+        raise OptionError(
+            f"`llamafactory-ext {verb}` needs the package {missing}, which is not installed; run "
+            f"`pip install {missing}`, or `pip install 'llamafactory_ext[train]'` for everything training needs."
+        ) from error
+
+
+def main() -> None:
+    """Run a verb; an error of ours is one message and exit code 2."""
+    verb, arguments = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    if verb in ("--help", "-h", "help"):
+        print(USAGE)
+        return
+    try:
+        if verb not in VERBS:
+            raise OptionError(f"There is no verb {verb!r}.\n{USAGE}")
+        import fire
+
+        fire.Fire(load_verb(verb), command=arguments, name=f"llamafactory-ext {verb}")
+    except ExtError as error:
+        print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
