@@ -107,13 +107,12 @@ def probe_checks(findings: dict[str, Any]) -> list[Check]:
         step = "reinstall: pip install --force-reinstall llamafactory_ext"
         return [Check("import llamafactory_ext", "broken", findings["error"], step)]
     off = os.environ.get(KILL_SWITCH) == "0"
-    checks = [
-        Check("kill switch", "off" if off else "ok", f"{KILL_SWITCH}={os.environ[KILL_SWITCH]}" if KILL_SWITCH in os.environ else "not set",
-              f"unset {KILL_SWITCH} to use citi" if off else ""),
-        Check("PEFT method MOLORA", "ok" if findings["peft_method"] else "broken",
-              "registered" if findings["peft_method"] else "unknown to PEFT",
-              "" if findings["peft_method"] else "pip install 'peft>=0.18'"),
-    ]  # fmt: skip
+    switch = f"{KILL_SWITCH}={os.environ[KILL_SWITCH]}" if KILL_SWITCH in os.environ else "not set"
+    checks = [Check("kill switch", "off" if off else "ok", switch, f"unset {KILL_SWITCH} to use citi" if off else "")]
+    if findings["peft_method"]:
+        checks.append(Check("PEFT method MOLORA", "ok", "registered"))
+    else:
+        checks.append(Check("PEFT method MOLORA", "broken", "unknown to PEFT", "pip install 'peft>=0.18'"))
     if findings["active"]:
         checks.append(Check("hooks in a fresh process", "ok", "active"))
     elif off:
