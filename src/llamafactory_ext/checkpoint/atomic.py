@@ -1,0 +1,70 @@
+"""Files and folders that appear whole or not at all: stage, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes `data` as JSON; readers see the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.tmp")
+    with open(staged, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(path)
+    sync(path.parent)
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        CheckpointError: the file is missing or malformed; the message calls it `what`.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no {what} here; check the path.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: the {what} cannot be read ({error.strerror}); check the path.") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: the {what} is damaged ({error}); delete it to have it made anew.") from None
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into; at the end of the block it takes the place of `path`, if the block succeeds."""
+    staged = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        yield staged
+        for file in staged.rglob("*"):
+            sync(file)
+        sync(staged)
+        shutil.rmtree(path, ignore_errors=True)
+        staged.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Forces a file or folder to disk where the file system allows it."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,87 @@
+"""Recognises the base model that an adapter was trained on, by shapes and a few weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import nn
+
+from ..errors import CheckpointError
+from .atomic import read_json
+
+MANIFEST = "manifest.json"
+SAMPLED = 4  # weights kept of each linear
+
+
+def fingerprint(model: nn.Module) -> dict[str, Any]:
+    """Shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`."""
+    found = {}
+    for name, module in model.named_modules():
+        if any(part in name for part in (".molora_", ".modules_to_save.", ".original_module", ".base_layer")):
+            continue
+        linear = _untouched(module)
+        if isinstance(linear, nn.Linear) and linear.weight.is_floating_point() and linear.weight.numel():
+            sample = linear.weight.detach().flatten()[:SAMPLED].float().tolist()
+            found[_base_name(name)] = {"shape": list(linear.weight.shape), "sample": sample}
+    return found
+
+
+def check_base(model: nn.Module, adapter: Path) -> None:
+    """Makes sure that `adapter` was trained on this base.
+
+    Values are compared loosely, as the base may be loaded in another number type. Quantised linears are not compared.
+
+    Raises:
+        CheckpointError: no adapter there, a damaged manifest, or another base model.
+    """
+    config = read_json(adapter / "adapter_config.json", "adapter configuration")
+    if config.get("peft_type") != "MOLORA":
+        raise CheckpointError(
+            f"{adapter} holds a {config.get('peft_type')} adapter, not a MOLoRA one; set finetuning_type to the method "
+            "it was trained with."
+        )
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise CheckpointError(f"{adapter} has no adapter_model.safetensors; the checkpoint is incomplete, use another.")
+    if not (adapter / MANIFEST).is_file():
+        return  # made by PEFT alone: shapes are all there is, and PEFT checks them
+    expected: Mapping[str, Any] = read_json(adapter / MANIFEST, "manifest")["base"]["linears"]
+    actual = fingerprint(model)
+    for name in sorted(set(expected) | set(actual)):
+        if name not in actual and not _is_quantised(model):
+            raise _another_base(adapter, f"{name} is missing", config)
+        if name in actual and name not in expected:
+            raise _another_base(adapter, f"{name} was not there", config)
+        if name in actual and name in expected:
+            if actual[name]["shape"] != expected[name]["shape"]:
+                raise _another_base(adapter, f"{name} is {actual[name]['shape']}, was {expected[name]['shape']}", config)
+            ours, theirs = (torch.tensor(side[name]["sample"]) for side in (actual, expected))
+            if not torch.allclose(ours, theirs, rtol=0.02, atol=1e-4):
+                raise _another_base(adapter, f"the weights of {name} differ", config)
+
+
+def _another_base(adapter: Path, difference: str, config: Mapping[str, Any]) -> CheckpointError:
+    return CheckpointError(
+        f"{adapter} was trained on another base model than this one: {difference}. Set model_name_or_path to its base, "
+        f"{config.get('base_model_name_or_path')}."
+    )
+
+
+def _untouched(module: nn.Module) -> nn.Module:
+    if isinstance(module, BaseTunerLayer):
+        return module.get_base_layer()
+    if isinstance(module, AuxiliaryTrainingWrapper):
+        return module.original_module
+    return module
+
+
+def _base_name(name: str) -> str:
+    return name.removeprefix("base_model.model.")
+
+
+def _is_quantised(model: nn.Module) -> bool:
+    return getattr(model, "quantization_method", None) is not None

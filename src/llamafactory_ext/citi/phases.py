@@ -1,0 +1,95 @@
+"""The three phases of CITI as data, and what each of them trains (arXiv:2409.13202, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Group = Literal["router", "experts", "backbone", "frozen"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase.
+
+    Attributes:
+        name: short name, as in `citi_phases`.
+        title: the paper's name.
+        trains: parameter groups that move; everything else stands still.
+        epochs: passes over the training data.
+        lr: peak learning rate.
+    """
+
+    name: str
+    title: str
+    trains: frozenset[Group]
+    epochs: float
+    lr: float
+
+
+def phase_table(args: Any) -> tuple[Phase, ...]:
+    """The phases that `citi_phases` names, in their order, with epochs and learning rates from the options."""
+    table = (
+        Phase("rp", "Router Pre-training", frozenset({"router"}), args.citi_rp_epochs, args.citi_rp_lr),
+        Phase("mi", "MOLoRA Improvement", frozenset({"router", "experts"}), args.citi_mi_epochs, args.citi_mi_lr),
+        Phase(
+            "uco", "Unimportant Components Optimization", frozenset({"backbone"}), args.citi_uco_epochs, args.citi_uco_lr
+        ),
+    )
+    return tuple(phase for phase in table if phase.name in args.citi_phases)
+
+
+def parameter_group(name: str) -> Group:
+    """The group of a parameter of a PEFT model with MOLoRA, by its name."""
+    if ".molora_router." in name:
+        return "router"
+    if ".molora_A." in name or ".molora_B." in name:
+        return "experts"
+    if ".modules_to_save." in name:
+        return "backbone"
+    return "frozen"
+
+
+def set_trainable(model: nn.Module, phase: Phase) -> dict[Group, tuple[int, int]]:
+    """Lets exactly the phase's groups move.
+
+    Returns:
+        For each group that moves: number of tensors and of parameters.
+    """
+    moving: dict[Group, tuple[int, int]] = {}
+    for name, parameter in model.named_parameters():
+        group = parameter_group(name)
+        parameter.requires_grad_(group in phase.trains)
+        if group in phase.trains:
+            tensors, numbers = moving.get(group, (0, 0))
+            moving[group] = (tensors + 1, numbers + size(parameter))
+    return moving
+
+
+def trainable_names(model: nn.Module) -> list[str]:
+    """Names of the parameters that move, in the model's order."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def describe(phase: Phase, moving: dict[Group, tuple[int, int]], total: int) -> str:
+    """One line for the log at the hand-over to `phase`."""
+    parts = [f"{group}: {tensors} tensors, {numbers:,} parameters" for group, (tensors, numbers) in moving.items()]
+    trained = sum(numbers for _, numbers in moving.values())
+    return (
+        f"Phase {phase.name} ({phase.title}), {phase.epochs:g} epochs at {phase.lr:g}, trains "
+        f"{'; '.join(parts)} ({trained / total:.3%} of {total:,})."
+    )
+
+
+def size(parameter: torch.Tensor) -> int:
+    """Number of elements, also of a parameter that ZeRO-3 has spread over processes."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def total_size(parameters: Iterable[torch.Tensor]) -> int:
+    """Number of elements of all parameters."""
+    return sum(size(parameter) for parameter in parameters)

@@ -1,0 +1,82 @@
+"""Marks of single tokens: which example of its row a token belongs to, and whether that example is tool data.
+
+What it does: turns an example's mark into token codes, carries them through any processor that only moves token ids
+around (by hiding them in the ids), and pads them. What it does not do: read data files (`marks_spec.py`) or know
+LLaMA-Factory (`upstream/data.py`).
+
+A token's code is 0 for padding and 2 k + 1 + is_tool for the row's k-th example.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MARKS_COLUMN = "citi_marks"
+TASK_COLUMN = "citi_task"
+SHIFT = 1 << 32  # above every vocabulary; ids are 64-bit integers in between
+
+
+@dataclass(frozen=True)
+class TokenMarks:
+    """What the router loss needs to know about each token; all (B, T)."""
+
+    is_tool: Tensor
+    mask: Tensor
+    sample: Tensor
+
+    @classmethod
+    def from_codes(cls, codes_BT: Tensor) -> TokenMarks:
+        """Samples are numbered over the whole batch; -1 is padding."""
+        mask = codes_BT > 0
+        example = (codes_BT - 1) // 2
+        rows = torch.arange(codes_BT.shape[0], device=codes_BT.device)[:, None]
+        sample = torch.where(mask, rows * (int(example.max()) + 1) + example, -1)
+        return cls(is_tool=mask & (codes_BT % 2 == 0), mask=mask, sample=sample)
+
+
+def code(example: int, is_tool: bool) -> int:
+    """The code of the tokens of a row's `example`-th example."""
+    return 2 * example + 1 + is_tool
+
+
+def hide(ids: Sequence[int], code: int) -> list[int]:
+    """Token ids that carry `code`."""
+    return [token + code * SHIFT for token in ids]
+
+
+def reveal(ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The plain ids and the codes in them; examples are renumbered from 0 in order of appearance."""
+    order: dict[int, int] = {}
+    codes = []
+    for token in ids:
+        hidden = token // SHIFT
+        if hidden:
+            example, is_tool = divmod(hidden - 1, 2)
+            hidden = code(order.setdefault(example, len(order)), bool(is_tool))
+        codes.append(hidden)
+    return [token % SHIFT for token in ids], codes
+
+
+def hidden_example(ids: Sequence[int]) -> int:
+    """The number `hide` was given for the first marked token."""
+    return next((token // SHIFT - 1) // 2 for token in ids if token >= SHIFT)
+
+
+def pad_codes(rows: Sequence[Sequence[int]], length: int, side: str) -> Tensor:
+    """Rows of codes as one tensor (B, length), zeros on the given side."""
+    codes_BT = torch.zeros(len(rows), length, dtype=torch.long)
+    for i, row in enumerate(rows):
+        start = 0 if side == "right" else length - len(row)
+        codes_BT[i, start : start + len(row)] = torch.as_tensor(row, dtype=torch.long)
+    return codes_BT
+
+
+def source_hash(*files: str) -> str:
+    """A hash of source files. Cached data sets know a processor by its pickled state only, not by its code."""
+    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""Importance by activations equals |sum(W * dL/dW)|, for every architecture, batching and reduction."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.tiny import ARCHITECTURES, tiny_model
+from torch import nn
+
+from llamafactory_ext.citi.importance import linear_components, score_components, summed_nll
+from llamafactory_ext.errors import OptionError
+
+
+def data(rows: int = 4, length: int = 9) -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, 384, (rows, length), generator=torch.Generator().manual_seed(0))
+    labels = ids.clone()
+    labels[:, :3] = -100
+    return {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids)}
+
+
+def split(batch: dict[str, torch.Tensor], size: int) -> list[dict[str, torch.Tensor]]:
+    rows = len(batch["input_ids"])
+    return [{key: value[i : i + size] for key, value in batch.items()} for i in range(0, rows, size)]
+
+
+def by_weight_gradients(model: nn.Module, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+    """Signed sums of W * dL/dW over the batches, absolute value at the end."""
+    components = linear_components(model)
+    sums = dict.fromkeys(components, 0.0)
+    for batch in batches:
+        model.zero_grad()
+        inputs = {key: value for key, value in batch.items() if key != "labels"}
+        summed_nll(model(**inputs).logits, batch["labels"]).backward()
+        for name, module in components.items():
+            sums[name] += (module.weight * module.weight.grad).sum().item()
+    return {name: abs(value) for name, value in sums.items()}
+
+
+def with_biases(model: nn.Module) -> nn.Module:
+    for module in linear_components(model).values():
+        module.bias = nn.Parameter(torch.randn(module.out_features, dtype=module.weight.dtype))
+    return model
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_equals_the_weight_gradients_in_float64(architecture: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    model = tiny_model(architecture, dtype=torch.float64)
+    model = with_biases(model) if bias else model
+    expected = by_weight_gradients(model, [data()])
+    scores = score_components(model, split(data(), 2))
+    assert list(scores) == list(expected)
+    assert all(abs(scores[name] - expected[name]) <= 1e-12 * max(1, expected[name]) for name in expected)
+
+
+def test_phi3_counts_its_fused_linears_as_one_component_each() -> None:
+    names = {name.rsplit(".", 1)[1] for name in linear_components(tiny_model("phi3"))}
+    assert names == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}
+
+
+def test_batching_and_padding_do_not_matter() -> None:
+    model = tiny_model(dtype=torch.float64)
+    whole = score_components(model, [data()])
+    batch = data()
+    padded = {
+        "input_ids": nn.functional.pad(batch["input_ids"], (0, 3), value=1),
+        "labels": nn.functional.pad(batch["labels"], (0, 3), value=-100),
+        "attention_mask": nn.functional.pad(batch["attention_mask"], (0, 3)),
+    }
+    for batches in (split(batch, 1), split(batch, 3), [padded]):
+        scores = score_components(model, batches)
+        assert all(abs(scores[name] - whole[name]) < 1e-10 for name in whole)
+
+
+def test_early_absolute_values_are_other_formulas() -> None:
+    model = tiny_model(dtype=torch.float64)
+    single = split(data(), 1)
+    scores = {reduction: score_components(model, single, reduction) for reduction in ("dataset", "example", "token")}
+    per_example = [by_weight_gradients(model, [batch]) for batch in single]
+    for name in scores["dataset"]:
+        assert abs(scores["example"][name] - sum(example[name] for example in per_example)) < 1e-10
+        assert scores["dataset"][name] <= scores["example"][name] + 1e-12
+        assert scores["example"][name] <= scores["token"][name] + 1e-12
+    in_pairs = score_components(model, split(data(), 2), "example")
+    assert all(abs(in_pairs[name] - scores["example"][name]) < 1e-10 for name in in_pairs)
+    by_batch = score_components(model, single, "batch")
+    assert all(abs(by_batch[name] - scores["example"][name]) < 1e-10 for name in by_batch)
+
+
+def test_scale_symmetry_ties_q_k_and_v_o_and_up_down() -> None:
+    scores = score_components(tiny_model(dtype=torch.float64), [data()])
+    for a, b in (("self_attn.q_proj", "self_attn.k_proj"), ("self_attn.v_proj", "self_attn.o_proj")):
+        assert scores[f"model.layers.0.{a}"] == pytest.approx(scores[f"model.layers.0.{b}"], rel=1e-9)
+    assert scores["model.layers.0.mlp.up_proj"] == pytest.approx(scores["model.layers.0.mlp.down_proj"], rel=1e-9)
+
+
+def test_checkpointing_changes_nothing_and_the_model_is_left_as_it_was() -> None:
+    model = tiny_model(dtype=torch.float64)
+    plain = score_components(model, [data()])
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    hooks = [dict(module._forward_hooks) for module in model.modules()]
+    assert score_components(model, [data()]) == plain
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert [dict(module._forward_hooks) for module in model.modules()] == hooks
+
+
+def test_a_failing_batch_leaves_no_tap_behind() -> None:
+    model = tiny_model()
+    with pytest.raises(KeyError):
+        score_components(model, [{"input_ids": data()["input_ids"]}])
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_model_without_linears_and_data_without_targets_are_named() -> None:
+    with pytest.raises(OptionError, match="no linear modules"):
+        linear_components(nn.Sequential(nn.Embedding(4, 4)))
+    batch = data()
+    with pytest.raises(OptionError, match="no token of the data is trained"):
+        score_components(tiny_model(), [batch | {"labels": torch.full_like(batch["labels"], -100)}])
