@@ -114,8 +114,6 @@ def export_checkpoint(args: RawArgs) -> None:
     from llamafactory.hparams import get_infer_args
     from llamafactory.model import load_model, load_tokenizer
 
-    from ..serving.export import export_citi
-
     model_args, data_args, finetuning_args, _ = get_infer_args(args)
     problems = []
     if model_args.export_dir is None:
@@ -134,6 +132,9 @@ def export_checkpoint(args: RawArgs) -> None:
     model = load_model(modules["tokenizer"], model_args, finetuning_args)
     if model_args.infer_dtype != "auto":
         model = model.to(getattr(torch, model_args.infer_dtype))
+
+    from ..serving.export import export_citi
+
     export_citi(
         model, modules["tokenizer"], modules["processor"], Path(model_args.export_dir), f"{model_args.export_size}GB"
     )

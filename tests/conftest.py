@@ -1,0 +1,57 @@
+"""Shared fixtures and the environment of all tests: offline, one thread, deterministic."""
+
+import os
+
+# Before torch and transformers are imported anywhere, and inherited by every process a test starts.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    WANDB_MODE="disabled",
+    CUDA_VISIBLE_DEVICES="",
+)
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from transformers import PreTrainedTokenizerFast
+
+import tiny
+
+settings.register_profile("repository", database=None, deadline=None, derandomize=True, print_blob=False)
+settings.load_profile("repository")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    return tiny.tiny_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of a tiny random Llama; treat it as read-only."""
+    return tiny.save_tiny_model(tmp_path_factory.mktemp("tiny_llama"))
+
+
+@pytest.fixture(scope="session")
+def tiny_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `dataset_dir` with the data set `tiny` of 16 marked records; treat it as read-only."""
+    return tiny.write_tiny_data(tmp_path_factory.mktemp("tiny_data"), 16)
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MOLoRA adapter for `tiny_llama_dir` whose experts act; treat it as read-only."""
+    from peft import get_peft_model
+
+    from llamafactory_ext.molora import MoLoraConfig
+
+    config = MoLoraConfig(target_modules=["down_proj", "q_proj"], r=4, alpha=64, init_weights=False)
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny_adapter")
+    get_peft_model(tiny.tiny_model(), config).save_pretrained(folder)
+    return folder

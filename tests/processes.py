@@ -1,0 +1,59 @@
+"""Starting upstream's commands in processes of their own, with the environment of a user."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+BIN = Path(sys.executable).parent
+NOT_INHERITED = ("LLAMAFACTORY_EXT", "USE_", "FORCE_TORCHRUN", "NPROC_PER_NODE", "RANK", "WORLD_SIZE", "LOCAL_RANK")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The variables for a child: this process's without what steers upstream or us, commands from this environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+    return kept | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "LLAMAFACTORY_VERBOSITY": "WARN"} | changes
+
+
+def run(command: Sequence[str], cwd: Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and keep what it printed; it fails the test when it takes over five minutes."""
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=cwd,
+        input=stdin,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def write_yaml(path: Path, options: Mapping[str, Any]) -> Path:
+    """Write a LLaMA-Factory configuration file."""
+    path.write_text(yaml.safe_dump(dict(options)), encoding="utf-8")
+    return path
+
+
+def train_options(model: Path, data: Path, output: Path, **changes: Any) -> dict[str, Any]:
+    """A training configuration of a few steps on the tiny model; None removes an option."""
+    options = {
+        "model_name_or_path": str(model),
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "citi",
+        "dataset": "tiny",
+        "dataset_dir": str(data),
+        "template": "llama3",
+        "cutoff_len": 256,
+        "output_dir": str(output),
+        "per_device_train_batch_size": 2,
+        "logging_steps": 1,
+        "report_to": "none",
+        "use_cpu": True,
+    }
+    return {name: value for name, value in (options | changes).items() if value is not None}

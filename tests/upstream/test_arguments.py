@@ -1,0 +1,153 @@
+"""How upstream's parser treats `finetuning_type: citi`: accepted like lora, every problem reported at once."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llamafactory.extras.constants import METHODS, PEFT_METHODS
+from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_args
+
+from llamafactory_ext.errors import OptionError
+from llamafactory_ext.upstream.parsing import given_options, requests_citi
+from processes import train_options
+
+
+@pytest.fixture
+def options(tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path) -> dict[str, Any]:
+    return train_options(tiny_llama_dir, tiny_data_dir, tmp_path / "out")
+
+
+def problems_of(options: Any) -> str:
+    with pytest.raises(OptionError) as caught:
+        get_train_args(options)
+    return caught.value.message
+
+
+def test_citi_is_treated_as_lora_by_the_parser(options: dict[str, Any]) -> None:
+    _, _, training_args, finetuning_args, _ = get_train_args(options | {"citi_rp_lr": "1e-3", "citi_phases": "rp,mi"})
+    assert finetuning_args.finetuning_type == "citi"
+    assert training_args.label_names == ["labels"]
+    assert training_args.resume_from_checkpoint is None
+    assert finetuning_args.citi_rp_lr == 1e-3
+    assert finetuning_args.citi_phases == ["rp", "mi"]
+    assert finetuning_args.use_ref_model is False
+    assert finetuning_args.to_dict()["finetuning_type"] == "citi"
+
+
+def test_command_line_style(options: dict[str, Any]) -> None:
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    *_, finetuning_args, _ = get_train_args(
+        [*words, "--citi_top_ratio", "0.3", "--citi_phases=mi", "--citi-rank", "4"]
+    )
+    assert (finetuning_args.citi_top_ratio, finetuning_args.citi_phases, finetuning_args.citi_rank) == (0.3, ["mi"], 4)
+    message = problems_of([*words, "--citi_top_ratio", "x", "--citi_rnak=3", "--lora_rank", "4"])
+    assert "citi_top_ratio='x'" in message
+    assert "did you mean citi_rank?" in message
+    assert "lora_rank has no effect" in message
+
+
+def test_all_problems_in_one_message(options: dict[str, Any], tmp_path: Path) -> None:
+    wrong = {
+        "citi_top_ratoi": 0.2,
+        "citi_rank": "many",
+        "citi_top_ratio": 0.8,
+        "citi_bottom_ratio": 0.3,
+        "citi_importance_load": str(tmp_path / "none.json"),
+        "stage": "dpo",
+        "use_galore": True,
+        "use_muon": True,
+        "use_dft_loss": True,
+        "use_llama_pro": True,
+        "pissa_init": True,
+        "use_dora": True,
+        "lora_target": "q_proj",
+        "pure_bf16": True,
+        "resize_vocab": True,
+        "quantization_bit": 4,
+        "streaming": True,
+        "adapter_name_or_path": "somewhere",
+        "resume_from_checkpoint": "somewhere",
+    }
+    assert "citi_top_ratio=0.8 and citi_bottom_ratio=0.3 overlap" in problems_of(options | wrong)
+    del wrong["citi_bottom_ratio"]
+    wrong["citi_top_ratio"] = 0
+    lines = problems_of(options | wrong).splitlines()[1:]
+    for name in wrong:
+        assert sum(line.startswith((f"  - {name} ", f"  - {name}=", f"  - {name}:")) for line in lines) == 1, name
+    for line in lines:
+        assert any(advice in line for advice in (";", "did you mean", "give ")), line
+
+
+def test_citi_options_without_citi(options: dict[str, Any]) -> None:
+    message = problems_of(options | {"finetuning_type": "lora", "citi_rank": 4, "citi_lr": 1})
+    assert "citi_rank has no effect with finetuning_type: lora; remove it, or set finetuning_type: citi" in message
+    assert "citi_lr is not an option" in message
+
+
+def test_upstreams_own_complaints_join_the_list(options: dict[str, Any]) -> None:
+    message = problems_of(options | {"citi_rank": 0, "leraning_rate": 1})
+    assert "citi_rank=0" in message
+    assert "leraning_rate" in message
+    assert "Please specify dataset for training." in problems_of({**options, "dataset": None})
+
+
+def test_direct_construction_raises() -> None:
+    with pytest.raises(OptionError, match="citi_rank=0: give a whole number from 1 up"):
+        FinetuningArguments(finetuning_type="citi", citi_rank=0)
+    with pytest.raises(AssertionError, match="Invalid fine-tuning method"):
+        FinetuningArguments(finetuning_type="citii")
+    args = FinetuningArguments(finetuning_type="citi")
+    assert pickle.loads(pickle.dumps(args)) == args
+
+
+def test_output_folder(options: dict[str, Any]) -> None:
+    folder = Path(options["output_dir"])
+    (folder / "phase-1-rp" / "checkpoint-3").mkdir(parents=True)
+    get_train_args(options)  # interrupted: the workflow resumes
+    (folder / "adapter_model.safetensors").touch()
+    assert "holds a finished run; choose another folder, or set overwrite_output_dir: true" in problems_of(options)
+    get_train_args(options | {"overwrite_output_dir": True})
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "checkpoint-8").mkdir()
+    assert "holds checkpoints of another kind of run" in problems_of(options)
+
+
+def test_inference(tiny_llama_dir: Path) -> None:
+    options = {
+        "model_name_or_path": str(tiny_llama_dir),
+        "adapter_name_or_path": "some/adapter",
+        "template": "llama3",
+        "finetuning_type": "citi",
+    }
+    model_args, _, finetuning_args, _ = get_infer_args(options)
+    assert finetuning_args.finetuning_type == "citi"
+    assert model_args.adapter_name_or_path == ["some/adapter"]
+    with pytest.raises(OptionError, match="infer_backend: vllm cannot load citi adapters"):
+        get_infer_args(options | {"infer_backend": "vllm"})
+
+
+def test_other_types_are_untouched(options: dict[str, Any]) -> None:
+    for kind in ("lora", "full", "freeze", "oft"):
+        *_, finetuning_args, _ = get_train_args(options | {"finetuning_type": kind})
+        assert finetuning_args.finetuning_type == kind
+    with pytest.raises(ValueError, match="Some keys are not used"):
+        get_train_args(options | {"finetuning_type": "lora", "leraning_rate": 1})
+
+
+def test_lists_that_others_have_imported() -> None:
+    assert METHODS == ["full", "freeze", "lora", "oft", "citi"]
+    assert {"lora", "oft", "citi"} == PEFT_METHODS
+
+
+def test_reading_raw_arguments() -> None:
+    words = ["--finetuning-type", "citi", "--flag", "--citi_phases", "rp", "mi", "--citi_rank=3"]
+    assert given_options(words) == {
+        "finetuning_type": "citi",
+        "flag": [],
+        "citi_phases": ["rp", "mi"],
+        "citi_rank": "3",
+    }
+    assert requests_citi(words)
+    assert not requests_citi(["-h"])
+    assert not requests_citi(None)
