@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NoReturn
 from llamafactory_ext.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
+_FIRST_LINE_MAX = 1 << 20  # a longer first line is not taken for a JSONL record unless the name says so
 _BLANKS = re.compile(r"[ \t\n\r]*")
 # A value that is cut by the end of the window fails within this many characters of it (the longest cut token is a
 # surrogate pair, `\ud83d\ude00`), except for a string, whose error points at its opening quote.
@@ -97,6 +98,7 @@ def _iter_object(window: _Window, list_key: str) -> Iterator[tuple[str, Any]]:
             found = True
             yield from _items(window)
         else:
+            window.peek()
             window.value()
         separator = window.peek()
         if separator not in ("}", ","):
@@ -163,20 +165,22 @@ class _Window:
                 value, end = self._json.raw_decode(self._text, self.pos)
             except json.JSONDecodeError as error:
                 cut = error.pos > len(self._text) - _CUT_MARGIN or error.msg.startswith(_CUT_STRING)
+                ahead = error.pos - self.pos  # offsets are kept: asking for more moves the window, even at the end
                 if cut and self._more():
                     continue
-                self.pos = error.pos
+                self.pos += ahead
                 self.fail(error.msg)
             except (ValueError, RecursionError) as error:
                 self.fail(str(error))
+            length = end - self.pos
             if end == len(self._text) and self._more():
                 continue  # a number may go on
-            self.pos = end
+            self.pos += length
             return value
 
     def first_line_is_record(self, list_key: str | None) -> bool:
         """Whether the first line is an object by itself, and not the one that holds the list."""
-        while "\n" not in self._text and len(self._text) < _CHUNK_BYTES and self._more():
+        while "\n" not in self._text and len(self._text) < _FIRST_LINE_MAX and self._more():
             pass
         line = self._text[self.pos :].split("\n", 1)[0]
         try:

@@ -1,0 +1,104 @@
+"""`llamafactory-ext data convert`: what the terminal shows, and that a wrong word stops it before any work."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.samples import SAMPLES, write_sample
+from llamafactory_ext.cli import main
+from llamafactory_ext.data.cli import Data
+from llamafactory_ext.data.convert import FAMILIES
+
+README = Path(__file__).resolve().parents[2] / "examples" / "README.md"
+COMMANDS = re.findall(r"^llamafactory-ext (data convert .*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["llamafactory-ext", *map(str, words)])
+    monkeypatch.setenv("COLUMNS", "200")
+    main()
+
+
+def test_the_table_tells_every_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "x.json"
+    good = {"instruction": "a [b]", "output": "c"}
+    source.write_text(json.dumps([good, good, *[{"instruction": "a", "output": ""}] * 6]))
+    words = ("data", "convert", "alpaca", "--source", source, "--out", tmp_path / "out", "--limit=5", "--task", "code")
+    run(monkeypatch, *words)
+    lines = [re.sub(r"[│\s]+", " ", line).strip() for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "read from x.json 8",
+        "dropped: empty output 6",
+        "not drawn (--limit 5, --seed 42) 0",
+        'written, marked "general", task "code" 2',
+        "of these, repeats of an earlier record (kept) 1",
+        "Dropped: x.json, index 2: empty output",
+        "Fewer than --limit 5 are usable: all were taken.",
+        f"All 6 dropped records, with reasons: {tmp_path / 'out' / 'alpaca.report.json'}",
+    ):
+        assert line in lines
+    assert 'Next: name "alpaca" under "dataset:"' in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limt", "3"], "--limt is unknown; did you mean --limit?"),
+        (["more"], '"more" is one word too many'),
+        (["--limit", "many"], "--limit is 'many'; give a whole number"),
+    ],
+)
+def test_wrong_words_stop_it_before_any_work(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = write_sample("gsm8k", tmp_path / "in")
+    with pytest.raises(SystemExit) as end:
+        run(monkeypatch, "data", "convert", "gsm8k", *words, "--source", source, "--out", tmp_path / "out")
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_name_or_source_it_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "data", "convert")
+    assert "llamafactory-ext data convert api_bank --source DIR --out data" in capsys.readouterr().err
+
+
+def test_help_lists_every_converter() -> None:
+    assert f"NAME is one of: {', '.join(FAMILIES)}." in (Data.convert.__doc__ or "")
+
+
+def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads = tmp_path / "downloads"
+    for name, folder in (
+        ("api_bank", "api-bank/training-data"),
+        ("triviaqa", "triviaqa-unfiltered"),
+        ("gsm8k", "gsm8k"),
+    ):
+        write_sample(name, downloads / folder)
+    write_sample("api_bank", downloads / "api-bank" / "test-data", "level-1-api.json")
+    for name in ("code_alpaca", "metamath", "alpaca_gpt4", "alpaca"):
+        write_sample(name, downloads)
+    monkeypatch.chdir(tmp_path)
+    assert len(COMMANDS) == 8
+    for command in COMMANDS:
+        run(monkeypatch, *command.split())
+    info = json.loads(Path("data/dataset_info.json").read_text(encoding="utf-8"))
+    assert set(info) == {
+        *("api_bank", "api_bank_test", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4", "gsm8k", "my_code")
+    }
+    assert len(json.loads(Path("data/my_code.json").read_text(encoding="utf-8"))) == len(SAMPLES["alpaca"])
