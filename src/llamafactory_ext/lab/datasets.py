@@ -1,0 +1,55 @@
+"""The lab's training files in LLaMA-Factory's alpaca format, with "mark" and "task" on every record."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ..checkpoint.atomic import write_json
+from . import world
+from .example import Example
+
+DATA_SEED = 1
+TOOL_RECORDS = 1500
+GENERAL_RECORDS = 500
+_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "mark": "mark", "task": "task"}
+ENTRIES: dict[str, dict[str, Any]] = {
+    "lab_tool": {"file_name": "lab_tool.json", "columns": _COLUMNS},
+    "lab_general": {"file_name": "lab_general.json", "columns": _COLUMNS},
+}
+
+
+def record(example: Example) -> dict[str, str]:
+    """One alpaca record; a tool prompt is split before its dialogue, as API-Bank's files do."""
+    instruction, query = example.prompt, ""
+    if example.mark == "tool":
+        at = example.prompt.index("\nUser: ")
+        instruction, query = example.prompt[:at], example.prompt[at + 1 :]
+    return {
+        "instruction": instruction,
+        "input": query,
+        "output": example.answer,
+        "mark": example.mark,
+        "task": example.task,
+    }
+
+
+def training_files() -> dict[str, list[dict[str, str]]]:
+    """The content of each file by name; always the same."""
+    general = [
+        example for task in world.ABILITIES for example in world.sample(task, "train", GENERAL_RECORDS, DATA_SEED)
+    ]
+    # `max_samples` takes the first records; a mixed order keeps every ability in them.
+    Random(DATA_SEED).shuffle(general)
+    return {
+        "lab_tool.json": [record(example) for example in world.tool_training(TOOL_RECORDS, DATA_SEED)],
+        "lab_general.json": [record(example) for example in general],
+    }
+
+
+def write_training_files(out: Path) -> list[Path]:
+    """Writes the files into a folder and returns their paths."""
+    paths: list[Path] = []
+    for name, records in training_files().items():
+        write_json(out / name, records)
+        paths.append(out / name)
+    return paths

@@ -1,0 +1,35 @@
+"""What the demo compares: one row per method, each an unmodified `llamafactory-cli train` of a file in examples/."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE_ROOT = Path(__file__).parents[3]
+_MIX = "dataset=lab_tool,lab_general"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One training run of the demo.
+
+    Attributes:
+        name: folder and row name.
+        label: what the table calls it.
+        yaml: the file under examples/yaml that trains it.
+        overrides: options given on the command line on top of the file.
+        adapter: whether the result is a PEFT adapter; otherwise it is a whole model.
+    """
+
+    name: str
+    label: str
+    yaml: str
+    overrides: tuple[str, ...] = ()
+    adapter: bool = True
+
+
+METHODS = (
+    Method("full", "full fine-tuning", "full_tiny.yaml", adapter=False),
+    Method("lora", "LoRA", "lora_tiny.yaml"),
+    Method("full_mix", "full fine-tuning, mixed data", "full_tiny.yaml", (_MIX,), adapter=False),
+    Method("lora_mix", "LoRA, mixed data", "lora_tiny.yaml", (_MIX,)),
+    Method("citi", "CITI", "citi_tiny.yaml"),
+)
