@@ -25,6 +25,8 @@ V1_LAUNCHER = "llamafactory.v1.launcher"
 # The modules named in upstream/patches.py: kept here too so that start-up reads no other file; a test compares them.
 PATCHED_MODULES = frozenset(
     {
+        "llamafactory.data.converter",
+        "llamafactory.data.loader",
         "llamafactory.extras.constants",
         "llamafactory.hparams.finetuning_args",
         "llamafactory.hparams.parser",

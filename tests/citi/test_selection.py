@@ -34,9 +34,7 @@ def test_equal_scores_keep_the_models_order() -> None:
     assert selection.adapted == ("c0", "c1") and selection.tuned == ("c2", "c3")
 
 
-@given(
-    st.lists(st.floats(0, 1), min_size=10, max_size=60), st.floats(0.1, 0.5), st.floats(0, 0.5), st.randoms()
-)
+@given(st.lists(st.floats(0, 1), min_size=10, max_size=60), st.floats(0.1, 0.5), st.floats(0, 0.5), st.randoms())
 def test_never_twice_never_too_many(scores: list[float], top: float, bottom: float, random) -> None:
     tool = {f"c{i}": score for i, score in enumerate(scores)}
     shuffled = list(scores)

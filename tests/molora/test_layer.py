@@ -77,7 +77,9 @@ def test_the_layer_equals_the_formula_in_float64(bias: bool) -> None:
 
 def test_gradients_are_those_of_autograd_in_float64() -> None:
     torch.manual_seed(0)
-    layer = MoLoraLinear(nn.Linear(6, 4).double(), "default", num_experts=3, r=2, alpha=2.0, init_weights=False).double()
+    layer = MoLoraLinear(
+        nn.Linear(6, 4).double(), "default", num_experts=3, r=2, alpha=2.0, init_weights=False
+    ).double()
     x = torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True)  # 3-D: the base's output is a view
     parameters = [layer.molora_router["default"].weight, layer.molora_A["default"].weight]
     parameters += [layer.molora_B["default"].weight, layer.base_layer.weight, layer.base_layer.bias]

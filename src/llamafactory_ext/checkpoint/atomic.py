@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +41,14 @@ def read_json(path: Path, what: str) -> Any:
         raise CheckpointError(f"{path}: the {what} is damaged ({error}); delete it to have it made anew.") from None
 
 
-@contextlib.contextmanager
-def staged_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into; at the end of the block it takes the place of `path`, if the block succeeds."""
-    staged = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    try:
-        yield staged
-        for file in staged.rglob("*"):
-            sync(file)
-        sync(staged)
-        shutil.rmtree(path, ignore_errors=True)
-        staged.rename(path)
-        sync(path.parent)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+def publish_folder(staged: Path, path: Path) -> None:
+    """Puts a finished folder in the place of `path`; readers see it whole or not at all."""
+    for file in staged.rglob("*"):
+        sync(file)
+    sync(staged)
+    shutil.rmtree(path, ignore_errors=True)
+    staged.rename(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -37,7 +37,11 @@ def phase_table(args: Any) -> tuple[Phase, ...]:
         Phase("rp", "Router Pre-training", frozenset({"router"}), args.citi_rp_epochs, args.citi_rp_lr),
         Phase("mi", "MOLoRA Improvement", frozenset({"router", "experts"}), args.citi_mi_epochs, args.citi_mi_lr),
         Phase(
-            "uco", "Unimportant Components Optimization", frozenset({"backbone"}), args.citi_uco_epochs, args.citi_uco_lr
+            "uco",
+            "Unimportant Components Optimization",
+            frozenset({"backbone"}),
+            args.citi_uco_epochs,
+            args.citi_uco_lr,
         ),
     )
     return tuple(phase for phase in table if phase.name in args.citi_phases)

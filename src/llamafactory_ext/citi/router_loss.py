@@ -148,7 +148,9 @@ class RouterLoss:
         gates_TE = gates_TE.detach()[self._batch.kept_T]
         Z = self._weights(gates_TE) * self._rows(gates_TE)
         if self.scope == "token":
-            sums = torch.stack([(Z.var(dim=1) / Z.mean(dim=1)).sum(dtype=torch.float64), Z.new_zeros((), dtype=torch.float64)])
+            sums = torch.stack(
+                [(Z.var(dim=1) / Z.mean(dim=1)).sum(dtype=torch.float64), Z.new_zeros((), dtype=torch.float64)]
+            )
         else:
             sums = torch.stack([Z.sum(dtype=torch.float64), Z.square().sum(dtype=torch.float64)])
         self._sums[self.layers[layer]] = sums
@@ -177,20 +179,31 @@ class RouterLoss:
         n, mean_L, var_L = self._moments(totals, gates)
         return torch.where(mean_L > 0, var_L / mean_L, torch.zeros_like(var_L))
 
-    def attach(self, lm_loss: Tensor, totals: Totals, *, gates: int, share: float = 1.0, replicas: int = 1) -> Tensor:
+    def attach(
+        self,
+        lm_loss: Tensor,
+        totals: Totals,
+        *,
+        gates: int,
+        share: float = 1.0,
+        weight: float = 1.0,
+        replicas: int = 1,
+    ) -> Tensor:
         """lm_loss + share * beta * L_r; its backward trains the routers through the adapters' own backward.
 
         Args:
             lm_loss: scalar, already scaled as the optimiser step needs it.
             totals: over everything that L_r runs over: this pass, or all micro-batches and processes of the step.
             gates: E.
-            share: the part of the returned value that this micro-batch stands for.
+            share: this micro-batch's part of the value, 1 / number of micro-batches.
+            weight: factor on the gradient. `totals` of the whole step give each micro-batch its own part of the
+                gradient (1.0); totals of this micro-batch alone are averaged over micro-batches (`share`).
             replicas: processes over which gradients will be averaged. `totals` that span them all give each process
-                its own share of the gradient, which the average would shrink.
+                its own part of the gradient, which the average would shrink.
         """
         self._recording = False
         value = self.value(totals, gates).mean()
-        scale = self.beta * replicas / len(self.layers)
+        scale = self.beta * weight * replicas / len(self.layers)
         if self.scope == "token":
             slope = torch.zeros_like(totals.sums_L2)
             slope[:, 0] = 1 / totals.rows.clamp(min=1)
@@ -200,7 +213,6 @@ class RouterLoss:
             slope_L = 2 / ((n - 1) * mean_L)
             slope = torch.stack([slope_L, -slope_L * mean_L - var_L / (mean_L.square() * n)], dim=1)
             slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
-        # A share below 1 marks one micro-batch of a step whose totals are the micro-batch's own or the whole step's.
         self._coefficients_L2 = slope * scale
         return _Attach.apply(lm_loss, (value * self.beta * share).to(lm_loss.dtype), self)
 

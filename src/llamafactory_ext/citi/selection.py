@@ -78,25 +78,33 @@ def select_components(
     if set(names) != set(general_scores):
         odd = sorted(set(names) ^ set(general_scores))
         raise OptionError(f"tool and general importance rank different components, {odd[:3]} for example.")
-    total = len(names)
-    n_top, n_bottom = (math.floor(ratio * total + 1e-9) for ratio in (top, bottom))
-    problems = []
-    if total == 0:
-        problems.append("the model has no linear components to rank")
-    else:
-        if n_top == 0:
-            problems.append(_nothing("citi_top_ratio", top, total))
-        if bottom > 0 and n_bottom == 0:
-            problems.append(_nothing("citi_bottom_ratio", bottom, total) + ", or set it to 0 to skip the UCO phase")
-        if n_top + n_bottom > total:
-            problems.append(f"citi_top_ratio={top:g} and citi_bottom_ratio={bottom:g} select {n_top + n_bottom} of {total}")
-    if problems:
-        raise OptionError("; ".join(problems) + ".")
+    n_top, n_bottom = selected_counts(len(names), top, bottom)
     adapted = sorted(names, key=lambda name: -tool_scores[name])[:n_top]
     ascending = sorted(names, key=lambda name: general_scores[name])
     tuned = [name for name in ascending if name not in set(adapted)][:n_bottom]
     displaced = [name for name in ascending[:n_bottom] if name in set(adapted)]
-    return Selection(tuple(adapted), tuple(tuned), tuple(displaced), total)
+    return Selection(tuple(adapted), tuple(tuned), tuple(displaced), len(names))
+
+
+def selected_counts(total: int, top: float, bottom: float) -> tuple[int, int]:
+    """How many of `total` components get MOLoRA and how many are tuned in full; both rounded down.
+
+    Raises:
+        OptionError: a ratio selects nothing, or both select more than there is.
+    """
+    n_top, n_bottom = (math.floor(ratio * total + 1e-9) for ratio in (top, bottom))
+    problems = []
+    if n_top == 0:
+        problems.append(_nothing("citi_top_ratio", top, total))
+    if bottom > 0 and n_bottom == 0:
+        problems.append(_nothing("citi_bottom_ratio", bottom, total) + ", or set it to 0 to skip the UCO phase")
+    if n_top + n_bottom > total:
+        problems.append(
+            f"citi_top_ratio={top:g} and citi_bottom_ratio={bottom:g} select {n_top + n_bottom} of {total}"
+        )
+    if problems:
+        raise OptionError("; ".join(problems) + ".")
+    return n_top, n_bottom
 
 
 def _nothing(option: str, ratio: float, total: int) -> str:

@@ -56,5 +56,5 @@ class MoLoraConfig(PeftConfig):
 
     @property
     def scaling(self) -> float:
-        """alpha / r."""
+        """Alpha / r."""
         return self.alpha / self.r

@@ -161,7 +161,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """x (..., D) to (..., O)."""
+        """X (..., D) to (..., O)."""
         result = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters:
             return result

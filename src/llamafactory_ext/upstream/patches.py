@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import UpstreamError
-from . import dispatch, parsing
+from . import dispatch, marking, parsing
 from .arguments import extend_finetuning_arguments
 from .compat import SUPPORTED_VERSION, fingerprint, upstream_version
 
@@ -123,6 +123,27 @@ PATCHES: tuple[Patch, ...] = (
             ("get_infer_args", "34b5d1c8dcfd0e68"),
             ("get_eval_args", "f3d280b2410b4006"),
         )
+    ),
+    Patch(
+        "llamafactory.data.converter",
+        "get_dataset_converter",
+        "upstream drops every column it does not know, the tool/general marks among them",
+        "b3e9eba2f8862884",
+        marking.mark_converted,
+    ),
+    Patch(
+        "llamafactory.data.loader",
+        "get_dataset_list",
+        "the description of a data set forgets what its entry says about marks",
+        "bcba272caa1d2c47",
+        marking.attach_entries,
+    ),
+    Patch(
+        "llamafactory.data.loader",
+        "_get_dataset_processor",
+        "tokens must keep their example's mark through cutting and packing",
+        "e20204cab0d0bf03",
+        late("data", "marked_processor"),
     ),
     Patch(
         "llamafactory.model.adapter",

@@ -1,15 +1,15 @@
-"""The pieces of LLaMA-Factory's training loop that our workflows stand on, under one roof."""
+"""The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.extras.logging import get_logger
 from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_model, load_tokenizer
 from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer
-from llamafactory.train.trainer_utils import create_modelcard_and_push
 
 __all__ = [
     "CustomSeq2SeqTrainer",
-    "create_modelcard_and_push",
     "get_dataset",
+    "get_logger",
     "get_template_and_fix_tokenizer",
     "load_model",
     "load_tokenizer",

@@ -1,0 +1,112 @@
+"""The importance file: scores of every component per task, with all that is needed to trust or refuse them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.atomic import read_json, write_json
+from ..errors import CheckpointError, OptionError
+from .selection import Selection, general_importance, normalise, select_components
+
+FORMAT = 1
+TOOL = "tool"
+GENERAL = "general"
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """Importance of all components for one task.
+
+    Attributes:
+        mark: "tool" or "general".
+        examples: examples the scores come from.
+        scores: I_h per component, not normalised.
+    """
+
+    mark: str
+    examples: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Scores per task.
+
+    Attributes:
+        base: name of the base model.
+        shapes: weight shape of each component, to recognise another model.
+        settings: what shaped the scores: reduction, number type, samples asked for, data, seed.
+        tasks: task name to scores.
+    """
+
+    base: str
+    shapes: dict[str, list[int]]
+    settings: dict[str, Any]
+    tasks: dict[str, TaskScores] = field(default_factory=dict)
+
+    def of(self, mark: str) -> dict[str, TaskScores]:
+        """The tasks with this mark."""
+        return {name: task for name, task in self.tasks.items() if task.mark == mark}
+
+    def tool_scores(self) -> dict[str, float]:
+        """M_h (eq. 5): all tool data as one data set."""
+        (task,) = self.of(TOOL).values()
+        return normalise(task.scores)
+
+    def general_scores(self) -> dict[str, float]:
+        """C_h (eq. 10)."""
+        return general_importance({name: task.scores for name, task in self.of(GENERAL).items()})
+
+    def select(self, top: float, bottom: float) -> Selection:
+        """The selection by these scores."""
+        return select_components(self.tool_scores(), self.general_scores(), top, bottom)
+
+    def with_task(self, name: str, task: TaskScores) -> Importance:
+        """A copy with one task more."""
+        return Importance(self.base, self.shapes, self.settings, {**self.tasks, name: task})
+
+    def save(self, path: Path) -> None:
+        """Writes the file whole or not at all."""
+        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "llamafactory_ext")}
+        write_json(path, {"format": FORMAT, "versions": versions, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> Importance:
+        """Reads a file.
+
+        Raises:
+            CheckpointError: missing, damaged, or of another format.
+        """
+        data = read_json(path, "importance file")
+        try:
+            if data["format"] != FORMAT:
+                raise CheckpointError(
+                    f"{path} has format {data['format']}, this version reads {FORMAT}; compute it anew."
+                )
+            tasks = {name: TaskScores(**task) for name, task in data["tasks"].items()}
+            return cls(data["base"], data["shapes"], data["settings"], tasks)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} is no importance file ({error!r}); name one that CITI wrote.") from None
+
+    def check(self, path: Path, shapes: Mapping[str, list[int]]) -> None:
+        """Makes sure that the scores are complete and belong to a model with these components.
+
+        Raises:
+            CheckpointError: other components.
+            OptionError: no tool or no general task in it.
+        """
+        if dict(shapes) != self.shapes:
+            odd = [name for name in sorted({*shapes, *self.shapes}) if shapes.get(name) != self.shapes.get(name)]
+            raise CheckpointError(
+                f"{path} belongs to another model ({self.base}): {odd[0]} differs, for example. Leave out "
+                "citi_importance_load, or name the file of this base model."
+            )
+        if len(self.of(TOOL)) != 1 or not self.of(GENERAL):
+            raise OptionError(
+                f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and at "
+                "least one general task are needed: compute it on both kinds of data."
+            )

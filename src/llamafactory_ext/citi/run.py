@@ -1,0 +1,98 @@
+"""The folder of one run: what was planned, which phases are done, where an interrupted one goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.atomic import read_json, sync, write_json
+from ..checkpoint.base import MANIFEST
+from ..errors import CheckpointError
+from .phases import Phase
+
+WEIGHTS = "adapter_model.safetensors"
+COMPLETE = "complete.json"
+OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`output_dir` of a CITI run.
+
+    Attributes:
+        path: the folder.
+        phases: the phases of the run, in order.
+    """
+
+    path: Path
+    phases: Sequence[Phase]
+
+    def check(self, plan: Mapping[str, Any]) -> None:
+        """Makes sure that what the folder holds, if anything, is an interrupted run with this plan.
+
+        Raises:
+            CheckpointError: it is a run with another plan.
+        """
+        manifest = self.path / MANIFEST
+        if not manifest.is_file():
+            return
+        old = read_json(manifest, "manifest").get("plan", {})
+        changed = [key for key in sorted({*plan, *old}) if plan.get(key) != old.get(key)]
+        if changed:
+            lines = [f"  - {key}: {old.get(key)!r} then, {plan.get(key)!r} now" for key in changed]
+            advice = (
+                "Repeat the command with the old settings to go on, or choose another output_dir, or set "
+                "overwrite_output_dir: true to start anew."
+            )
+            raise CheckpointError("\n".join([f"{self.path} holds a run with other settings:", *lines, advice]))
+
+    def start(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Makes the folder ready: emptied of an older run if asked, the manifest written. For the main process only."""
+        if overwrite:
+            for folder in self.path.glob("phase-[0-9]-*"):
+                shutil.rmtree(folder)
+            for name in OWN_FILES:
+                (self.path / name).unlink(missing_ok=True)
+        if not (self.path / MANIFEST).is_file():
+            write_json(self.path / MANIFEST, dict(manifest))
+
+    def folder(self, phase: Phase) -> Path:
+        """Where this phase keeps its checkpoints and log."""
+        return self.path / f"phase-{list(self.phases).index(phase) + 1}-{phase.name}"
+
+    def adapter(self, phase: Phase) -> Path:
+        """The adapter as the phase left it; it exists only once the phase is complete."""
+        return self.folder(phase) / "adapter"
+
+    def done(self) -> list[Phase]:
+        """The phases that are complete, from the first on."""
+        done: list[Phase] = []
+        for phase in self.phases:
+            if not (self.adapter(phase) / WEIGHTS).is_file():
+                break
+            done.append(phase)
+        return done
+
+    def newest_checkpoint(self, phase: Phase) -> tuple[Path | None, list[Path]]:
+        """The newest complete checkpoint within the phase, and the incomplete ones that are newer."""
+        found = sorted(self.folder(phase).glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
+        skipped: list[Path] = []
+        for path in found:
+            if (path / COMPLETE).is_file():
+                return path, skipped
+            skipped.append(path)
+        return None, skipped
+
+    def finish(self) -> None:
+        """Copies the last phase's adapter to the top; the weights come last and mark the run as finished."""
+        source = self.adapter(self.phases[-1])
+        for file in sorted(source.iterdir(), key=lambda file: file.name == WEIGHTS):
+            staged = self.path / f".{file.name}.tmp"
+            shutil.copyfile(file, staged)
+            sync(staged)
+            os.replace(staged, self.path / file.name)
+        sync(self.path)

@@ -1,0 +1,135 @@
+"""Computes the importance file: task after task over seeded samples, resumable after each task."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.utils.checkpoint import checkpoint
+from tqdm.auto import tqdm
+
+from ..data.marks import MARKS_COLUMN, TASK_COLUMN
+from ..errors import DataError
+from .importance import Reduction, linear_components, score_components
+from .importance_file import GENERAL, TOOL, Importance, TaskScores
+
+Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
+
+
+def shapes_of(model: nn.Module) -> dict[str, list[int]]:
+    """Output and input width of every component."""
+    return {name: [module.out_features, module.in_features] for name, module in linear_components(model).items()}
+
+
+def group_by_task(dataset: Any, *, both: bool = True) -> dict[str, tuple[str, list[int]]]:
+    """Task to (mark, row numbers) of an unpacked data set; all tool data is the one task `tool`.
+
+    Args:
+        both: insist on tool and on general examples.
+
+    Raises:
+        DataError: tool or general examples are missing, or a general task is called `tool`.
+    """
+    groups: dict[str, tuple[str, list[int]]] = {}
+    for row, (task, codes) in enumerate(zip(dataset[TASK_COLUMN], dataset[MARKS_COLUMN], strict=True)):
+        mark = TOOL if codes[0] % 2 == 0 else GENERAL
+        name = TOOL if mark == TOOL else task
+        if groups.setdefault(name, (mark, []))[0] != mark:
+            raise DataError(f"a general example has the task {TOOL!r}; give it another task name.")
+        groups[name][1].append(row)
+    for mark in (TOOL, GENERAL) if both else ():
+        if not any(found == mark for found, _ in groups.values()):
+            raise DataError(
+                f"the training data has no {mark} examples; add a data set whose entry in dataset_info.json or whose "
+                f'records say "mark": "{mark}". CITI needs both kinds.'
+            )
+    return groups
+
+
+def sample_rows(rows: Sequence[int], count: int, seed: int) -> list[int]:
+    """`count` of the rows, seeded, without replacement; all of them if there are no more."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]
+    return [rows[i] for i in sorted(order.tolist())]
+
+
+def compute_importance(
+    model: nn.Module,
+    dataset: Any,
+    collate: Collate,
+    start: Importance,
+    *,
+    samples: int,
+    batch_size: int,
+    reduction: Reduction,
+    seed: int,
+    path: Path,
+) -> Importance:
+    """Scores every task that `start` does not have yet, and writes `path` after each.
+
+    Args:
+        dataset: unpacked, with marks and tasks.
+        start: an importance without scores, or the file that an interrupted run left.
+        samples: examples per task.
+    """
+    rank, world = _rank(), _world()
+    importance = start
+    for task, (mark, rows) in group_by_task(dataset).items():
+        if task in importance.tasks:
+            continue
+        chosen = sample_rows(rows, samples, seed)
+        mine = sorted(chosen[rank::world], key=lambda row: len(dataset[row]["input_ids"]))
+        parts = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
+        parts = tqdm(parts, desc=f"importance: {task} ({len(chosen)} examples)", disable=rank != 0)
+        batches = (_plain(collate([dataset[row] for row in part])) for part in parts)
+        scores = score_components(model, batches, reduction)
+        importance = importance.with_task(task, TaskScores(mark, len(chosen), scores))
+        if rank == 0:
+            importance.save(path)
+    return importance
+
+
+def _plain(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    batch.pop(MARKS_COLUMN)
+    return batch
+
+
+@contextlib.contextmanager
+def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Iterator[None]:
+    """The model as importance needs it: evaluation mode or checkpointed, in float32 if asked; restored on exit.
+
+    Raising a half-precision model to float32 and lowering it again gives the same weights.
+    """
+    dtype = next(model.parameters()).dtype
+    training = model.training
+    raised = float32 and dtype in (torch.float16, torch.bfloat16) and not hasattr(model, "quantization_method")
+    dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()} if raised else {}
+    enabled = bool(getattr(model, "is_gradient_checkpointing", False))
+    before = {m: m._gradient_checkpointing_func for m in model.modules() if hasattr(m, "_gradient_checkpointing_func")}
+    try:
+        if raised:
+            model.float()
+        model.train(checkpointing and enabled)
+        for module in before if checkpointing else ():
+            # Upstream checkpoints only layers with trainable parameters; here nothing is trainable and all are needed.
+            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+        yield
+    finally:
+        for module, function in before.items():
+            module._gradient_checkpointing_func = function
+        for name, parameter in model.named_parameters():
+            if name in dtypes:
+                parameter.data = parameter.data.to(dtypes[name])
+        model.train(training)
+
+
+def _rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def _world() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1

@@ -1,0 +1,218 @@
+"""The trainer of one phase: upstream's supervised trainer with the router loss and complete checkpoints.
+
+What it does: adds beta * L_r to the language-model loss so that gradient accumulation and several processes give what
+one batch on one process gives; logs both losses and the gates; marks checkpoints as complete when they are. What it
+does not do: choose what moves (`phases.py`) or run the phases one after the other (`workflow.py`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from ..checkpoint.atomic import write_json
+from ..data.marks import MARKS_COLUMN, TokenMarks
+from ..upstream.training import CustomSeq2SeqTrainer
+from .importance import summed_nll
+from .phases import Phase, set_trainable
+from .router_loss import RouterLoss, Totals
+from .run import COMPLETE
+
+
+class CitiTrainer(CustomSeq2SeqTrainer):
+    """Trains one phase of CITI on a PEFT model with MOLoRA (arXiv:2409.13202, section 3.3).
+
+    Args:
+        phase: what moves; applied again after a checkpoint is loaded, which lets everything move.
+        router: the router loss, with the model's routers in it; None trains without.
+        exact_step: statistics of the router loss over the whole optimiser step (all micro-batches and processes) where
+            its scope needs them; costs one more forward pass per micro-batch under gradient accumulation. False: over
+            each micro-batch of all processes.
+    """
+
+    def __init__(self, *, phase: Phase, router: RouterLoss | None, exact_step: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.phase, self.router, self.exact_step = phase, router, exact_step
+        self.compute_loss_func = self._mean_nll
+        self.args.average_tokens_across_devices = True  # the token count below spans all processes
+        model = self.accelerator.unwrap_model(self.model)
+        self._gates = 1 + model.peft_config["default"].num_experts
+        forward = inspect.signature(model.get_base_model().forward).parameters
+        self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in forward else {}
+        self._step_totals: Totals | None = None
+        self._step_tokens: Tensor | None = None
+        self._micro_batches = 1
+        self._steps = 0
+        self._running: dict[str, Tensor] = {}
+        self._phase_name_reporters()
+
+    # Loss
+
+    @staticmethod
+    def _mean_nll(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        """Next-token loss over the trained tokens of the whole optimiser step (or of this batch, in evaluation)."""
+        items = num_items_in_batch if num_items_in_batch is not None else (labels[:, 1:] != -100).sum()
+        items = torch.as_tensor(items, device=labels.device).clamp(min=1)
+        return summed_nll(outputs["logits"], labels) / items
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
+        """Trained tokens of all micro-batches and processes; a label at position 0 is nobody's target."""
+        if not batch_samples or "labels" not in batch_samples[0]:
+            return None
+        items = sum((batch["labels"][:, 1:] != -100).sum() for batch in batch_samples)
+        items = torch.as_tensor(items, device=device)
+        return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._micro_batches, self._step_totals, self._step_tokens = len(batches), None, None
+        self._steps += 1
+        if self.router is not None and len(batches) > 1:
+            if self.router.scope == "token":
+                tokens = sum((batch[MARKS_COLUMN] > 0).sum() for batch in batches)
+                self._step_tokens = self._sum(torch.as_tensor(tokens, dtype=torch.float64, device=device))
+            elif self.exact_step:
+                self._step_totals = self._all_processes(self._sum_over(batches))
+        return batches, items
+
+    @torch.no_grad()
+    def _sum_over(self, batches: list[dict[str, Any]]) -> Totals:
+        """The router loss's sums over all micro-batches of the step, by forward passes that keep nothing."""
+        assert self.router is not None
+        totals = None
+        self.model_wrapped.train()
+        for batch in batches:
+            inputs = self._prepare_inputs(dict(batch))
+            inputs.pop("labels")
+            self._begin(inputs.pop(MARKS_COLUMN))
+            with self.compute_loss_context_manager():
+                self.model_wrapped(**inputs, **self._few_logits)
+            part = self.router.totals()
+            totals = part if totals is None else totals + part
+        self.router.end()
+        assert totals is not None
+        return totals
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The language-model loss, and in training beta times the router loss."""
+        marks = inputs.pop(MARKS_COLUMN, None)
+        if not model.training or marks is None:
+            return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        if self.router is not None:
+            self._begin(marks)
+        loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
+        self._track("loss_lm", loss.detach() / self.args.world_size, mean=False)
+        if self.router is not None:
+            loss = self._attach(loss)
+        return (loss, outputs) if return_outputs else loss
+
+    def _begin(self, codes_BT: Tensor) -> None:
+        assert self.router is not None
+        marks = TokenMarks.from_codes(codes_BT)
+        self.router.begin(marks.is_tool, marks.mask, marks.sample)
+
+    def _attach(self, lm_loss: Tensor) -> Tensor:
+        """Each micro-batch stands for its part of the step; gradients are averaged over processes later."""
+        assert self.router is not None
+        share = weight = 1 / self._micro_batches
+        if self._step_totals is not None:
+            totals, weight = self._step_totals, 1.0
+        else:
+            totals = self._all_processes(self.router.totals())
+            if self._step_tokens is not None:  # scope token: sums over tokens, divided by all tokens of the step
+                totals, share, weight = Totals(totals.sums_L2, self._step_tokens), 1.0, 1.0
+        self._track_gates(totals, share)
+        return self.router.attach(
+            lm_loss, totals, gates=self._gates, share=share, weight=weight, replicas=self.args.world_size
+        )
+
+    def _all_processes(self, totals: Totals) -> Totals:
+        flat = self._sum(torch.cat([totals.sums_L2.flatten(), totals.rows[None]]))
+        return Totals(flat[:-1].view_as(totals.sums_L2), flat[-1])
+
+    @staticmethod
+    def _sum(values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if distributed.is_initialized():
+            distributed.all_reduce(values)
+        return values
+
+    # Checkpoints
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        set_trainable(self.model, self.phase)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Upstream's checkpoint, then the completeness mark, and only then older ones may go."""
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        if distributed.is_initialized():
+            distributed.barrier()
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial))
+            step = self.state.global_step
+            write_json(folder / f"{PREFIX_CHECKPOINT_DIR}-{step}" / COMPLETE, {"phase": self.phase.name, "step": step})
+            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint, use_mtime=True)
+
+    # Reports
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds both losses and the gates of each class to what upstream logs."""
+        if "loss" in logs:
+            logs = {**logs, **self._take_tracked()}
+        super().log(logs, start_time)
+
+    def _track_gates(self, totals: Totals, share: float) -> None:
+        assert self.router is not None
+        self._track("loss_router", self.router.value(totals, self._gates).mean() * share, mean=False)
+        gates_L2E, tokens_2 = self.router.class_gates()
+        for i, name in enumerate(("general", "tool")):
+            self._track(
+                f"gate0_{name}", torch.stack([gates_L2E[:, i, 0].double().mean(), tokens_2[i].double()]), mean=True
+            )
+
+    def _track(self, name: str, value: Tensor, *, mean: bool) -> None:
+        """Sums up `value`; a mean is tracked as (sum, count)."""
+        value = value.detach().double()
+        value = value if mean else torch.stack([value, torch.zeros_like(value)])
+        self._running[name] = self._running[name] + value if name in self._running else value
+
+    def _take_tracked(self) -> dict[str, float]:
+        names, steps = list(self._running), max(1, self._steps)
+        if not names:
+            return {}
+        values = self._sum(torch.stack([self._running[name] for name in names]))
+        self._running, self._steps = {}, 0
+        found = {}
+        for name, (total, count) in zip(names, values.tolist(), strict=True):
+            if name.startswith("gate0_"):
+                if count:
+                    found[name] = total / count
+            else:
+                found[name] = total / steps / (self.args.world_size if name == "loss_router" else 1)
+        return found
+
+    def _phase_name_reporters(self) -> None:
+        """Reporters (TensorBoard, W&B, SwanLab, ...) see `mi/loss`: step numbers start anew in every phase."""
+        report = self.callback_handler.on_log
+
+        def on_log(args: Any, state: Any, control: Any, logs: dict[str, float]) -> Any:
+            return report(args, state, control, {self._reported_name(name): value for name, value in logs.items()})
+
+        self.callback_handler.on_log = on_log  # type: ignore[method-assign]
+
+    def _reported_name(self, name: str) -> str:
+        head, evaluation, rest = name.partition("eval_")
+        return f"eval_{self.phase.name}/{rest}" if evaluation and not head else f"{self.phase.name}/{name}"

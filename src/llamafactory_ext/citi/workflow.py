@@ -1,0 +1,402 @@
+"""`llamafactory-cli train` with `finetuning_type: citi`: importance, selection, the phases, the report.
+
+What it does: wiring only. Every step leaves a complete file behind, and the same command goes on from the newest one.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, TaskType, get_peft_model
+from peft.utils import load_peft_weights, set_peft_model_state_dict
+from torch import nn
+from transformers import set_seed
+
+from ..checkpoint.atomic import publish_folder, read_json, write_json
+from ..checkpoint.base import MANIFEST, fingerprint
+from ..data.check import check_datasets
+from ..data.marks import MARKS_COLUMN, TASK_COLUMN
+from ..errors import DataError
+from ..molora import MoLoraConfig
+from ..upstream.arguments import option_names
+from ..upstream.data import MarkedCollator
+from ..upstream.marking import request_marks
+from ..upstream.training import (
+    get_dataset,
+    get_logger,
+    get_template_and_fix_tokenizer,
+    load_model,
+    load_tokenizer,
+    plot_loss,
+)
+from .importance import linear_components
+from .importance_file import Importance
+from .outputs import write_outputs
+from .phases import Phase, describe, phase_table, set_trainable, total_size
+from .report import Report, as_table, make_report
+from .router_loss import RouterLoss
+from .run import WEIGHTS, RunFolder
+from .scoring import compute_importance, group_by_task, sample_rows, scoring_mode, shapes_of
+from .selection import Selection, selected_counts
+from .trainer import CitiTrainer
+
+logger = get_logger(__name__)
+
+NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save")
+DATA_OPTIONS = (
+    "dataset",
+    "dataset_dir",
+    "template",
+    "cutoff_len",
+    "packing",
+    "neat_packing",
+    "max_samples",
+    "val_size",
+)
+TRAINING_OPTIONS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "world_size",
+    "max_steps",
+    "seed",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "bf16",
+    "fp16",
+)
+
+
+def run_citi(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: Sequence[Any] | None = None,
+) -> None:
+    """Runs or resumes a whole CITI training (arXiv:2409.13202, section 3.3); the arguments are upstream's groups.
+
+    Raises:
+        ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
+    """
+    _Citi(model_args, data_args, training_args, finetuning_args, list(callbacks or [])).run()
+
+
+def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
+    """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
+    plan = {"model_name_or_path": model_args.model_name_or_path}
+    plan |= {name: getattr(finetuning_args, name) for name in option_names() if name not in NOT_IN_PLAN}
+    plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
+    plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
+    return {name: str(value) if not isinstance(value, _JSON) else value for name, value in plan.items()}
+
+
+_JSON = (str, int, float, bool, list, type(None))
+
+
+@dataclass
+class _Citi:
+    """One run; its parts are made when they are first needed."""
+
+    model_args: Any
+    data_args: Any
+    training_args: Any
+    finetuning_args: Any
+    callbacks: list[Any]
+
+    def run(self) -> None:
+        plan = make_plan(self.model_args, self.data_args, self.training_args, self.finetuning_args)
+        if not self.training_args.overwrite_output_dir:
+            self.folder.check(plan)
+        self._check_data()
+        base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
+        selected_counts(len(linear_components(base)), *self._ratios)
+        with self.training_args.main_process_first(desc="start the run", local=False):
+            if self.training_args.should_save:
+                manifest = {
+                    "plan": plan,
+                    "base": {"name": self.model_args.model_name_or_path, "linears": fingerprint(base)},
+                    "data": str(getattr(self.data["train_dataset"], "_fingerprint", "")),
+                    "versions": _versions(),
+                }
+                self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
+        importance = self._importance(base)
+        selection = importance.select(*self._ratios)
+        if self.training_args.should_save:
+            write_json(self.folder.path / "selection.json", selection.to_dict())
+        self._say(
+            f"{selection.total} linear components: MOLoRA on {len(selection.adapted)} ({', '.join(selection.adapted)}); "
+            f"tuned in full {len(selection.tuned)} ({', '.join(selection.tuned) or 'none'})."
+        )
+        model = self._adapt(base, selection)
+        trainer = self._train(model)
+        report = self._report(model)
+        if self.training_args.should_save:
+            write_outputs(self.folder, importance, selection, report, self.training_args.report_to)
+        if self.training_args.do_eval:
+            metrics = (trainer or self._trainer(model, self.folder.phases[-1])).evaluate(metric_key_prefix="eval")
+            if self.training_args.should_save:
+                write_json(self.folder.path / "eval_results.json", metrics)
+        if self.training_args.should_save:
+            self.folder.finish()
+            self._say(f"Finished: the adapter is in {self.folder.path}.")
+
+    # What the run stands on
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.training_args.output_dir), phase_table(self.finetuning_args))
+
+    @cached_property
+    def tokenizers(self) -> dict[str, Any]:
+        return load_tokenizer(self.model_args)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.tokenizers["tokenizer"]
+
+    @cached_property
+    def template(self) -> Any:
+        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Training and evaluation data with token marks, packed if the run packs."""
+        return self._load(request_marks(self.data_args))
+
+    @cached_property
+    def examples(self) -> dict[str, Any]:
+        """The same data, one example per row."""
+        if not self.data_args.packing:
+            return self.data
+        return self._load(request_marks(self.data_args, packing=False, neat_packing=False, tokenized_path=None))
+
+    def _load(self, data_args: Any) -> dict[str, Any]:
+        module = get_dataset(
+            self.template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers
+        )
+        if MARKS_COLUMN not in module["train_dataset"].column_names:
+            raise DataError(
+                f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another folder, "
+                "to have the data tokenized again."
+            )
+        return module
+
+    def _check_data(self) -> None:
+        for warning in check_datasets(self.data_args.dataset or [], self.data_args.dataset_dir) or ():
+            self._say(warning)
+        group_by_task(self.examples["train_dataset"])
+        _ = self.data
+
+    @property
+    def _ratios(self) -> tuple[float, float]:
+        bottom = self.finetuning_args.citi_bottom_ratio if self._tunes_backbone else 0.0
+        return self.finetuning_args.citi_top_ratio, bottom
+
+    @property
+    def _tunes_backbone(self) -> bool:
+        return any("backbone" in phase.trains for phase in self.folder.phases)
+
+    def _collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
+        neat = packed and self.data_args.neat_packing
+        return MarkedCollator(
+            template=self.template,
+            model=model,
+            pad_to_multiple_of=8,
+            label_pad_token_id=-100,
+            block_diag_attn=packed and self.model_args.block_diag_attn,
+            neat_packing=neat,
+            attn_implementation=getattr(model.config, "_attn_implementation", None),
+            compute_dtype=self.model_args.compute_dtype or torch.float32,
+            **self.tokenizers,
+        )
+
+    # Importance
+
+    def _importance(self, base: nn.Module) -> Importance:
+        args, shapes = self.finetuning_args, shapes_of(base)
+        if args.citi_importance_load:
+            path = Path(args.citi_importance_load)
+            importance = Importance.load(path)
+            importance.check(path, shapes)
+            return importance
+        path = Path(args.citi_importance_save or self.folder.path / "importance.json")
+        settings = {
+            "reduction": args.citi_importance_reduction,
+            "dtype": args.citi_importance_dtype,
+            "samples": args.citi_importance_samples,
+            "dataset": self.data_args.dataset,
+            "seed": self.training_args.seed,
+        }
+        start = Importance(self.model_args.model_name_or_path, shapes, settings)
+        if path.is_file():
+            found = Importance.load(path)
+            if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):
+                start = found
+        with scoring_mode(
+            base,
+            float32=args.citi_importance_dtype == "float32",
+            checkpointing=not self.model_args.disable_gradient_checkpointing,
+        ):
+            return compute_importance(
+                base,
+                self.examples["train_dataset"],
+                self._collator(base, packed=False),
+                start,
+                samples=args.citi_importance_samples,
+                batch_size=self.training_args.per_device_train_batch_size,
+                reduction=args.citi_importance_reduction,
+                seed=self.training_args.seed,
+                path=path,
+            )
+
+    # Phases
+
+    def _adapt(self, base: nn.Module, selection: Selection) -> PeftModel:
+        """The base with fresh adapters and copies of the tuned linears."""
+        args = self.finetuning_args
+        mixed = self.training_args.bf16 or self.training_args.fp16
+        if not mixed and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
+            self._say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
+            base.float()
+        set_seed(self.training_args.seed)
+        config = MoLoraConfig(
+            task_type=TaskType.CAUSAL_LM,
+            target_modules=list(selection.adapted),
+            modules_to_save=list(selection.tuned) or None,
+            num_experts=args.citi_num_experts,
+            r=args.citi_rank,
+            alpha=args.citi_alpha,
+            base_model_name_or_path=self.model_args.model_name_or_path,
+        )
+        model = get_peft_model(base, config)
+        for name, parameter in model.named_parameters():
+            if ".modules_to_save." in name:
+                parameter.data = parameter.data.float()  # as upstream keeps whatever it trains
+        self.router = RouterLoss(
+            list(model.base_model.molora_layers()),
+            delta=args.citi_router_delta,
+            beta=args.citi_router_beta,
+            scope=args.citi_router_scope,
+        )
+        model.base_model.set_gate_loss(self.router)
+        return model
+
+    def _train(self, model: PeftModel) -> CitiTrainer | None:
+        """Runs the phases that are not done yet; returns the last trainer."""
+        trainer = None
+        if done := self.folder.done():
+            self._say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
+            weights = load_peft_weights(str(self.folder.adapter(done[-1])), device="cpu")
+            set_peft_model_state_dict(model, weights)
+        for phase in self.folder.phases[len(done) :]:
+            moving = set_trainable(model, phase)
+            self._say(describe(phase, moving, total_size(model.parameters())))
+            trainer = self._trainer(model, phase)
+            self._run_phase(trainer, phase, {group: list(counts) for group, counts in moving.items()})
+            self._release(trainer, model)
+        self.router.end()
+        return trainer
+
+    def _trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
+        args = copy.copy(self.training_args)
+        args.output_dir = str(self.folder.folder(phase))
+        args.num_train_epochs, args.learning_rate = phase.epochs, phase.lr
+        args.run_name = f"{args.run_name}-{phase.name}" if args.run_name else None
+        return CitiTrainer(
+            phase=phase,
+            router=self.router,
+            exact_step=self.finetuning_args.citi_router_window == "step" and self.finetuning_args.citi_router_beta > 0,
+            model=model,
+            args=args,
+            finetuning_args=self.finetuning_args,
+            data_collator=self._collator(model, packed=bool(self.data_args.packing)),
+            callbacks=list(self.callbacks),
+            train_dataset=self.data["train_dataset"],
+            eval_dataset=self.data.get("eval_dataset"),
+            **self.tokenizers,
+        )
+
+    def _run_phase(self, trainer: CitiTrainer, phase: Phase, moving: Mapping[str, list[int]]) -> None:
+        checkpoint, skipped = self.folder.newest_checkpoint(phase)
+        for path in skipped:
+            self._say(f"Skipping {path}: it is not complete.")
+        if checkpoint is not None:
+            self._say(f"Resuming phase {phase.name} from {checkpoint}.")
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_metrics("train", result.metrics)
+        trainer.save_state()
+        staged = self.folder.folder(phase) / ".adapter.tmp"
+        trainer.save_model(str(staged), _internal_call=True)
+        trainer.accelerator.wait_for_everyone()
+        if self.training_args.should_save:
+            (staged / "training_args.bin").unlink(missing_ok=True)  # a pickle; the manifest holds the settings
+            (staged / "README.md").unlink(missing_ok=True)
+            assert (staged / WEIGHTS).is_file(), "save_model() wrote no adapter"
+            manifest = read_json(self.folder.path / MANIFEST, "manifest")
+            write_json(staged / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
+            publish_folder(staged, self.folder.adapter(phase))
+            if self.finetuning_args.plot_loss:
+                plot_loss(str(self.folder.folder(phase)), keys=["loss", "loss_lm", "loss_router"])
+        trainer.accelerator.wait_for_everyone()
+
+    def _release(self, trainer: CitiTrainer, model: PeftModel) -> None:
+        """Lets go of this phase's optimizer and wrappers; the next phase wraps the model anew."""
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+        trainer.model_wrapped = model
+        trainer.optimizer = trainer.lr_scheduler = None
+        trainer.accelerator.free_memory()
+        gc.collect()
+        if "wandb" in (self.training_args.report_to or []):
+            import wandb
+
+            wandb.finish()
+
+    # Report
+
+    def _report(self, model: PeftModel) -> Report | None:
+        count = self.finetuning_args.citi_report_samples
+        if not count:
+            return None
+        held_out = self.examples.get("eval_dataset")
+        usable = held_out is not None and not isinstance(held_out, dict) and TASK_COLUMN in held_out.column_names
+        dataset = held_out if usable else self.examples["train_dataset"]
+        groups = group_by_task(dataset, both=False)
+        seed = self.training_args.seed
+        report = make_report(
+            model,
+            self.router,
+            dataset,
+            {task: (mark, sample_rows(rows, count, seed)) for task, (mark, rows) in groups.items()},
+            self._collator(model, packed=False),
+            source="held-out examples" if usable else "training examples",
+            batch_size=self.training_args.per_device_eval_batch_size,
+            autocast=self._autocast,
+        )
+        if self.training_args.should_log:
+            print(as_table(report))
+        return report
+
+    def _autocast(self) -> Any:
+        dtype = torch.bfloat16 if self.training_args.bf16 else torch.float16
+        enabled = self.training_args.bf16 or self.training_args.fp16
+        return torch.autocast(self.training_args.device.type, dtype=dtype, enabled=enabled)
+
+    @staticmethod
+    def _say(text: str) -> None:
+        logger.info_rank0(text)
+
+
+def _versions() -> dict[str, str]:
+    names = ("llamafactory", "llamafactory_ext", "torch", "transformers", "peft", "accelerate")
+    return {name: importlib.metadata.version(name) for name in names}
