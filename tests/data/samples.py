@@ -46,7 +46,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
 }
 FILE_NAMES = {
     "api_bank": "lv3-train.json",
-    "alpaca": "my_code.json",
+    "alpaca": "alpaca_en.json",
     "alpaca_gpt4": "alpaca_gpt4_data.json",
     "code_alpaca": "code_alpaca_20k.json",
     "gsm8k": "train.jsonl",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -78,8 +79,19 @@ def test_without_name_or_source_it_says_what_to_type(
     assert "llamafactory-ext data convert api_bank --source DIR --out data" in capsys.readouterr().err
 
 
-def test_help_lists_every_converter() -> None:
-    assert f"NAME is one of: {', '.join(FAMILIES)}." in (Data.convert.__doc__ or "")
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_every_converter_and_option(
+    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "data", "convert", flag)
+    text = capsys.readouterr().out
+    options = inspect.signature(Data.convert).parameters.values()
+    for option in options:
+        if option.kind is option.KEYWORD_ONLY:
+            assert f"--{option.name} " in text
+    for family in FAMILIES.values():
+        assert f"  {family.name} " in text
+        assert family.about in text
 
 
 def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +103,9 @@ def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: 
     ):
         write_sample(name, downloads / folder)
     write_sample("api_bank", downloads / "api-bank" / "test-data", "level-1-api.json")
-    for name in ("code_alpaca", "metamath", "alpaca_gpt4", "alpaca"):
+    for name in ("code_alpaca", "metamath", "alpaca_gpt4"):
         write_sample(name, downloads)
+    write_sample("alpaca", downloads, "my_code.json")
     monkeypatch.chdir(tmp_path)
     assert len(COMMANDS) == 8
     for command in COMMANDS:

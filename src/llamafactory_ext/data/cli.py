@@ -14,7 +14,15 @@ from llamafactory_ext.errors import OptionError
 from .convert import FAMILIES, Conversion, Request, convert
 
 _SHOWN_DROPS = 5
-_OPTIONS = ("source", "out", "dataset_name", "split", "limit", "seed", "task")
+_OPTIONS = {
+    "source": "folder with the published files, or one of them",
+    "out": "LLaMA-Factory's dataset_dir (data)",
+    "dataset_name": "name of the entry and the file (NAME; NAME_test for a test split)",
+    "split": "train or test (what the file's name says; train for a folder)",
+    "limit": "draw this many records without replacement (0: take all)",
+    "seed": "seed of the draw (42)",
+    "task": "the ability these examples stand for: importance is computed per task (the data set's own)",
+}
 
 
 class Data:
@@ -33,23 +41,23 @@ class Data:
         task: str = "",
         **unknown: object,
     ) -> None:
-        """Convert a public data set and enter it in dataset_info.json.
-
-        NAME is one of: api_bank, alpaca, alpaca_gpt4, code_alpaca, gsm8k, metamath, nq_open, triviaqa.
-        Writes OUT/NAME.json (records), OUT/NAME.report.json (counts, reasons) and the entry in OUT/dataset_info.json.
+        """Convert a public data set and enter it in dataset_info.json; `--help` lists them.
 
         Args:
-            name: which converter; api_bank gives tool data, all others general data.
+            name: which converter.
             extra: nothing; more words are an error.
             source: folder with the published files, or one of them.
             out: LLaMA-Factory's dataset_dir.
-            dataset_name: name of entry and file; NAME (NAME_test for a test split) by default.
-            split: train or test; by default what the file's name says, train for a folder.
+            dataset_name: name of the entry and the file.
+            split: train or test.
             limit: draw this many records without replacement; 0 takes all.
             seed: seed of the draw.
-            task: the ability these examples stand for (importance scores are taken per task).
+            task: the ability these examples stand for.
             unknown: nothing; other options are an error.
         """
+        if {"help", "h"} & unknown.keys():  # python-fire hands the flag over to functions that take any option
+            print(_help())
+            return
         _refuse_unknown(extra, unknown)
         if not name or not source:
             raise OptionError(
@@ -67,6 +75,17 @@ class Data:
             task=str(task),
         )
         _show(convert(request))
+
+
+def _help() -> str:
+    names = "\n".join(f"  {family.name:<14}{family.about}" for family in FAMILIES.values())
+    options = "\n".join(f"  --{option:<14}{text}" for option, text in _OPTIONS.items())
+    return (
+        "Usage: llamafactory-ext data convert NAME --source FOLDER_OR_FILE [OPTIONS]\n\n"
+        "Convert a public data set to LLaMA-Factory records, each with its mark (tool or general) and its task.\n"
+        "Writes OUT/DATASET_NAME.json, OUT/DATASET_NAME.report.json (counts, reasons) and the entry in\n"
+        f"OUT/dataset_info.json.\n\nNAME is one of:\n{names}\n\nOptions:\n{options}"
+    )
 
 
 def _refuse_unknown(extra: tuple[object, ...], unknown: dict[str, object]) -> None:

@@ -47,8 +47,6 @@ ALPACA = _alpaca_family(
     "any file of instruction, input, output (--task names the ability)",
     "instructions",
     "*alpaca*.json",
-    "*.json",
-    "*.jsonl",
 )
 ALPACA_GPT4 = _alpaca_family(
     "alpaca_gpt4", "GPT-4-LLM: alpaca_gpt4_data.json", "instructions", "alpaca_gpt4_data.json", "*alpaca_gpt4*.json"
