@@ -17,7 +17,7 @@ from llamafactory_ext.errors import DataError
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 RECORDS = st.lists(st.dictionaries(st.text(), VALUES), min_size=1, max_size=6)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path: Path, text: str | bytes, list_key: str | None = None) -> list[tuple[str, Any]]:
