@@ -115,3 +115,9 @@ def test_the_three_files_differ_only_in_model_template_and_output() -> None:
     own = ("model_name_or_path", "template", "output_dir")
     common = [{key: value for key, value in load(name).items() if key not in own} for name in NAMES]
     assert common[0] == common[1] == common[2]
+
+
+def test_the_readme_lists_every_file() -> None:
+    readme = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    files = sorted(path.name for path in (ROOT / "examples" / "yaml").glob("*.yaml"))
+    assert [name for name in files if f"`yaml/{name}`" not in readme] == []
