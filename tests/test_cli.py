@@ -1,0 +1,114 @@
+"""The command `llamafactory-ext`: verbs, errors as messages, and what the doctor says."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from llamafactory_ext import cli
+from llamafactory_ext.errors import DataError
+from llamafactory_ext.upstream import doctor
+from llamafactory_ext.upstream.patches import PATCHES
+from processes import run
+
+TABLE = [patch.name for patch in PATCHES]
+MODULES = {patch.module: "" for patch in PATCHES}
+HEALTHY: dict[str, Any] = {
+    "active": True,
+    "imports": {"torchvision": "", "torchaudio": ""} | MODULES,
+    "applied": TABLE,
+    "table": TABLE,
+    "peft_method": True,
+}
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["llamafactory-ext", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_help_lists_the_verbs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ((), ("--help",)):
+        assert call(monkeypatch, *words) == 0
+        printed = capsys.readouterr().out
+        assert all(verb in printed for verb in cli.VERBS)
+
+
+def test_unknown_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "trian") == 2
+    assert "There is no verb 'trian'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_can_be_imported(verb: str) -> None:
+    assert callable(cli.load_verb(verb))
+
+
+def test_our_errors_are_messages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = ModuleType("room")
+
+    class Data:
+        def convert(self) -> None:
+            raise DataError("tools.json is missing; correct the path.")
+
+    module.Data = Data  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "room", module)
+    monkeypatch.setitem(cli.VERBS, "data", ("room", "Data", ""))
+    assert call(monkeypatch, "data", "convert") == 2
+    assert capsys.readouterr().err == "DataError: tools.json is missing; correct the path.\n"
+
+
+def test_missing_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "room_with_a_need.py").write_text("import package_nobody_has", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.VERBS, "data", ("room_with_a_need", "Data", ""))
+    assert call(monkeypatch, "data") == 2
+    assert "needs the package package_nobody_has, which is not installed; run `pip install" in capsys.readouterr().err
+
+
+def test_doctor_of_this_environment(tmp_path: Path) -> None:
+    result = run(["llamafactory-ext", "doctor"], tmp_path)
+    assert result.returncode == 0, result.stdout
+    for name in TABLE:
+        assert f"patch {name}" in result.stdout
+    assert "broken" not in result.stdout
+
+
+def states(findings: dict[str, Any]) -> dict[str, str]:
+    return {check.what: check.state for check in doctor.probe_checks(HEALTHY | findings)}
+
+
+def test_doctor_judges_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLAMAFACTORY_EXT", raising=False)
+    assert set(states({}).values()) == {"ok"}
+    assert states({"active": False})["hooks in a fresh process"] == "broken"
+    assert states({"peft_method": False})["PEFT method MOLORA"] == "broken"
+    assert states({"imports": {"torchaudio": "undefined symbol"}})["torchaudio with torch"] == "broken"
+    changed = {"imports": {"llamafactory.launcher": "launch has changed"}, "applied": TABLE[:-1]}
+    assert states(changed)[f"patch {TABLE[-1]}"] == "broken"
+    monkeypatch.setenv("LLAMAFACTORY_EXT", "0")
+    assert states({"active": False})["hooks in a fresh process"] == "off"
+
+
+def test_doctor_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "run_probe", lambda: {"error": "No module named 'peft'"})
+    with pytest.raises(SystemExit, match="1"):
+        doctor.doctor()
+    assert "No module named 'peft'" in capsys.readouterr().out
+
+
+def test_every_problem_has_a_next_step() -> None:
+    worst: dict[str, Any] = {
+        "active": False,
+        "imports": dict.fromkeys(HEALTHY["imports"], "does not load"),
+        "applied": [],
+        "peft_method": False,
+    }
+    for check in doctor.probe_checks(HEALTHY | worst):
+        assert check.next_step or check.state != "broken", check
