@@ -48,7 +48,7 @@ from .scoring import compute_importance, group_by_task, sample_rows, scoring_mod
 from .selection import Selection, selected_counts
 from .trainer import CitiTrainer
 
-logger = get_logger(__name__)
+logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose handlers print it
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save")
 DATA_OPTIONS = (
