@@ -15,6 +15,7 @@ import pytest
 import torch
 from llamafactory.extras.packages import is_ray_available
 from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
 from llamafactory_ext.upstream.arguments import option_names
@@ -107,16 +108,6 @@ def test_ray_worker(probe: Path) -> None:
     check_refused(run([sys.executable, str(driver), "citi.yaml"], probe, USE_RAY="1", CUDA_VISIBLE_DEVICES="0"))
 
 
-def test_export(probe: Path, tiny_llama_dir: Path) -> None:
-    options = {"model_name_or_path": str(tiny_llama_dir), "template": "llama3", "finetuning_type": "citi"}
-    write_yaml(probe / "export.yaml", options | {"export_dir": "exported"})
-    result = run(["llamafactory-cli", "export", "export.yaml"], probe)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    assert "adapter_name_or_path is missing; name the output_dir of a citi run" in result.stderr
-    assert not (probe / "exported").exists()
-
-
 def chat_options(model: Path, adapter: Path) -> dict[str, object]:
     return {
         "model_name_or_path": str(model),
@@ -138,6 +129,18 @@ def expected_reply(adapter: Path, question: str) -> str:
     with torch.no_grad():
         tokens = model.generate(**ids, max_new_tokens=8, do_sample=False)[0, ids["input_ids"].shape[1] :]
     return str(tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def test_export(probe: Path, tiny_llama_dir: Path, tiny_adapter_dir: Path) -> None:
+    options = chat_options(tiny_llama_dir, tiny_adapter_dir) | {"export_dir": "exported"}
+    write_yaml(probe / "export.yaml", options)
+    result = run(["llamafactory-cli", "export", "export.yaml"], probe)
+    assert result.returncode == 0, result.stderr
+    exported = AutoModelForCausalLM.from_pretrained(probe / "exported")
+    adapted = PeftModel.from_pretrained(tiny.tiny_model(), tiny_adapter_dir).eval()
+    ids = torch.arange(12)[None]
+    torch.testing.assert_close(exported(ids).logits, adapted(input_ids=ids).logits)
+    assert AutoTokenizer.from_pretrained(probe / "exported").chat_template == tiny.CHAT_TEMPLATE
 
 
 def test_chat(probe: Path, tiny_llama_dir: Path, tiny_adapter_dir: Path) -> None:
