@@ -4,7 +4,9 @@ Importing the package makes two things known: the PEFT method MOLORA and the exp
 """
 
 from .molora import register as _register_molora
+from .serving import register as _register_exported
 
 __version__ = "0.1.0"
 
 _register_molora()
+_register_exported()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.tiny import ARCHITECTURES, tiny_model
 from torch import nn
 
 from llamafactory_ext.citi.importance import linear_components, score_components, summed_nll
 from llamafactory_ext.errors import OptionError
+from tiny import ARCHITECTURES, tiny_model
 
 
 def data(rows: int = 4, length: int = 9) -> dict[str, torch.Tensor]:

@@ -135,7 +135,8 @@ def test_descent_opens_gate_0_for_general_and_closes_it_for_tool_data(scope: str
         (gradient,) = torch.autograd.grad(loss, logits)
         logits.data -= gradient
     gate_0 = logits.softmax(-1)[:, 0]
-    assert gate_0[is_tool].max() < 0.1 and gate_0[~is_tool].min() > 0.8
+    assert gate_0[is_tool].max() < 0.1
+    assert gate_0[~is_tool].min() > 0.8
 
 
 def test_delta_0_and_uniform_gates_cost_nothing() -> None:

@@ -16,7 +16,8 @@ def test_top_and_bottom_by_rank() -> None:
     selection = select_components(SCORES, SCORES, top=0.2, bottom=0.3)
     assert selection.adapted == ("c9", "c8")
     assert selection.tuned == ("c0", "c1", "c2")
-    assert selection.displaced == () and selection.total == 10
+    assert selection.displaced == ()
+    assert selection.total == 10
 
 
 def test_a_component_in_both_goes_to_molora_and_the_next_replaces_it() -> None:
@@ -31,7 +32,8 @@ def test_a_component_in_both_goes_to_molora_and_the_next_replaces_it() -> None:
 def test_equal_scores_keep_the_models_order() -> None:
     equal = dict.fromkeys(SCORES, 1.0)
     selection = select_components(equal, equal, top=0.2, bottom=0.2)
-    assert selection.adapted == ("c0", "c1") and selection.tuned == ("c2", "c3")
+    assert selection.adapted == ("c0", "c1")
+    assert selection.tuned == ("c2", "c3")
 
 
 @given(st.lists(st.floats(0, 1), min_size=10, max_size=60), st.floats(0.1, 0.5), st.floats(0, 0.5), st.randoms())
@@ -44,7 +46,8 @@ def test_never_twice_never_too_many(scores: list[float], top: float, bottom: flo
         bottom = 0
     selection = select_components(tool, general, top, bottom)
     assert not set(selection.adapted) & set(selection.tuned)
-    assert len(selection.adapted) <= top * len(scores) + 1e-9 and len(selection.tuned) <= bottom * len(scores) + 1e-9
+    assert len(selection.adapted) <= top * len(scores) + 1e-9
+    assert len(selection.tuned) <= bottom * len(scores) + 1e-9
     floor = min(tool[name] for name in selection.adapted)
     assert all(tool[name] <= floor for name in tool if name not in selection.adapted)
     assert Selection.from_dict(selection.to_dict()) == selection

@@ -6,13 +6,13 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
-from tests.tiny import ARCHITECTURES, save_tiny_model, tiny_model
 from torch import nn
 from transformers import AutoModelForCausalLM
 
 import llamafactory_ext  # noqa: F401  # registers MOLORA
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.molora import MoLoraConfig, MoLoraLinear
+from tiny import ARCHITECTURES, save_tiny_model, tiny_model
 
 TARGETS = {
     "llama": ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"],
@@ -173,5 +173,5 @@ def test_wrong_settings_are_named(changes: dict, message: str) -> None:
 
 
 def test_a_target_that_is_no_linear_is_named() -> None:
-    with pytest.raises(OptionError, match="model.embed_tokens"):
+    with pytest.raises(OptionError, match=r"model\.embed_tokens"):
         get_peft_model(tiny_model(), MoLoraConfig(target_modules=["model.embed_tokens"]))

@@ -77,6 +77,7 @@ def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
 
     Args:
         phases: phase name to its log history (dicts with `step` and the logged values).
+        path: the PNG.
     """
     figure, axes = plt.subplots(3, 1, figsize=(8, 7), sharex=True, layout="constrained")
     offset, borders = 0, []

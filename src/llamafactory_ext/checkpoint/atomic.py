@@ -16,7 +16,7 @@ def write_json(path: Path, data: Any) -> None:
     """Writes `data` as JSON; readers see the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.tmp")
-    with open(staged, "w", encoding="utf-8") as file:
+    with staged.open("w", encoding="utf-8") as file:
         json.dump(data, file, indent=1, ensure_ascii=False, allow_nan=False)
         file.write("\n")
         file.flush()

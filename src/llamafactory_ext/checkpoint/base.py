@@ -42,8 +42,8 @@ def check_base(model: nn.Module, adapter: Path) -> None:
     config = read_json(adapter / "adapter_config.json", "adapter configuration")
     if config.get("peft_type") != "MOLORA":
         raise CheckpointError(
-            f"{adapter} holds a {config.get('peft_type')} adapter, not a MOLoRA one; set finetuning_type to the method "
-            "it was trained with."
+            f"{adapter} holds a {config.get('peft_type')} adapter, not a MOLoRA one; set finetuning_type to the "
+            "method it was trained with."
         )
     if not (adapter / "adapter_model.safetensors").is_file():
         raise CheckpointError(
@@ -72,8 +72,8 @@ def check_base(model: nn.Module, adapter: Path) -> None:
 
 def _another_base(adapter: Path, difference: str, config: Mapping[str, Any]) -> CheckpointError:
     return CheckpointError(
-        f"{adapter} was trained on another base model than this one: {difference}. Set model_name_or_path to its base, "
-        f"{config.get('base_model_name_or_path')}."
+        f"{adapter} was trained on another base model than this one: {difference}. Set model_name_or_path to its "
+        f"base, {config.get('base_model_name_or_path')}."
     )
 
 

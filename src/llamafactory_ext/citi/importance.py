@@ -4,8 +4,8 @@ What it does: I_h(D) = |sum(W * dL/dW)| with L the summed loss over all of D. Fo
 |sum over tokens <dL/dy, y - b>|, so no weight gradient is ever formed: a tap on each linear's output keeps y and, in
 backward, adds one number. What it does not do: choose components (`selection.py`) or read data.
 
-Signed sums are accumulated over batches and processes; the absolute value is taken once, at the end. That order decides
-the outcome: taking it earlier (`reduction`) ranks differently.
+Signed sums are accumulated over batches and processes; the absolute value is taken once, at the end. That order
+decides the outcome: taking it earlier (`reduction`) ranks differently.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ REDUCTIONS: tuple[Reduction, ...] = ("dataset", "batch", "example", "token")
 IGNORE_INDEX = -100
 
 
-def linear_components(model: nn.Module) -> dict[str, nn.Module]:
+def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
     """Every linear of the backbone by name, in the model's order; the output head is none of them.
 
     Raises:
         OptionError: the model has no linear modules.
     """
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    get_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = get_head()
     found = {
         name: module
         for name, module in model.named_modules()
@@ -39,8 +40,8 @@ def linear_components(model: nn.Module) -> dict[str, nn.Module]:
     }
     if not found:
         raise OptionError(
-            f"{type(model).__name__} has no linear modules (torch.nn.Linear) beside its output head; CITI ranks linear "
-            "components: choose a model built from them, such as Llama, Mistral or Phi-3."
+            f"{type(model).__name__} has no linear modules (torch.nn.Linear) beside its output head; CITI ranks "
+            "linear components: choose a model built from them, such as Llama, Mistral or Phi-3."
         )
     return found
 
@@ -60,8 +61,8 @@ class _Sums:
         elif self.reduction == "example":
             if contribution.dim() != 3:
                 raise OptionError(
-                    f"{name} sees tokens without their example, so citi_importance_reduction: example is impossible on "
-                    "this model; use dataset, batch or token."
+                    f"{name} sees tokens without their example, so citi_importance_reduction: example is impossible "
+                    "on this model; use dataset, batch or token."
                 )
             self._add(self.total, name, contribution.sum((1, 2), dtype=torch.float64).abs().sum())
         else:
@@ -95,7 +96,7 @@ class _Tap(torch.autograd.Function):
 
 
 @contextmanager
-def _tapped(model: nn.Module, components: Mapping[str, nn.Module], sums: _Sums) -> Iterator[None]:
+def _tapped(model: nn.Module, components: Mapping[str, nn.Linear], sums: _Sums) -> Iterator[None]:
     """Taps on; every parameter frozen, gradients start at the embeddings' output. Undone on exit."""
 
     def tap(name: str) -> Any:
@@ -124,12 +125,12 @@ def score_components(
 ) -> dict[str, float]:
     """I_h of every linear component over all batches, not normalised.
 
-    Under torch.distributed each process passes its own batches; the signed sums are added up before the absolute value.
+    Under torch.distributed each process passes its own batches; signed sums are added up before the absolute value.
 
     Args:
         model: a causal language model, no adapter on it. It is left as it was.
         batches: `input_ids`, `labels` (-100 is not trained) and whatever else the model's forward takes, (B, T) each.
-            The loss is summed over tokens, so how examples are batched does not matter (reductions other than `batch`).
+            The loss is summed over tokens: how examples are batched matters to the reduction `batch` only.
         reduction: where the absolute value is taken: once over the data set (the paper's formula), or per batch,
             example or token and then summed.
 

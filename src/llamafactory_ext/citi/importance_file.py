@@ -107,6 +107,6 @@ class Importance:
             )
         if len(self.of(TOOL)) != 1 or not self.of(GENERAL):
             raise OptionError(
-                f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and at "
-                "least one general task are needed: compute it on both kinds of data."
+                f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and "
+                "at least one general task are needed: compute it on both kinds of data."
             )

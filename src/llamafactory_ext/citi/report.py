@@ -73,8 +73,14 @@ def make_report(
     """Evaluates the PEFT model with and without its adapter.
 
     Args:
+        model: the PEFT model; left in the mode it was in.
         router: a `RouterLoss` that knows the model's routers; it only watches here.
+        dataset: tokenised examples, one per row, with marks.
         rows: task to (mark, rows of `dataset`).
+        collate: makes a batch of rows.
+        source: what the examples are, in words.
+        batch_size: examples per forward pass.
+        autocast: the mixed precision of the training.
     """
     training = model.training
     model.eval()
@@ -147,9 +153,10 @@ def _figures(judged: Sequence[tuple[Tensor, Tensor]]) -> TaskFigures:
 
 def as_table(report: Report) -> str:
     """The report as text for terminal and log."""
+    columns = ("loss before", "loss after", "exact before", "exact after")
     lines = [
         f"Before and after training, on {report.source}",
-        f"{'task':<16}{'mark':<9}{'n':>5}  {'loss before':>15}  {'loss after':>15}  {'exact before':>15}  {'exact after':>15}",
+        f"{'task':<16}{'mark':<9}{'n':>5}  " + "  ".join(f"{name:>15}" for name in columns),
     ]
     for task, before in report.before.items():
         after = report.after[task]

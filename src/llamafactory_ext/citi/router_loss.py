@@ -176,7 +176,7 @@ class RouterLoss:
         """L_r of each router: (L,), float64."""
         if self.scope == "token":
             return totals.sums_L2[:, 0] / totals.rows.clamp(min=1)
-        n, mean_L, var_L = self._moments(totals, gates)
+        _, mean_L, var_L = self._moments(totals, gates)
         return torch.where(mean_L > 0, var_L / mean_L, torch.zeros_like(var_L))
 
     def attach(

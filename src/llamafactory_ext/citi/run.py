@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ class RunFolder:
             raise CheckpointError("\n".join([f"{self.path} holds a run with other settings:", *lines, advice]))
 
     def start(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Makes the folder ready: emptied of an older run if asked, the manifest written. For the main process only."""
+        """Makes the folder ready: emptied of an older run if asked, with a manifest. For the main process only."""
         if overwrite:
             for folder in self.path.glob("phase-[0-9]-*"):
                 shutil.rmtree(folder)
@@ -94,5 +93,5 @@ class RunFolder:
             staged = self.path / f".{file.name}.tmp"
             shutil.copyfile(file, staged)
             sync(staged)
-            os.replace(staged, self.path / file.name)
+            staged.replace(self.path / file.name)
         sync(self.path)

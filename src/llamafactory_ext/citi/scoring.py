@@ -30,6 +30,7 @@ def group_by_task(dataset: Any, *, both: bool = True) -> dict[str, tuple[str, li
     """Task to (mark, row numbers) of an unpacked data set; all tool data is the one task `tool`.
 
     Args:
+        dataset: one example per row, with marks and tasks.
         both: insist on tool and on general examples.
 
     Raises:
@@ -72,9 +73,15 @@ def compute_importance(
     """Scores every task that `start` does not have yet, and writes `path` after each.
 
     Args:
-        dataset: unpacked, with marks and tasks.
+        model: the base model, without adapters.
+        dataset: one example per row, with marks and tasks.
+        collate: makes a batch of rows.
         start: an importance without scores, or the file that an interrupted run left.
         samples: examples per task.
+        batch_size: examples per forward pass.
+        reduction: as for `score_components`.
+        seed: of the sample.
+        path: the importance file.
     """
     rank, world = _rank(), _world()
     importance = start
@@ -106,21 +113,22 @@ def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Ite
     """
     dtype = next(model.parameters()).dtype
     training = model.training
-    raised = float32 and dtype in (torch.float16, torch.bfloat16) and not hasattr(model, "quantization_method")
+    raised = float32 and dtype in (torch.float16, torch.bfloat16) and not getattr(model, "quantization_method", None)
     dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()} if raised else {}
     enabled = bool(getattr(model, "is_gradient_checkpointing", False))
-    before = {m: m._gradient_checkpointing_func for m in model.modules() if hasattr(m, "_gradient_checkpointing_func")}
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "_gradient_checkpointing_func")]
+    functions = [layer._gradient_checkpointing_func for layer in layers]
     try:
         if raised:
             model.float()
         model.train(checkpointing and enabled)
-        for module in before if checkpointing else ():
+        for layer in layers if checkpointing else ():
             # Upstream checkpoints only layers with trainable parameters; here nothing is trainable and all are needed.
-            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
         yield
     finally:
-        for module, function in before.items():
-            module._gradient_checkpointing_func = function
+        for layer, function in zip(layers, functions, strict=True):
+            layer._gradient_checkpointing_func = function
         for name, parameter in model.named_parameters():
             if name in dtypes:
                 parameter.data = parameter.data.to(dtypes[name])

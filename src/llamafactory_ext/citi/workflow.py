@@ -133,9 +133,10 @@ class _Citi:
         selection = importance.select(*self._ratios)
         if self.training_args.should_save:
             write_json(self.folder.path / "selection.json", selection.to_dict())
+        adapted, tuned = ", ".join(selection.adapted), ", ".join(selection.tuned) or "none"
         self._say(
-            f"{selection.total} linear components: MOLoRA on {len(selection.adapted)} ({', '.join(selection.adapted)}); "
-            f"tuned in full {len(selection.tuned)} ({', '.join(selection.tuned) or 'none'})."
+            f"{selection.total} linear components: MOLoRA on {len(selection.adapted)} ({adapted}); "
+            f"tuned in full {len(selection.tuned)} ({tuned})."
         )
         model = self._adapt(base, selection)
         trainer = self._train(model)
@@ -186,8 +187,8 @@ class _Citi:
         )
         if MARKS_COLUMN not in module["train_dataset"].column_names:
             raise DataError(
-                f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another folder, "
-                "to have the data tokenized again."
+                f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another "
+                "folder, to have the data tokenized again."
             )
         return module
 

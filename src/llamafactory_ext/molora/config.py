@@ -48,9 +48,9 @@ class MoLoraConfig(PeftConfig):
         ]
         if not self.alpha > 0:
             problems.append(f"alpha={self.alpha!r} must be greater than 0")
-        if isinstance(self.target_modules, list) and self.modules_to_save:
-            if both := sorted(set(self.target_modules) & set(self.modules_to_save)):
-                problems.append(f"{both} stand in target_modules and in modules_to_save; name each in one of them")
+        targets = self.target_modules if isinstance(self.target_modules, list) else []
+        if both := sorted({*targets} & {*(self.modules_to_save or [])}):
+            problems.append(f"{both} stand in target_modules and in modules_to_save; name each in one of them")
         if problems:
             raise OptionError("MoLoraConfig: " + "; ".join(problems) + ".")
 

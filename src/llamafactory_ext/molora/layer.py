@@ -10,7 +10,7 @@ Shapes: T tokens, D input width, O output width, N experts, R rank of one expert
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -62,7 +62,7 @@ class _MoLora(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        base: Tensor,  # first: where it is a view, autograd takes a function's first input for the one changed in place
+        base: Tensor,  # first, as autograd takes the first input for the one changed in place if it is a view
         x: Tensor,
         router_ED: Tensor,
         A_ND: Tensor,
@@ -116,6 +116,21 @@ class _MoLora(torch.autograd.Function):
         return grad if need_base else None, grad_x, grad_router, grad_A, grad_B, None, None, None, None
 
 
+def apply_molora(
+    base: Tensor,
+    x: Tensor,
+    router_ED: Tensor,
+    A_ND: Tensor,
+    B_ON: Tensor,
+    rank: int,
+    scaling: float,
+    layer: str = "",
+    gate_loss: GateLoss | None = None,
+) -> Tensor:
+    """Adds the experts' output for x (..., D) to the base linear's output (..., O), in place, and returns it."""
+    return _MoLora.apply(base, x, router_ED, A_ND, B_ON, rank, scaling, layer, gate_loss)
+
+
 class MoLoraLinear(nn.Module, BaseTunerLayer):
     """A frozen linear with a Mixture-of-LoRA adapter beside it.
 
@@ -132,7 +147,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
     ) -> None:
         super().__init__()
         self.base_layer = base_layer
-        linear = self.get_base_layer()
+        linear: nn.Linear = BaseTunerLayer.get_base_layer(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.molora_router, self.molora_A, self.molora_B = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         self.num_experts: dict[str, int] = {}
@@ -141,7 +156,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         self.layer_name = ""
         self.gate_loss: GateLoss | None = None
         self._disable_adapters = False
-        self.merged_adapters = []
+        self.merged_adapters: list[str] = []
         self.update_layer(adapter_name, num_experts=num_experts, r=r, alpha=alpha, init_weights=init_weights)
 
     def update_layer(self, adapter_name: str, *, num_experts: int, r: int, alpha: float, init_weights: bool) -> None:
@@ -151,38 +166,39 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         self.molora_router[adapter_name] = nn.Linear(self.in_features, num_experts + 1, bias=False)
         self.molora_A[adapter_name] = nn.Linear(self.in_features, num_experts * r, bias=False)
         self.molora_B[adapter_name] = nn.Linear(num_experts * r, self.out_features, bias=False)
-        for weights in (self.molora_router, self.molora_A):
-            nn.init.kaiming_uniform_(weights[adapter_name].weight, a=math.sqrt(5))  # nn.Linear's and LoRA's own
+        router_ED, A_ND, B_ON = self.weights(adapter_name)
+        for weights in (router_ED, A_ND):
+            nn.init.kaiming_uniform_(weights, a=math.sqrt(5))  # nn.Linear's and LoRA's own
         if init_weights:
-            nn.init.zeros_(self.molora_B[adapter_name].weight)
+            nn.init.zeros_(B_ON)
         else:
-            nn.init.normal_(self.molora_B[adapter_name].weight, std=0.02)
-        self._move_adapter_to_device_of_base_layer(adapter_name)
-        self.set_adapter(self.active_adapters)
+            nn.init.normal_(B_ON, std=0.02)
+        BaseTunerLayer._move_adapter_to_device_of_base_layer(self, adapter_name)
+        BaseTunerLayer.set_adapter(self, self.active_adapters)
+
+    def weights(self, adapter_name: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Router (E, D), A (N R, D) and B (O, N R) of an adapter."""
+        router, A, B = (
+            cast(nn.Linear, part[adapter_name]).weight for part in (self.molora_router, self.molora_A, self.molora_B)
+        )
+        return router, A, B
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """X (..., D) to (..., O)."""
+        """Maps x (..., D) to (..., O)."""
         result = self.base_layer(x, *args, **kwargs)
         if self.disable_adapters:
             return result
-        for name in self.active_adapters:
+        for name in cast(list[str], self.active_adapters):
             if name in self.molora_A:
-                result = _MoLora.apply(
-                    result,
-                    x,
-                    self.molora_router[name].weight,
-                    self.molora_A[name].weight,
-                    self.molora_B[name].weight,
-                    self.rank[name],
-                    self.scaling[name],
-                    self.layer_name,
-                    self.gate_loss,
+                rank, scaling = self.rank[name], self.scaling[name]
+                result = apply_molora(
+                    result, x, *self.weights(name), rank, scaling, layer=self.layer_name, gate_loss=self.gate_loss
                 )
         return result
 
     def gates(self, x: Tensor, adapter_name: str = "default") -> Tensor:
         """The router's output G(x) for x (..., D): (..., E) in float32 at least."""
-        logits = nn.functional.linear(x, self.molora_router[adapter_name].weight.to(x.dtype))
+        logits = nn.functional.linear(x, self.weights(adapter_name)[0].to(x.dtype))
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
@@ -17,7 +17,9 @@ class MoLoraModel(BaseTuner):
 
     prefix: str = "molora_"
     tuner_layer_cls = MoLoraLinear
-    target_module_mapping: dict[str, list[str]] = {}  # CITI chooses by importance: there is no default per model
+    target_module_mapping: ClassVar[
+        dict[str, list[str]]
+    ] = {}  # CITI chooses by importance: there is no default per model
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         config = self.peft_config[adapter_name]
@@ -49,7 +51,7 @@ class MoLoraModel(BaseTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        settings = {
+        settings: dict[str, Any] = {
             "num_experts": peft_config.num_experts,
             "r": peft_config.r,
             "alpha": peft_config.alpha,

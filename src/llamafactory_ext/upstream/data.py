@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
@@ -28,6 +28,9 @@ class _MarkedPrompt(list):
 @dataclass
 class _Marking:
     """Hides each example's code in its ids before upstream packs and cuts them, and reads it back afterwards."""
+
+    if TYPE_CHECKING:
+        data_args: Any
 
     source: str = source_hash(__file__, str(marks_module.__file__))
 

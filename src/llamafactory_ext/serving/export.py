@@ -1,0 +1,171 @@
+"""Writes a CITI checkpoint as a self-contained model directory (format: serving/modeling.py).
+
+Fresh shards with the tuned linears put in and the original backbone names, the adapters beside them, config,
+tokenizer, chat template and model card. Adapters are not merged: their gates depend on the input.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from peft import PeftModel
+from peft.utils.other import ModulesToSaveWrapper
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..checkpoint.atomic import publish_folder, write_json
+from ..errors import CheckpointError, OptionError
+from ..molora import MoLoraLinear
+from .modeling import FORMAT, MODEL_TYPES, PREFIX
+
+CARD = """---
+library_name: transformers
+base_model: {base}
+tags: [citi, molora, tool-use, llama-factory]
+---
+# {name}
+
+`{base}` after CITI (arXiv:2409.13202), self-contained: MOLoRA adapters in {targets} linears ({experts} experts of rank
+{r}, alpha {alpha:g}), {tuned} linears tuned in full.
+
+```python
+import llamafactory_ext  # registers {model_type} with transformers
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("{name}")
+```
+"""
+
+
+def export_citi(model: PeftModel, tokenizer: Any, processor: Any, out_dir: Path, max_shard_size: str) -> None:
+    """Writes `model` to `out_dir`, whole or not at all.
+
+    Args:
+        model: the base with a MOLoRA adapter on it.
+        tokenizer: written along, padding on the left.
+        processor: of multimodal models, or None.
+        out_dir: absent, empty, or an earlier export.
+        max_shard_size: as in transformers, such as `5GB`.
+
+    Raises:
+        OptionError: the architecture has no exported type, or `out_dir` holds something else.
+        CheckpointError: the model carries no MOLoRA adapter.
+    """
+    if not isinstance(model, PeftModel) or "MOLORA" not in str(model.peft_config["default"].peft_type):
+        raise CheckpointError(
+            "there is no MOLoRA adapter on the model; set adapter_name_or_path to a CITI checkpoint."
+        )
+    base_type = model.get_base_model().config.model_type
+    if PREFIX + base_type not in MODEL_TYPES:
+        known = ", ".join(name.removeprefix(PREFIX) for name in MODEL_TYPES)
+        raise OptionError(
+            f"export knows the architectures {known}, not {base_type}. The adapter works without export: "
+            "load it with adapter_name_or_path and finetuning_type: citi."
+        )
+    _check_target(out_dir)
+    staged = out_dir.with_name(f".{out_dir.name}.tmp")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        _write_weights(exported_state(model), staged, max_shard_size)
+        config = _write_config(model, base_type, staged)
+        tokenizer.padding_side = "left"  # exported models generate; upstream's export does the same
+        tokenizer.save_pretrained(staged)
+        if processor is not None:
+            processor.save_pretrained(staged)
+        card = CARD.format(
+            base=model.peft_config["default"].base_model_name_or_path,
+            name=out_dir.name,
+            model_type=config["model_type"],
+            targets=len(config["citi"]["target_modules"]),
+            tuned=len(config["citi"]["tuned_modules"]),
+            experts=config["citi"]["num_experts"],
+            r=config["citi"]["r"],
+            alpha=config["citi"]["alpha"],
+        )
+        (staged / "README.md").write_text(card, encoding="utf-8")
+        publish_folder(staged, out_dir)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def exported_state(model: PeftModel) -> dict[str, Tensor]:
+    """All tensors of the export by name, in the base model's number type; tied weights once."""
+    base: Any = model.get_base_model()
+    adapter = model.peft_config["default"]
+    dtype = next(base.parameters()).dtype
+    state: dict[str, Tensor] = {}
+    special: list[str] = []
+    for name, module in base.named_modules():
+        if isinstance(module, MoLoraLinear):
+            special.append(name)
+            state |= {f"{name}.{key}": tensor for key, tensor in module.base_layer.state_dict().items()}
+            router, A, B = module.weights("default")
+            state[f"{name}.molora.A"] = A.unflatten(0, (adapter.num_experts, adapter.r))
+            state[f"{name}.molora.B"] = B.unflatten(1, (adapter.num_experts, adapter.r)).permute(1, 0, 2)
+            state[f"{name}.molora.router"] = router
+        elif isinstance(module, ModulesToSaveWrapper):
+            special.append(name)
+            tuned = module.modules_to_save["default"].state_dict()
+            state |= {f"{name}.{key}": tensor for key, tensor in tuned.items()}
+    inside = tuple(f"{name}." for name in special)
+    state |= {name: tensor for name, tensor in base.state_dict().items() if not name.startswith(inside)}
+    if base.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    return {
+        name: tensor.detach().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in state.items()
+    }
+
+
+def _check_target(out_dir: Path) -> None:
+    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+        return
+    try:
+        model_type = json.loads((out_dir / "config.json").read_text(encoding="utf-8")).get("model_type", "")
+    except (OSError, ValueError):
+        model_type = ""
+    if not model_type.startswith(PREFIX):
+        raise OptionError(f"export_dir={out_dir} holds something else than an earlier export; name an empty folder.")
+
+
+def _write_weights(state: dict[str, Tensor], folder: Path, max_shard_size: str) -> None:
+    split = split_torch_state_dict_into_shards(state, max_shard_size=max_shard_size)
+    for file, names in split.filename_to_tensors.items():
+        save_file({name: state[name] for name in names}, folder / file, metadata={"format": "pt"})
+    if split.is_sharded:
+        write_json(
+            folder / "model.safetensors.index.json",
+            {"metadata": split.metadata, "weight_map": split.tensor_to_filename},
+        )
+
+
+def _write_config(model: PeftModel, base_type: str, folder: Path) -> dict[str, Any]:
+    base, adapter = model.get_base_model(), model.peft_config["default"]
+    model_type = PREFIX + base_type
+    dtype = str(next(base.parameters()).dtype).removeprefix("torch.")
+    config = base.config.to_dict() | {
+        "model_type": model_type,
+        "architectures": [MODEL_TYPES[model_type][1].__name__],
+        "dtype": dtype,
+        "use_cache": True,
+        "citi": {
+            "format": FORMAT,
+            "num_experts": adapter.num_experts,
+            "r": adapter.r,
+            "alpha": adapter.alpha,
+            "target_modules": list(model.base_model.molora_layers()),
+            "tuned_modules": sorted(adapter.modules_to_save or []),
+        },
+    }
+    config.pop("_name_or_path", None)
+    config = {key: value for key, value in config.items() if not isinstance(value, torch.dtype)}
+    write_json(folder / "config.json", config)
+    if base.generation_config is not None:
+        base.generation_config.save_pretrained(folder)
+    return config

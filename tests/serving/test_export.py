@@ -1,0 +1,152 @@
+"""The exported directory: same logits, every tensor required, unknown loaders refuse it, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from llamafactory_ext.errors import CheckpointError, OptionError
+from llamafactory_ext.molora import MoLoraConfig
+from llamafactory_ext.serving.export import export_citi
+from tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
+
+TARGETS = {
+    "llama": ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"],
+    "mistral": ["model.layers.0.self_attn.o_proj", "model.layers.1.mlp.up_proj"],
+    "phi3": ["model.layers.0.self_attn.qkv_proj", "model.layers.1.mlp.gate_up_proj"],
+}
+
+
+def trained(architecture: str = "llama", **changes):
+    """A model with an acting adapter and one tuned linear."""
+    torch.manual_seed(1)
+    config = MoLoraConfig(
+        target_modules=TARGETS[architecture],
+        modules_to_save=["model.layers.0.mlp.down_proj"],
+        alpha=40.0,
+        init_weights=False,
+    )
+    model = get_peft_model(tiny_model(architecture, **changes), config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".modules_to_save." in name:
+                parameter.mul_(1.5)
+    return model
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    return torch.randint(0, 384, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_round_trip_gives_the_same_logits(architecture: str, tied: bool, tmp_path: Path, ids: torch.Tensor) -> None:
+    model = trained(architecture, tie_word_embeddings=tied)
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["model_type"] == f"citi_{architecture}"
+    assert config["citi"]["target_modules"] == TARGETS[architecture]
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert type(loaded).__name__.startswith("Citi")
+    base = tiny_model(architecture, tie_word_embeddings=tied)(ids).logits
+    expected = model(ids).logits
+    assert (expected - base).abs().max() > 0.01
+    assert (loaded(ids).logits - expected).abs().max() < 1e-6
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= {
+        "README.md", "config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja",
+    }  # fmt: skip
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_generation_with_a_cache_equals_the_adapters(tmp_path: Path, ids: torch.Tensor) -> None:
+    model = trained()
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    arguments = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 1}
+    assert torch.equal(loaded.generate(ids, **arguments), model.generate(input_ids=ids, **arguments))
+
+
+def test_shards_and_layout(tmp_path: Path, ids: torch.Tensor) -> None:
+    model = trained()
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "40KB")
+    index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())["weight_map"]
+    assert len(set(index.values())) > 1
+    tensors = {}
+    for file in set(index.values()):
+        tensors |= load_file(tmp_path / "out" / file)
+    name = TARGETS["llama"][0]
+    assert tensors[f"{name}.molora.A"].shape == (4, 8, 32)
+    assert tensors[f"{name}.molora.B"].shape == (4, 32, 8)
+    assert tensors[f"{name}.molora.router"].shape == (5, 32)
+    assert not any("modules_to_save" in key or "base_layer" in key for key in tensors)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert (loaded(ids).logits - model(ids).logits).abs().max() < 1e-6
+
+
+def test_bf16_stays_bf16(tmp_path: Path, ids: torch.Tensor) -> None:
+    tiny_model().save_pretrained(tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.bfloat16)
+    config = MoLoraConfig(target_modules=TARGETS["llama"], alpha=40.0, init_weights=False)
+    model = get_peft_model(base, config).eval()
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert loaded.dtype == torch.bfloat16
+    assert torch.equal(loaded(ids).logits, model(ids).logits)
+
+
+def test_missing_adapter_tensors_are_an_error(tmp_path: Path) -> None:
+    export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    file = tmp_path / "out" / "model.safetensors"
+    kept = {key: tensor for key, tensor in load_file(file).items() if not key.endswith("q_proj.molora.A")}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lacks 1 adapter tensors, .*q_proj\.molora\.A"):
+        AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+
+
+def test_a_newer_format_is_an_error(tmp_path: Path) -> None:
+    export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    file = tmp_path / "out" / "config.json"
+    config = json.loads(file.read_text())
+    config["citi"]["format"] = 99
+    file.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="export the checkpoint again"):
+        AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+
+
+def test_transformers_alone_refuses_the_type(tmp_path: Path) -> None:
+    export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    code = f"import transformers; transformers.AutoModelForCausalLM.from_pretrained({str(tmp_path / 'out')!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search(r"model type `citi_llama`|citi_llama", done.stderr)
+
+
+def test_a_folder_with_something_else_is_left_alone_and_an_older_export_is_replaced(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    with pytest.raises(OptionError, match="export_dir="):
+        export_citi(trained(), tiny_tokenizer(), None, other, "5GB")
+    assert (other / "thesis.txt").read_text() == "years of work"
+    for _ in range(2):
+        export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
+
+
+def test_a_plain_model_and_an_unknown_architecture_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="adapter_name_or_path"):
+        export_citi(tiny_model(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    model = trained()
+    model.get_base_model().config.model_type = "gpt2"
+    with pytest.raises(OptionError, match="not gpt2"):
+        export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    assert not list(tmp_path.iterdir())
