@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from ..checkpoint.atomic import publish_folder, write_json
 from . import world
 from .evaluate import Evaluation, evaluate
-from .pretrain import Recipe, batches_of_step, build_model, build_tokenizer, train, weighted_nll
+from .pretrain import Recipe, batches_of_step, build_model, build_tokenizer, saved_recipe, train, weighted_nll
 
 MEASURED_ITEMS = 400
 _CARD = """---
@@ -27,7 +27,7 @@ grouped-query attention with 2 key-value heads, RoPE base 500,000, SwiGLU), its 
 This project trained it from scratch on the synthetic world in `llamafactory_ext/lab`, and on nothing else. It exists
 so that a tool-tuning method can be tried in minutes on a CPU. It knows nothing about the real world.
 
-Made by `llamafactory-ext lab build --out DIR --steps {steps} --seed {seed}{compiled}`. Tokenizer: byte-level BPE,
+Made by `llamafactory-ext lab build --out DIR --steps {steps} --seed {seed}`. Tokenizer: byte-level BPE,
 {vocabulary} tokens, learned from the same text. Weights: float32. It has seen no tool data.
 
 Exact match on held-out items, greedy decoding, the stored weights ("SE" is the binomial standard error):
@@ -59,39 +59,41 @@ def steps_in(minutes: float, recipe: Recipe, device: str) -> int:
     return max(int(minutes * 60 / ((time.monotonic() - started) / 5)), 1)
 
 
-def card(recipe: Recipe, parameters: int, evaluation: Evaluation, compiled: bool) -> str:
+def card(recipe: Recipe, parameters: int, evaluation: Evaluation) -> str:
     """The model card, with the measured figures."""
     rows = [
         f"| {name} | {score.n} | {score.accuracy:.1%} | {score.standard_error:.1%} |"
         for name, score in evaluation.scores.items()
     ]
-    return _CARD.format(
-        parameters=parameters, rows="\n".join(rows), compiled=" --compile" if compiled else "", **asdict(recipe)
-    )
+    return _CARD.format(parameters=parameters, rows="\n".join(rows), **asdict(recipe))
 
 
 def export(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, compiled: bool
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, items: int
 ) -> Evaluation:
     """Writes the model directory with weights, tokenizer, measured abilities and card; whole or not at all."""
     folder = out.with_name(out.name + ".staged")
     shutil.rmtree(folder, ignore_errors=True)
     model.to(device="cpu", dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    evaluation = evaluate(folder, limit=MEASURED_ITEMS)
+    evaluation = evaluate(folder, limit=items)
     measured = {
         "recipe": asdict(recipe),
         "general": round(evaluation.general, 4),
         "scores": {name: score.to_dict() for name, score in evaluation.scores.items()},
     }
     write_json(folder / "evaluation.json", measured)
-    (folder / "README.md").write_text(card(recipe, model.num_parameters(), evaluation, compiled))
+    (folder / "README.md").write_text(card(recipe, model.num_parameters(), evaluation))
     publish_folder(folder, out)
     return evaluation
 
 
 def build(
-    out: Path, recipe: Recipe, minutes: float | None = None, device: str = "cpu", compiled: bool = False
+    out: Path,
+    recipe: Recipe,
+    minutes: float | None = None,
+    device: str = "cpu",
+    items: int = MEASURED_ITEMS,
 ) -> Evaluation:
     """Trains the model into ``out``; an interrupted build goes on where its last saved state left off.
 
@@ -100,13 +102,14 @@ def build(
         recipe: what makes the model.
         minutes: choose the number of steps so that they take about this long here; None keeps the recipe's.
         device: cpu or cuda.
-        compiled: train through torch.compile, about a third faster; needs a C++ compiler.
+        items: held-out items per set of the final measurement.
     """
-    if minutes is not None:
-        recipe = replace(recipe, steps=steps_in(minutes, recipe, device))
     state = out.with_name(out.name + ".state")
-    model = train(state, recipe, device, compiled)
-    evaluation = export(model, build_tokenizer(recipe), recipe, out, compiled)
+    if minutes is not None:
+        begun = saved_recipe(state / "state.safetensors")
+        recipe = replace(recipe, steps=begun.steps if begun else steps_in(minutes, recipe, device))
+    model = train(state, recipe, device)
+    evaluation = export(model, build_tokenizer(recipe), recipe, out, items)
     shutil.rmtree(state)
     for task in world.ABILITIES:
         score = evaluation.scores[task]

@@ -23,7 +23,6 @@ class Lab:
         minutes: float | None = None,
         device: str = "cpu",
         seed: int | None = None,
-        compile: bool = False,  # noqa: A002 (the option's name on the command line)
     ) -> None:
         """Train the tiny model from scratch into OUT; interrupted, the same command goes on.
 
@@ -33,7 +32,6 @@ class Lab:
             minutes: instead of steps, about how long to train on this machine.
             device: cpu or cuda.
             seed: decides the initial weights and all data; default: the shipped model's.
-            compile: train through torch.compile; needs a C++ compiler.
         """
         if steps is not None and minutes is not None:
             raise OptionError("--steps and --minutes exclude each other; give one of them")
@@ -42,7 +40,7 @@ class Lab:
 
         given = {"steps": steps, "seed": seed}
         recipe = replace(Recipe(), **{key: value for key, value in given.items() if value is not None})
-        build(Path(out), recipe, minutes, device, compile)
+        build(Path(out), recipe, minutes, device)
 
     def evaluate(
         self, model: str | None = None, adapter: str | None = None, limit: int = 400, out: str | None = None

@@ -4,119 +4,48 @@ Same budget means: every run sees each of the same 1,000 tool examples four time
 see each of the same 1,000 general examples four times too. For CITI that is one pass for the routers, two for the
 experts and one for the backbone; its importance pass comes on top and is part of the time shown.
 
-Steps that an earlier run finished are skipped.
+Runs that do not need each other go side by side, one per core. What an earlier demo finished is not done again.
 """
 
-import hashlib
 import os
-import re
-import subprocess
-import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from ..checkpoint.atomic import read_json, write_json
-from ..errors import DataError, UpstreamError
-from .evaluate import SHIPPED_MODEL, Evaluation, evaluate
+from ..checkpoint.atomic import write_json
+from ..errors import DataError
+from .evaluate import SHIPPED_MODEL
+from .jobs import Row, Setting, run_job
 from .methods import METHODS, PACKAGE_ROOT, Method
 from .report import draw_chart, print_table
 
-_STEP = re.compile(rb"(\d+)/(\d+) \[")
+NEEDED = ("examples/yaml/citi_tiny.yaml", "data/lab_tool.json", "data/lab_general.json", "data/dataset_info.json")
 
 
-def _command(method: Method, output: Path) -> list[str]:
-    """The command line that trains a method, from the repository's root."""
-    return [
-        str(Path(sys.executable).with_name("llamafactory-cli")),
-        "train",
-        f"examples/yaml/{method.yaml}",
-        *method.overrides,
-        f"output_dir={output}",
-    ]
+def _one(method: Method, setting: Setting, progress: Progress, shown: TaskID) -> Row:
+    """Runs one job with its line of progress; the first failure ends the others."""
 
+    def tell(doing: str, steps: tuple[int, int] | None) -> None:
+        done, total = steps or (0, None)
+        progress.update(shown, completed=done, total=total, state=f"{doing} {done}/{total}" if total else doing)
 
-def _fingerprint(method: Method, root: Path) -> str:
-    """A hash of everything that decides a run: its command, its file, the data and the base model."""
-    digest = hashlib.sha256(" ".join(_command(method, Path("out"))[1:]).encode())
-    used = [root / "examples/yaml" / method.yaml, *sorted((root / "data").glob("lab_*.json"))]
-    for path in [*used, SHIPPED_MODEL / "model.safetensors"]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _progress_of(log: Path) -> tuple[int, int] | None:
-    """The last "done/total" that the training's own progress bar wrote into its log."""
-    with log.open("rb") as file:
-        file.seek(max(log.stat().st_size - 4096, 0))
-        found = _STEP.findall(file.read())
-    return (int(found[-1][0]), int(found[-1][1])) if found else None
-
-
-def _train(method: Method, out: Path, root: Path, console: Console) -> float:
-    """Runs one training to its end, with progress; returns its seconds.
-
-    Raises:
-        UpstreamError: if the command fails; the message names its log.
-    """
-    log = out / f"{method.name}.log"
-    environment = dict(os.environ, OMP_NUM_THREADS=str(os.cpu_count() or 1), HF_HUB_OFFLINE="1")
-    environment |= {"WANDB_MODE": "disabled", "CUDA_VISIBLE_DEVICES": ""}
-    started = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
-    with log.open("wb") as file, Progress(*columns, console=console, transient=True) as progress:
-        shown = progress.add_task(f"training {method.label}", total=None, state="starting")
-        child = subprocess.Popen(
-            _command(method, (out / method.name).resolve()), cwd=root, env=environment, stdout=file, stderr=file
-        )
-        try:
-            while child.poll() is None:
-                time.sleep(0.5)
-                if (state := _progress_of(log)) is not None:
-                    progress.update(shown, completed=state[0], total=state[1], state=f"{state[0]}/{state[1]}")
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
-    if child.returncode != 0:
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["(empty)"]
-        raise UpstreamError(
-            f"training {method.label} failed with exit code {child.returncode}: {last[0]}\n"
-            f"Read {log}, then run the demo again; finished steps are kept."
-        )
-    return time.monotonic() - started
-
-
-def _measure(label: str, model: Path, adapter: Path | None, limit: int, console: Console) -> Evaluation:
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress:
-        shown = progress.add_task(f"measuring {label}", total=None)
-        return evaluate(model, adapter, limit, lambda done, total: progress.update(shown, completed=done, total=total))
-
-
-def _result(method: Method | None, out: Path, limit: int, root: Path, console: Console) -> dict[str, object]:
-    """One row of the report: taken from disk if it is there and nothing has changed, made otherwise."""
-    name, label = (method.name, method.label) if method else ("base", "base model")
-    saved = out / f"{name}.json"
-    made_from = f"{_fingerprint(method, root) if method else 'base'}/{limit}"
-    if saved.exists():
-        row: dict[str, object] = read_json(saved, "result of an earlier demo")
-        if row.get("made_from") == made_from:
-            console.print(f"{label}: taken from {saved}")
-            return row
-    seconds, model, adapter = 0.0, SHIPPED_MODEL, None
-    if method is not None:
-        seconds = _train(method, out, root, console)
-        console.print(f"{label}: trained in {seconds:.0f} s")
-        model, adapter = (SHIPPED_MODEL, out / method.name) if method.adapter else (out / method.name, None)
-    measured = _measure(label, model, adapter, limit, console).to_dict()
-    row = {"name": name, "label": label, "made_from": made_from, "training_seconds": round(seconds, 1), **measured}
-    write_json(saved, row)
+    progress.start_task(shown)
+    try:
+        row = run_job(method, setting, tell)
+    except BaseException:
+        progress.update(shown, state="failed")
+        setting.stop.set()
+        raise
+    progress.update(shown, completed=1, total=1, state=f"done, trained in {row['training_seconds']:.0f} s")
+    progress.stop_task(shown)
     return row
 
 
-def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT) -> list[dict[str, object]]:
+def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT) -> list[Row]:
     """Runs the whole comparison and writes ``report.json`` and ``report.png`` into `out`.
 
     Args:
@@ -127,14 +56,32 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT) -> list[dict[st
     Raises:
         DataError: if the examples or the data are not there.
     """
-    for needed in ("examples/yaml/citi_tiny.yaml", "data/lab_tool.json", "data/lab_general.json"):
-        if not (root / needed).is_file():
-            raise DataError(f"{root / needed} is missing; run the demo from a clone of the repository")
+    missing = [str(root / name) for name in NEEDED if not (root / name).is_file()]
+    if missing:
+        raise DataError(f"The demo needs {', '.join(missing)}; run it from a clone of the repository.")
     out.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    rows = [_result(method, out, limit, root, console) for method in (None, *METHODS)]
+    setting, console = Setting(root, out.resolve(), limit, Event()), Console()
+    columns = (
+        TextColumn("{task.description:<27}"),
+        BarColumn(30),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    workers = min(os.cpu_count() or 1, len(METHODS))
+    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
+        lines = [progress.add_task(method.label, start=False, total=None, state="waiting") for method in METHODS]
+        try:
+            jobs = [
+                partial(_one, method, setting, progress, line) for method, line in zip(METHODS, lines, strict=True)
+            ]
+            rows = [future.result() for future in [pool.submit(job) for job in jobs]]
+        except BaseException:
+            setting.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     print_table(rows, console)
-    write_json(out / "report.json", {"same_budget": (__doc__ or "").strip().split("\n\n")[1], "results": rows})
+    budget = (__doc__ or "").split("\n\n")[1]
+    write_json(out / "report.json", {"base": SHIPPED_MODEL.name, "same_budget": budget, "results": rows})
     draw_chart(rows, out / "report.png")
     console.print(f"Written: {out / 'report.json'}, {out / 'report.png'}")
     return rows

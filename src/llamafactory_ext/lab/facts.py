@@ -66,6 +66,7 @@ def _knowledge() -> dict[str, dict[str, str]]:
 
 
 KNOWLEDGE = _knowledge()
+WORDINGS = 6
 TOWNS = tuple(KNOWLEDGE)
 
 
@@ -76,6 +77,6 @@ def facts(rng: Random) -> Example:
     """
     town = rng.choice(TOWNS)
     relation = rng.choice(tuple(_ASKED))
-    wording = rng.randrange(6)
+    wording = rng.randrange(WORDINGS)
     answer = KNOWLEDGE[town][relation]
     return Example("facts", _ASKED[relation][wording].format(town), answer, f"{town} {relation} {wording}")

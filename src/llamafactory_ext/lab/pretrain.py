@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ..errors import CheckpointError
 from . import words, world
 from .example import Example
 from .optimisers import Optimisers
@@ -30,9 +31,9 @@ class Recipe:
     """What makes the model; two builds with equal recipes on one machine give equal models."""
 
     seed: int = 17
-    steps: int = 3500
+    steps: int = 2800
     examples_per_step: int = 96
-    micro_batches: int = 6
+    micro_batches: int = 10
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
     warm_up: int = 100
@@ -52,8 +53,8 @@ class Recipe:
 class Batch:
     """Token ids and the weight of each position as a prediction target (0 for padding)."""
 
-    ids_BT: Tensor  # noqa: N815
-    weights_BT: Tensor  # noqa: N815
+    ids_BT: Tensor
+    weights_BT: Tensor
 
     def to(self, device: str | torch.device) -> "Batch":
         """The same batch on a device."""
@@ -113,7 +114,7 @@ def batches_of_step(recipe: Recipe, step: int, tokenizer: PreTrainedTokenizerFas
         example = world.ABILITIES[rng.choices(tasks, weights)[0]](rng)
         if example.split == "train":
             examples.append(example)
-    examples.sort(key=lambda example: len(tokenizer.encode(example.prompt)))
+    examples.sort(key=lambda example: len(encode_turn(tokenizer, example.prompt, example.answer)[0]))
     size = math.ceil(len(examples) / recipe.micro_batches)
     groups = [examples[start : start + size] for start in range(0, len(examples), size)]
     return [collate(group, tokenizer, recipe.prompt_weight) for group in groups]
@@ -149,6 +150,14 @@ def save_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers, reci
     partial.replace(path)
 
 
+def saved_recipe(path: Path) -> Recipe | None:
+    """The recipe of the training state at `path`; None where there is no state."""
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        return Recipe(**json.loads(file.metadata()["recipe"]))
+
+
 def load_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers) -> int:
     """Restores a training state and returns the number of steps it has seen."""
     with safe_open(path, framework="pt", device=str(model.device)) as file:
@@ -161,35 +170,47 @@ def load_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers) -> i
     return step
 
 
-def train(out: Path, recipe: Recipe, device: str = "cpu", compiled: bool = False) -> LlamaForCausalLM:
-    """Trains from scratch, or on from ``out/state.safetensors``, with a line of progress every 50 steps."""
+def train(out: Path, recipe: Recipe, device: str = "cpu", stop_after: int | None = None) -> LlamaForCausalLM:
+    """Trains from scratch, or on from ``out/state.safetensors``, with a line of progress every 50 steps.
+
+    Args:
+        out: folder of the training state, saved every 250 steps and at the end.
+        recipe: what makes the model.
+        device: cpu or cuda.
+        stop_after: save and stop after this many steps of the recipe; None runs to its end.
+
+    Raises:
+        CheckpointError: if the saved state belongs to another recipe.
+    """
+    state = out / "state.safetensors"
+    if saved_recipe(state) not in (None, recipe):
+        raise CheckpointError(f"{state} is of a build with other settings; repeat them, or delete the folder {out}")
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(recipe)
     model = build_model(recipe, tokenizer).to(device)
     optimisers = Optimisers(model, recipe.matrix_lr, recipe.vector_lr)
-    forward = torch.compile(model, dynamic=True) if compiled else model
-    state = out / "state.safetensors"
     first = load_state(state, model, optimisers) if state.exists() else 0
     probes = {task: world.sample(task, "test", 96, world.HELD_OUT_SEED + 1) for task in world.ABILITIES}
     started, tokens, total = time.monotonic(), 0, 0.0
-    for step in range(first, recipe.steps):
+    last = min(stop_after or recipe.steps, recipe.steps)
+    for step in range(first, last):
         batches = batches_of_step(recipe, step, tokenizer)
         weight = sum(float(batch.weights_BT.sum()) for batch in batches)
         for batch in (batch.to(device) for batch in batches):
-            loss = weighted_nll(forward(batch.ids_BT, use_cache=False).logits, batch) / weight
+            loss = weighted_nll(model(batch.ids_BT, use_cache=False).logits, batch) / weight
             loss.backward()  # type: ignore[no-untyped-call]
             total, tokens = total + loss.item(), tokens + batch.ids_BT.numel()
         optimisers.step(recipe.lr_factor(step))
         if (step + 1) % 50 == 0:
             seconds = time.monotonic() - started
-            left = seconds / (step + 1 - first) * (recipe.steps - step - 1) / 60
+            left = seconds / (step + 1 - first) * (last - step - 1) / 60
             print(
                 f"step {step + 1}/{recipe.steps} loss {total / 50:.3f} "
                 f"{tokens / seconds:.0f} tokens/s, {left:.0f} min left",
                 flush=True,
             )
             total = 0.0
-        if (step + 1) % 250 == 0 or step + 1 == recipe.steps:
+        if (step + 1) % 250 == 0 or step + 1 == last:
             save_state(state, model, optimisers, recipe, step + 1)
             scores = {task: teacher_forced_accuracy(model, tokenizer, probe) for task, probe in probes.items()}
             print("held out: " + ", ".join(f"{task} {score:.2f}" for task, score in scores.items()), flush=True)

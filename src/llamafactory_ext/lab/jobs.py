@@ -1,0 +1,133 @@
+"""One row of the demo from start to end: train, measure, keep the result; each in its own process."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from ..checkpoint.atomic import read_json, write_json
+from ..errors import UpstreamError
+from .evaluate import SHIPPED_MODEL
+from .methods import Method
+
+Row = dict[str, Any]
+# What a job is doing, and how many of how many steps are done, where that is known.
+Tell = Callable[[str, tuple[int, int] | None], None]
+
+_STEP = re.compile(rb"(\d+)/(\d+) \[")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all jobs share.
+
+    Attributes:
+        root: the repository; its examples/ and data/ are used.
+        out: where runs, logs and results go.
+        limit: held-out items per set.
+        stop: set when the demo is to end early; running processes are then ended.
+    """
+
+    root: Path
+    out: Path
+    limit: int
+    stop: Event
+
+
+def training_command(method: Method, output: Path) -> list[str]:
+    """The command line that trains a method, from the repository's root."""
+    program = str(Path(sys.executable).with_name("llamafactory-cli"))
+    return [program, "train", f"examples/yaml/{method.yaml}", *method.overrides, f"output_dir={output}"]
+
+
+def _fingerprint(method: Method, setting: Setting) -> str:
+    """A hash of what decides a result: command, YAML file, data, base model, number of items."""
+    command = training_command(method, Path("out"))[1:] if method.yaml else []
+    digest = hashlib.sha256(f"{command} {setting.limit}".encode())
+    used = [SHIPPED_MODEL / "model.safetensors"]
+    if method.yaml:
+        used += [setting.root / "examples/yaml" / method.yaml, *sorted((setting.root / "data").glob("lab_*.json"))]
+    for path in used:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _steps_in(log: Path) -> tuple[int, int] | None:
+    """The last "done/total" that the training's own progress bar wrote into its log."""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 4096, 0))
+        found = _STEP.findall(file.read())
+    return (int(found[-1][0]), int(found[-1][1])) if found else None
+
+
+def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell) -> float:
+    """Runs a command on one core to its end and returns its seconds.
+
+    Raises:
+        UpstreamError: if it fails or the demo ends early; the message names the log.
+    """
+    environment = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    started = time.monotonic()
+    with log.open("wb") as file:
+        child = subprocess.Popen(command, cwd=setting.root, env=environment, stdout=file, stderr=file)
+        try:
+            while child.poll() is None and not setting.stop.is_set():
+                time.sleep(0.5)
+                tell(doing, _steps_in(log))
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+    if child.returncode != 0:
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["(empty)"]
+        raise UpstreamError(
+            f"{doing} failed with exit code {child.returncode}: {last[0]}\n"
+            f"Read {log}, then run the demo again; finished steps are kept."
+        )
+    return time.monotonic() - started
+
+
+def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> None:
+    """Removes what an unfinished or outdated training left, except where the same training can go on from it."""
+    begun = folder.with_name(f"{method.name}.begun")
+    if not (method.resumes and begun.exists() and begun.read_text() == made_from):
+        shutil.rmtree(folder, ignore_errors=True)
+    begun.write_text(made_from)
+
+
+def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
+    """Makes one row of the report; taken from disk where an earlier demo made it from the same inputs."""
+    saved, made_from = setting.out / f"{method.name}.json", _fingerprint(method, setting)
+    if saved.exists():
+        row: Row = read_json(saved, "result of an earlier demo")
+        if row.get("made_from") == made_from:
+            return row
+    folder, seconds = setting.out / method.name, 0.0
+    measure = [sys.executable, "-m", "llamafactory_ext.cli", "lab", "evaluate", f"--limit={setting.limit}"]
+    if method.yaml:
+        _clear_unless_resumable(method, folder, made_from)
+        log = setting.out / f"{method.name}.train.log"
+        seconds = _run("training", training_command(method, folder), log, setting, tell)
+        measure.append(f"--adapter={folder}" if method.adapter else f"--model={folder}")
+    scores = setting.out / f"{method.name}.scores.json"
+    log = setting.out / f"{method.name}.evaluate.log"
+    _run("measuring", [*measure, f"--out={scores}"], log, setting, tell)
+    measured: Row = read_json(scores, "evaluation")
+    row = {
+        "name": method.name,
+        "label": method.label,
+        "made_from": made_from,
+        "training_seconds": round(seconds, 1),
+        "general": measured["general"],
+        "scores": measured["scores"],
+    }
+    write_json(saved, row)
+    return row
