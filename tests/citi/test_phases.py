@@ -1,0 +1,140 @@
+"""Only the phase's parameters move, in every phase; what moves is printed and recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from peft import get_peft_model
+
+import tiny
+from llamafactory_ext.citi.phases import (
+    Phase,
+    describe,
+    parameter_group,
+    phase_table,
+    set_trainable,
+    total_size,
+    trainable_names,
+)
+from llamafactory_ext.molora import MoLoraConfig
+from runs import PHASES, Run, Snapshots, citi_options, differing, train
+
+MOVING = {"rp": {"router"}, "mi": {"router", "experts"}, "uco": {"backbone"}}
+
+
+@pytest.fixture(scope="module")
+def watched(
+    tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, Snapshots]:
+    snapshots = Snapshots()
+    options = citi_options(tiny_llama_dir, tiny_data_dir, tmp_path_factory.mktemp("run"))
+    return train(options, snapshots), snapshots
+
+
+def names_of(weights: dict[str, torch.Tensor], groups: set[str]) -> set[str]:
+    return {name for name in weights if parameter_group(name) in groups}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_exactly_the_parameters_of_the_phase_move(watched: tuple[Run, Snapshots], phase: str) -> None:
+    _, seen = watched
+    expected = names_of(seen.begin[phase], MOVING[phase])
+    assert expected
+    assert differing(seen.begin[phase], seen.end[phase]) == expected
+    assert seen.trainable[phase] == expected
+
+
+@pytest.mark.parametrize(("before", "after"), [("rp", "mi"), ("mi", "uco")])
+def test_nothing_moves_between_phases(watched: tuple[Run, Snapshots], before: str, after: str) -> None:
+    _, seen = watched
+    assert differing(seen.end[before], seen.begin[after]) == set()
+
+
+@pytest.mark.parametrize(("before", "after"), [("rp", "mi"), ("mi", "uco")])
+def test_the_saved_adapters_differ_in_what_the_phase_trains(
+    watched: tuple[Run, Snapshots], before: str, after: str
+) -> None:
+    run, _ = watched
+    kinds = {"router": ".molora_router.", "experts": (".molora_A.", ".molora_B.")}
+    moved = differing(run.adapter(before), run.adapter(after))
+    for name in run.adapter(after):
+        group = "router" if kinds["router"] in name else "experts" if ".molora_" in name else "backbone"
+        assert (name in moved) == (group in MOVING[after]), name
+
+
+def test_the_base_never_moves(watched: tuple[Run, Snapshots]) -> None:
+    _, seen = watched
+    original = dict(tiny.tiny_model().named_parameters())
+    frozen = {name: weight for name, weight in seen.end["uco"].items() if parameter_group(name) == "frozen"}
+    plain = {
+        name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".original_module", ""): weight
+        for name, weight in frozen.items()
+    }
+    assert plain.keys() == original.keys()
+    assert all(torch.equal(plain[name], original[name]) for name in original)
+
+
+def test_the_tuned_copies_start_as_the_originals(watched: tuple[Run, Snapshots]) -> None:
+    _, seen = watched
+    begin = seen.begin["uco"]
+    copies = names_of(begin, {"backbone"})
+    assert all(
+        torch.equal(begin[name], begin[name.replace("modules_to_save.default", "original_module")]) for name in copies
+    )
+
+
+def test_the_trainable_set_is_printed_and_recorded(watched: tuple[Run, Snapshots]) -> None:
+    run, seen = watched
+    total = sum(weight.numel() for weight in seen.begin["rp"].values())
+    for phase in PHASES:
+        manifest = run.json(f"{run.folder(phase).name}/adapter/manifest.json")
+        (line,) = [line for line in run.said if line.startswith(f"Phase {phase} (")]
+        assert manifest["phase"] == phase
+        assert set(manifest["trained"]) == MOVING[phase]
+        for group, (tensors, numbers) in manifest["trained"].items():
+            names = names_of(seen.begin[phase], {group})
+            assert (tensors, numbers) == (len(names), sum(seen.begin[phase][name].numel() for name in names))
+            assert f"{group}: {tensors} tensors, {numbers:,} parameters" in line
+        assert f"of {total:,}" in line
+    order = [line.split()[1] for line in run.said if line.startswith("Phase ")]
+    assert order == list(PHASES)
+
+
+def options(phases: list[str]) -> SimpleNamespace:
+    values = {"citi_rp_epochs": 1, "citi_mi_epochs": 2, "citi_uco_epochs": 3}
+    return SimpleNamespace(citi_phases=phases, citi_rp_lr=0.1, citi_mi_lr=0.2, citi_uco_lr=0.3, **values)
+
+
+def test_the_table_takes_epochs_and_rates_from_the_options() -> None:
+    table = phase_table(options(list(PHASES)))
+    assert [(phase.name, set(phase.trains), phase.epochs, phase.lr) for phase in table] == [
+        ("rp", {"router"}, 1, 0.1),
+        ("mi", {"router", "experts"}, 2, 0.2),
+        ("uco", {"backbone"}, 3, 0.3),
+    ]
+    assert [phase.name for phase in phase_table(options(["mi", "uco"]))] == ["mi", "uco"]
+
+
+def test_every_parameter_has_one_group() -> None:
+    config = MoLoraConfig(target_modules=["q_proj"], modules_to_save=["up_proj"], num_experts=2, r=2)
+    model = get_peft_model(tiny.tiny_model(), config)
+    everything: frozenset = frozenset({"router", "experts", "backbone", "frozen"})
+    moving = set_trainable(model, Phase("all", "", everything, 1, 1))
+    assert {group: tensors for group, (tensors, _) in moving.items()} == {
+        "router": 2,
+        "experts": 4,
+        "backbone": 2,
+        "frozen": len(dict(tiny.tiny_model().named_parameters())),
+    }
+    assert sum(numbers for _, numbers in moving.values()) == total_size(model.parameters())
+    set_trainable(model, Phase("rp", "Router", frozenset({"router"}), 1, 1))
+    assert trainable_names(model) == [name for name, _ in model.named_parameters() if "molora_router" in name]
+    moving = {"router": (2, 192)}
+    line = describe(Phase("rp", "Router Pre-training", frozenset({"router"}), 1.5, 2e-4), moving, 1920)
+    assert line == (
+        "Phase rp (Router Pre-training), 1.5 epochs at 0.0002, trains router: 2 tensors, 192 parameters (10.000% of "
+        "1,920)."
+    )
