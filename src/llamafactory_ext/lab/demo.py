@@ -8,8 +8,7 @@ Runs that do not need each other go side by side, one per core. What an earlier 
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Event
 
@@ -71,14 +70,16 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT) -> list[Row]:
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
         lines = [progress.add_task(method.label, start=False, total=None, state="waiting") for method in METHODS]
         try:
-            jobs = [
-                partial(_one, method, setting, progress, line) for method, line in zip(METHODS, lines, strict=True)
-            ]
-            rows = [future.result() for future in [pool.submit(job) for job in jobs]]
+            pairs = zip(METHODS, lines, strict=True)
+            jobs = [pool.submit(_one, method, setting, progress, line) for method, line in pairs]
+            # In the order in which they end, so that the first failure is the one that is reported.
+            for job in as_completed(jobs):
+                job.result()
         except BaseException:
             setting.stop.set()
             pool.shutdown(cancel_futures=True)
             raise
+    rows = [job.result() for job in jobs]
     print_table(rows, console)
     budget = (__doc__ or "").split("\n\n")[1]
     write_json(out / "report.json", {"base": SHIPPED_MODEL.name, "same_budget": budget, "results": rows})
