@@ -127,6 +127,19 @@ def test_inference(tiny_llama_dir: Path) -> None:
         get_infer_args(options | {"infer_backend": "vllm"})
 
 
+def test_model_and_template_that_do_not_exist(options: dict[str, Any], tmp_path: Path) -> None:
+    message = problems_of(
+        options | {"model_name_or_path": str(tmp_path / "none"), "template": "lama3", "citi_rank": 0}
+    )
+    assert f"model_name_or_path={tmp_path / 'none'} cannot be found (" in message
+    assert "template=lama3 does not exist; did you mean llama3" in message
+    assert "citi_rank=0" in message
+    assert "has no config.json; correct the path" in problems_of(options | {"model_name_or_path": str(tmp_path)})
+    assert "model_name_or_path=some/model cannot be found" in problems_of(
+        options | {"model_name_or_path": "some/model"}
+    )
+
+
 def test_other_types_are_untouched(options: dict[str, Any]) -> None:
     for kind in ("lora", "full", "freeze", "oft"):
         *_, finetuning_args, _ = get_train_args(options | {"finetuning_type": kind})

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ OPTIMIZERS = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muo
 LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
 BACKENDS = ("use_llama_pro", "use_mca", "use_hyper_parallel")
 MODEL_SWITCHES = ("use_unsloth", "use_kt", "mixture_of_depths", "resize_vocab")
+OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 FINISHED_RUN = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
@@ -59,7 +61,7 @@ def finetuning_conflicts(args: Any, base: type) -> list[str]:
 
 def training_conflicts(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
     """Conflicts between the option groups of a training command."""
-    problems = []
+    problems = _unknown_sources(model_args, data_args)
     for name in MODEL_SWITCHES:
         if getattr(model_args, name, None):
             problems.append(f"{name} does not work with finetuning_type: citi; remove it")
@@ -84,20 +86,52 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
     return problems + _output_problems(training_args)
 
 
-def inference_conflicts(model_args: Any) -> list[str]:
+def inference_conflicts(model_args: Any, data_args: Any) -> list[str]:
     """Conflicts between the option groups of `chat`, `api`, `export` and evaluation commands."""
+    problems = _unknown_sources(model_args, data_args)
     engine = getattr(model_args.infer_backend, "value", model_args.infer_backend)
     if engine != "huggingface":
-        return [
+        problems.append(
             f"infer_backend: {engine} cannot load citi adapters; use infer_backend: huggingface, or export the model "
             "first"
-        ]
-    return []
+        )
+    return problems
 
 
 def ineffective_options(given: Iterable[str]) -> list[str]:
     """Options of the command that the phase table of citi overrules."""
     return [name for name in ("learning_rate", "num_train_epochs") if name in given]
+
+
+def _unknown_sources(model_args: Any, data_args: Any) -> list[str]:
+    """A base model that cannot be found, and a template that upstream does not have."""
+    from llamafactory.data.template import TEMPLATES
+
+    problems = [problem] if (problem := _model_problem(model_args)) else []
+    name = data_args.template
+    if name is not None and name not in TEMPLATES:
+        similar = get_close_matches(name, TEMPLATES, n=3)
+        advice = f"did you mean {' or '.join(similar)}?" if similar else "see LLaMA-Factory's list of models"
+        problems.append(f"template={name} does not exist; {advice}")
+    return problems
+
+
+def _model_problem(model_args: Any) -> str | None:
+    from transformers.utils import cached_file
+
+    name = model_args.model_name_or_path
+    advice = "correct the path, or name a model of the Hugging Face hub that can be reached from here"
+    if Path(name).expanduser().is_dir():
+        found = (Path(name).expanduser() / "config.json").is_file()
+        return None if found else f"model_name_or_path={name} has no config.json; {advice}"
+    if any(os.environ.get(hub, "").lower() in ("1", "true", "y") for hub in OTHER_HUBS):
+        return None
+    try:
+        where = {"cache_dir": model_args.cache_dir, "revision": model_args.model_revision}
+        cached_file(name, "config.json", token=model_args.hf_hub_token, **where)
+    except (OSError, ValueError) as error:
+        return f"model_name_or_path={name} cannot be found ({str(error).splitlines()[0]}); {advice}"
+    return None
 
 
 def _output_problems(training_args: Any) -> list[str]:

@@ -111,7 +111,7 @@ def _conflicts(groups: Sequence[Any]) -> list[str]:
         by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
     model, data, training, finetuning = by_field.values()
     if training is None:
-        return inference_conflicts(model)
+        return inference_conflicts(model, data)
     return training_conflicts(model, data, training, finetuning)
 
 
