@@ -51,15 +51,26 @@ def test_inference_without_adapter_is_the_base(tiny_llama_dir: Path) -> None:
 def test_wrong_checkpoints(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_path: Path) -> None:
     lora = tmp_path / "lora"
     get_peft_model(tiny.tiny_model(), LoraConfig(target_modules=["q_proj"])).save_pretrained(lora)
-    with pytest.raises(CheckpointError, match="holds a LORA adapter, not one of citi; set finetuning_type: lora"):
+    with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA one; set finetuning_type"):
         infer(tiny_llama_dir, lora)
-    with pytest.raises(CheckpointError, match=r"has no adapter_config\.json; name the output_dir of a finished"):
+    with pytest.raises(CheckpointError, match=r"there is no adapter configuration here"):
         infer(tiny_llama_dir, tiny_llama_dir)
     with pytest.raises(OptionError, match="names 2 adapters"):
         infer(tiny_llama_dir, f"{tiny_adapter_dir},{tiny_adapter_dir}")
     (lora / "adapter_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"adapter_config\.json is damaged"):
+    with pytest.raises(CheckpointError, match="the adapter configuration is damaged"):
         infer(tiny_llama_dir, lora)
+    with pytest.raises(CheckpointError, match=r"adapter_name_or_path=no/adapter cannot be loaded \("):
+        infer(tiny_llama_dir, "no/adapter")
+
+
+def test_adapter_of_another_base(tiny_adapter_dir: Path, tmp_path: Path) -> None:
+    other = tiny.save_tiny_model(tmp_path / "wider", intermediate_size=64)
+    with pytest.raises(CheckpointError, match=r"does not fit .*set model_name_or_path to the base model"):
+        infer(other, tiny_adapter_dir)
+    phi3 = tiny.save_tiny_model(tmp_path / "phi3", "phi3")
+    with pytest.raises(CheckpointError, match=r"does not fit .*set model_name_or_path to the base model"):
+        infer(phi3, tiny_adapter_dir)
 
 
 def test_evaluation_is_upstreams(
