@@ -21,6 +21,7 @@ from typing import Any
 KILL_SWITCH = "LLAMAFACTORY_EXT"
 DEBUG = "LLAMAFACTORY_EXT_DEBUG"
 ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
+ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 V1_LAUNCHER = "llamafactory.v1.launcher"
 # The modules named in upstream/patches.py: kept here too so that start-up reads no other file; a test compares them.
 PATCHED_MODULES = frozenset(
@@ -126,7 +127,7 @@ def report(error: Any) -> None:
     text = f"{type(error).__name__}: {error.message}"
     folder = os.environ.get(ERROR_FOLDER)
     if folder and os.path.isdir(folder):
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{os.environ.get(ATTEMPT, '0')}"
         try:
             os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_EXCL))
         except FileExistsError:
@@ -137,7 +138,10 @@ def report(error: Any) -> None:
 def error_was_reported() -> bool:
     """Whether a process of this distributed run has printed one of our errors; later failures follow from it."""
     folder = os.environ.get(ERROR_FOLDER)
-    return folder is not None and os.path.isdir(folder) and bool(os.listdir(folder))
+    names = os.listdir(folder) if folder is not None and os.path.isdir(folder) else []
+    # A worker that torchrun has restarted starts afresh; torchrun itself and its parent see all attempts.
+    attempt = os.environ.get(ATTEMPT)
+    return any(attempt is None or name.endswith(f"-{attempt}") for name in names)
 
 
 @contextmanager

@@ -76,14 +76,18 @@ def test_debug_shows_tracebacks(fresh_excepthook: list[BaseException], monkeypat
 
 
 def test_parallel_processes_report_once(
-    fresh_excepthook: list[BaseException], capsys: pytest.CaptureFixture[str]
+    fresh_excepthook: list[BaseException], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with _hook.error_folder():
         for _ in range(2):
             sys.excepthook(OptionError, OptionError("citi_rank is wrong"), None)
         sys.excepthook(ConnectionError, ConnectionError("peer went away"), None)
+        assert fresh_excepthook == []
+        monkeypatch.setenv(_hook.ATTEMPT, "1")
+        after_restart = ValueError("not ours, and not a consequence")
+        sys.excepthook(ValueError, after_restart, None)
     assert capsys.readouterr().err == "OptionError: citi_rank is wrong\n"
-    assert fresh_excepthook == []
+    assert fresh_excepthook == [after_restart]
     assert _hook.ERROR_FOLDER not in os.environ
 
 

@@ -118,7 +118,7 @@ def probe_checks(findings: dict[str, Any]) -> list[Check]:
     elif off:
         checks.append(Check("hooks in a fresh process", "off", "switched off"))
     else:
-        step = "pip install llamafactory_ext into site-packages (not --target), and run python without -S or -I"
+        step = "pip install llamafactory_ext into site-packages (not --target), and run python without -S"
         checks.append(Check("hooks in a fresh process", "broken", "llamafactory_ext.pth was not read", step))
     for name, problem in findings["imports"].items():
         if problem and name in TORCH_FAMILY:
