@@ -1,0 +1,116 @@
+"""An adapter is recognised as belonging to a base model, or refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+import tiny
+from llamafactory_ext.checkpoint.base import check_base, fingerprint
+from llamafactory_ext.errors import CheckpointError
+from llamafactory_ext.molora import MoLoraConfig
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MOLoRA adapter of tiny Llama with a manifest; read-only."""
+    folder = tmp_path_factory.mktemp("adapter")
+    model = get_peft_model(tiny.tiny_model(), config())
+    model.peft_config["default"].base_model_name_or_path = "tiny"
+    model.save_pretrained(folder)
+    manifest = {"base": {"name": "tiny", "linears": fingerprint(tiny.tiny_model())}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def config() -> MoLoraConfig:
+    return MoLoraConfig(
+        target_modules=["model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"],
+        modules_to_save=["model.layers.0.mlp.up_proj"],
+        init_weights=False,
+    )
+
+
+def with_layers(*numbers: int) -> Any:
+    """The tiny model with these of its layers."""
+    model: Any = tiny.tiny_model()
+    model.model.layers = torch.nn.ModuleList(copy.deepcopy(model.model.layers[number]) for number in numbers)
+    return model
+
+
+def test_the_fingerprint_does_not_see_adapters(adapter: Path) -> None:
+    plain = fingerprint(tiny.tiny_model())
+    assert len(plain) == 15
+    assert plain["model.layers.0.mlp.up_proj"]["shape"] == [tiny.INTERMEDIATE, tiny.HIDDEN]
+    model = PeftModel.from_pretrained(tiny.tiny_model(), adapter)
+    for name, parameter in model.named_parameters():
+        if "modules_to_save" in name or "molora" in name:
+            parameter.data += 1
+    assert fingerprint(model) == plain
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_its_own_base_is_accepted_in_every_number_type(adapter: Path, dtype: torch.dtype) -> None:
+    check_base(tiny.tiny_model(dtype=dtype), adapter)
+
+
+def test_an_adapted_base_is_accepted(adapter: Path) -> None:
+    check_base(PeftModel.from_pretrained(tiny.tiny_model(), adapter), adapter)
+
+
+@pytest.mark.parametrize(
+    ("base", "difference"),
+    [
+        (lambda: tiny.tiny_model(seed=1), "the weights of .* differ"),
+        (lambda: tiny.tiny_model("phi3"), "was not there|is missing"),
+        (lambda: with_layers(0, 1, 1), "model.layers.2.* was not there"),
+        (lambda: with_layers(0), "model.layers.1.* is missing"),
+        (lambda: tiny.tiny_model(vocab_size=385), r"lm_head is \[385, 32\], was \[384, 32\]"),
+    ],
+    ids=["other weights", "other architecture", "more layers", "fewer layers", "other vocabulary"],
+)
+def test_another_base_is_refused(adapter: Path, base: Callable[[], Any], difference: str) -> None:
+    with pytest.raises(
+        CheckpointError, match=f"was trained on another base model than this one: .*({difference})"
+    ) as error:
+        check_base(base(), adapter)
+    assert error.value.message.startswith(str(adapter))
+    assert error.value.message.endswith("Set model_name_or_path to its base, tiny.")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "there is no adapter configuration here"),
+        (lambda path: (path / "adapter_config.json").write_text("{"), "the adapter configuration is damaged"),
+        (lambda path: (path / "adapter_model.safetensors").unlink(), "the checkpoint is incomplete"),
+        (lambda path: (path / "manifest.json").write_text("]"), "the manifest is damaged"),
+        (lambda path: (path / "manifest.json").write_text("{}"), "manifest"),
+        (lambda path: (path / "manifest.json").write_text('{"base": {"linears": {"lm_head": 1}}}'), "manifest"),
+    ],
+    ids=["nothing", "configuration", "no weights", "manifest", "empty manifest", "odd manifest"],
+)
+def test_damage_is_named(adapter: Path, tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
+    path = tmp_path / "adapter"
+    shutil.copytree(adapter, path)
+    damage(path)
+    with pytest.raises(CheckpointError, match=message):
+        check_base(tiny.tiny_model(), path)
+
+
+def test_an_adapter_of_another_method_is_named(tmp_path: Path) -> None:
+    get_peft_model(tiny.tiny_model(), LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA one; set finetuning_type"):
+        check_base(tiny.tiny_model(), tmp_path)
+
+
+def test_an_adapter_without_manifest_is_left_to_peft(tiny_adapter_dir: Path) -> None:
+    check_base(tiny.tiny_model(seed=3), tiny_adapter_dir)
