@@ -103,8 +103,8 @@ def test_the_trainable_set_is_printed_and_recorded(watched: tuple[Run, Snapshots
     assert order == list(PHASES)
 
 
-def options(phases: list[str]) -> SimpleNamespace:
-    values = {"citi_rp_epochs": 1, "citi_mi_epochs": 2, "citi_uco_epochs": 3}
+def options(phases: list[str], bottom: float = 0.1) -> SimpleNamespace:
+    values = {"citi_rp_epochs": 1, "citi_mi_epochs": 2, "citi_uco_epochs": 3, "citi_bottom_ratio": bottom}
     return SimpleNamespace(citi_phases=phases, citi_rp_lr=0.1, citi_mi_lr=0.2, citi_uco_lr=0.3, **values)
 
 
@@ -116,6 +116,10 @@ def test_the_table_takes_epochs_and_rates_from_the_options() -> None:
         ("uco", {"backbone"}, 3, 0.3),
     ]
     assert [phase.name for phase in phase_table(options(["mi", "uco"]))] == ["mi", "uco"]
+
+
+def test_no_component_to_tune_means_no_phase_for_it() -> None:
+    assert [phase.name for phase in phase_table(options(list(PHASES), bottom=0))] == ["rp", "mi"]
 
 
 def test_every_parameter_has_one_group() -> None:
