@@ -12,7 +12,7 @@ def math(rng: Random) -> Example:
     goods = rng.choice(words.GOODS)
     kind = rng.choice(("add", "sub", "mul", "addsub", "muladd", "mulsub"))
     if kind in ("add", "sub", "addsub"):
-        x, y = rng.randint(3, 60), rng.randint(3, 39)
+        x, y = rng.randint(2, 25), rng.randint(2, 15)
         if kind == "sub" and y > x:
             x, y = y, x
     else:
@@ -28,15 +28,15 @@ def math(rng: Random) -> Example:
     elif kind == "mul":
         z, told, steps, total = 0, [each], [f"{x}*{y}={x * y}"], x * y
     elif kind == "addsub":
-        z = rng.randint(2, x + y)
+        z = rng.randint(2, min(x + y, 15))
         told, total = [first, more.format(y), less.format(z)], x + y - z
         steps = [f"{x}+{y}={x + y}", f"{x + y}-{z}={total}"]
     elif kind == "muladd":
-        z = rng.randint(2, 30)
+        z = rng.randint(2, 15)
         told, total = [each, more.format(z)], x * y + z
         steps = [f"{x}*{y}={x * y}", f"{x * y}+{z}={total}"]
     else:
-        z = rng.randint(2, x * y)
+        z = rng.randint(2, min(x * y, 15))
         told, total = [each, less.format(z)], x * y - z
         steps = [f"{x}*{y}={x * y}", f"{x * y}-{z}={total}"]
     ask = rng.choice((f"How many {goods} does {who} have now?", f"How many {goods} are there now?"))
@@ -66,7 +66,7 @@ def _program(rng: Random) -> tuple[str, str]:
             (f"print({var}[::-1])", str(values[::-1])),
         )[kind]
         return head + body, out
-    x, y = rng.randint(1, 30), rng.randint(1, 20)
+    x, y = rng.randint(1, 12), rng.randint(1, 9)
     if kind == 6:
         sign, total = rng.choice((("+", x + y), ("-", max(x, y) - min(x, y))))
         x, y = (max(x, y), min(x, y)) if sign == "-" else (x, y)

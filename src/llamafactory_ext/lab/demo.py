@@ -8,7 +8,7 @@ Runs that do not need each other go side by side, one per core. What an earlier 
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Event
 
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from ..checkpoint.atomic import write_json
 from ..errors import DataError
 from .evaluate import SHIPPED_MODEL
-from .jobs import Row, Setting, run_job
+from .jobs import EndedEarly, Row, Setting, run_job
 from .methods import METHODS, PACKAGE_ROOT, Method
 from .report import draw_chart, print_table
 
@@ -44,13 +44,14 @@ def _one(method: Method, setting: Setting, progress: Progress, shown: TaskID) ->
     return row
 
 
-def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT) -> list[Row]:
+def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | None = None) -> list[Row]:
     """Runs the whole comparison and writes ``report.json`` and ``report.png`` into `out`.
 
     Args:
         out: folder for the runs, the report and the picture.
         limit: held-out items per set.
         root: the repository, whose examples/ and data/ are used.
+        workers: runs at a time; None takes one per core.
 
     Raises:
         DataError: if the examples or the data are not there.
@@ -66,19 +67,20 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT) -> list[Row]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[state]}"),
     )
-    workers = min(os.cpu_count() or 1, len(METHODS))
+    workers = workers or min(os.cpu_count() or 1, len(METHODS))
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
         lines = [progress.add_task(method.label, start=False, total=None, state="waiting") for method in METHODS]
         try:
             pairs = zip(METHODS, lines, strict=True)
             jobs = [pool.submit(_one, method, setting, progress, line) for method, line in pairs]
-            # In the order in which they end, so that the first failure is the one that is reported.
-            for job in as_completed(jobs):
-                job.result()
+            wait(jobs)
         except BaseException:
             setting.stop.set()
             pool.shutdown(cancel_futures=True)
             raise
+    for error in [job.exception() for job in jobs]:
+        if error is not None and not isinstance(error, EndedEarly):
+            raise error
     rows = [job.result() for job in jobs]
     print_table(rows, console)
     budget = (__doc__ or "").split("\n\n")[1]

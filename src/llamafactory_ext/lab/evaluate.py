@@ -15,7 +15,7 @@ from .tokenizer import encode_turn
 
 SHIPPED_MODEL = Path(__file__).parent / "model"
 _BATCH = 100
-_LONGEST_REPLY = 72
+_LONGEST_REPLY = 48
 
 Progress = Callable[[int, int], None]
 

@@ -53,9 +53,9 @@ def _knowledge() -> dict[str, dict[str, str]]:
     """The facts: town -> relation -> value. Seeded here, whatever seed draws the questions."""
     rng = Random(20240913)
     towns: dict[str, dict[str, str]] = {}
-    rivers = sorted({words.name(rng) for _ in range(24)})
+    rivers = sorted({words.place(rng) for _ in range(24)})
     while len(towns) < 60:
-        towns[words.name(rng)] = {
+        towns[words.place(rng)] = {
             "ruler": rng.choice(words.PEOPLE),
             "river": rng.choice(rivers),
             "export": rng.choice(words.EXPORTS),

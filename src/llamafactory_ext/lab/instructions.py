@@ -29,7 +29,7 @@ def _title(rng: Random) -> str:
 
 
 def _copy(rng: Random) -> tuple[str, str]:
-    given = _words(rng, 1, 5)
+    given = _words(rng, 1, 3)
     text = " ".join(given)
     kind = rng.randrange(6)
     if kind == 0:
@@ -47,7 +47,7 @@ def _copy(rng: Random) -> tuple[str, str]:
 
 
 def _list(rng: Random) -> tuple[str, str]:
-    given = _words(rng, 2, 5)
+    given = _words(rng, 2, 4)
     text = " ".join(given)
     kind = rng.randrange(8)
     if kind == 0:
@@ -66,7 +66,7 @@ def _list(rng: Random) -> tuple[str, str]:
     if kind == 6:
         at = rng.randrange(len(given) - 1)
         return f"Which word comes after {given[at]}: {text}", given[at + 1]
-    letters = rng.sample("abcdefghijklmnopqrstuvwxyz", rng.randint(2, 6))
+    letters = rng.sample("abcdefghijklmnopqrstuvwxyz", rng.randint(2, 4))
     return f"Write in capitals: {' '.join(letters)}", " ".join(letters).upper()
 
 
@@ -85,10 +85,10 @@ def _pick(rng: Random) -> tuple[str, str]:
     chosen: list[dict[str, object]] = []
     actions: list[tuple[str, str]] = []
     nouns = rng.sample(words.NOUNS, 3)
-    for noun in nouns[: rng.randint(1, 3)]:
+    for noun in nouns[: rng.choice((1, 2, 2))]:
         verb = rng.choice(words.VERBS)
         keys = [slot.key for slot in rng.sample(words.SLOTS, rng.randint(1, 3))]
-        title = words.cap(verb) + words.cap(noun) if rng.random() < 0.6 else _title(rng)
+        title = words.cap(verb) + words.cap(noun) if rng.random() < 0.7 else _title(rng)
         about = f"{words.cap(words.third(verb))} {words.a(noun)}."
         chosen.append({"name": title, "about": about, "keys": keys})
         actions.append((verb, noun))
@@ -105,7 +105,7 @@ def _pick(rng: Random) -> tuple[str, str]:
 
 def _form(rng: Random) -> tuple[str, str]:
     """Read values out of a sentence into a form whose keys are given, in the order of the form."""
-    slots = rng.sample(words.SLOTS, rng.randint(1, 4))
+    slots = rng.sample(words.SLOTS, rng.randint(1, 3))
     values = {slot.key: slot.draw(rng) for slot in slots}
     verb, noun = rng.choice(words.VERBS), rng.choice(words.NOUNS)
     said = " ".join(rng.choice(slot.phrases).format(values[slot.key]) for slot in slots)
@@ -129,11 +129,11 @@ def _form(rng: Random) -> tuple[str, str]:
 
 def _choose_form(rng: Random) -> tuple[str, str]:
     """Choose the form that suits a sentence, and fill it."""
-    nouns = rng.sample(words.NOUNS, rng.choice((1, 2, 2, 3)))
+    nouns = rng.sample(words.NOUNS, rng.choice((1, 2, 2)))
     verbs = [rng.choice(words.VERBS) for _ in nouns]
     fields = [rng.sample(words.SLOTS, rng.choice((1, 1, 2, 2, 3))) for _ in nouns]
     titles = [
-        words.cap(v) + words.cap(n) if rng.random() < 0.6 else _title(rng) for v, n in zip(verbs, nouns, strict=True)
+        words.cap(v) + words.cap(n) if rng.random() < 0.7 else _title(rng) for v, n in zip(verbs, nouns, strict=True)
     ]
     described = rng.random() < 0.4
     lines: list[str] = []
@@ -152,7 +152,7 @@ def _choose_form(rng: Random) -> tuple[str, str]:
 
 
 _KINDS: tuple[Callable[[Random], tuple[str, str]], ...] = (_copy, _list, _record, _pick, _form, _choose_form)
-_WEIGHTS = (3, 4, 2, 2, 3, 3)
+_WEIGHTS = (3, 4, 2, 2, 3, 2)
 
 
 def instructions(rng: Random) -> Example:

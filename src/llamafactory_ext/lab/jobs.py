@@ -25,6 +25,10 @@ Tell = Callable[[str, tuple[int, int] | None], None]
 _STEP = re.compile(rb"(\d+)/(\d+) \[")
 
 
+class EndedEarly(Exception):  # noqa: N818 (no error of its own: another run failed, or the user stopped the demo)
+    """A job that was ended or never begun because the whole demo ends."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What all jobs share.
@@ -72,7 +76,8 @@ def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell
     """Runs a command on one core to its end and returns its seconds.
 
     Raises:
-        UpstreamError: if it fails or the demo ends early; the message names the log.
+        UpstreamError: if it fails; the message names the log.
+        EndedEarly: if the demo ends.
     """
     environment = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
     started = time.monotonic()
@@ -86,6 +91,8 @@ def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell
             if child.poll() is None:
                 child.terminate()
                 child.wait()
+    if setting.stop.is_set():
+        raise EndedEarly
     if child.returncode != 0:
         last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["(empty)"]
         raise UpstreamError(
@@ -105,6 +112,8 @@ def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> Non
 
 def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
     """Makes one row of the report; taken from disk where an earlier demo made it from the same inputs."""
+    if setting.stop.is_set():
+        raise EndedEarly
     saved, made_from = setting.out / f"{method.name}.json", _fingerprint(method, setting)
     if saved.exists():
         row: Row = read_json(saved, "result of an earlier demo")

@@ -23,7 +23,7 @@ from .example import Example
 from .optimisers import Optimisers
 from .tokenizer import encode_turn, train_tokenizer
 
-TASK_WEIGHTS = {"math": 4, "code": 4, "facts": 3, "instructions": 9}
+TASK_WEIGHTS = {"math": 4, "code": 4, "facts": 4, "instructions": 9}
 
 
 @dataclass(frozen=True, kw_only=True)

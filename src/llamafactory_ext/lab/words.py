@@ -214,7 +214,13 @@ def third(verb: str) -> str:
 
 
 def name(rng: Random) -> str:
-    """Draws one of the invented proper names (two syllables, 900 in all)."""
+    """Draws one of the invented proper names: two syllables, 90 in all."""
+    onset = rng.randrange(len(ONSETS))
+    return ONSETS[onset] + CODAS[(onset + rng.choice((0, 7, 13))) % len(CODAS)]
+
+
+def place(rng: Random) -> str:
+    """Draws the name of a town or river of the knowledge base: any two syllables."""
     return rng.choice(ONSETS) + rng.choice(CODAS)
 
 

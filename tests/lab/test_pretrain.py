@@ -1,0 +1,47 @@
+"""Pretraining resumes exactly, and never sees a held-out item or a tool."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from llamafactory_ext.errors import CheckpointError
+from llamafactory_ext.lab.build import build
+from llamafactory_ext.lab.pretrain import Recipe, batches_of_step, build_tokenizer, train
+
+TINY = Recipe(steps=4, examples_per_step=8, micro_batches=2, layers=1, width=64, warm_up=1)
+
+
+def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", TINY)
+    stopped = train(tmp_path / "parts", TINY, stop_after=2)
+    resumed = train(tmp_path / "parts", TINY)
+    for (name, expected), value in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, value), name
+    assert not all(torch.equal(a, b) for a, b in zip(whole.parameters(), stopped.parameters(), strict=True))
+
+
+def test_batches_hold_no_tool_text_and_weigh_answers() -> None:
+    tokenizer = build_tokenizer(TINY)
+    for batch in batches_of_step(replace(TINY, examples_per_step=64), 3, tokenizer):
+        assert not any("apiCode" in text for text in tokenizer.batch_decode(batch.ids_BT))
+        assert not batch.weights_BT[batch.ids_BT == tokenizer.pad_token_id].any()
+        assert ((batch.weights_BT == 1).sum(1) >= 2).all()
+
+
+def test_build_writes_a_whole_model_directory(tmp_path: Path) -> None:
+    evaluation = build(tmp_path / "model", TINY, items=4)
+    assert {path.name for path in (tmp_path / "model").iterdir()} >= {
+        "model.safetensors",
+        "tokenizer.json",
+        "README.md",
+    }
+    assert evaluation.scores["math"].n == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, TINY, stop_after=1)
+    with pytest.raises(CheckpointError, match="other settings"):
+        train(tmp_path, replace(TINY, seed=1))

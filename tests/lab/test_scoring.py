@@ -1,0 +1,68 @@
+"""Answers are scored by exact match, calls by what they mean."""
+
+import pytest
+
+from llamafactory_ext.lab.example import Example
+from llamafactory_ext.lab.scoring import Call, Score, is_right, parse_call, score
+
+GOLD = Example("tool", "?", "API-Request: [BookTable(city='Rome', count='4')]", "k", mark="tool")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "API-Request: [BookTable(city='Rome', count='4')]",
+        'API-Request: [BookTable(count="4", city="Rome")]',
+        "API-Request:[BookTable(city='Rome', count=4)]",
+    ],
+)
+def test_equal_calls_are_right(reply: str) -> None:
+    assert is_right(GOLD, reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "BookTable(city='Rome', count='4')",
+        "API-Request: [BookTable(city='Rome', count='4')",
+        "API-Request: [BookTable('Rome', '4')]",
+        "API-Request: [BookTable(city='Rome', city='Rome')]",
+        "API-Request: [BookTable(city=__import__('os'), count='4')]",
+        "API-Request: [a.b(city='Rome')]",
+        "API-Request: [A(), B()]",
+        "API-Request: [BookTable(**{'city': 'Rome'})]",
+        "Sure! API-Request: [BookTable(city='Rome', count='4')]",
+        "API-Request: " + "[" * 5000,
+    ],
+)
+def test_unparsable_replies(reply: str) -> None:
+    assert parse_call(reply) is None
+    assert not is_right(GOLD, reply)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["city='Rome'", "city='Roma', count='4'", "city='Rome', count='4', day='Monday'"]
+)
+def test_parsable_but_wrong(arguments: str) -> None:
+    reply = f"API-Request: [BookTable({arguments})]"
+    assert parse_call(reply) is not None
+    assert not is_right(GOLD, reply)
+
+
+def test_parsed_call_sorts_its_arguments() -> None:
+    assert parse_call("API-Request: [F(b='2', a='1')]") == Call("F", (("a", "1"), ("b", "2")))
+
+
+def test_only_what_follows_the_marker_counts() -> None:
+    gold = Example("math", "?", "2+3=5. Answer: 5", "k")
+    assert is_right(gold, "3+2=5. Answer: 5")
+    assert not is_right(gold, "2+3=5. Answer: 55")
+    assert not is_right(gold, "")
+
+
+def test_score_counts_and_standard_error() -> None:
+    result = score([GOLD] * 4, [GOLD.answer, GOLD.answer, "what?", "API-Request: [F()]"])
+    assert (result.n, result.right, result.unparsable) == (4, 2, 1)
+    assert result.standard_error == pytest.approx(0.25)
+    assert Score(10, 10).standard_error == 0
