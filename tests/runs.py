@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from llamafactory.train.tuner import run_exp
 from safetensors.torch import load_file
@@ -84,16 +85,10 @@ def train(options: dict[str, Any], *callbacks: TrainerCallback, pictures: bool =
         pictures: False leaves out report, pictures and model card, which take longer than the training.
     """
     run = Run(Path(options["output_dir"]))
-    from llamafactory_ext.citi import workflow
-
-    write_outputs = workflow.write_outputs
-    try:
+    with pytest.MonkeyPatch.context() as patch, listening(run.said), _quick_collections():
         if not pictures:
-            workflow.write_outputs = _nothing
-        with listening(run.said), _quick_collections():
-            run_exp(options, list(callbacks))
-    finally:
-        workflow.write_outputs = write_outputs
+            patch.setattr("llamafactory_ext.citi.workflow.write_outputs", _nothing)
+        run_exp(options, list(callbacks))
     return run
 
 

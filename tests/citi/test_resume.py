@@ -15,14 +15,15 @@ import llamafactory.train.tuner  # noqa: F401  # as the command does: upstream f
 import pytest
 
 import tiny
-from llamafactory_ext.citi import scoring, workflow
-from llamafactory_ext.citi.phases import Phase
+from llamafactory_ext.citi import importance, scoring, workflow
+from llamafactory_ext.citi.phases import Phase, parameter_group
 from llamafactory_ext.citi.run import RunFolder
 from llamafactory_ext.errors import CheckpointError, OptionError
 from processes import run as run_process
 from runs import PHASES, WEIGHTS, Interrupt, Run, Snapshots, citi_options, equal, train
 
 STEPS = {"rp": 8, "mi": 16, "uco": 8}
+MOVING = {"rp": {"router"}, "mi": {"router", "experts"}, "uco": {"backbone"}}
 Options = Callable[..., dict[str, Any]]
 
 
@@ -56,6 +57,8 @@ def resume(settings: dict[str, Any], straight: Run) -> tuple[Run, dict[str, int]
     assert equal(run.weights(), straight.weights())
     for phase in PHASES:
         assert equal(run.adapter(phase), straight.adapter(phase))
+    for phase, names in seen.trainable.items():
+        assert {parameter_group(name) for name in names} == MOVING[phase]
     return run, seen.steps
 
 
@@ -163,7 +166,8 @@ def test_while_the_result_is_copied_to_the_top(
 
 
 def test_in_importance(options: Options, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, calls, score = options(tmp_path), [], scoring.score_components
+    settings, calls = options(tmp_path), []
+    score = importance.score_components
 
     def stop_at_second(*args: Any, **kwargs: Any) -> dict[str, float]:
         calls.append(args)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import distributed
 
@@ -75,10 +76,11 @@ def main() -> None:
     if rank == 0:
         (folder / "scores_2.json").write_text(json.dumps(together), encoding="utf-8")
     # Upstream ends each run's process group; a second one cannot be made under the same torchrun.
-    distributed.destroy_process_group, end = _nothing, distributed.destroy_process_group
-    for options in json.loads((folder / "jobs.json").read_text("utf-8")).values():
-        train(options)
-    end()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "destroy_process_group", _nothing)
+        for options in json.loads((folder / "jobs.json").read_text("utf-8")).values():
+            train(options)
+    distributed.destroy_process_group()
 
 
 def _nothing() -> None:
