@@ -20,7 +20,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(command: Sequence[str], cwd: Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and keep what it printed; it fails the test when it takes over five minutes."""
+    """Run a command to its end and keep what it printed; it fails the test when it hangs."""
     return subprocess.run(
         command,
         check=False,
@@ -29,7 +29,7 @@ def run(command: Sequence[str], cwd: Path, stdin: str = "", **variables: str) ->
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

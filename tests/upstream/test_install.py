@@ -18,7 +18,7 @@ OPTIONS = "from llamafactory.hparams import FinetuningArguments as F; print(F(fi
 
 def call(*command: str | Path, cwd: Path) -> str:
     words = [str(word) for word in command]
-    result = subprocess.run(words, check=False, cwd=cwd, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(words, check=False, cwd=cwd, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

@@ -172,7 +172,7 @@ def test_api(probe: Path, tiny_llama_dir: Path, tiny_adapter_dir: Path) -> None:
     )
     try:
         reply = None
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 900
         while reply is None and server.poll() is None and time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(request, timeout=60) as response:
