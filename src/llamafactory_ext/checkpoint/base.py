@@ -51,30 +51,39 @@ def check_base(model: nn.Module, adapter: Path) -> None:
         )
     if not (adapter / MANIFEST).is_file():
         return  # made by PEFT alone: shapes are all there is, and PEFT checks them
-    expected: Mapping[str, Any] = read_json(adapter / MANIFEST, "manifest")["base"]["linears"]
+    found = difference(read_json(adapter / MANIFEST, "manifest"), adapter / MANIFEST, model)
+    if found is not None:
+        raise CheckpointError(
+            f"{adapter} was trained on another base model than this one: {found}. Set model_name_or_path to its "
+            f"base, {config.get('base_model_name_or_path')}."
+        )
+
+
+def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str | None:
+    """How this base differs from the manifest's, in words; None if it does not, as far as can be seen.
+
+    Raises:
+        CheckpointError: the manifest, read from `path`, says nothing usable.
+    """
     actual = fingerprint(model)
-    if not expected or not actual:
-        return  # weights spread over processes or quantised: nothing to compare
-    for name in sorted(set(expected) | set(actual)):
-        if name not in actual and not _is_quantised(model):
-            raise _another_base(adapter, f"{name} is missing", config)
-        if name in actual and name not in expected:
-            raise _another_base(adapter, f"{name} was not there", config)
-        if name in actual and name in expected:
-            if actual[name]["shape"] != expected[name]["shape"]:
-                raise _another_base(
-                    adapter, f"{name} is {actual[name]['shape']}, was {expected[name]['shape']}", config
-                )
-            ours, theirs = (torch.tensor(side[name]["sample"]) for side in (actual, expected))
-            if not torch.allclose(ours, theirs, rtol=0.02, atol=1e-4):
-                raise _another_base(adapter, f"the weights of {name} differ", config)
-
-
-def _another_base(adapter: Path, difference: str, config: Mapping[str, Any]) -> CheckpointError:
-    return CheckpointError(
-        f"{adapter} was trained on another base model than this one: {difference}. Set model_name_or_path to its "
-        f"base, {config.get('base_model_name_or_path')}."
-    )
+    try:
+        expected = manifest["base"]["linears"]
+        if not expected or not actual:
+            return None  # weights spread over processes or quantised: nothing to compare
+        for name in sorted({*expected, *actual}):
+            if name not in actual and not _is_quantised(model):
+                return f"{name} is missing"
+            if name in actual and name not in expected:
+                return f"{name} was not there"
+            if name in actual and actual[name]["shape"] != expected[name]["shape"]:
+                return f"{name} is {actual[name]['shape']}, was {expected[name]['shape']}"
+            if name in actual:
+                ours, theirs = (torch.tensor(side[name]["sample"]) for side in (actual, expected))
+                if not torch.allclose(ours, theirs, rtol=0.02, atol=1e-4):
+                    return f"the weights of {name} differ"
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise CheckpointError(f"{path}: the manifest is damaged; restore it, or train again.") from None
+    return None
 
 
 def _untouched(module: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -96,7 +97,7 @@ class Importance:
         """Makes sure that the scores are complete and belong to a model with these components.
 
         Raises:
-            CheckpointError: other components.
+            CheckpointError: other components, or scores that are no numbers.
             OptionError: no tool or no general task in it.
         """
         if dict(shapes) != self.shapes:
@@ -105,6 +106,17 @@ class Importance:
                 f"{path} belongs to another model ({self.base}): {odd[0]} differs, for example. Leave out "
                 "citi_importance_load, or name the file of this base model."
             )
+        for name, task in self.tasks.items():
+            odd = [
+                component
+                for component in shapes
+                if not isinstance(score := task.scores.get(component), int | float) or not 0 <= score < math.inf
+            ]
+            if odd or task.scores.keys() != shapes.keys():
+                raise CheckpointError(
+                    f"{path}: task {name} has no usable score of {odd[0] if odd else 'exactly these components'}; "
+                    "compute the file anew."
+                )
         if len(self.of(TOOL)) != 1 or not self.of(GENERAL):
             raise OptionError(
                 f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and "

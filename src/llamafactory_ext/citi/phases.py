@@ -32,7 +32,10 @@ class Phase:
 
 
 def phase_table(args: Any) -> tuple[Phase, ...]:
-    """The phases that `citi_phases` names, in their order, with epochs and learning rates from the options."""
+    """The phases that `citi_phases` names, in their order, with epochs and learning rates from the options.
+
+    `citi_bottom_ratio: 0` leaves nothing to tune in UCO, which is then left out.
+    """
     table = (
         Phase("rp", "Router Pre-training", frozenset({"router"}), args.citi_rp_epochs, args.citi_rp_lr),
         Phase("mi", "MOLoRA Improvement", frozenset({"router", "experts"}), args.citi_mi_epochs, args.citi_mi_lr),
@@ -44,7 +47,8 @@ def phase_table(args: Any) -> tuple[Phase, ...]:
             args.citi_uco_lr,
         ),
     )
-    return tuple(phase for phase in table if phase.name in args.citi_phases)
+    wanted = [name for name in args.citi_phases if name != "uco" or args.citi_bottom_ratio > 0]
+    return tuple(phase for phase in table if phase.name in wanted)
 
 
 def parameter_group(name: str) -> Group:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..checkpoint.atomic import read_json, sync, write_json
-from ..checkpoint.base import MANIFEST
+from ..checkpoint.base import MANIFEST, difference
 from ..errors import CheckpointError
 from .phases import Phase
 
@@ -48,6 +50,32 @@ class RunFolder:
                 "overwrite_output_dir: true to start anew."
             )
             raise CheckpointError("\n".join([f"{self.path} holds a run with other settings:", *lines, advice]))
+
+    def check_inputs(self, base: nn.Module, data: str) -> None:
+        """Makes sure that an interrupted run goes on with the base model and the data it began with.
+
+        Args:
+            base: the base model.
+            data: hash of the tokenized training data.
+
+        Raises:
+            CheckpointError: either has changed.
+        """
+        path = self.path / MANIFEST
+        if not path.is_file():
+            return
+        manifest = read_json(path, "manifest")
+        changed = difference(manifest, path, base)
+        if changed is not None:
+            what = f"another base model under the same name ({changed})"
+        elif manifest.get("data") != data:
+            what = "other training data under the same name"
+        else:
+            return
+        raise CheckpointError(
+            f"{self.path} holds a run that began with {what}. Put the old one back to go on, or choose another "
+            "output_dir, or set overwrite_output_dir: true to start anew."
+        )
 
     def start(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes the folder ready: emptied of an older run if asked, with a manifest. For the main process only."""

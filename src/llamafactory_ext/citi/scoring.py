@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
-from ..errors import DataError
-from .importance import Reduction, linear_components, score_components
+from ..errors import DataError, OptionError
+from .importance import IGNORE_INDEX, Reduction, linear_components, score_components
 from .importance_file import GENERAL, TOOL, Importance, TaskScores
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
@@ -50,6 +52,32 @@ def group_by_task(dataset: Any, *, both: bool = True) -> dict[str, tuple[str, li
                 f'records say "mark": "{mark}". CITI needs both kinds.'
             )
     return groups
+
+
+def check_trained(dataset: Any, groups: Mapping[str, tuple[str, list[int]]]) -> None:
+    """Makes sure that every task has a token to learn from.
+
+    Raises:
+        OptionError: all answers of a task are cut off or empty.
+    """
+    labels = dataset["labels"]
+    for task, (_, rows) in groups.items():
+        if not any(label != IGNORE_INDEX for row in rows for label in labels[row][1:]):
+            raise OptionError(
+                f"no token of task {task} is trained: is every answer empty, or cut off? Raise cutoff_len."
+            )
+
+
+def content_hash(dataset: Any) -> str:
+    """Of the tokens, labels and marks; the same wherever and whenever the data was tokenized."""
+    digest = hashlib.blake2b(digest_size=16)
+    columns = dataset.select_columns(["input_ids", "labels", MARKS_COLUMN]).with_format("arrow")
+    for batch in columns.iter(batch_size=1000):
+        for name in batch.column_names:
+            for chunk in batch.column(name).chunks:
+                digest.update(repr(chunk.value_lengths().to_pylist()).encode())
+                digest.update(np.asarray(chunk.flatten(), dtype=np.int64).tobytes())
+    return digest.hexdigest()
 
 
 def sample_rows(rows: Sequence[int], count: int, seed: int) -> list[int]:

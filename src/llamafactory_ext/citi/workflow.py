@@ -44,7 +44,15 @@ from .phases import Phase, describe, phase_table, set_trainable, total_size
 from .report import Report, as_table, make_report
 from .router_loss import RouterLoss
 from .run import WEIGHTS, RunFolder
-from .scoring import compute_importance, group_by_task, sample_rows, scoring_mode, shapes_of
+from .scoring import (
+    check_trained,
+    compute_importance,
+    content_hash,
+    group_by_task,
+    sample_rows,
+    scoring_mode,
+    shapes_of,
+)
 from .selection import Selection, selected_counts
 from .trainer import CitiTrainer
 
@@ -58,6 +66,10 @@ DATA_OPTIONS = (
     "cutoff_len",
     "packing",
     "neat_packing",
+    "train_on_prompt",
+    "mask_history",
+    "mix_strategy",
+    "interleave_probs",
     "max_samples",
     "val_size",
 )
@@ -72,6 +84,16 @@ TRAINING_OPTIONS = (
     "weight_decay",
     "bf16",
     "fp16",
+    "optim",
+    "optim_args",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "warmup_ratio",
+    "lr_scheduler_kwargs",
+    "neftune_noise_alpha",
+    "label_smoothing_factor",
 )
 
 
@@ -120,18 +142,23 @@ class _Citi:
         self._check_data()
         base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
         selected_counts(len(linear_components(base)), *self._ratios)
+        loaded = self._load_importance(base)
+        data = content_hash(self.data["train_dataset"])
+        if not self.training_args.overwrite_output_dir:
+            self.folder.check_inputs(base, data)
         with self.training_args.main_process_first(desc="start the run", local=False):
             if self.training_args.should_save:
                 manifest = {
                     "plan": plan,
                     "base": {"name": self.model_args.model_name_or_path, "linears": fingerprint(base)},
-                    "data": str(getattr(self.data["train_dataset"], "_fingerprint", "")),
+                    "data": data,
                     "versions": _versions(),
                 }
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
-        importance = self._importance(base)
+        importance = loaded or self._compute_importance(base)
         selection = importance.select(*self._ratios)
         if self.training_args.should_save:
+            importance.save(self.folder.path / "importance.json")
             write_json(self.folder.path / "selection.json", selection.to_dict())
         adapted, tuned = ", ".join(selection.adapted), ", ".join(selection.tuned) or "none"
         self._say(
@@ -195,7 +222,7 @@ class _Citi:
     def _check_data(self) -> None:
         for warning in check_datasets(self.data_args.dataset or [], self.data_args.dataset_dir) or ():
             self._say(warning)
-        group_by_task(self.examples["train_dataset"])
+        check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
         _ = self.data
 
     @property
@@ -223,13 +250,16 @@ class _Citi:
 
     # Importance
 
-    def _importance(self, base: nn.Module) -> Importance:
+    def _load_importance(self, base: nn.Module) -> Importance | None:
+        if not self.finetuning_args.citi_importance_load:
+            return None
+        path = Path(self.finetuning_args.citi_importance_load)
+        importance = Importance.load(path)
+        importance.check(path, shapes_of(base))
+        return importance
+
+    def _compute_importance(self, base: nn.Module) -> Importance:
         args, shapes = self.finetuning_args, shapes_of(base)
-        if args.citi_importance_load:
-            path = Path(args.citi_importance_load)
-            importance = Importance.load(path)
-            importance.check(path, shapes)
-            return importance
         path = Path(args.citi_importance_save or self.folder.path / "importance.json")
         settings = {
             "reduction": args.citi_importance_reduction,
@@ -237,6 +267,7 @@ class _Citi:
             "samples": args.citi_importance_samples,
             "dataset": self.data_args.dataset,
             "seed": self.training_args.seed,
+            "data": content_hash(self.examples["train_dataset"]),
         }
         start = Importance(self.model_args.model_name_or_path, shapes, settings)
         if path.is_file():

@@ -73,6 +73,13 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
         )
     if not training_args.do_train:
         return problems
+    if finetuning_args.citi_bottom_ratio == 0 and finetuning_args.citi_phases == ["uco"]:
+        problems.append("citi_bottom_ratio=0 leaves phase uco nothing to tune; raise it, or add phases to citi_phases")
+    if training_args.predict_with_generate:
+        problems.append(
+            "predict_with_generate does not work during citi training; remove it, and evaluate the finished adapter "
+            "with do_predict"
+        )
     if model_args.adapter_name_or_path:
         problems.append(
             "adapter_name_or_path is not used in citi training, which starts from the base model; remove it "

@@ -5,6 +5,7 @@ for everything that is not ours. When upstream has changed, applying a row raise
 To support another version: read the change, adapt the wrapper, and put the hash of the message into the row.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -59,10 +60,14 @@ class Patch:
 
 
 def late(module: str, function: str) -> Callable[[Any], Any]:
-    """A wrapper from a module of this room that itself imports upstream, and so must wait until upstream is loaded."""
+    """A wrapper from a module of this room that itself imports upstream, and so is imported at the first call."""
 
     def wrap(original: Any) -> Any:
-        return getattr(import_module(f".{module}", __package__), function)(original)
+        @functools.wraps(original)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return getattr(import_module(f".{module}", __package__), function)(original)(*args, **kwargs)
+
+        return called
 
     return wrap
 
