@@ -1,10 +1,13 @@
 """Pretraining resumes exactly, and never sees a held-out item or a tool."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.lab.build import build
@@ -37,6 +40,7 @@ def test_build_writes_a_whole_model_directory(tmp_path: Path) -> None:
         "tokenizer.json",
         "README.md",
     }
+    assert evaluation is not None
     assert evaluation.scores["math"].n == 4
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -45,3 +49,21 @@ def test_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
     train(tmp_path, TINY, stop_after=1)
     with pytest.raises(CheckpointError, match="other settings"):
         train(tmp_path, replace(TINY, seed=1))
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from llamafactory_ext.lab.pretrain import Recipe, train\n"
+        "from llamafactory_ext.lab.together import processes_of_torchrun\n"
+        "with processes_of_torchrun():\n"
+        f"    train(Path({str(tmp_path / 'two')!r}), {TINY!r})\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    subprocess.run(command, check=True, capture_output=True)
+    train(tmp_path / "one", TINY)
+    one, two = (load_file(tmp_path / name / "state.safetensors") for name in ("one", "two"))
+    for name, expected in one.items():
+        assert torch.allclose(expected, two[name], atol=2e-3), name

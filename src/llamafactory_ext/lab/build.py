@@ -1,5 +1,6 @@
 """Makes the shipped model directory: train, export, measure, and write the model card."""
 
+import os
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -9,9 +10,11 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..checkpoint.atomic import publish_folder, write_json
+from ..errors import OptionError
 from . import world
 from .evaluate import Evaluation, evaluate
 from .pretrain import Recipe, batches_of_step, build_model, build_tokenizer, saved_recipe, train, weighted_nll
+from .together import processes_of_torchrun, rank
 
 MEASURED_ITEMS = 400
 _CARD = """---
@@ -94,7 +97,7 @@ def build(
     minutes: float | None = None,
     device: str = "cpu",
     items: int = MEASURED_ITEMS,
-) -> Evaluation:
+) -> Evaluation | None:
     """Trains the model into ``out``; an interrupted build goes on where its last saved state left off.
 
     Args:
@@ -103,12 +106,20 @@ def build(
         minutes: choose the number of steps so that they take about this long here; None keeps the recipe's.
         device: cpu or cuda.
         items: held-out items per set of the final measurement.
+
+    Returns:
+        The measured abilities; None in the helping processes of torchrun.
     """
     state = out.with_name(out.name + ".state")
     if minutes is not None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise OptionError("--minutes measures one process; under torchrun give --steps")
         begun = saved_recipe(state / "state.safetensors")
         recipe = replace(recipe, steps=begun.steps if begun else steps_in(minutes, recipe, device))
-    model = train(state, recipe, device)
+    with processes_of_torchrun():
+        model = train(state, recipe, device)
+        if rank() > 0:
+            return None
     evaluation = export(model, build_tokenizer(recipe), recipe, out, items)
     shutil.rmtree(state)
     for task in world.ABILITIES:

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..errors import CheckpointError
-from . import words, world
+from . import together, words, world
 from .example import Example
 from .optimisers import Optimisers
 from .tokenizer import encode_turn, train_tokenizer
@@ -31,7 +31,7 @@ class Recipe:
     """What makes the model; two builds with equal recipes on one machine give equal models."""
 
     seed: int = 17
-    steps: int = 2800
+    steps: int = 3400
     examples_per_step: int = 96
     micro_batches: int = 10
     matrix_lr: float = 0.02
@@ -173,6 +173,8 @@ def load_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers) -> i
 def train(out: Path, recipe: Recipe, device: str = "cpu", stop_after: int | None = None) -> LlamaForCausalLM:
     """Trains from scratch, or on from ``out/state.safetensors``, with a line of progress every 50 steps.
 
+    Under torchrun the processes share each step; the sum of their gradients is that of one process up to rounding.
+
     Args:
         out: folder of the training state, saved every 250 steps and at the end.
         recipe: what makes the model.
@@ -196,17 +198,20 @@ def train(out: Path, recipe: Recipe, device: str = "cpu", stop_after: int | None
     for step in range(first, last):
         batches = batches_of_step(recipe, step, tokenizer)
         weight = sum(float(batch.weights_BT.sum()) for batch in batches)
-        for batch in (batch.to(device) for batch in batches):
+        for batch in (batch.to(device) for batch in batches[together.rank() :: together.count()]):
             loss = weighted_nll(model(batch.ids_BT, use_cache=False).logits, batch) / weight
             loss.backward()  # type: ignore[no-untyped-call]
             total, tokens = total + loss.item(), tokens + batch.ids_BT.numel()
+        together.add_up_gradients(model)
         optimisers.step(recipe.lr_factor(step))
+        if together.rank() > 0:
+            continue
         if (step + 1) % 50 == 0:
             seconds = time.monotonic() - started
             left = seconds / (step + 1 - first) * (last - step - 1) / 60
             print(
-                f"step {step + 1}/{recipe.steps} loss {total / 50:.3f} "
-                f"{tokens / seconds:.0f} tokens/s, {left:.0f} min left",
+                f"step {step + 1}/{recipe.steps} loss {total * together.count() / 50:.3f} "
+                f"{tokens * together.count() / seconds:.0f} tokens/s, {left:.0f} min left",
                 flush=True,
             )
             total = 0.0
