@@ -1,6 +1,7 @@
 """Starting upstream's commands in processes of their own, with the environment of a user."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,17 +21,23 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(command: Sequence[str], cwd: Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and keep what it printed; it fails the test when it hangs."""
-    return subprocess.run(
+    """Run a command to its end and keep what it printed; when it hangs, end all it has started and fail the test."""
+    with subprocess.Popen(
         command,
-        check=False,
         cwd=cwd,
-        input=stdin,
         env=environment(**variables),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=900,
-    )
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, errors = process.communicate(stdin, timeout=900)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, printed, errors)
 
 
 def write_yaml(path: Path, options: Mapping[str, Any]) -> Path:
