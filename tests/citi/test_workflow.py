@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import llamafactory_ext  # noqa: F401  # registers MOLoRA with PEFT
 import tiny
 from llamafactory_ext.citi.phases import parameter_group
+from processes import run as run_process
 from runs import PHASES, WEIGHTS, Run, Snapshots, citi_options, equal, train
 
 PICTURES = ("importance.png", "training.png", "routers.png")
@@ -184,3 +186,10 @@ def test_a_run_is_repeatable(tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path
     other = train(citi_options(tiny_llama_dir, tiny_data_dir, tmp_path / "c", seed=8))
     assert (first.path / WEIGHTS).read_bytes() == (second.path / WEIGHTS).read_bytes()
     assert not equal(first.weights(), other.weights())
+
+
+def test_our_modules_may_be_imported_before_upstreams(tmp_path: Path) -> None:
+    """Patches that need our modules must not ask for them while they are half loaded."""
+    code = "import llamafactory_ext.citi.workflow, llamafactory_ext.upstream.data"
+    result = run_process([sys.executable, "-c", code], tmp_path)
+    assert result.returncode == 0, result.stderr

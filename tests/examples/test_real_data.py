@@ -23,7 +23,7 @@ from runs import PHASES, Run
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("LLAMAFACTORY_EXT_SHARED", ROOT.parent / "shared")) / "data"
 EMBEDDED = ROOT / "src" / "llamafactory_ext" / "lab" / "model"
-SAMPLES = 32  # of each of the three data sets
+SAMPLES = 16  # of each of the three data sets
 
 pytestmark = pytest.mark.skipif(
     not (SHARED / "api_bank").is_dir(),
@@ -63,7 +63,7 @@ def log(data: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         f"max_samples={SAMPLES}",
         "per_device_train_batch_size=8",
         "citi_importance_samples=16",
-        "citi_report_samples=8",
+        "citi_report_samples=4",
         "logging_steps=1",
     ]
     if base != EMBEDDED:
