@@ -67,7 +67,7 @@ def reference(model: Stack, batch: dict, scope: str, beta: float = 0.3) -> torch
         router_loss(gates, flat["is_tool"], flat["mask"], 0.95, scope, flat["sample"])
         for gates in model.gates(batch["x"])
     ]
-    return model(batch["x"]).square().mean() + beta * torch.stack(losses).mean()
+    return model(batch["x"]).square().mean() + beta * torch.stack(losses).sum()
 
 
 def closed_form(model: Stack, loss: RouterLoss, batch: dict, mode: str = "plain") -> torch.Tensor:

@@ -9,8 +9,8 @@ The paper does not say over which axis variance and mean run. `scope` decides:
     batch   Z over all unmasked tokens and all gates: one variance (LoRAMoE's whole matrix; the default).
     sample  gates are first averaged over the tokens of each example; one variance over examples and gates.
     token   variance and mean over the gates of each token, then the mean over tokens.
-The variance is the unbiased one. Several routers count by the mean of their losses, so that beta means the same for
-every number of adapted linears; the paper is silent here too.
+The variance is the unbiased one. Eq. 9 is stated for one router; several add up, so that each feels beta whatever their
+number.
 
 Shapes: T tokens, E = N + 1 gates, S samples, L routers.
 """
@@ -202,8 +202,8 @@ class RouterLoss:
                 its own part of the gradient, which the average would shrink.
         """
         self._recording = False
-        value = self.value(totals, gates).mean()
-        scale = self.beta * weight * replicas / len(self.layers)
+        value = self.value(totals, gates).sum()
+        scale = self.beta * weight * replicas
         if self.scope == "token":
             slope = torch.zeros_like(totals.sums_L2)
             slope[:, 0] = 1 / totals.rows.clamp(min=1)

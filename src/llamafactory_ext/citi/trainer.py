@@ -176,7 +176,7 @@ class CitiTrainer(CustomSeq2SeqTrainer):
 
     def _track_gates(self, totals: Totals, share: float) -> None:
         assert self.router is not None
-        self._track("loss_router", self.router.value(totals, self._gates).mean() * share, mean=False)
+        self._track("loss_router", self.router.value(totals, self._gates).sum() * share, mean=False)
         gates_L2E, tokens_2 = self.router.class_gates()
         for i, name in enumerate(("general", "tool")):
             self._track(

@@ -8,10 +8,7 @@ from typing import Literal
 from . import words
 from .example import Example
 
-TOOL_INSTRUCTION = (
-    "Generate an API request in the format of [ApiName(key1='value1')] "
-    "based on the user's utterance.\nAPI descriptions:"
-)
+TOOL_INSTRUCTION = "Generate an API request in the format of [ApiName(key1='value1')].\nAPI descriptions:"
 # Tools about the last eleven nouns are never shown in training.
 _SEEN_NOUNS, _UNSEEN_NOUNS = words.NOUNS[:-11], words.NOUNS[-11:]
 
@@ -41,7 +38,7 @@ class Tool:
 def _toolbox(nouns: list[str], count: int, seed: int) -> tuple[Tool, ...]:
     rng = Random(seed)
     pairs = rng.sample([(verb, noun) for noun in nouns for verb in words.VERBS], count)
-    return tuple(Tool(verb, noun, tuple(rng.sample(words.SLOTS, rng.choice((1, 1, 2, 2, 3))))) for verb, noun in pairs)
+    return tuple(Tool(verb, noun, tuple(rng.sample(words.SLOTS, rng.choice((1, 1, 2))))) for verb, noun in pairs)
 
 
 TOOLS: dict[Part, tuple[Tool, ...]] = {
@@ -64,9 +61,9 @@ def _dialogue(tool: Tool, values: dict[str, str], rng: Random) -> str:
 
 
 def tool_call(part: Part, rng: Random) -> Example:
-    """A request that needs one call of one of the one to three tools described."""
+    """A request that needs one call of the one or two tools described."""
     tools = [rng.choice(TOOLS[part])]
-    others = rng.choices((0, 1, 2), (4, 4, 1))[0]
+    others = rng.choice((0, 1))
     while len(tools) <= others:
         other = rng.choice(TOOLS[part])
         if other.name not in {tool.name for tool in tools}:
