@@ -8,8 +8,8 @@ from .errors import ExtError, OptionError
 
 VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
-    "data": ("llamafactory_ext.data.cli", "Data", "convert, check and mix data sets"),
-    "importance": ("llamafactory_ext.citi.cli", "Importance", "compute and compare component importance"),
+    "data": ("llamafactory_ext.data.cli", "Data", "convert public data sets"),
+    "importance": ("llamafactory_ext.citi.cli", "Importance", "show and draw component importance"),
     "lab": ("llamafactory_ext.lab.cli", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }
 USAGE: Final = "\n".join(

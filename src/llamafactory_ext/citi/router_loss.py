@@ -9,8 +9,8 @@ The paper does not say over which axis variance and mean run. `scope` decides:
     batch   Z over all unmasked tokens and all gates: one variance (LoRAMoE's whole matrix; the default).
     sample  gates are first averaged over the tokens of each example; one variance over examples and gates.
     token   variance and mean over the gates of each token, then the mean over tokens.
-The variance is the unbiased one. Eq. 9 is stated for one router; several add up, so that each feels beta whatever their
-number.
+The variance is the unbiased one. Eq. 9 is stated for one router; several add up, so that each feels beta whatever
+their number.
 
 Shapes: T tokens, E = N + 1 gates, S samples, L routers.
 """

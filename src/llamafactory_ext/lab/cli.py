@@ -38,8 +38,8 @@ class Lab:
         from .build import build
         from .pretrain import Recipe
 
-        given = {"steps": steps, "seed": seed}
-        recipe = replace(Recipe(), **{key: value for key, value in given.items() if value is not None})
+        recipe = Recipe() if seed is None else replace(Recipe(), seed=seed)
+        recipe = recipe if steps is None else recipe.scaled_to(steps)
         build(Path(out), recipe, minutes, device)
 
     def evaluate(

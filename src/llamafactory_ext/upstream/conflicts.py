@@ -75,6 +75,8 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
         return problems
     if finetuning_args.citi_bottom_ratio == 0 and finetuning_args.citi_phases == ["uco"]:
         problems.append("citi_bottom_ratio=0 leaves phase uco nothing to tune; raise it, or add phases to citi_phases")
+    if training_args.label_smoothing_factor:
+        problems.append("label_smoothing_factor is not part of the loss that citi computes; remove it")
     if training_args.predict_with_generate:
         problems.append(
             "predict_with_generate does not work during citi training; remove it, and evaluate the finished adapter "

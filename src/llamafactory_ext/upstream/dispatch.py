@@ -147,6 +147,7 @@ def export_checkpoint(args: RawArgs) -> None:
     export_citi(
         model, modules["tokenizer"], modules["processor"], Path(model_args.export_dir), f"{model_args.export_size}GB"
     )
+    print(f"Exported to {model_args.export_dir}.")
 
 
 def wrap_launch(original: Function) -> Function:
