@@ -43,7 +43,7 @@ class Recipe:
     """What makes the model; two builds with equal recipes on one machine give equal models."""
 
     seed: int = 17
-    steps: int = 5000
+    steps: int = 3400
     first_stage: int = 3400
     examples_per_step: int = 96
     micro_batches: int = 10
