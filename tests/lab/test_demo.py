@@ -79,7 +79,7 @@ def test_every_method_trains_an_existing_file_by_the_public_command() -> None:
 def test_table_and_picture(tmp_path: Path) -> None:
     text = StringIO()
     print_table(rows(), Console(file=text, width=160))
-    for expected in ("50.0 ± 17.7", "n=8", "CITI", "full fine-tuning, mixed data"):
+    for expected in ("50.0 ± 17.7", "n=8", "CITI", "full fine-tuning"):
         assert expected in text.getvalue()
     draw_chart(rows(), tmp_path / "report.png")
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")

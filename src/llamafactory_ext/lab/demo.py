@@ -1,8 +1,9 @@
 """`make demo`: CITI beside LoRA and full fine-tuning on the embedded model, measured before and after.
 
-Same budget means: every run sees each of the same 1,500 tool examples four times, and the mixed runs (CITI is one)
-see each of the same 1,500 general examples four times too. For CITI that is one pass for the routers, two for the
-experts and one for the backbone; its importance pass comes on top and is part of the time shown.
+Same budget means: every run sees each of the same 1,500 tool examples four times. CITI's phases need general data and
+see each of 1,500 general examples four times too; the baselines train on tool data alone, as the paper's do (A.3).
+For CITI that is one pass for the routers, two for the experts and one for the backbone; its importance pass comes on
+top and is part of the time shown.
 
 Runs that do not need each other go side by side, one per core. What an earlier demo finished is not done again.
 """

@@ -49,7 +49,7 @@ class Setting:
 def training_command(method: Method, output: Path) -> list[str]:
     """The command line that trains a method, from the repository's root."""
     program = str(Path(sys.executable).with_name("llamafactory-cli"))
-    return [program, "train", f"examples/yaml/{method.yaml}", *method.overrides, f"output_dir={output}"]
+    return [program, "train", f"examples/yaml/{method.yaml}", f"output_dir={output}"]
 
 
 def _fingerprint(method: Method, setting: Setting) -> str:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).parents[3]
-_MIX = "dataset=lab_tool,lab_general"
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,6 @@ class Method:
         name: folder and row name.
         label: what the table calls it.
         yaml: the file under examples/yaml that trains it; empty for the base model, which is only measured.
-        overrides: options given on the command line on top of the file.
         resumes: whether an interrupted training goes on when the same command is given again.
         adapter: whether the result is a PEFT adapter; otherwise it is a whole model.
     """
@@ -23,7 +21,6 @@ class Method:
     name: str
     label: str
     yaml: str
-    overrides: tuple[str, ...] = ()
     adapter: bool = True
     resumes: bool = False
 
@@ -32,7 +29,5 @@ METHODS = (
     Method("base", "base model", "", adapter=False),
     Method("full", "full fine-tuning", "full_tiny.yaml", adapter=False),
     Method("lora", "LoRA", "lora_tiny.yaml"),
-    Method("full_mix", "full fine-tuning, mixed data", "full_tiny.yaml", (_MIX,), adapter=False),
-    Method("lora_mix", "LoRA, mixed data", "lora_tiny.yaml", (_MIX,)),
     Method("citi", "CITI", "citi_tiny.yaml", resumes=True),
 )
