@@ -13,7 +13,7 @@ from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.lab.build import build
 from llamafactory_ext.lab.pretrain import Recipe, batches_of_step, build_tokenizer, train
 
-TINY = Recipe(steps=4, first_stage=2, examples_per_step=8, micro_batches=2, layers=1, width=64, warm_up=1)
+TINY = Recipe(steps=4, examples_per_step=8, micro_batches=2, layers=1, width=64, warm_up=1)
 
 
 def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -115,7 +115,7 @@ def build(
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise OptionError("--minutes measures one process; under torchrun give --steps")
         begun = saved_recipe(state / "state.safetensors")
-        recipe = recipe.scaled_to(begun.steps if begun else steps_in(minutes, recipe, device))
+        recipe = replace(recipe, steps=begun.steps if begun else steps_in(minutes, recipe, device))
     with processes_of_torchrun():
         model = train(state, recipe, device)
         if rank() > 0:

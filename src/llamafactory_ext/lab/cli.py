@@ -38,8 +38,8 @@ class Lab:
         from .build import build
         from .pretrain import Recipe
 
-        recipe = Recipe() if seed is None else replace(Recipe(), seed=seed)
-        recipe = recipe if steps is None else recipe.scaled_to(steps)
+        given = {"steps": steps, "seed": seed}
+        recipe = replace(Recipe(), **{key: value for key, value in given.items() if value is not None})
         build(Path(out), recipe, minutes, device)
 
     def evaluate(

@@ -7,7 +7,7 @@ seed and the step, so an interrupted run goes on exactly where its last saved st
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
@@ -19,23 +19,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..errors import CheckpointError
 from . import together, words, world
-from .example import Example, Generator, draw
+from .example import Example
 from .optimisers import Optimisers
-from .records import records
 from .tokenizer import encode_turn, train_tokenizer
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of pretraining: how often each skill is practised, and the peak of the learning rate."""
-
-    weights: dict[str, int]
-    peak: float
-
-
-SKILLS: dict[str, Generator] = {**world.ABILITIES, "records": records}
-FIRST = Stage({"math": 4, "code": 4, "facts": 4, "instructions": 9}, 1.0)
-SECOND = Stage({"math": 3, "code": 5, "facts": 2, "instructions": 6, "records": 8}, 0.6)
+TASK_WEIGHTS = {"math": 4, "code": 4, "facts": 4, "instructions": 9}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +32,6 @@ class Recipe:
 
     seed: int = 17
     steps: int = 3400
-    first_stage: int = 3400
     examples_per_step: int = 96
     micro_batches: int = 10
     matrix_lr: float = 0.02
@@ -57,19 +44,9 @@ class Recipe:
     vocabulary: int = 1280
 
     def lr_factor(self, step: int) -> float:
-        """In each stage: warm-up, a plateau, then a linear decay to zero over the last part."""
-        second = step >= self.first_stage
-        begun, length = (self.first_stage, self.steps - self.first_stage) if second else (0, self.first_stage)
-        left = max(length - (step - begun), 0) / (length * self.decay_share)
-        return self.stage(step).peak * min((step - begun + 1) / self.warm_up, 1.0, left)
-
-    def scaled_to(self, steps: int) -> "Recipe":
-        """The same recipe with another number of steps, shared among the stages as here."""
-        return replace(self, steps=steps, first_stage=steps * self.first_stage // self.steps)
-
-    def stage(self, step: int) -> Stage:
-        """The stage that a step belongs to."""
-        return SECOND if step >= self.first_stage else FIRST
+        """Warm-up, a plateau, then a linear decay to zero over the last part."""
+        decay = self.steps * self.decay_share
+        return min((step + 1) / self.warm_up, 1.0, max(self.steps - step, 0) / decay)
 
 
 @dataclass(frozen=True)
@@ -132,10 +109,9 @@ def batches_of_step(recipe: Recipe, step: int, tokenizer: PreTrainedTokenizerFas
     """The micro-batches of one optimiser step: a mix of all abilities, grouped by length to save padding."""
     rng = Random(f"{recipe.seed}/{step}")
     examples: list[Example] = []
-    chances = recipe.stage(step).weights
-    skills, weights = list(chances), list(chances.values())
+    tasks, weights = list(TASK_WEIGHTS), list(TASK_WEIGHTS.values())
     while len(examples) < recipe.examples_per_step:
-        example = SKILLS[rng.choices(skills, weights)[0]](rng)
+        example = world.ABILITIES[rng.choices(tasks, weights)[0]](rng)
         if example.split == "train":
             examples.append(example)
     examples.sort(key=lambda example: len(encode_turn(tokenizer, example.prompt, example.answer)[0]))
@@ -216,7 +192,7 @@ def train(out: Path, recipe: Recipe, device: str = "cpu", stop_after: int | None
     model = build_model(recipe, tokenizer).to(device)
     optimisers = Optimisers(model, recipe.matrix_lr, recipe.vector_lr)
     first = load_state(state, model, optimisers) if state.exists() else 0
-    probes = {name: draw(skill, "test", 96, Random(f"probe/{name}")) for name, skill in SKILLS.items()}
+    probes = {task: world.sample(task, "test", 96, world.HELD_OUT_SEED + 1) for task in world.ABILITIES}
     started, tokens, total = time.monotonic(), 0, 0.0
     last = min(stop_after or recipe.steps, recipe.steps)
     for step in range(first, last):
