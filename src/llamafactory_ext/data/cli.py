@@ -115,15 +115,18 @@ def _show(result: Conversion) -> None:
         table.add_row("of these, repeats of an earlier record (kept)", f"{result.duplicates_kept:,}")
     console.print(table)
     for file, reason in result.left_out.items():
-        console.print(f"Not read: {file} ({reason}).", markup=False)
+        console.print(f"Not read: {file} ({reason}).", markup=False, soft_wrap=True)
     for drop in result.dropped[:_SHOWN_DROPS]:
-        console.print(f"Dropped: {drop.file}, {drop.place}: {drop.reason}", markup=False)
+        console.print(f"Dropped: {drop.file}, {drop.place}: {drop.reason}", markup=False, soft_wrap=True)
     report = result.output.with_name(f"{result.dataset_name}.report.json")
     if len(result.dropped) > _SHOWN_DROPS:
-        console.print(f"All {len(result.dropped):,} dropped records, with reasons: {report}", markup=False)
+        console.print(
+            f"All {len(result.dropped):,} dropped records, with reasons: {report}", markup=False, soft_wrap=True
+        )
     if result.written < result.limit:
-        console.print(f"Fewer than --limit {result.limit} are usable: all were taken.", markup=False)
+        console.print(f"Fewer than --limit {result.limit} are usable: all were taken.", markup=False, soft_wrap=True)
     console.print(
         f'Next: name "{result.dataset_name}" under "dataset:" of a YAML with "dataset_dir: {result.output.parent}".',
         markup=False,
+        soft_wrap=True,
     )

@@ -60,7 +60,7 @@ def draw_chart(rows: list[Row], path: Path) -> None:
     axes.set_xticks(range(len(COLUMNS)), names)
     axes.set_ylabel("exact match, %")
     axes.set_ylim(0, 104)
-    axes.set_title("Tool calls learned, general abilities kept: the tiny model after each method", fontsize=11)
+    axes.set_title("Tool calls and general abilities of the tiny model after each method", fontsize=11)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
