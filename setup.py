@@ -119,7 +119,9 @@ if __name__ == "__main__":
         package_dir={"": "src"},
         packages=find_packages("src"),
         py_modules=["_llamafactory_ext_start"],
-        package_data={"llamafactory_ext": ["**/*.json", "**/*.yaml", "**/*.safetensors", "**/*.jinja", "**/*.md", "py.typed"]},
+        package_data={
+            "llamafactory_ext": ["**/*.json", "**/*.yaml", "**/*.safetensors", "**/*.jinja", "**/*.md", "py.typed"]
+        },
         entry_points={"console_scripts": ["llamafactory-ext = llamafactory_ext.cli:main"]},
         cmdclass={"build_py": BuildWithStartFiles, "editable_wheel": EditableWheelWithStartFiles},
     )
