@@ -39,6 +39,7 @@ EXTRAS = {
         "transformers==5.6.0",
         "peft==0.18.1",
         "matplotlib>=3.7",
+        "psutil>=5.9",
         "tensorboard>=2.18",
     ],
     # For an environment of its own: vLLM and LLaMA-Factory ask for different versions of transformers.

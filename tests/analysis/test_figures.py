@@ -28,7 +28,8 @@ def picture(path: Path) -> np.ndarray[Any, Any]:
 
 def history(steps: int, **more: float) -> list[dict[str, float]]:
     logged = [
-        {"step": i + 1, "loss_lm": 3 / (i + 1), "loss_router": 1.0, "gate0_general": 0.5, **more} for i in range(steps)
+        {"step": i + 1, "loss": 3.0, "loss_lm": 3 / (i + 1), "loss_router": 1.0, "gate0_general": 0.5, **more}
+        for i in range(steps)
     ]
     return [*logged, {"step": steps, "train_runtime": 1.0}]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, set_seed
 
-from llamafactory_ext.citi.importance import linear_components, score_components, summed_nll
+from llamafactory_ext.citi.importance import linear_components, score_components, signed_scores, tied_components
 from llamafactory_ext.errors import OptionError
+from llamafactory_ext.losses import summed_nll
 from tiny import ARCHITECTURES, tiny_model
 
 
@@ -119,3 +121,68 @@ def test_a_model_without_linears_and_data_without_targets_are_named() -> None:
     batch = data()
     with pytest.raises(OptionError, match="no token of the data is trained"):
         score_components(tiny_model(), [batch | {"labels": torch.full_like(batch["labels"], -100)}])
+
+
+# Ties
+
+
+def taps(model: nn.Module) -> int:
+    return len(linear_components(model)) - len(tied_components(model, linear_components(model)))
+
+
+def test_tied_components_share_a_tap_and_a_score() -> None:
+    """Four taps a layer; the shared scores are those of the weight gradients of both."""
+    for architecture, per_layer in (("llama", 4), ("mistral", 4), ("phi3", 4)):
+        assert taps(tiny_model(architecture, layers=3)) == 3 * per_layer
+    model = tiny_model(dtype=torch.float64)
+    scores, expected = score_components(model, [data()]), by_weight_gradients(model, [data()])
+    for name, stands_for in tied_components(model, linear_components(model)).items():
+        assert scores[name] == scores[stands_for]
+        assert scores[name] == pytest.approx(expected[name], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("biased", "untied"),
+    [("q_proj", 1), ("k_proj", 1), ("v_proj", 1), ("o_proj", 0), ("up_proj", 1), ("down_proj", 0), ("gate_proj", 0)],
+)
+def test_a_bias_that_breaks_a_tie_is_seen(biased: str, untied: int) -> None:
+    model = tiny_model(dtype=torch.float64, layers=1)
+    for name, module in linear_components(model).items():
+        if name.endswith(biased):
+            module.bias = nn.Parameter(torch.randn(module.out_features, dtype=module.weight.dtype))
+    assert taps(model) == 4 + untied
+    scores, expected = score_components(model, [data()]), by_weight_gradients(model, [data()])
+    assert all(abs(scores[name] - expected[name]) <= 1e-12 * max(1, expected[name]) for name in expected)
+
+
+# Scores that vanish by construction
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("model_type", "kinds"),
+    [
+        ("llama", set()),
+        ("qwen2", set()),
+        ("qwen3", {"q_proj", "k_proj"}),
+        ("gemma2", {"v_proj", "o_proj", "up_proj", "down_proj"}),
+        ("olmo2", {"q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"}),
+    ],
+)
+def test_scores_that_a_norm_makes_vanish_are_named(model_type: str, kinds: set[str], dtype: torch.dtype) -> None:
+    set_seed(0)
+    config = CONFIG_MAPPING[model_type](
+        vocab_size=384,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        pad_token_id=1,
+        initializer_range=0.2,
+    )
+    model = AutoModelForCausalLM.from_config(config).to(dtype)
+    found = signed_scores(model, split(data(8, 40), 2))
+    assert {name.rsplit(".", 1)[1] for name in found.vanishing} == kinds
+    assert len(found.vanishing) == 2 * len(kinds), "in every layer"

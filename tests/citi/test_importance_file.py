@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import llamafactory.train.tuner  # noqa: F401  # as the command does: upstream first
 import pytest
+import torch
 from datasets import Dataset
 
 import tiny
@@ -143,7 +145,7 @@ def no_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
     def score(*_: Any) -> None:
         pytest.fail("importance is computed though a file was given")
 
-    monkeypatch.setattr(scoring, "score_components", score)
+    monkeypatch.setattr(scoring, "signed_scores", score)
 
 
 @pytest.mark.usefixtures("no_scoring")
@@ -249,3 +251,53 @@ def test_the_file_of_another_architecture_is_refused(computed: Run, tiny_data_di
     with pytest.raises(CheckpointError, match="belongs to another model"):
         train(options)
     assert not (tmp_path / "run").exists()
+
+
+# How much of it is chance
+
+
+def test_stability_is_the_overlap_of_what_either_half_selects() -> None:
+    def halves(first: dict[str, float], second: dict[str, float]) -> Importance:
+        tasks = {"tool": replace(TOOL, halves=[first, second]), "math": replace(MATH, halves=[first, second])}
+        return replace(FULL, tasks=tasks)
+
+    agreeing = halves({"a": 1.0, "b": 2.0, "c": 5.0}, {"a": 2.0, "b": 3.0, "c": 9.0})
+    assert agreeing.stability(0.34, 0.34) == (1.0, 1.0)
+    opposed = halves({"a": 1.0, "b": 2.0, "c": 5.0}, {"a": 9.0, "b": 3.0, "c": 2.0})
+    assert opposed.stability(0.34, 0.34) == (0.0, 0.0)
+    assert opposed.stability(0.67, 0) == (1 / 3, 1.0)
+    assert FULL.stability(0.34, 0.34) is None, "files of older versions have no halves"
+    assert opposed.remarks(0.34, 0.34) == [
+        "Stability, the Jaccard index of what either half of the examples alone would select: 0.00 for MOLoRA, 0.00 "
+        "for full tuning."
+    ]
+
+
+def test_vanishing_scores_are_warned_of() -> None:
+    tasks = {"tool": replace(TOOL, vanishing=["b"]), "math": MATH}
+    (remark,) = replace(FULL, shapes=SHAPES, tasks=tasks).remarks(0.34, 0.34)
+    assert remark.startswith("Warning: the scores of 1 components (b) are rounding noise")
+
+
+def test_both_halves_of_a_run_add_up(computed: Run) -> None:
+    for task in computed.json("importance.json")["tasks"].values():
+        first, second = task["halves"]
+        for name, score in task["scores"].items():
+            assert score == pytest.approx(first[name] + second[name], rel=1e-4) or score == pytest.approx(
+                abs(first[name] - second[name]), rel=1e-2
+            )
+
+
+def test_16_bits_are_scored_where_float32_does_not_fit(
+    tiny_data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny.save_tiny_model(tmp_path / "model", dtype=torch.bfloat16)
+    options = citi_options(model, tiny_data_dir, tmp_path / "run", citi_phases="rp", bf16=True)
+    free = SimpleNamespace(available=0)
+    monkeypatch.setattr(scoring.psutil, "virtual_memory", lambda: free)
+    run = train(options)
+    assert run.json("importance.json")["settings"]["dtype"] == "model"
+    assert any("does not fit into memory" in line for line in run.said)
+    free.available = 1 << 40
+    again = train(options | {"output_dir": str(tmp_path / "again")})
+    assert again.json("importance.json")["settings"]["dtype"] == "float32"

@@ -167,19 +167,19 @@ def test_while_the_result_is_copied_to_the_top(
 
 def test_in_importance(options: Options, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, calls = options(tmp_path), []
-    score = importance.score_components
+    score = importance.signed_scores
 
-    def stop_at_second(*args: Any, **kwargs: Any) -> dict[str, float]:
+    def stop_at_second(*args: Any, **kwargs: Any) -> importance.SignedScores:
         calls.append(args)
-        if len(calls) == 2:
+        if len(calls) == 3:  # two halves per task
             raise KeyboardInterrupt
         return score(*args, **kwargs)
 
-    monkeypatch.setattr(scoring, "score_components", stop_at_second)
+    monkeypatch.setattr(scoring, "signed_scores", stop_at_second)
     interrupt(settings)
     assert set(Run(tmp_path).json("importance.json")["tasks"]) == {"tool"}
     run, _ = resume(settings, straight)
-    assert len(calls) == 4, "of three tasks the first is not computed again"
+    assert len(calls) == 3 + 4, "of three tasks the first is not computed again"
     assert run.json("importance.json") == straight.json("importance.json")
 
 

@@ -153,3 +153,27 @@ def test_passes_outside_begin_and_end_are_not_seen(batch: dict) -> None:
     expected = Stack()
     expected(batch["x"]).square().mean().backward()
     assert all(torch.equal(a, b) for a, b in zip(model.gradients(), expected.gradients(), strict=True))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("scope", SCOPES)
+def test_routers_alone_learn_from_forward_what_autograd_says(scope: str, parts: int, batch: dict) -> None:
+    """Router Pre-training: with B = 0, forward passes of all micro-batches give the gradient of the whole step."""
+    model = Stack()
+    for layer in model.layers:
+        nn.init.zeros_(layer.molora_B["default"].weight)
+    reference(model, batch, scope).backward()
+    routers = [layer.molora_router["default"].weight for layer in model.layers]
+    expected = torch.cat([router.grad.flatten() for router in routers])
+    loss = RouterLoss(["0", "1"], delta=0.95, beta=0.3, scope=scope)
+    loss.alone, totals = True, None
+    for layer in model.layers:
+        layer.gate_loss = loss
+    for rows in torch.arange(2).chunk(parts):
+        loss.begin(batch["is_tool"][rows], batch["mask"][rows], batch["sample"][rows])
+        with torch.no_grad():
+            base = model(batch["x"][rows])
+        totals = loss.totals() if totals is None else totals + loss.totals()
+    assert torch.allclose(loss.own_gradients(totals, gates=E), expected, rtol=0, atol=1e-12)
+    loss.alone = False
+    assert torch.equal(base, model(batch["x"][rows])), "experts that are zero may be left out"

@@ -82,17 +82,17 @@ def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
     figure, axes = plt.subplots(3, 1, figsize=(8, 7), sharex=True, layout="constrained")
     offset, borders = 0, []
     for name, history in phases.items():
-        steps = [entry["step"] for entry in history if "loss_lm" in entry]
+        logged = [entry for entry in history if "loss" in entry]
         for axis, key, colour in (
             (axes[0], "loss_lm", "#264653"),
             (axes[1], "loss_router", "#264653"),
             (axes[2], "gate0_general", GENERAL),
             (axes[2], "gate0_tool", TOOL),
         ):
-            points = [(entry["step"] + offset, entry[key]) for entry in history if key in entry and "loss_lm" in entry]
+            points = [(entry["step"] + offset, entry[key]) for entry in logged if key in entry]
             if points:
                 axis.plot(*zip(*points, strict=True), color=colour, marker="." if len(points) < 25 else None, lw=1.6)
-        end = offset + max([*steps, *(entry["step"] for entry in history)], default=0)
+        end = offset + max((entry["step"] for entry in history), default=0)
         borders.append((name, offset, end))
         offset = end
     for axis, label in zip(axes, ("language-model loss", "router loss", "gate 0 (tool-unrelated)"), strict=True):

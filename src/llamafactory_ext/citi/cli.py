@@ -32,7 +32,7 @@ class Importance:
             lines.append(f"{name:<{width}}  {tool[name]:>11.5f}  {general[name]:>13.5f}  {role}")
         if selection.displaced:
             lines.append(f"In both shares, and so MOLoRA only: {', '.join(selection.displaced)}.")
-        return "\n".join(lines)
+        return "\n".join(lines + importance.remarks(top, bottom))
 
     def plot(self, file: str, out: str = "importance.png", top: float = 0.2, bottom: float = 0.1) -> str:
         """Draws the map of tool and general importance over layers and kinds of linears.

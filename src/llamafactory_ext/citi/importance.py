@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -19,10 +20,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..errors import OptionError
+from ..losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
 
 Reduction = Literal["dataset", "batch", "example", "token"]
 REDUCTIONS: tuple[Reduction, ...] = ("dataset", "batch", "example", "token")
-IGNORE_INDEX = -100
 
 
 def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
@@ -46,6 +47,35 @@ def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
     return found
 
 
+TIED_TYPES = ("llama", "mistral")
+TIES = (("k_proj", "q_proj"), ("v_proj", "o_proj"), ("up_proj", "down_proj"))  # tapped, and what equals it
+CHECKED_BATCHES = 8
+# Of what chance would leave, rounding leaves below 1e-3 (float32) or 0.01 (16 bits), a real sum about 0.1 or more.
+VANISHING, VANISHING_HALF = 1e-3, 0.02
+
+
+def tied_components(model: nn.Module, components: Mapping[str, nn.Linear]) -> dict[str, str]:
+    """Components whose signed sum over an example equals another's exactly: name to the name that stands for both.
+
+    In bias-free Llama and Mistral the loss does not change when one of two linears grows by a factor and the other
+    shrinks by it, so <W, dL/dW> is the same for both: q and k, v and o, up and down. The one with the narrower or
+    anyway kept output is the one computed. A bias on the tapped one breaks the tie, as it does not scale along.
+    """
+    config = getattr(model, "config", None)
+    if getattr(config, "model_type", None) not in TIED_TYPES:
+        return {}
+    ties = {}
+    for name, module in components.items():
+        parent, _, leaf = name.rpartition(".")
+        for tapped, other in TIES:
+            partner = components.get(f"{parent}.{tapped}")
+            # q and k both sit before a bilinear form: neither may have a bias. Behind v and up, o's and down's may.
+            unbiased = partner is not None and partner.bias is None and (other != "q_proj" or module.bias is None)
+            if leaf == other and unbiased:
+                ties[name] = f"{parent}.{tapped}"
+    return ties
+
+
 class _Sums:
     """Accumulated contributions per component, in float64."""
 
@@ -53,6 +83,9 @@ class _Sums:
         self.reduction = reduction
         self.total: dict[str, Tensor] = {}
         self.batch: dict[str, Tensor] = {}
+        self.checked = 0
+        self.left: dict[str, Tensor] = {}  # sum over examples of |sum|: what is left after cancelling
+        self.moved: dict[str, Tensor] = {}  # sum over examples of the root of squares: what chance alone would leave
 
     def add(self, name: str, contribution: Tensor) -> None:
         """`contribution` (..., O): dL/dy * (y - b) of every token."""
@@ -67,11 +100,16 @@ class _Sums:
             self._add(self.total, name, contribution.sum((1, 2), dtype=torch.float64).abs().sum())
         else:
             self._add(self.batch, name, contribution.sum(dtype=torch.float64))
+        if self.checked < CHECKED_BATCHES:
+            per_example = contribution.flatten(1) if contribution.dim() == 3 else contribution.reshape(1, -1)
+            self._add(self.left, name, per_example.sum(1, dtype=torch.float64).abs().sum())
+            self._add(self.moved, name, per_example.double().square().sum(1).sqrt().sum())
 
     def end_batch(self) -> None:
         for name, value in self.batch.items():
             self._add(self.total, name, value.abs() if self.reduction == "batch" else value)
         self.batch = {}
+        self.checked += 1
 
     @staticmethod
     def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
@@ -120,6 +158,65 @@ def _tapped(model: nn.Module, components: Mapping[str, nn.Linear], sums: _Sums) 
             parameter.requires_grad_(True)
 
 
+@dataclass(frozen=True)
+class SignedScores:
+    """The outcome of `signed_scores`.
+
+    Attributes:
+        sums: per component, in the model's order: sum(W * dL/dW) over the data (reduction `dataset`), or the sum of
+            the absolute values that the reduction takes.
+        trained: tokens with a loss.
+        vanishing: components whose contributions cancel within every example, as a norm behind them makes the model
+            blind to their scale: their scores are rounding noise.
+    """
+
+    sums: dict[str, float]
+    trained: int
+    vanishing: tuple[str, ...]
+
+    def __add__(self, other: SignedScores) -> SignedScores:
+        sums = {name: value + other.sums[name] for name, value in self.sums.items()}
+        both = tuple(name for name in self.vanishing if name in other.vanishing)
+        return SignedScores(sums, self.trained + other.trained, both)
+
+    def scores(self) -> dict[str, float]:
+        """I_h of every component (eq. 4)."""
+        return {name: abs(value) for name, value in self.sums.items()}
+
+
+def signed_scores(
+    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], reduction: Reduction = "dataset"
+) -> SignedScores:
+    """What `score_components` takes the absolute value of; parts of the data add up. The same arguments."""
+    components = linear_components(model)
+    ties = tied_components(model, components) if reduction != "token" else {}
+    device = next(model.parameters()).device
+    head = plain_head(model)
+    sums, trained = _Sums(reduction), 0
+    with _tapped(model, {name: module for name, module in components.items() if name not in ties}, sums):
+        for batch in batches:
+            inputs = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
+            labels = inputs.pop("labels")
+            trained += int((labels[:, 1:] != IGNORE_INDEX).sum())
+            with head_deferred(head):
+                states_BTX = model(**inputs, use_cache=False).logits
+            summed_nll(states_BTX, labels, head).backward()
+            sums.end_batch()
+    values = torch.zeros(len(components) + 1, 3, dtype=torch.float64, device=device)
+    for i, name in enumerate(components):
+        for j, part in enumerate((sums.total, sums.left, sums.moved)):
+            values[i, j] = part.get(ties.get(name, name), values[i, j])
+    values[-1] = trained
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    total, left, moved = values[:-1].T.tolist()
+    limit = VANISHING_HALF if next(model.parameters()).dtype.itemsize == 2 else VANISHING
+    vanishing = tuple(
+        name for name, rest, chance in zip(components, left, moved, strict=True) if chance and rest < limit * chance
+    )
+    return SignedScores(dict(zip(components, total, strict=True)), int(values[-1, 0]), vanishing)
+
+
 def score_components(
     model: nn.Module, batches: Iterable[Mapping[str, Tensor]], reduction: Reduction = "dataset"
 ) -> dict[str, float]:
@@ -140,30 +237,7 @@ def score_components(
     Raises:
         OptionError: no linear modules; no batch; no trained token.
     """
-    components = linear_components(model)
-    device = next(model.parameters()).device
-    sums, trained = _Sums(reduction), 0
-    with _tapped(model, components, sums):
-        for batch in batches:
-            inputs = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
-            labels = inputs.pop("labels")
-            trained += int((labels[:, 1:] != IGNORE_INDEX).sum())
-            summed_nll(model(**inputs, use_cache=False).logits, labels).backward()
-            sums.end_batch()
-    values = torch.zeros(len(components) + 1, dtype=torch.float64, device=device)
-    for i, name in enumerate(components):
-        values[i] = sums.total.get(name, values[i])
-    values[-1] = trained
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(values)
-    if values[-1] == 0:
+    found = signed_scores(model, batches, reduction)
+    if found.trained == 0:
         raise OptionError("no token of the data is trained: is every answer empty, or cut off by `cutoff_len`?")
-    return dict(zip(components, values[:-1].abs().tolist(), strict=True))
-
-
-def summed_nll(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
-    """Next-token loss in nats, summed over trained tokens; only their logits are raised to float32."""
-    kept = labels_BT[:, 1:] != IGNORE_INDEX
-    logits_KV = logits_BTV[:, :-1][kept]
-    logits_KV = logits_KV.to(torch.promote_types(logits_KV.dtype, torch.float32))
-    return nn.functional.cross_entropy(logits_KV, labels_BT[:, 1:][kept], reduction="sum")
+    return found.scores()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ class TaskScores:
         mark: "tool" or "general".
         examples: examples the scores come from.
         scores: I_h per component, not normalised.
+        halves: the same from either half of the examples, to see how much the ranking owes to chance; may be missing.
+        vanishing: components whose score is 0 by construction: a norm behind them hides their scale.
     """
 
     mark: str
     examples: int
     scores: dict[str, float]
+    halves: list[dict[str, float]] = field(default_factory=list)
+    vanishing: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,44 @@ class Importance:
         """The selection by these scores."""
         return select_components(self.tool_scores(), self.general_scores(), top, bottom)
 
+    def stability(self, top: float, bottom: float) -> tuple[float, float] | None:
+        """Jaccard index of what either half of the examples alone would select: adapted, tuned; None if unknown."""
+        if not all(task.halves for task in self.tasks.values()):
+            return None
+        first, second = (
+            replace(
+                self, tasks={name: replace(task, scores=task.halves[i]) for name, task in self.tasks.items()}
+            ).select(top, bottom)
+            for i in range(2)
+        )
+        return _jaccard(first.adapted, second.adapted), _jaccard(first.tuned, second.tuned)
+
+    def vanishing(self) -> tuple[str, ...]:
+        """Components whose scores are rounding noise, on whatever task."""
+        return tuple(name for name in self.shapes if any(name in task.vanishing for task in self.tasks.values()))
+
+    def remarks(self, top: float, bottom: float) -> list[str]:
+        """What a reader of the selection must know: how stable it is, and which scores mean nothing."""
+        remarks = []
+        if (stability := self.stability(top, bottom)) is not None:
+            adapted, tuned = stability
+            remarks.append(
+                "Stability, the Jaccard index of what either half of the examples alone would select: "
+                f"{adapted:.2f} for MOLoRA" + (f", {tuned:.2f} for full tuning." if bottom else ".")
+            )
+        if names := self.vanishing():
+            kinds = sorted({name.rpartition(".")[2] for name in names})
+            remarks.append(
+                f"Warning: the scores of {len(names)} components ({', '.join(kinds)}) are rounding noise: a norm "
+                "behind them hides their scale, so the importance of CITI is 0 by construction and says nothing "
+                "about them. They end up among the least important, which are tuned in full; citi_bottom_ratio: 0 "
+                "leaves them alone."
+            )
+        return remarks
+
     def with_task(self, name: str, task: TaskScores) -> Importance:
         """A copy with one task more."""
-        return Importance(self.base, self.shapes, self.settings, {**self.tasks, name: task})
+        return replace(self, tasks={**self.tasks, name: task})
 
     def save(self, path: Path) -> None:
         """Writes the file whole or not at all."""
@@ -122,3 +161,8 @@ class Importance:
                 f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and "
                 "at least one general task are needed: compute it on both kinds of data."
             )
+
+
+def _jaccard(a: Collection[str], b: Collection[str]) -> float:
+    """|A and B| / |A or B|; 1 for two empty sets."""
+    return len({*a} & {*b}) / len({*a, *b}) if {*a, *b} else 1.0

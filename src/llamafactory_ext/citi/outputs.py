@@ -62,7 +62,7 @@ def write_outputs(
         state = folder.folder(phase) / "trainer_state.json"
         if state.is_file():
             histories[phase.name] = json.loads(state.read_text(encoding="utf-8"))["log_history"]
-    if any("loss_lm" in entry for history in histories.values() for entry in history):
+    if any("loss" in entry for history in histories.values() for entry in history):
         training_curves(histories, path / "training.png")
     if report is not None:
         write_json(path / "report.json", report.to_dict())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.marks import MARKS_COLUMN, TokenMarks
-from .importance import IGNORE_INDEX
+from ..losses import IGNORE_INDEX
 from .router_loss import RouterLoss
 from .scoring import Collate
 

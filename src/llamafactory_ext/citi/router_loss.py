@@ -119,6 +119,8 @@ class RouterLoss:
     """beta * L_r over all routers of a model, as a `GateLoss` for `MoLoraModel.set_gate_loss`.
 
     A training micro-batch: `begin(...)`, the forward pass, `attach(lm_loss, ...)`, backward of what that returns.
+    While all experts are zero and only routers train, no backward is needed: with `alone` set, `begin(...)` and the
+    forward pass of every micro-batch, then `own_gradients(...)`.
     """
 
     def __init__(self, layers: Sequence[str], *, delta: float, beta: float, scope: Scope) -> None:
@@ -130,6 +132,8 @@ class RouterLoss:
         self._class_gates: dict[int, Tensor] = {}
         self._coefficients_L2: Tensor | None = None
         self._upstream: Tensor | None = None
+        self._moves: dict[int, Tensor] = {}
+        self.alone = False
 
     def begin(self, is_tool: Tensor, mask: Tensor, sample: Tensor) -> None:
         """States what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
@@ -204,16 +208,7 @@ class RouterLoss:
         self._recording = False
         value = self.value(totals, gates).sum()
         scale = self.beta * weight * replicas
-        if self.scope == "token":
-            slope = torch.zeros_like(totals.sums_L2)
-            slope[:, 0] = 1 / totals.rows.clamp(min=1)
-        else:
-            n, mean_L, var_L = self._moments(totals, gates)
-            # dL/dZ = 2 (Z - mean) / ((n - 1) mean) - var / (mean^2 n) = slope Z + offset
-            slope_L = 2 / ((n - 1) * mean_L)
-            slope = torch.stack([slope_L, -slope_L * mean_L - var_L / (mean_L.square() * n)], dim=1)
-            slope = torch.nan_to_num(slope, nan=0.0, posinf=0.0, neginf=0.0)
-        self._coefficients_L2 = slope * scale
+        self._coefficients_L2 = self._coefficients(totals, gates) * scale
         return _Attach.apply(lm_loss, (value * self.beta * share).to(lm_loss.dtype), self)
 
     def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
@@ -221,20 +216,75 @@ class RouterLoss:
         if self._coefficients_L2 is None or self._upstream is None or self._batch is None:
             return None
         batch = self._batch
-        kept_TE = gates_TE[batch.kept_T]
-        slope, offset = self._coefficients_L2[self.layers[layer]].to(gates_TE.dtype)
-        weights = self._weights(gates_TE)
+        coefficients_2 = self._coefficients_L2[self.layers[layer]].to(gates_TE.dtype) * self._upstream
+        parts = self._parts(gates_TE[batch.kept_T])
+        drows = sum(coefficient * part for coefficient, part in zip(coefficients_2, parts, strict=False))
+        return torch.zeros_like(gates_TE).index_copy_(0, batch.kept_T, torch.as_tensor(drows))
+
+    def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
+        """Part of `GateLoss`: this router's own gradient, from the forward pass.
+
+        dL/dZ is linear in two numbers that are known only at the end of the step (see `attach`), so one product with x
+        is kept for each of them; `own_gradients` puts them together.
+        """
+        if not self._recording or self._batch is None or x.numel() // x.shape[-1] != self._batch.tokens:
+            return
+        x_TD = x.reshape(-1, x.shape[-1])
+        logits_TE = x_TD @ router_ED.to(x.dtype).t()
+        gates_TE = logits_TE.to(torch.promote_types(x.dtype, torch.float32)).softmax(dim=-1)
+        self.observe(layer, gates_TE)
+        kept_TE = gates_TE[self._batch.kept_T]
+        columns = []
+        for part in self._parts(kept_TE):
+            dlogits = kept_TE * (part - (part * kept_TE).sum(-1, keepdim=True))
+            columns.append(torch.zeros_like(gates_TE).index_copy_(0, self._batch.kept_T, dlogits))
+        moves = torch.cat(columns, dim=1).to(x.dtype).t() @ x_TD
+        moves = moves.unflatten(0, (len(columns), -1)).to(gates_TE.dtype)
+        i = self.layers[layer]
+        self._moves[i] = self._moves[i] + moves if i in self._moves else moves
+
+    def own_gradients(self, totals: Totals, *, gates: int, weight: float = 1.0) -> Tensor:
+        """The gradient of beta * L_r from what `learn` has gathered since the last call: all routers, flat, in order.
+
+        Args:
+            totals: over everything that L_r runs over.
+            gates: E.
+            weight: factor on the gradient.
+        """
+        coefficients_L2 = self._coefficients(totals, gates) * self.beta * weight
+        found = []
+        for i, coefficients_2 in enumerate(coefficients_L2):
+            moves = self._moves.pop(i)
+            found.append(torch.einsum("k,ked->ed", coefficients_2[: len(moves)].to(moves.dtype), moves).flatten())
+        return torch.cat(found)
+
+    def _coefficients(self, totals: Totals, gates: int) -> Tensor:
+        """What dL_r of each router is linear in: (L, 2), the factors of `_parts`."""
+        if self.scope == "token":
+            slope_L = torch.zeros_like(totals.sums_L2[:, 0]) + 1 / totals.rows.clamp(min=1)
+            return torch.stack([slope_L, torch.zeros_like(slope_L)], dim=1)
+        n, mean_L, var_L = self._moments(totals, gates)
+        # dL/dZ = 2 (Z - mean) / ((n - 1) mean) - var / (mean^2 n). The first part is measured from 1 / E, near the
+        # mean, as the two would otherwise nearly cancel.
+        slope_L = 2 / ((n - 1) * mean_L)
+        slope_L2 = torch.stack([slope_L, slope_L * (1 / gates - mean_L) - var_L / (mean_L.square() * n)], dim=1)
+        return torch.nan_to_num(slope_L2, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _parts(self, kept_TE: Tensor) -> list[Tensor]:
+        """d(gates) of every kept token per unit of each coefficient, (T, E) each."""
+        batch = self._batch
+        assert batch is not None
+        weights = self._weights(kept_TE)
         Z = weights * self._rows(kept_TE)
         if self.scope == "token":
-            mean, var = Z.mean(dim=1, keepdim=True), Z.var(dim=1, keepdim=True)
-            E = Z.shape[1]
-            dZ = slope * (2 * (Z - mean) / ((E - 1) * mean) - var / (mean.square() * E))
+            mean, var, E = Z.mean(dim=1, keepdim=True), Z.var(dim=1, keepdim=True), Z.shape[1]
+            parts = [weights * (2 * (Z - mean) / ((E - 1) * mean) - var / (mean.square() * E))]
         else:
-            dZ = slope * Z + offset
-        drows = weights * dZ * self._upstream.to(gates_TE.dtype)
-        if batch.index_T is not None:  # the mean over each sample's tokens, backwards
-            drows = (drows / torch.bincount(batch.index_T, minlength=batch.rows)[:, None])[batch.index_T]
-        return torch.zeros_like(gates_TE).index_copy_(0, batch.kept_T, drows)
+            parts = [weights * (Z - 1 / Z.shape[1]), weights]
+        if batch.index_T is None:
+            return parts
+        counts = torch.bincount(batch.index_T, minlength=batch.rows)[:, None]
+        return [(part / counts)[batch.index_T] for part in parts]  # the mean over each sample's tokens, backwards
 
     def _rows(self, kept_TE: Tensor) -> Tensor:
         batch = self._batch

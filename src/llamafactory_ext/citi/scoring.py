@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import distributed, nn
-from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError, OptionError
-from .importance import IGNORE_INDEX, Reduction, linear_components, score_components
+from ..losses import IGNORE_INDEX
+from .importance import Reduction, linear_components, signed_scores
 from .importance_file import GENERAL, TOOL, Importance, TaskScores
+from .recompute import recompute_everywhere
+
+ROOM = 1.5  # of what the weights take more, for activations
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
 
@@ -98,7 +102,7 @@ def compute_importance(
     seed: int,
     path: Path,
 ) -> Importance:
-    """Scores every task that `start` does not have yet, and writes `path` after each.
+    """Scores every task that `start` does not have yet, half by half, and writes `path` after each task.
 
     Args:
         model: the base model, without adapters.
@@ -111,26 +115,62 @@ def compute_importance(
         seed: of the sample.
         path: the importance file.
     """
-    rank, world = _rank(), _world()
     importance = start
     for task, (mark, rows) in group_by_task(dataset).items():
         if task in importance.tasks:
             continue
         chosen = sample_rows(rows, samples, seed)
-        mine = sorted(chosen[rank::world], key=lambda row: len(dataset[row]["input_ids"]))
-        parts = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
-        parts = tqdm(parts, desc=f"importance: {task} ({len(chosen)} examples)", disable=rank != 0)
-        batches = (_plain(collate([dataset[row] for row in part])) for part in parts)
-        scores = score_components(model, batches, reduction)
-        importance = importance.with_task(task, TaskScores(mark, len(chosen), scores))
-        if rank == 0:
+        halves = [
+            signed_scores(
+                model, _batches(dataset, half, collate, batch_size, f"importance: {task}, {name} half"), reduction
+            )
+            for half, name in ((chosen[::2], "first"), (chosen[1::2], "second"))
+        ]
+        whole = halves[0] + halves[1]
+        importance = importance.with_task(
+            task,
+            TaskScores(
+                mark,
+                len(chosen),
+                whole.scores(),
+                halves=[half.scores() for half in halves] if all(half.trained for half in halves) else [],
+                vanishing=list(whole.vanishing),
+            ),
+        )
+        if _rank() == 0:
             importance.save(path)
     return importance
+
+
+def _batches(
+    dataset: Any, rows: Sequence[int], collate: Collate, batch_size: int, title: str
+) -> Iterator[dict[str, torch.Tensor]]:
+    """This process's share of the rows, of similar lengths; every process gets the same number of batches."""
+    rank, world = _rank(), _world()
+    mine = sorted(rows[rank::world], key=lambda row: len(dataset[row]["input_ids"]))
+    parts = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
+    missing = math.ceil(len(rows[::world]) / batch_size) - len(parts)
+    for part in tqdm(parts, desc=f"{title} ({len(rows)} examples)", disable=rank != 0):
+        yield _plain(collate([dataset[row] for row in part]))
+    for _ in range(missing):  # engines that spread weights over processes need all of them in every pass
+        batch = _plain(collate([dataset[rows[0]]]))
+        yield batch | {"labels": torch.full_like(batch["labels"], IGNORE_INDEX)}
 
 
 def _plain(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     batch.pop(MARKS_COLUMN)
     return batch
+
+
+def fits_float32(model: nn.Module) -> bool:
+    """Whether a half-precision model can be raised to float32 here, on every process, with room to work in."""
+    device = next(model.parameters()).device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    extra = sum(parameter.numel() * (4 - parameter.itemsize) for parameter in model.parameters())
+    fits = torch.tensor(float(extra * ROOM <= free), device=device)
+    if distributed.is_initialized():
+        distributed.all_reduce(fits, op=distributed.ReduceOp.MIN)
+    return bool(fits)
 
 
 @contextlib.contextmanager
@@ -144,19 +184,13 @@ def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Ite
     raised = float32 and dtype in (torch.float16, torch.bfloat16) and not getattr(model, "quantization_method", None)
     dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()} if raised else {}
     enabled = bool(getattr(model, "is_gradient_checkpointing", False))
-    layers: list[Any] = [module for module in model.modules() if hasattr(module, "_gradient_checkpointing_func")]
-    functions = [layer._gradient_checkpointing_func for layer in layers]
     try:
         if raised:
             model.float()
         model.train(checkpointing and enabled)
-        for layer in layers if checkpointing else ():
-            # Upstream checkpoints only layers with trainable parameters; here nothing is trainable and all are needed.
-            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
-        yield
+        with recompute_everywhere(model):
+            yield
     finally:
-        for layer, function in zip(layers, functions, strict=True):
-            layer._gradient_checkpointing_func = function
         for name, parameter in model.named_parameters():
             if name in dtypes:
                 parameter.data = parameter.data.to(dtypes[name])

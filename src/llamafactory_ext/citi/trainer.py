@@ -18,9 +18,10 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..checkpoint.atomic import write_json
 from ..data.marks import MARKS_COLUMN, TokenMarks
+from ..losses import head_deferred, plain_head, summed_nll
 from ..upstream.training import CustomSeq2SeqTrainer
-from .importance import summed_nll
-from .phases import Phase, set_trainable
+from .phases import Phase, parameter_group, set_trainable, trainable_names
+from .recompute import recompute_from_lowest_trained
 from .router_loss import RouterLoss, Totals
 from .run import COMPLETE
 
@@ -34,9 +35,12 @@ class CitiTrainer(CustomSeq2SeqTrainer):
         exact_step: statistics of the router loss over the whole optimiser step (all micro-batches and processes) where
             its scope needs them; costs one more forward pass per micro-batch under gradient accumulation. False: over
             each micro-batch of all processes.
+        recompute: under gradient checkpointing, choose the layers to recompute by what the phase trains.
     """
 
-    def __init__(self, *, phase: Phase, router: RouterLoss | None, exact_step: bool, **kwargs: Any) -> None:
+    def __init__(
+        self, *, phase: Phase, router: RouterLoss | None, exact_step: bool, recompute: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.phase, self.router, self.exact_step = phase, router, exact_step
         self.compute_loss_func = self._mean_nll
@@ -44,22 +48,27 @@ class CitiTrainer(CustomSeq2SeqTrainer):
         model = self.accelerator.unwrap_model(self.model)
         self._gates = 1 + model.peft_config["default"].num_experts
         forward = inspect.signature(model.get_base_model().forward).parameters
+        if recompute:
+            recompute_from_lowest_trained(model)
+        whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)  # weights are all here, in plain tensors
+        self._head = plain_head(model) if whole else None
+        self._half = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+        self._routers_alone = whole and router is not None and self._only_routers_learn(model)
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in forward else {}
         self._step_totals: Totals | None = None
         self._step_tokens: Tensor | None = None
-        self._micro_batches = 1
+        self._micro_batches, self._seen = 1, 0
         self._steps = 0
         self._running: dict[str, Tensor] = {}
         self._phase_name_reporters()
 
     # Loss
 
-    @staticmethod
-    def _mean_nll(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    def _mean_nll(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         """Next-token loss over the trained tokens of the whole optimiser step (or of this batch, in evaluation)."""
         items = num_items_in_batch if num_items_in_batch is not None else (labels[:, 1:] != -100).sum()
         items = torch.as_tensor(items, device=labels.device).clamp(min=1)
-        return summed_nll(outputs["logits"], labels) / items
+        return summed_nll(outputs["logits"], labels, self._head, self._half) / items
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
         """Trained tokens of all micro-batches and processes; a label at position 0 is nobody's target."""
@@ -71,9 +80,9 @@ class CitiTrainer(CustomSeq2SeqTrainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._micro_batches, self._step_totals, self._step_tokens = len(batches), None, None
+        self._micro_batches, self._seen, self._step_totals, self._step_tokens = len(batches), 0, None, None
         self._steps += 1
-        if self.router is not None and len(batches) > 1:
+        if self.router is not None and len(batches) > 1 and not self._routers_alone:
             if self.router.scope == "token":
                 tokens = sum((batch[MARKS_COLUMN] > 0).sum() for batch in batches)
                 self._step_tokens = self._sum(torch.as_tensor(tokens, dtype=torch.float64, device=device))
@@ -104,15 +113,69 @@ class CitiTrainer(CustomSeq2SeqTrainer):
     ) -> Any:
         """The language-model loss, and in training beta times the router loss."""
         marks = inputs.pop(MARKS_COLUMN, None)
-        if not model.training or marks is None:
-            return super().compute_loss(model, inputs, return_outputs, **kwargs)
-        if self.router is not None:
+        train = model.training and marks is not None
+        if train and self.router is not None:
             self._begin(marks)
-        loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
+        with head_deferred(self._head):
+            loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
+        if not train:
+            return (loss, outputs) if return_outputs else loss
         self._track("loss_lm", loss.detach() / self.args.world_size, mean=False)
         if self.router is not None:
             loss = self._attach(loss)
         return (loss, outputs) if return_outputs else loss
+
+    # Routers alone
+
+    @staticmethod
+    def _only_routers_learn(model: Any) -> bool:
+        """Whether the phase trains routers whose experts are all still zero, as Router Pre-training does."""
+        names = trainable_names(model)
+        experts = [layer.weights("default")[2] for layer in model.base_model.molora_layers().values()]
+        return all(parameter_group(name) == "router" for name in names) and not any(B.any() for B in experts)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """One micro-batch. While only routers learn, a forward pass without a head: their gradient is local then."""
+        if not self._routers_alone:
+            return super().training_step(model, inputs, *args, **kwargs)
+        assert self.router is not None
+        model.train()
+        inputs = self._prepare_inputs(dict(inputs))
+        inputs.pop("labels")
+        self._begin(inputs.pop(MARKS_COLUMN))
+        self.router.alone = True
+        try:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                model(**inputs, **self._few_logits)
+        finally:
+            self.router.alone = False
+        self._seen += 1
+        return self._learn_routers(model, self.router)
+
+    def _learn_routers(self, model: nn.Module, router: RouterLoss) -> Tensor:
+        """Puts the routers' gradients in place once the window of the loss has been seen; beta * L_r then, else 0."""
+        totals, share = router.totals(), 1.0
+        if self.exact_step or router.scope == "token":
+            self._step_totals = totals if self._step_totals is None else self._step_totals + totals
+            totals = self._step_totals
+        else:
+            share = 1 / self._micro_batches
+        complete = share < 1 or self._seen == self._micro_batches
+        self._track_gates(router)
+        if not complete:
+            return torch.zeros((), device=totals.sums_L2.device)
+        totals = self._all_processes(totals)
+        value = router.value(totals, self._gates).sum() * share
+        self._track("loss_router", value, mean=False)
+        moves = self._sum(router.own_gradients(totals, gates=self._gates, weight=share))
+        if self.accelerator.scaler is not None:
+            moves = moves * self.accelerator.scaler.get_scale()
+        layers = self.accelerator.unwrap_model(model).base_model.molora_layers()
+        weights = [layer.weights("default")[0] for layer in layers.values()]
+        for weight, move in zip(weights, moves.split([weight.numel() for weight in weights]), strict=True):
+            own = move.view_as(weight).to(weight.dtype)
+            weight.grad = own if weight.grad is None else weight.grad + own
+        return (value * router.beta).float()
 
     def _begin(self, codes_BT: Tensor) -> None:
         assert self.router is not None
@@ -129,7 +192,8 @@ class CitiTrainer(CustomSeq2SeqTrainer):
             totals = self._all_processes(self.router.totals())
             if self._step_tokens is not None:  # scope token: sums over tokens, divided by all tokens of the step
                 totals, share, weight = Totals(totals.sums_L2, self._step_tokens), 1.0, 1.0
-        self._track_gates(totals, share)
+        self._track("loss_router", self.router.value(totals, self._gates).sum() * share, mean=False)
+        self._track_gates(self.router)
         return self.router.attach(
             lm_loss, totals, gates=self._gates, share=share, weight=weight, replicas=self.args.world_size
         )
@@ -174,10 +238,8 @@ class CitiTrainer(CustomSeq2SeqTrainer):
             logs = {**logs, **self._take_tracked()}
         super().log(logs, start_time)
 
-    def _track_gates(self, totals: Totals, share: float) -> None:
-        assert self.router is not None
-        self._track("loss_router", self.router.value(totals, self._gates).sum() * share, mean=False)
-        gates_L2E, tokens_2 = self.router.class_gates()
+    def _track_gates(self, router: RouterLoss) -> None:
+        gates_L2E, tokens_2 = router.class_gates()
         for i, name in enumerate(("general", "tool")):
             self._track(
                 f"gate0_{name}", torch.stack([gates_L2E[:, i, 0].double().mean(), tokens_2[i].double()]), mean=True

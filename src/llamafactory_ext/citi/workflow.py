@@ -48,6 +48,7 @@ from .scoring import (
     check_trained,
     compute_importance,
     content_hash,
+    fits_float32,
     group_by_task,
     sample_rows,
     scoring_mode,
@@ -165,6 +166,8 @@ class _Citi:
             f"{selection.total} linear components: MOLoRA on {len(selection.adapted)} ({adapted}); "
             f"tuned in full {len(selection.tuned)} ({tuned})."
         )
+        for remark in importance.remarks(*self._ratios):
+            self._say(remark)
         model = self._adapt(base, selection)
         trainer = self._train(model)
         report = self._report(model)
@@ -263,7 +266,7 @@ class _Citi:
         path = Path(args.citi_importance_save or self.folder.path / "importance.json")
         settings = {
             "reduction": args.citi_importance_reduction,
-            "dtype": args.citi_importance_dtype,
+            "dtype": self._scoring_dtype(base),
             "samples": args.citi_importance_samples,
             "dataset": self.data_args.dataset,
             "seed": self.training_args.seed,
@@ -272,11 +275,13 @@ class _Citi:
         start = Importance(self.model_args.model_name_or_path, shapes, settings)
         if path.is_file():
             found = Importance.load(path)
+            if args.citi_importance_dtype == "auto":  # what an interrupted run began with stays
+                settings["dtype"] = found.settings.get("dtype", settings["dtype"])
             if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):
                 start = found
         with scoring_mode(
             base,
-            float32=args.citi_importance_dtype == "float32",
+            float32=settings["dtype"] == "float32",
             checkpointing=not self.model_args.disable_gradient_checkpointing,
         ):
             return compute_importance(
@@ -290,6 +295,18 @@ class _Citi:
                 seed=self.training_args.seed,
                 path=path,
             )
+
+    def _scoring_dtype(self, base: nn.Module) -> str:
+        asked = self.finetuning_args.citi_importance_dtype
+        if asked != "auto":
+            return str(asked)
+        if fits_float32(base):
+            return "float32"
+        self._say(
+            "Importance is scored in the model's 16 bits, as float32 does not fit into memory: scores are off by 1 to "
+            "2 %, and which components are the least important is uncertain."
+        )
+        return "model"
 
     # Phases
 
@@ -347,6 +364,7 @@ class _Citi:
         return CitiTrainer(
             phase=phase,
             router=self.router,
+            recompute=not self.model_args.use_unsloth_gc,
             exact_step=self.finetuning_args.citi_router_window == "step" and self.finetuning_args.citi_router_beta > 0,
             model=model,
             args=args,
@@ -379,7 +397,7 @@ class _Citi:
             write_json(staged / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
             publish_folder(staged, self.folder.adapter(phase))
             if self.finetuning_args.plot_loss:
-                plot_loss(str(self.folder.folder(phase)), keys=["loss", "loss_lm", "loss_router"])
+                plot_loss(str(self.folder.folder(phase)), keys=["loss", "loss_router"])
         trainer.accelerator.wait_for_everyone()
 
     def _release(self, trainer: CitiTrainer, model: PeftModel) -> None:

@@ -27,13 +27,22 @@ class GateLoss(Protocol):
 
     Being part of the adapter's own backward, it needs no gates collected across layers and holds under reentrant and
     non-reentrant gradient checkpointing alike.
+
+    Attributes:
+        alone: only routers train and all B are 0. The experts then add nothing, the language-model loss has no
+            gradient, and no router changes another's input: forward calls `learn` and leaves the experts out.
     """
+
+    alone: bool
 
     def observe(self, layer: str, gates_TE: Tensor) -> None:
         """Forward of `layer`: float gates, detached."""
 
     def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
         """Backward of `layer`: d(total loss)/d(gates), same shape, or None."""
+
+    def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
+        """Forward of `layer` under `alone`: x (..., D) in the number type of the products, detached."""
 
 
 def _stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
@@ -189,7 +198,11 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         if self.disable_adapters:
             return result
         for name in cast(list[str], self.active_adapters):
-            if name in self.molora_A:
+            if name not in self.molora_A:
+                continue
+            if self.gate_loss is not None and self.gate_loss.alone:
+                self.gate_loss.learn(self.layer_name, x.detach().to(result.dtype), self.weights(name)[0].detach())
+            else:
                 rank, scaling = self.rank[name], self.scaling[name]
                 result = apply_molora(
                     result, x, *self.weights(name), rank, scaling, layer=self.layer_name, gate_loss=self.gate_loss

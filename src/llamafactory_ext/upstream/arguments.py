@@ -81,8 +81,11 @@ class CitiArguments:
             "help": "CITI: level at which importance takes the absolute value; the paper takes it over the data set."
         },
     )
-    citi_importance_dtype: Literal["float32", "model"] = field(
-        default="float32", metadata={"help": "CITI: number type of the importance pass: float32, or the model's own."}
+    citi_importance_dtype: Literal["auto", "float32", "model"] = field(
+        default="auto",
+        metadata={
+            "help": "CITI: number type of the importance pass: float32, the model's own, or float32 if that fits."
+        },
     )
     citi_importance_load: str | None = field(
         default=None, metadata={"help": "CITI: use this importance file instead of computing one."}

@@ -98,7 +98,7 @@ RULES: Final[Mapping[str, Number | Choice | File | Phases]] = {
     "citi_router_window": Choice(("step", "micro")),
     "citi_importance_samples": Number(1, whole=True),
     "citi_importance_reduction": Choice(("dataset", "batch", "example", "token")),
-    "citi_importance_dtype": Choice(("float32", "model")),
+    "citi_importance_dtype": Choice(("auto", "float32", "model")),
     "citi_importance_load": File(),
     "citi_importance_save": File(),
     "citi_phases": Phases(),

@@ -1,0 +1,171 @@
+"""Next-token loss straight from the hidden states: logits exist for a few tokens at a time, their gradient at once.
+
+What it does: sum_k w_k * -log softmax(W h_k)[label_k] over the tokens that are trained, in chunks. Forward already
+knows the weights, so it also forms the gradient; neither full logits nor a recomputation are ever needed. What it does
+not do: average; what to divide by is the caller's.
+
+Shapes: B batch, T tokens, K trained tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+IGNORE_INDEX = -100
+CHUNK_CPU = 1 << 24  # logits alive at once; they stay near the caches
+CHUNK_GPU = 1 << 28
+
+
+class _LinearNll(torch.autograd.Function):
+    """The loss, with the gradients formed in forward and only scaled in backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_KD: Tensor,
+        head_VD: Tensor,
+        bias_V: Tensor | None,
+        labels_K: Tensor,
+        weights_K: Tensor | None,
+        dtype: torch.dtype,
+        chunk: int,
+        train: bool,
+    ) -> Tensor:
+        head = head_VD.to(dtype)
+        high = torch.promote_types(dtype, torch.float32)
+        need_hidden, need_head, need_bias = (train and need for need in ctx.needs_input_grad[:3])
+        dhidden = torch.empty_like(hidden_KD) if need_hidden else None
+        dhead = torch.zeros(head_VD.shape, dtype=high, device=head_VD.device) if need_head else None
+        dbias = torch.zeros(head_VD.shape[0], dtype=high, device=head_VD.device) if need_bias else None
+        loss = torch.zeros((), dtype=high, device=hidden_KD.device)
+        for start in range(0, len(labels_K), chunk):
+            part = slice(start, start + chunk)
+            hidden, labels = hidden_KD[part].to(dtype), labels_K[part, None]
+            weight = None if weights_K is None else weights_K[part, None].to(high)
+            logits = hidden @ head.t()
+            if bias_V is not None:
+                logits += bias_V.to(dtype)
+            top, arg = logits.max(dim=1, keepdim=True)
+            label_logits = logits.gather(1, labels).to(high)
+            p = torch.softmax(logits, dim=1, dtype=high)
+            del logits
+            # The greatest probability never underflows, the label's may.
+            nll = top.to(high) - p.gather(1, arg).log() - label_logits
+            loss += (nll if weight is None else nll * weight).sum()
+            if need_hidden or need_head or need_bias:
+                p.scatter_add_(1, labels, torch.full_like(nll, -1))
+                if weight is not None:
+                    p *= weight
+                dlogits = p.to(dtype)
+                if dhidden is not None:
+                    dhidden[part] = dlogits @ head
+                if dhead is not None:
+                    dhead += dlogits.t() @ hidden
+                if dbias is not None:
+                    dbias += p.sum(0)
+        found = zip((dhidden, dhead, dbias), (hidden_KD, head_VD, bias_V), strict=True)
+        ctx.gradients = [g if g is None or like is None else g.to(like.dtype) for g, like in found]
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        return *(None if g is None else g.mul_(grad.to(g.dtype)) for g in gradients), *[None] * 5
+
+
+def linear_nll(
+    hidden_KD: Tensor,
+    head_VD: Tensor,
+    labels_K: Tensor,
+    *,
+    weights_K: Tensor | None = None,
+    bias_V: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    """Weighted next-token loss in nats, summed; backward works once.
+
+    Args:
+        hidden_KD: what the output head sees at the positions before the labels.
+        head_VD: the output head's weight.
+        labels_K: token ids, none ignored.
+        weights_K: >= 0, constant; 0 silences a token. None: 1 everywhere.
+        bias_V: the output head's bias.
+        dtype: number type of the matrix products (default: the hidden states'); softmax and sums are in float32 at
+            least.
+        chunk: tokens whose logits exist at once (default: by V and device).
+
+    Returns:
+        A scalar in float32 at least.
+    """
+    elements = CHUNK_GPU if hidden_KD.is_cuda else CHUNK_CPU
+    chunk = chunk or max(32, elements // head_VD.shape[0])
+    dtype = dtype or hidden_KD.dtype
+    with torch.autocast(hidden_KD.device.type, enabled=False):
+        result: Tensor = _LinearNll.apply(
+            hidden_KD, head_VD, bias_V, labels_K, weights_K, dtype, chunk, torch.is_grad_enabled()
+        )
+    return result
+
+
+def summed_nll(
+    states_BTX: Tensor, labels_BT: Tensor, head: nn.Linear | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Next-token loss in nats, summed over the tokens whose label is not -100.
+
+    Args:
+        states_BTX: the model's `logits`: under `head_deferred(head)` the hidden states before the head, otherwise
+            logits, of which only those needed are raised to float32.
+        labels_BT: token ids or -100.
+        head: what was deferred.
+        dtype: number type of the head's product, as for `linear_nll`.
+    """
+    kept_BT = labels_BT[:, 1:] != IGNORE_INDEX
+    states_KX, labels_K = states_BTX[:, :-1][kept_BT], labels_BT[:, 1:][kept_BT]
+    if head is not None:
+        return linear_nll(states_KX, head.weight, labels_K, bias_V=head.bias, dtype=dtype)
+    states_KX = states_KX.to(torch.promote_types(states_KX.dtype, torch.float32))
+    return nn.functional.cross_entropy(states_KX, labels_K, reduction="sum")
+
+
+@contextmanager
+def head_deferred(head: nn.Linear | None) -> Iterator[None]:
+    """Within, the model's `logits` are what its output head would see, for `summed_nll`; None changes nothing."""
+    if head is None:
+        yield
+        return
+    head.forward = lambda hidden: hidden  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def plain_head(model: nn.Module) -> nn.Linear | None:
+    """The output head, if the model's logits are nothing but its output; None if something comes after it.
+
+    Some architectures cap their logits (Gemma 2). Whatever it is shows in a forward pass of a few tokens.
+    """
+    get_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = get_head()
+    if type(head) is not nn.Linear or head._forward_hooks or head._forward_pre_hooks:
+        return None
+    training = model.training
+    ids = torch.arange(8, device=head.weight.device)[None] % head.out_features
+    try:
+        model.eval()
+        with torch.no_grad():
+            logits = model(input_ids=ids, use_cache=False).logits
+            with head_deferred(head):
+                hidden = model(input_ids=ids, use_cache=False).logits
+            same = hidden.shape[-1] == head.in_features and torch.equal(head(hidden.to(head.weight.dtype)), logits)
+    finally:
+        model.train(training)
+    return head if same else None

@@ -1,0 +1,128 @@
+"""The chunked loss equals cross entropy and its gradients, whatever the chunk, weights and number type."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, Gemma2Config, set_seed
+
+from llamafactory_ext.losses import head_deferred, linear_nll, plain_head, summed_nll
+from tiny import ARCHITECTURES, tiny_model
+
+K, D, V = 13, 6, 29
+
+
+@pytest.fixture
+def case() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    draw = {"generator": generator, "dtype": torch.float64}
+    return {
+        "hidden": torch.randn(K, D, **draw).requires_grad_(),
+        "head": torch.randn(V, D, **draw).requires_grad_(),
+        "bias": torch.randn(V, **draw).requires_grad_(),
+        "labels": torch.randint(V, (K,), generator=generator),
+        "weights": torch.rand(K, **draw),
+    }
+
+
+def reference(case: dict[str, torch.Tensor], weighted: bool) -> torch.Tensor:
+    logits = nn.functional.linear(case["hidden"], case["head"], case["bias"])
+    nll = nn.functional.cross_entropy(logits, case["labels"], reduction="none")
+    return (nll * case["weights"] if weighted else nll).sum()
+
+
+def chunked(case: dict[str, torch.Tensor], weighted: bool, chunk: int | None) -> torch.Tensor:
+    weights = case["weights"] if weighted else None
+    return linear_nll(
+        case["hidden"], case["head"], case["labels"], bias_V=case["bias"], weights_K=weights, chunk=chunk
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("chunk", [1, 5, 13, 64, None])
+def test_value_and_gradients_equal_cross_entropy(case: dict, weighted: bool, chunk: int | None) -> None:
+    leaves = [case["hidden"], case["head"], case["bias"]]
+    expected = torch.autograd.grad(3 * reference(case, weighted), leaves)
+    loss = 3 * chunked(case, weighted, chunk)
+    assert torch.allclose(loss, 3 * reference(case, weighted), rtol=0, atol=1e-12)
+    for found, wanted in zip(torch.autograd.grad(loss, leaves), expected, strict=True):
+        assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_unit_weights_change_nothing_and_zero_weights_silence(case: dict) -> None:
+    assert chunked(case | {"weights": torch.ones(K).double()}, True, 4) == chunked(case, False, 4)
+    silent = chunked(case | {"weights": torch.zeros(K).double()}, True, 4)
+    silent.backward()
+    assert silent == 0
+    assert not case["hidden"].grad.any()
+
+
+def test_a_frozen_head_gets_no_gradient_and_evaluation_forms_none(case: dict) -> None:
+    frozen = case | {"head": case["head"].detach(), "bias": case["bias"].detach()}
+    chunked(frozen, True, 4).backward()
+    assert case["hidden"].grad is not None
+    with torch.no_grad():
+        assert not chunked(case, True, 4).requires_grad
+
+
+def test_nothing_to_train_is_a_loss_of_zero_that_can_go_backward(case: dict) -> None:
+    empty = {name: case[name][:0] for name in ("hidden", "labels", "weights")}
+    loss = chunked(case | empty, True, None)
+    loss.backward()
+    assert loss == 0
+    assert not case["head"].grad.any()
+
+
+def test_probabilities_too_small_for_float32_keep_their_loss() -> None:
+    hidden, head = torch.tensor([[1.0]]), torch.tensor([[300.0], [-300.0]])
+    assert linear_nll(hidden, head, torch.tensor([1])).item() == pytest.approx(600)
+
+
+def test_half_precision_products_keep_a_float32_softmax(case: dict) -> None:
+    low = {name: case[name].detach().to(torch.bfloat16) for name in ("hidden", "head")}
+    low["hidden"].requires_grad_()
+    loss = linear_nll(low["hidden"], low["head"], case["labels"], chunk=4)
+    logits = (low["hidden"] @ low["head"].t()).float()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(nn.functional.cross_entropy(logits, case["labels"], reduction="sum").item())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert linear_nll(case["hidden"], case["head"], case["labels"]).dtype == torch.float64, "as asked, no autocast"
+
+
+# The head of a model
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_deferred_head_gives_the_models_own_loss(architecture: str) -> None:
+    model = tiny_model(architecture, dtype=torch.float64)
+    ids = torch.arange(24).reshape(2, 12) + 5
+    labels = ids.clone()
+    labels[:, :4] = -100
+    head = plain_head(model)
+    assert head is model.get_output_embeddings()
+    with head_deferred(head):
+        hidden = model(input_ids=ids).logits
+    logits = model(input_ids=ids).logits
+    assert hidden.shape[-1] != logits.shape[-1] == model.config.vocab_size
+    loss = summed_nll(hidden, labels, head)
+    assert loss.item() == pytest.approx(model(input_ids=ids, labels=labels).loss.item() * 16, rel=1e-6)
+    assert summed_nll(logits, labels).item() == pytest.approx(loss.item(), rel=1e-12)
+
+
+def test_capped_logits_are_noticed() -> None:
+    set_seed(0)
+    config = Gemma2Config(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        pad_token_id=0,
+        initializer_range=1.0,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    assert plain_head(model) is None
+    assert "forward" not in vars(model.get_output_embeddings()), "the head is as before"
