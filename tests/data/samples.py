@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 _ASK = "\nGenerate an API request in the format of [ApiName(key1='value1')].\nAPI-Request: ...\n\nAPI descriptions:\n"
+_LAMP = {
+    "name": "set_lamp",
+    "description": "Set a lamp.",
+    "parameters": {
+        "type": "object",
+        "properties": {"level": {"type": "integer", "description": "From 0 to 9."}},
+        "required": ["level"],
+    },
+}
+_FINISH = {
+    "name": "finish",
+    "description": "Finish the task.",
+    "parameters": {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]},
+}
 
 
 def api_call(n: int, **more: Any) -> dict[str, Any]:
     """One API-Bank record that asks for a call."""
     call = f"API-Request: [SetLamp(level='{n}')]"
     return {
-        "instruction": _ASK,
+        "instruction": _ASK + '{"name": "SetLamp", "input_parameters": {"level": {"type": "str"}}}',
         "input": f"User: Dim the lamp to {n}.\nGenerate API Request: ",
         "output": call,
         **more,
@@ -26,8 +41,91 @@ def api_answer(n: int, **more: Any) -> dict[str, Any]:
     return {**record, "output": f"AI: The lamp stands at {n}.\n"}
 
 
+def step(action: str, arguments: Any, observation: Any, thought: str = " I set it.") -> list[Any]:
+    """One step of a ToolAlpaca dialogue."""
+    return [[action, arguments, f"{thought}\nAction: {action}\nAction Input: {arguments}"], observation]
+
+
+def lamp_api(**more: Any) -> dict[str, Any]:
+    """One API of ToolAlpaca with two functions."""
+    return {
+        "Name": "Lamps",
+        "Description": "Lamps of a house",
+        "Function_Description": {
+            "setLamp": "Set a lamp."
+            '\nParameters: {"level": "Required. integer. From 0 to 9.", "room": "string. {Any}."}'
+            "\nOutput: Done.\n - Format: application/json",
+            "listLamps": "List all lamps.\nParameters: {}\nOutput: The lamps.",
+            "components": "\nLamp: Object{room, level}",
+        },
+        "Function_Projection": {"setLamp": ["/lamp", "post"], "listLamps": ["/lamps", "get"]},
+        **more,
+    }
+
+
+def dialogue(*steps: Any, **more: Any) -> dict[str, Any]:
+    """One training dialogue of ToolAlpaca."""
+    return {
+        "input": "Dim the lamp.\nHint: 3 is low",
+        "output": "The lamp is dim.",
+        "Final Thought": "It is dim now.",
+        "intermediate_steps": list(steps),
+        **more,
+    }
+
+
+def trajectory(*turns: tuple[str, str], tools: Any = None) -> dict[str, Any]:
+    """One trajectory of TL-Training."""
+    declared = json.dumps([{"type": "function", "function": _LAMP}] if tools is None else tools)
+    messages = [{"role": role, "content": text} for role, text in (("system", declared), *turns)]
+    return {"id": "Dim the lamp.", "conversations": messages}
+
+
+def react(*alternatives: str, **more: Any) -> dict[str, Any]:
+    """One record of RoTBench (with alternatives) or ToolEyes (without)."""
+    prompt = (
+        "You use tools.\nDesired format:\nThought: <...>\n\nYou have access of the following tools:\n"
+        f"{json.dumps([_LAMP, _FINISH])}\n\nLet's Begin!"
+    )
+    turns: list[dict[str, Any]] = [{"from": "system", "value": prompt}, {"from": "user", "value": "Dim it.\nBegin!\n"}]
+    if alternatives:
+        turns.append({"from": "assistant", "value": list(alternatives)})
+    return {"id": "Turn 1: Dim it.", "conversations": turns, "scenario": "TG", **more}
+
+
+def bfcl(n: int = 0, **more: Any) -> dict[str, Any]:
+    """One record of BFCL."""
+    function = {**_LAMP, "parameters": {**_LAMP["parameters"], "type": "dict"}}  # type: ignore[dict-item]
+    return {
+        "id": f"simple_{n}",
+        "question": [[{"role": "user", "content": "Dim the lamp."}]],
+        "function": [function],
+        **more,
+    }
+
+
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "api_bank": [api_call(1), api_call(2), api_answer(1)],
+    "toolalpaca": [lamp_api(Instances=[dialogue(step("setLamp", '{"level": 3}', "Status Code: 200. Response: {}"))])],
+    "tl_training": [
+        trajectory(
+            ("user", "Dim the lamp."),
+            ("assistant", 'set_lamp\n{"level": 30}'),
+            ("function", '{"error": "Response error."}'),
+            ("assistant", 'set_lamp\n{"level": 3}'),
+        )
+    ],
+    "rotbench": [react('Thought:\nAction: set_lamp\nAction Input: {"level": "3"}')],
+    "tooleyes": [react(path="ToolEyes/Tool_Library/Lamp/Lamp")],
+    "bfcl": [bfcl(ground_truth=["set_lamp(level=3)"], execution_result_type=["exact_match"])],
+    "glaive": [
+        {
+            "system": f"SYSTEM: You have access to the following functions -\n{json.dumps(_LAMP, indent=1)}\n",
+            "chat": "USER: Dim the lamp.\n\n\nASSISTANT: <functioncall> "
+            '{"name": "set_lamp", "arguments": \'{"level": 3}\'} <|endoftext|>\n\n\n'
+            'FUNCTION RESPONSE: {"done": true}\n\n\nASSISTANT: Done. <|endoftext|>\n\n\n',
+        }
+    ],
     "alpaca": [
         {"instruction": "Say hello.", "input": "", "output": "Hello."},
         {"instruction": "Sing", "output": "La"},
@@ -35,6 +133,15 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
     "alpaca_gpt4": [{"instruction": "Name a tree.", "input": "", "output": "Oak."}],
     "code_alpaca": [{"instruction": "Add.", "input": "a, b", "output": "def f(a, b): return a + b"}],
     "gsm8k": [{"question": "1 + 1?", "answer": "One and one.\n#### 2"}, {"question": "2 + 2?", "answer": "#### 4"}],
+    "humaneval": [
+        {
+            "task_id": "HumanEval/0",
+            "prompt": 'def one():\n    """One."""\n',
+            "entry_point": "one",
+            "canonical_solution": "    return 1\n",
+            "test": "def check(candidate):\n    assert candidate() == 1\n",
+        }
+    ],
     "metamath": [
         {"query": "What is 3?", "response": "Three. The answer is: 3", "type": "x", "original_question": "3?"}
     ],
@@ -46,10 +153,17 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
 }
 FILE_NAMES = {
     "api_bank": "lv3-train.json",
+    "toolalpaca": "train_data.json",
+    "tl_training": "raw_data.json",
+    "rotbench": "clean.json",
+    "tooleyes": "scenario_data_zero_processed.json",
+    "bfcl": "BFCL_v3_exec_simple.json",
+    "glaive": "glaive-function-calling-v2.json",
     "alpaca": "alpaca_en.json",
     "alpaca_gpt4": "alpaca_gpt4_data.json",
     "code_alpaca": "code_alpaca_20k.json",
     "gsm8k": "train.jsonl",
+    "humaneval": "HumanEval.jsonl.gz",
     "metamath": "MetaMathQA-395K.json",
     "nq_open": "NQ-open.train.jsonl",
     "triviaqa": "unfiltered-web-train.json",
@@ -61,8 +175,11 @@ def write_sample(name: str, folder: Path, file_name: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (file_name or FILE_NAMES[name])
     records = SAMPLES[name]
-    if path.suffix == ".jsonl":
-        path.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
+    lines = "\n".join(map(json.dumps, records)) + "\n"
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    elif path.suffix == ".jsonl" or name == "bfcl":
+        path.write_text(lines, encoding="utf-8")
     else:
         whole = {"Data": records, "Version": 1} if name == "triviaqa" else records
         path.write_text(json.dumps(whole, indent=2), encoding="utf-8")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from llamafactory_ext.data.check import check_dataset_file, check_datasets
-from llamafactory_ext.data.convert import COLUMNS
+from llamafactory_ext.data.family import ALPACA
 from llamafactory_ext.errors import DataError
 
+COLUMNS = dict(ALPACA.columns)
 TOOL = {"instruction": "a", "input": "", "output": "b", "mark": "tool", "task": "tool"}
 MATH = {**TOOL, "mark": "general", "task": "math"}
 DIALOGUE = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data.samples import SAMPLES, write_sample
+from data.samples import SAMPLES, lamp_api, write_sample
 from llamafactory_ext.cli import main
 from llamafactory_ext.data.cli import Data
 from llamafactory_ext.data.convert import FAMILIES
@@ -42,7 +42,7 @@ def test_the_table_tells_every_count(
         "of these, repeats of an earlier record (kept) 1",
         "Dropped: x.json, index 2: empty output",
         "Fewer than --limit 5 are usable: all were taken.",
-        f"All 6 dropped records, with reasons: {tmp_path / 'out' / 'alpaca.report.json'}",
+        f"All 6 dropped records and all 0 findings: {tmp_path / 'out' / 'alpaca.report.json'}",
     ):
         assert line in lines
     assert 'Next: name "alpaca" under "dataset:"' in " ".join(lines)
@@ -103,15 +103,19 @@ def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: 
     ):
         write_sample(name, downloads / folder)
     write_sample("api_bank", downloads / "api-bank" / "test-data", "level-1-api.json")
-    for name in ("code_alpaca", "metamath", "alpaca_gpt4"):
+    for name in ("toolalpaca", "rotbench", "tooleyes", "bfcl", "humaneval"):
+        write_sample(name, downloads / name)
+    gold = [lamp_api(Instructions=["List them."], Golden_Answers=[[{"Action": "listLamps", "Action_Input": "{}"}]])]
+    (downloads / "toolalpaca" / "eval_real.json").write_text(json.dumps(gold))
+    for name in ("code_alpaca", "metamath", "alpaca_gpt4", "tl_training", "glaive"):
         write_sample(name, downloads)
     write_sample("alpaca", downloads, "my_code.json")
     monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 16
     for command in COMMANDS:
         run(monkeypatch, *command.split())
     info = json.loads(Path("data/dataset_info.json").read_text(encoding="utf-8"))
-    assert set(info) == {
-        *("api_bank", "api_bank_test", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4", "gsm8k", "my_code")
-    }
+    trained = ("api_bank", "toolalpaca", "tl_training", "glaive", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4")
+    tested = ("api_bank", "toolalpaca", "rotbench", "tooleyes", "bfcl", "humaneval")
+    assert set(info) == {*trained, "gsm8k", "my_code", *(f"{name}_test" for name in tested)}
     assert len(json.loads(Path("data/my_code.json").read_text(encoding="utf-8"))) == len(SAMPLES["alpaca"])

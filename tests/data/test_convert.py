@@ -17,8 +17,13 @@ from data.samples import FILE_NAMES, SAMPLES, api_answer, api_call, write_sample
 from llamafactory_ext.data import convert as convert_module
 from llamafactory_ext.data import writing
 from llamafactory_ext.data.check import check_dataset_file
-from llamafactory_ext.data.convert import COLUMNS, FAMILIES, Conversion, Request, convert
+from llamafactory_ext.data.convert import FAMILIES, Conversion, Request, convert
+from llamafactory_ext.data.draw import draw
+from llamafactory_ext.data.family import ALPACA
+from llamafactory_ext.data.ledger import Notes
 from llamafactory_ext.errors import DataError, OptionError
+
+COLUMNS = dict(ALPACA.columns)
 
 
 def run(name: str, source: Path, out: Path, **options: Any) -> tuple[Conversion, list[dict[str, str]]]:
@@ -41,17 +46,20 @@ def test_every_family_writes_marked_records_and_its_entry(
 ) -> None:
     file = write_sample(name, tmp_path / "in")
     result, records = run(name, file.parent if whole_folder else file, out)
+    dataset_name = name + ("_test" if FAMILIES[name].split_of("") == "test" else "")
+    layout = FAMILIES[name].layout
     assert result.read == {file.name: len(SAMPLES[name])}
-    assert (result.written, result.dropped, result.dataset_name) == (len(SAMPLES[name]), [], name)
-    assert [list(record) for record in records] == [["instruction", "input", "output", "mark", "task", "id"]] * len(
-        records
-    )
+    assert (result.written, len(result.dropped), result.dataset_name) == (len(SAMPLES[name]), 0, dataset_name)
+    assert len(result.findings) == 0
+    for record in records:
+        assert [key for key in record if key not in ("id", "reference")] == list(layout.columns.values())
     assert {(r["mark"], r["task"]) for r in records} == {(FAMILIES[name].mark, FAMILIES[name].task)}
     assert len({record["id"] for record in records}) == len(records)
     info = json.loads((out / "dataset_info.json").read_text(encoding="utf-8"))
-    assert info == {name: {"file_name": f"{name}.json", "columns": COLUMNS}}
-    other = "general" if name == "api_bank" else "tool"
-    problems = check_dataset_file(result.output, COLUMNS)
+    assert info == {dataset_name: layout.entry(f"{dataset_name}.json")}
+    other = "general" if FAMILIES[name].mark == "tool" else "tool"
+    entry = {key: value for key, value in info[dataset_name].items() if key == "formatting"}
+    problems = check_dataset_file(result.output, layout.columns, **entry)
     assert len(problems) == 1
     assert f'no example is marked "{other}"' in problems[0]
 
@@ -129,6 +137,7 @@ def test_repeats_are_kept_and_counted_and_unusable_records_dropped_with_reason(t
     source.write_text(json.dumps(records))
     result, kept = run("alpaca", source, out)
     assert (len(kept), result.written, result.duplicates_kept, result.read) == (2, 2, 1, {"x.json": 5})
+    assert result.dropped.counts.total() == 3
     assert [(drop.file, drop.place, drop.reason) for drop in result.dropped] == [
         ("x.json", "index 2", "empty prompt"),
         ("x.json", "index 3", "empty output"),
@@ -171,13 +180,11 @@ def test_a_draw_is_seeded_without_replacement_and_in_order(total: int, limit: in
     assert first.sha256 == again.sha256
 
 
-def test_a_draw_is_even(tmp_path: Path) -> None:
+def test_a_draw_is_even() -> None:
     counts = [0] * 20
     for seed in range(150):
-        request = Request("alpaca", tmp_path, tmp_path, limit=5, seed=seed)
-        result = Conversion("alpaca", "alpaca", "train", "general", "x", 5, seed, tmp_path)
-        for record in convert_module._draw(({"output": str(i)} for i in range(20)), request, result):
-            counts[int(record["output"])] += 1
+        for number in draw(20, 5, seed):
+            counts[number] += 1
     assert sum(counts) == 750
     assert min(counts) > 15  # expected 37.5, standard deviation 5.3
     assert max(counts) < 60
@@ -327,14 +334,13 @@ def test_wrong_options_are_listed_together(tmp_path: Path, out: Path) -> None:
     assert not out.exists()
 
 
-def test_memory_does_not_grow_with_a_jsonl_file(tmp_path: Path, out: Path) -> None:
+def test_memory_does_not_grow_with_a_jsonl_file(tmp_path: Path) -> None:
     """Records are taken one at a time: the reader is never ahead of the writer."""
     source = tmp_path / "x.jsonl"
     source.write_text("\n".join(json.dumps({"instruction": "i", "output": str(i)}) for i in range(50)))
-    result = Conversion("alpaca", "alpaca", "train", "general", "x", 0, 0, out)
-    examples = convert_module._examples(FAMILIES["alpaca"], (source,), result)
-    next(examples)
-    assert result.read == {"x.jsonl": 1}
+    read: dict[str, int] = {}
+    next(convert_module._examples(FAMILIES["alpaca"], (source,), read, Notes()))
+    assert read == {"x.jsonl": 1}
 
 
 def test_file_names_of_the_samples_cover_every_family() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from llamafactory_ext.data.convert import COLUMNS, FAMILIES
+from llamafactory_ext.data.convert import FAMILIES
+from llamafactory_ext.data.family import ALPACA
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("citi_llama3", "citi_phi3", "citi_mistral")
@@ -101,7 +102,7 @@ def test_the_data_sets_have_entries_that_the_converters_fill() -> None:
     names = load("citi_llama3")["dataset"].split(",")
     assert names == ["api_bank", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4"]
     for name in [*names, "gsm8k"]:
-        assert info[name] == {"file_name": f"{name}.json", "columns": COLUMNS}
+        assert info[name] == ALPACA.entry(f"{name}.json")
     assert [(FAMILIES[name].mark, FAMILIES[name].task) for name in names] == [
         ("tool", "tool"),
         ("general", "code"),

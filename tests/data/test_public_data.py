@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from llamafactory_ext.data.bfcl import NOT_LITERAL
 from llamafactory_ext.data.check import check_datasets
 from llamafactory_ext.data.convert import Request, convert
+from llamafactory_ext.data.dialogues import NOT_DECLARED, NOT_JSON
 from llamafactory_ext.errors import DataError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 def test_api_bank_training_data_is_converted_whole(tmp_path: Path) -> None:
     result = convert(Request("api_bank", SHARED / "api_bank", tmp_path))
     assert result.read == {"lv3-train.json": 1245}
-    assert (result.written, result.dropped, result.duplicates_kept) == (1245, [], 8)
+    assert (result.written, len(result.dropped), result.duplicates_kept) == (1245, 0, 8)
     source = json.loads((SHARED / "api_bank/training-data/lv3-train.json").read_text(encoding="utf-8"))
     records = json.loads(result.output.read_text(encoding="utf-8"))
     assert [{key: record[key] for key in ("instruction", "input", "output")} for record in records] == source
@@ -69,6 +72,72 @@ def test_the_mixture_of_the_main_job_passes_the_check(tmp_path: Path) -> None:
     assert check_datasets(["api_bank", "gsm8k", "alpaca"], tmp_path) == []
     with pytest.raises(DataError, match='no example is marked "general"'):
         check_datasets(["api_bank"], tmp_path)
+
+
+def test_toolalpaca_has_114_instructions_and_its_published_defects(tmp_path: Path) -> None:
+    result = convert(Request("toolalpaca", SHARED / "toolalpaca", tmp_path, split="test"))
+    assert (result.read, result.written) == ({"eval_real.json": 114}, 114)
+    assert result.findings.counts == {NOT_DECLARED: 6, NOT_JSON: 4}
+    records = json.loads(result.output.read_text(encoding="utf-8"))
+    golds = [json.loads(record["reference"])["golden_answer"] for record in records]
+    assert Counter(map(len, golds)) == {1: 94, 2: 13, 3: 6, 5: 1}
+    source = json.loads((SHARED / "toolalpaca/eval_real.json").read_text(encoding="utf-8"))
+    assert golds == [gold for api in source for gold in api["Golden_Answers"]]
+    assert len({json.loads(record["reference"])["api"] for record in records}) == 11
+    kept_as_text = [
+        call["arguments"]
+        for record in records
+        for made in [json.loads(record["conversations"][1]["value"])]
+        for call in (made if isinstance(made, list) else [made])
+        if isinstance(call["arguments"], str)
+    ]
+    assert len(kept_as_text) == 4
+    assert all('"symbols": "symbols": ' in text for text in kept_as_text)
+
+
+def test_rotbench_and_tooleyes_are_whole(tmp_path: Path) -> None:
+    clean = convert(Request("rotbench", SHARED / "rotbench", tmp_path))
+    slight = convert(Request("rotbench", SHARED / "rotbench/First_Turn/slight.json", tmp_path, dataset_name="slight"))
+    eyes = convert(Request("tooleyes", SHARED / "tooleyes", tmp_path))
+    assert (clean.written, slight.written, eyes.written) == (105, 210, 382)
+    assert len(clean.dropped) == len(clean.findings) == len(slight.findings) == len(eyes.findings) == 0
+    for result, source in (
+        (clean, SHARED / "rotbench/First_Turn/clean.json"),
+        (eyes, SHARED / "tooleyes/scenario_data_zero_processed.json"),
+    ):
+        records = json.loads(result.output.read_text(encoding="utf-8"))
+        assert [json.loads(r["reference"]) for r in records] == json.loads(source.read_text(encoding="utf-8"))
+    configurations = {
+        json.dumps(json.loads(path.read_text(encoding="utf-8")))
+        for path in (SHARED / "tooleyes/Tool_Library").rglob("config_gpt4.json")
+    }
+    assert {record["tools"] for record in json.loads(eyes.output.read_text(encoding="utf-8"))} == {
+        json.dumps(json.loads(tools), ensure_ascii=False) for tools in configurations
+    }
+
+
+def test_bfcl_counts_and_defects(tmp_path: Path) -> None:
+    folder = SHARED / "bfcl_v3"
+    executable = convert(Request("bfcl", folder, tmp_path))
+    assert sorted(executable.read.values()) == [50, 50, 100]  # parallel_multiple is not in the folder
+    assert executable.findings.counts == {NOT_LITERAL: 1}  # p=1/6
+    simple = convert(Request("bfcl", folder / "BFCL_v3_simple.json", tmp_path, dataset_name="simple"))
+    assert (simple.written, simple.findings.counts) == (400, {NOT_DECLARED: 1})
+    assert [note.place for note in simple.findings] == ["line 364"]
+    multiple = convert(Request("bfcl", folder / "BFCL_v3_multiple.json", tmp_path, dataset_name="multiple"))
+    assert (multiple.written, len(multiple.findings)) == (200, 0)
+
+
+def test_humaneval_and_glaive(tmp_path: Path) -> None:
+    humaneval = convert(Request("humaneval", SHARED / "humaneval", tmp_path))
+    assert (humaneval.written, humaneval.output.name) == (164, "humaneval_test.json")
+    records = json.loads(humaneval.output.read_text(encoding="utf-8"))
+    assert all("def check(" in json.loads(record["reference"])["test"] for record in records)
+    glaive = convert(Request("glaive", SHARED / "llamafactory_demo", tmp_path))
+    assert (glaive.written, len(glaive.findings), len(glaive.dropped)) == (300, 109, 0)
+    source = json.loads((SHARED / "llamafactory_demo/glaive_toolcall_en_demo.json").read_text(encoding="utf-8"))
+    records = json.loads(glaive.output.read_text(encoding="utf-8"))
+    assert [record["conversations"] for record in records] == [record["conversations"] for record in source]
 
 
 def test_other_published_files(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .family import Chosen, Family, Field, Fields
+from .family import ALPACA, Chosen, Example, Family, Outcome
+from .texts import Field, Fields, Texts
 
 # Training: lv3-train.json holds the records of lv3-api-train.json and lv3-response-train.json; so at levels 1 and 2.
 _TRAIN = re.compile(r"lv([123])(-api|-response)?-train\.json")
 _TEST = re.compile(r"level-(?:[12]-(?:api|response)|3-batch-inf(?:-response)?)\.json")
+STRING_ID = "its id is a text: the official script skips a prediction with such an id"
 _SUBFOLDERS = {"train": "training-data", "test": "test-data"}
 
 
@@ -45,10 +47,28 @@ def _refuse(texts: Fields) -> str | None:
     return 'is no API-Bank record: its "instruction" does not describe API-Request'
 
 
-def _identify(file: Path, record: Mapping[str, Any]) -> str | None:
-    """Test records keep the keys by which the official evaluation finds them."""
-    keys = [record[key] for key in ("file", "id", "sample_id", "api_id") if key in record]
-    return ":".join([file.stem, *map(str, keys)]) if keys else None
+_TEXTS = Texts(
+    fields=(
+        Field("instruction", ("instruction",)),
+        Field("input", ("input",), optional=True),
+        Field("output", ("output", "expected_output")),
+    ),
+    build=lambda texts: (texts["instruction"], texts["input"], texts["output"]),
+    refuse=_refuse,
+)
+
+
+def _read(record: Any) -> Outcome:
+    """Test records keep the keys by which the official evaluation finds them, with their published types."""
+    outcome = _TEXTS(record)
+    if not isinstance(outcome, Example):
+        return outcome
+    keys = {key: record[key] for key in ("file", "id", "sample_id", "api_id") if key in record}
+    if not keys:
+        return outcome
+    findings = (STRING_ID,) if any(isinstance(keys.get(key), str) for key in ("id", "sample_id", "api_id")) else ()
+    reference = {"reference": json.dumps(keys, ensure_ascii=False)}
+    return Example(outcome.columns | reference, ":".join(map(str, keys.values())), findings)
 
 
 FAMILY = Family(
@@ -56,14 +76,8 @@ FAMILY = Family(
     about="API-Bank: a folder with lv1/lv2/lv3 training files or level-1/2/3 test files, or one of these files",
     mark="tool",
     task="tool",
-    fields=(
-        Field("instruction", ("instruction",)),
-        Field("input", ("input",), optional=True),
-        Field("output", ("output", "expected_output")),
-    ),
-    build=lambda texts: (texts["instruction"], texts["input"], texts["output"]),
+    layout=ALPACA,
     choose=_choose,
     split_of=_split_of,
-    refuse=_refuse,
-    identify=_identify,
+    read=_read,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from llamafactory_ext.errors import OptionError
 
 from .convert import FAMILIES, Conversion, Request, convert
 
-_SHOWN_DROPS = 5
+_SHOWN_NOTES = 5
 _OPTIONS = {
     "source": "folder with the published files, or one of them",
     "out": "LLaMA-Factory's dataset_dir (data)",
@@ -106,22 +106,27 @@ def _show(result: Conversion) -> None:
     table.add_column("records", justify="right")
     for file, count in result.read.items():
         table.add_row(f"read from {file}", f"{count:,}")
-    for reason, count in sorted(Counter(drop.reason for drop in result.dropped).items()):
+    for reason, count in sorted(result.dropped.counts.items()):
         table.add_row(f"dropped: {reason}", f"{count:,}")
     if result.limit:
         table.add_row(f"not drawn (--limit {result.limit}, --seed {result.seed})", f"{result.not_drawn:,}")
     table.add_row(f'written, marked "{result.mark}", task "{result.task}"', f"{result.written:,}", style="bold")
+    for reason, count in sorted(result.findings.counts.items()):
+        table.add_row(f"of these, {reason}", f"{count:,}")
     if result.duplicates_kept:
         table.add_row("of these, repeats of an earlier record (kept)", f"{result.duplicates_kept:,}")
     console.print(table)
     for file, reason in result.left_out.items():
         console.print(f"Not read: {file} ({reason}).", markup=False, soft_wrap=True)
-    for drop in result.dropped[:_SHOWN_DROPS]:
-        console.print(f"Dropped: {drop.file}, {drop.place}: {drop.reason}", markup=False, soft_wrap=True)
+    for word, notes in (("Dropped", result.dropped), ("Published so", result.findings)):
+        for note in islice(notes, _SHOWN_NOTES):
+            console.print(f"{word}: {note.file}, {note.place}: {note.reason}", markup=False, soft_wrap=True)
     report = result.output.with_name(f"{result.dataset_name}.report.json")
-    if len(result.dropped) > _SHOWN_DROPS:
+    if len(result.dropped) > _SHOWN_NOTES or len(result.findings) > _SHOWN_NOTES:
         console.print(
-            f"All {len(result.dropped):,} dropped records, with reasons: {report}", markup=False, soft_wrap=True
+            f"All {len(result.dropped):,} dropped records and all {len(result.findings):,} findings: {report}",
+            markup=False,
+            soft_wrap=True,
         )
     if result.written < result.limit:
         console.print(f"Fewer than --limit {result.limit} are usable: all were taken.", markup=False, soft_wrap=True)

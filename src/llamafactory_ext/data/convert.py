@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from llamafactory_ext.errors import DataError, OptionError
 
-from . import api_bank, general
-from .family import SPLITS, Chosen, Family
-from .reading import iter_records
-from .writing import add_entry, atomic_text, make_folder, merged_entry, read_dataset_info
+from . import api_bank, bfcl, general, glaive, react, tl_training, toolalpaca
+from .draw import draw, pick
+from .family import SPLITS, Chosen, Drop, Example, Family, Foreign
+from .ledger import Note, Notes, Repeats
+from .writing import RecordFile, add_entry, atomic_text, make_folder, merged_entry, read_dataset_info, write_report
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         api_bank.FAMILY,
+        toolalpaca.FAMILY,
+        tl_training.FAMILY,
+        react.ROTBENCH,
+        react.TOOLEYES,
+        bfcl.FAMILY,
+        glaive.FAMILY,
         general.ALPACA,
         general.ALPACA_GPT4,
         general.CODE_ALPACA,
         general.GSM8K,
+        general.HUMANEVAL,
         general.METAMATH,
         general.NQ_OPEN,
         general.TRIVIAQA,
     )
 }
-COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "mark": "mark", "task": "task"}
 _MAX_FAULTS = 10
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -42,7 +48,7 @@ class Request:
 
     Attributes:
         dataset_name: entry and file name of the result; the converter's name (with _test for a test split) if empty.
-        split: "train" or "test"; taken from the file's name if empty ("train" for a folder).
+        split: "train" or "test"; taken from the file's name if empty ("train" for a folder, if it has such files).
         limit: how many records to draw at random without replacement; 0 takes all.
         task: the ability that the examples stand for; the converter's own if empty.
     """
@@ -55,15 +61,6 @@ class Request:
     limit: int = 0
     seed: int = 42
     task: str = ""
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A source record that has no place in the result."""
-
-    file: str
-    place: str
-    reason: str
 
 
 @dataclass
@@ -83,12 +80,15 @@ class Conversion:
     written: int = 0
     not_drawn: int = 0
     duplicates_kept: int = 0
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: Notes = field(default_factory=Notes)
+    findings: Notes = field(default_factory=Notes)
     sha256: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """The summary that is written beside the data (file names only, so that it reads the same anywhere)."""
-        return asdict(self) | {"output": self.output.name}
+    def summary(self) -> dict[str, Any]:
+        """Everything but the single notes (file names only, so that it reads the same anywhere)."""
+        whole = {key: value for key, value in vars(self).items() if not isinstance(value, Notes)}
+        counts = {"dropped_by_reason": dict(self.dropped.counts), "findings_by_reason": dict(self.findings.counts)}
+        return whole | {"output": self.output.name} | counts
 
 
 def convert(request: Request) -> Conversion:
@@ -104,7 +104,7 @@ def convert(request: Request) -> Conversion:
         family = replace(family, task=request.task)
     name = request.dataset_name or family.name + ("_test" if split == "test" else "")
     target = request.out / f"{name}.json"
-    entry = {"file_name": target.name, "columns": COLUMNS}
+    entry = family.layout.entry(target.name)
     make_folder(request.out)
     if any(target.resolve() == file.resolve() for file in chosen.files):
         raise DataError(f"{target} is the source itself; name another --out or another --dataset_name.")
@@ -122,14 +122,19 @@ def convert(request: Request) -> Conversion:
         left_out={file.name: reason for file, reason in chosen.left_out},
     )
     with atomic_text(target) as data:
-        _write(_draw(_examples(family, chosen.files, result), request, result), data, result)
+        _write(family, chosen, RecordFile(data), result)
         if result.written == 0:
             raise DataError(_nothing_left(chosen, result))
-    with atomic_text(request.out / f"{name}.report.json") as report:
-        json.dump(result.as_json(), report, indent=2, ensure_ascii=False)
-        report.write("\n")
+    write_report(target, result.summary(), {"dropped": result.dropped, "findings": result.findings})
     add_entry(request.out, name, entry)
     return result
+
+
+def check_name(name: str) -> str | None:
+    """Why `name` cannot be a data set's name, or None."""
+    if _NAME.fullmatch(name):
+        return None
+    return f'--dataset_name is "{name}"; use letters, digits, "_", "-" and "."'
 
 
 def _check_options(request: Request) -> Family:
@@ -142,8 +147,9 @@ def _check_options(request: Request) -> Family:
         problems.append(f"--seed is {request.seed!r}; give a whole number")
     if request.split not in ("", *SPLITS):
         problems.append(f'--split is "{request.split}"; give train or test')
-    if request.dataset_name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", request.dataset_name):
-        problems.append(f'--dataset_name is "{request.dataset_name}"; use letters, digits, "_", "-" and "."')
+    bad_name = check_name(request.dataset_name) if request.dataset_name else None
+    if bad_name:
+        problems.append(bad_name)
     if problems:
         raise OptionError.listing("data convert:", problems)
     return FAMILIES[request.family]
@@ -164,7 +170,8 @@ def _choose_files(request: Request, family: Family) -> tuple[Chosen, str]:
         return Chosen((source,)), request.split or said or "train"
     if not is_folder:
         raise DataError(f"--source {source} does not exist; check the path.")
-    split = request.split or "train"
+    # A data set that was published for testing only is never training data.
+    split = request.split or family.split_of("") or "train"
     try:
         chosen = family.choose(source, split)
     except OSError as error:
@@ -176,8 +183,30 @@ def _choose_files(request: Request, family: Family) -> tuple[Chosen, str]:
     return chosen, split
 
 
-def _examples(family: Family, files: tuple[Path, ...], result: Conversion) -> Iterator[dict[str, str]]:
-    """Every usable record as a LLaMA-Factory one; counts what is read, collects what is dropped.
+def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversion) -> None:
+    """Writes all examples, or those that are drawn: then one pass counts, and another writes."""
+    repeats = Repeats()
+    examples = _examples(family, chosen.files, result.read, result.dropped)
+    if result.limit:
+        usable = sum(1 for _ in _examples(family, chosen.files, {}, Notes()))
+        drawn = draw(usable, result.limit, result.seed)
+        result.not_drawn = usable - len(drawn)
+        examples = pick(examples, drawn)
+    for file, index, place, example in examples:
+        key = f"{file.name.partition('.')[0]}:{example.key or index}"
+        output.add(example.columns | {"mark": family.mark, "task": family.task, "id": key})
+        texts = [value for column, value in example.columns.items() if column != "reference"]
+        repeats.add(json.dumps(texts, ensure_ascii=False))
+        for finding in example.findings:
+            result.findings.add(Note(file.name, place, finding))
+    output.end()
+    result.written, result.sha256, result.duplicates_kept = output.count, output.sha256, repeats.count()
+
+
+def _examples(
+    family: Family, files: tuple[Path, ...], read: dict[str, int], dropped: Notes
+) -> Iterator[tuple[Path, int, str, Example]]:
+    """Every usable record with its file, number and place; counts what is read, notes what is dropped.
 
     Raises:
         DataError: records that are not this data set's, the first ten of them with their places.
@@ -185,28 +214,19 @@ def _examples(family: Family, files: tuple[Path, ...], result: Conversion) -> It
     faults: list[str] = []
     hint = ""
     for file, index, place, record in _records(family, files):
-        result.read[file.name] = index + 1
-        texts = family.read(record)
-        if isinstance(texts, str):
-            faults.append(f"  - {file}, {place}: the record {texts}")
+        read[file.name] = index + 1
+        outcome = family.read(record)
+        if isinstance(outcome, Foreign):
+            faults.append(f"  - {file}, {place}: the record {outcome.fault}")
             hint = hint or _looks_like(record, family)
             if len(faults) == _MAX_FAULTS:
                 break
-            continue
-        instruction, query, output = family.build(texts)
-        example = {
-            "instruction": instruction,
-            "input": query,
-            "output": output,
-            "mark": family.mark,
-            "task": family.task,
-            "id": family.identify(file, record) or f"{file.stem}:{index}",
-        }
-        reason = _unusable(example)
-        if reason:
-            result.dropped.append(Dropped(file.name, place, reason))
+        elif isinstance(outcome, Drop):
+            dropped.add(Note(file.name, place, outcome.reason))
+        elif _LONE_SURROGATE.search(json.dumps(outcome.columns, ensure_ascii=False)):
+            dropped.add(Note(file.name, place, "holds half a surrogate pair, which is no Unicode text"))
         else:
-            yield example
+            yield file, index, place, outcome
     if faults:
         more = " (the first ten are shown)" if len(faults) == _MAX_FAULTS else ""
         heading = f"These are not records of {family.name}{more}; nothing was written:"
@@ -216,71 +236,24 @@ def _examples(family: Family, files: tuple[Path, ...], result: Conversion) -> It
 
 def _records(family: Family, files: tuple[Path, ...]) -> Iterator[tuple[Path, int, str, Any]]:
     for file in files:
-        for index, (place, record) in enumerate(iter_records(file, family.list_key)):
+        for index, (place, record) in enumerate(family.records(file)):
             yield file, index, place, record
-
-
-def _unusable(example: dict[str, str]) -> str:
-    if not example["instruction"].strip() and not example["input"].strip():
-        return "empty prompt"
-    if not example["output"].strip():
-        return "empty output"
-    if any(_LONE_SURROGATE.search(text) for text in example.values()):
-        return "holds half a surrogate pair, which is no Unicode text"
-    return ""
 
 
 def _looks_like(record: Any, family: Family) -> str:
     others = [
-        other.name for other in FAMILIES.values() if other is not family and isinstance(other.read(record), dict)
+        other.name
+        for other in FAMILIES.values()
+        if other is not family and isinstance(other.read(record), Example | Drop)
     ]
     if not others:
         return ""
     return f"The file looks like {' or '.join(others)}: llamafactory-ext data convert {others[0]} --source ..."
 
 
-def _draw(examples: Iterator[dict[str, str]], request: Request, result: Conversion) -> Iterator[dict[str, str]]:
-    """`limit` examples drawn without replacement in one pass (reservoir sampling), in their original order."""
-    if request.limit == 0:
-        yield from examples
-        return
-    rng = random.Random(request.seed)
-    drawn: list[tuple[int, dict[str, str]]] = []
-    for index, example in enumerate(examples):
-        if index < request.limit:
-            drawn.append((index, example))
-            continue
-        result.not_drawn += 1
-        slot = rng.randrange(index + 1)
-        if slot < request.limit:
-            drawn[slot] = (index, example)
-    for _, example in sorted(drawn, key=lambda pair: pair[0]):
-        yield example
-
-
-def _write(examples: Iterator[dict[str, str]], data: TextIO, result: Conversion) -> None:
-    """A JSON list with one record per line."""
-    digest = hashlib.sha256()
-    seen: set[bytes] = set()
-    separator = "[\n"
-    for example in examples:
-        line = separator + json.dumps(example, ensure_ascii=False)
-        separator = ",\n"
-        data.write(line)
-        digest.update(line.encode())
-        key = "\0".join((example["instruction"], example["input"], example["output"]))
-        fingerprint = hashlib.blake2b(key.encode(), digest_size=8).digest()
-        result.duplicates_kept += fingerprint in seen
-        seen.add(fingerprint)
-        result.written += 1
-    data.write("\n]\n")
-    digest.update(b"\n]\n")
-    result.sha256 = digest.hexdigest()
-
-
 def _nothing_left(chosen: Chosen, result: Conversion) -> str:
     names = ", ".join(str(file) for file in chosen.files)
-    first = result.dropped[0]
+    first = next(iter(result.dropped))
     return (
         f"{names}: none of {sum(result.read.values())} records is usable "
         f"({first.file}, {first.place}: {first.reason}); nothing was written. Get the file again."

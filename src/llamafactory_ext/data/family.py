@@ -1,25 +1,73 @@
-"""What a converter is: the fields it reads, the files it looks for, and the example it makes of a record."""
+"""What a converter is: the files it looks for, the records it reads, and the example it makes of each."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .reading import iter_records
+
 SPLITS = ("train", "test")
-Fields = Mapping[str, str]
+Columns = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Field:
-    """One text of a source record: the first of `paths` that exists ("answer.0" descends into objects and lists)."""
+class Layout:
+    """How upstream is told to read the records of a file.
 
-    name: str
-    paths: tuple[str, ...]
-    optional: bool = False
+    Attributes:
+        columns: as in dataset_info.json.
+        formatting: upstream's name, or None for its default (alpaca).
+    """
+
+    columns: Mapping[str, str]
+    formatting: str | None = None
+
+    def entry(self, file_name: str) -> dict[str, Any]:
+        """The entry of dataset_info.json."""
+        formatting = {} if self.formatting is None else {"formatting": self.formatting}
+        return {"file_name": file_name, **formatting, "columns": dict(self.columns)}
+
+
+_MARKS = {"mark": "mark", "task": "task"}
+ALPACA = Layout({"prompt": "instruction", "query": "input", "response": "output", **_MARKS})
+SHAREGPT = Layout({"messages": "conversations", "system": "system", "tools": "tools", **_MARKS}, "sharegpt")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A usable record.
+
+    Attributes:
+        columns: what it says by LLaMA-Factory's column names, and `reference` where a scorer needs the published gold.
+        key: the record's own key within its file; its number serves where it has none.
+        findings: published defects that the example carries on, in words.
+    """
+
+    columns: Columns
+    key: str = ""
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A record of this data set that makes no example."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """No record of this data set; `fault` goes on after "the record"."""
+
+    fault: str
+
+
+Outcome = Example | Drop | Foreign
 
 
 @dataclass(frozen=True)
@@ -37,42 +85,22 @@ class Family:
     Attributes:
         about: what it reads, in a few words, for help texts.
         mark, task: what every example of it carries.
-        fields: what a record must hold.
-        build: texts by field name -> (instruction, input, output).
+        layout: the shape of its examples.
         choose: folder and split -> files.
         split_of: file name -> "train" or "test" where the name tells, else None.
-        refuse: texts -> why this is not a record of this data set, or None.
-        identify: file and record -> its id where the data set has its own, or None (then file and index serve).
-        list_key: the key of the list of records, where the file is one object.
+        read: one record -> what becomes of it.
+        records: file -> (place, record), one at a time.
     """
 
     name: str
     about: str
     mark: str
     task: str
-    fields: tuple[Field, ...]
-    build: Callable[[Fields], tuple[str, str, str]]
+    layout: Layout
     choose: Callable[[Path, str], Chosen]
     split_of: Callable[[str], str | None]
-    refuse: Callable[[Fields], str | None] = lambda _: None
-    identify: Callable[[Path, Mapping[str, Any]], str | None] = lambda _file, _record: None
-    list_key: str | None = None
-
-    def read(self, record: Any) -> dict[str, str] | str:
-        """The texts of a source record by field name, or in words what is wrong with it."""
-        if not isinstance(record, Mapping):
-            return f"is no JSON object but {type(record).__name__}"
-        texts = {}
-        for field in self.fields:
-            text = next((value for path in field.paths if (value := _descend(record, path)) is not None), None)
-            if text is None and field.optional:
-                text = ""
-            if text is None:
-                return f'has no "{field.paths[0]}"'
-            if not isinstance(text, str):
-                return f'holds a "{field.paths[0]}" that is no text but {type(text).__name__}'
-            texts[field.name] = text
-        return self.refuse(texts) or texts
+    read: Callable[[Any], Outcome]
+    records: Callable[[Path], Iterator[tuple[str, Any]]] = iter_records
 
 
 def by_patterns(**patterns: Sequence[str]) -> Callable[[Path, str], Chosen]:
@@ -97,12 +125,6 @@ def split_by_name(file_name: str) -> str | None:
     return "train" if "train" in words else None
 
 
-def _descend(value: Any, path: str) -> Any:
-    for part in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit():
-            value = value[int(part)] if int(part) < len(value) else None
-        else:
-            return None
-    return value
+def always(split: str) -> Callable[[str], str | None]:
+    """A `split_of` for data sets that were published for one purpose only."""
+    return lambda _: split

@@ -1,8 +1,15 @@
-"""The general-ability data sets of CITI (arXiv:2409.13202, appendix A.2), and GSM8K and NQ-open."""
+"""The general-ability data sets of CITI (arXiv:2409.13202, appendix A.2), and GSM8K, NQ-open and HumanEval."""
 
 from __future__ import annotations
 
-from .family import Family, Field, Fields, by_patterns, split_by_name
+import json
+from functools import partial
+from typing import Any
+
+from .family import ALPACA as ALPACA_LAYOUT
+from .family import Example, Family, Outcome, always, by_patterns, split_by_name
+from .reading import iter_records
+from .texts import Field, Fields, Texts
 
 _ALPACA_FIELDS = (
     Field("instruction", ("instruction",)),
@@ -13,10 +20,6 @@ _ALPACA_FIELDS = (
 
 def _alpaca(texts: Fields) -> tuple[str, str, str]:
     return texts["instruction"], texts["input"], texts["output"]
-
-
-def _question_and_answer(texts: Fields) -> tuple[str, str, str]:
-    return texts["question"], "", texts["answer"]
 
 
 def _refuse_tool_data(texts: Fields) -> str | None:
@@ -34,11 +37,10 @@ def _alpaca_family(name: str, about: str, task: str, *patterns: str) -> Family:
         about=about,
         mark="general",
         task=task,
-        fields=_ALPACA_FIELDS,
-        build=_alpaca,
+        layout=ALPACA_LAYOUT,
         choose=by_patterns(train=patterns),
         split_of=split_by_name,
-        refuse=_refuse_tool_data,
+        read=Texts(_ALPACA_FIELDS, _alpaca, _refuse_tool_data),
     )
 
 
@@ -59,46 +61,69 @@ GSM8K = Family(
     about="GSM8K: train.jsonl, test.jsonl",
     mark="general",
     task="math",
-    fields=(Field("question", ("question",)), Field("answer", ("answer",))),
-    build=_question_and_answer,
+    layout=ALPACA_LAYOUT,
     choose=by_patterns(train=("train.jsonl",), test=("test.jsonl",)),
     split_of=split_by_name,
-    refuse=_refuse_other_than_gsm8k,
+    read=Texts(
+        (Field("question", ("question",)), Field("answer", ("answer",))),
+        refuse=_refuse_other_than_gsm8k,
+    ),
 )
 METAMATH = Family(
     name="metamath",
     about="MetaMathQA: MetaMathQA-395K.json",
     mark="general",
     task="math",
-    fields=(Field("question", ("query",)), Field("answer", ("response",))),
-    build=_question_and_answer,
+    layout=ALPACA_LAYOUT,
     choose=by_patterns(train=("MetaMathQA-395K.json", "MetaMath*.json", "MetaMath*.jsonl")),
     split_of=split_by_name,
+    read=Texts((Field("question", ("query",)), Field("answer", ("response",)))),
 )
 NQ_OPEN = Family(
     name="nq_open",
     about="NQ-open: NQ-open.train.jsonl, NQ-open.dev.jsonl (the first answer is the target)",
     mark="general",
     task="facts",
-    fields=(Field("question", ("question",)), Field("answer", ("answer.0",))),
-    build=_question_and_answer,
+    layout=ALPACA_LAYOUT,
     choose=by_patterns(train=("NQ-open.*train*.jsonl",), test=("NQ-open.dev.jsonl",)),
     split_of=split_by_name,
+    read=Texts((Field("question", ("question",)), Field("answer", ("answer.0",)))),
 )
 TRIVIAQA = Family(
     name="triviaqa",
     about="TriviaQA: unfiltered-web-train.json, a qa/*-train.json of the rc release, or JSONL rows",
     mark="general",
     task="facts",
-    fields=(
-        Field("question", ("Question", "question")),
-        Field("answer", ("Answer.Value", "answer.value")),
-    ),
-    build=_question_and_answer,
+    layout=ALPACA_LAYOUT,
     choose=by_patterns(
         train=("unfiltered-web-train.json", "wikipedia-train.json", "web-train.json", "triviaqa*train*.jsonl"),
         test=("unfiltered-web-dev.json", "wikipedia-dev.json", "web-dev.json", "triviaqa*validation*.jsonl"),
     ),
     split_of=split_by_name,
-    list_key="Data",
+    read=Texts((Field("question", ("Question", "question")), Field("answer", ("Answer.Value", "answer.value")))),
+    records=partial(iter_records, list_key="Data"),
+)
+
+_HUMANEVAL = Texts((Field("question", ("prompt",)), Field("answer", ("canonical_solution",))))
+
+
+def _read_humaneval(record: Any) -> Outcome:
+    """Keeps the whole record: the tests and the entry point are what a score is made of."""
+    outcome = _HUMANEVAL(record)
+    if not isinstance(outcome, Example):
+        return outcome
+    return Example(
+        {**outcome.columns, "reference": json.dumps(record, ensure_ascii=False)}, str(record.get("task_id", ""))
+    )
+
+
+HUMANEVAL = Family(
+    name="humaneval",
+    about="HumanEval: HumanEval.jsonl.gz (or unpacked); a test set",
+    mark="general",
+    task="code",
+    layout=ALPACA_LAYOUT,
+    choose=by_patterns(test=("HumanEval*.jsonl.gz", "*uman*val*.jsonl")),
+    split_of=always("test"),
+    read=_read_humaneval,
 )

@@ -1,13 +1,15 @@
-"""Read records out of JSON and JSONL files one at a time, so that memory does not grow with the file."""
+"""Read records out of JSON and JSONL files (also gzipped) one at a time: memory does not grow with the file."""
 
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 from llamafactory_ext.errors import DataError
 
@@ -30,12 +32,13 @@ def iter_records(path: Path, list_key: str | None = None) -> Iterator[tuple[str,
         DataError: missing, unreadable, not UTF-8, malformed (with line and column), empty, or no list of records.
     """
     try:
-        with path.open("rb") as handle:
+        with _open(path) as handle:
             window = _Window(path, handle)
             first = window.peek()
             if first == "":
                 raise DataError(f"{path} is empty; get the file again or name another one.")
-            if first == "{" and (path.suffix == ".jsonl" or window.first_line_is_record(list_key)):
+            is_jsonl = path.name.endswith((".jsonl", ".jsonl.gz"))
+            if first == "{" and (is_jsonl or window.first_line_is_record(list_key)):
                 handle.seek(0)
                 records = _iter_lines(path, handle)
             elif first == "[":
@@ -60,8 +63,15 @@ def iter_records(path: Path, list_key: str | None = None) -> Iterator[tuple[str,
         raise DataError(f"{path} does not exist; check the path.") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder; name a file in it.") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} is no whole gzip file ({error}); get the file again.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+
+
+def _open(path: Path) -> BinaryIO:
+    """The file's bytes, unpacked if its name ends with .gz."""
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def _iter_lines(path: Path, handle: BinaryIO) -> Iterator[tuple[str, Any]]:

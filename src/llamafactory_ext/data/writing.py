@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from llamafactory_ext.errors import DataError
+
+from .ledger import Notes
 
 try:
     import fcntl
@@ -36,6 +39,45 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+class RecordFile:
+    """Writes a JSON list with one record per line, and knows its SHA-256 and the number of records."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self.count = 0
+        self._handle = handle
+        self._digest = hashlib.sha256()
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Writes one record."""
+        self._put(("[\n" if self.count == 0 else ",\n") + json.dumps(record, ensure_ascii=False))
+        self.count += 1
+
+    def end(self) -> None:
+        """Closes the list."""
+        self._put("\n]\n")
+
+    @property
+    def sha256(self) -> str:
+        """Of everything written so far."""
+        return self._digest.hexdigest()
+
+    def _put(self, text: str) -> None:
+        self._handle.write(text)
+        self._digest.update(text.encode())
+
+
+def write_report(data_file: Path, summary: Mapping[str, Any], notes: Mapping[str, Notes]) -> Path:
+    """Write <data_file without suffix>.report.json: the summary, then the lists of notes, however long they are."""
+    path = data_file.with_suffix(".report.json")
+    with atomic_text(path) as handle:
+        handle.write(json.dumps(summary, indent=2, ensure_ascii=False).removesuffix("\n}"))
+        for name, entries in notes.items():
+            handle.write(f',\n  "{name}": ')
+            entries.write_json(handle, "    ")
+        handle.write("\n}\n")
+    return path
 
 
 def make_folder(folder: Path) -> None:
