@@ -15,9 +15,8 @@ import llamafactory.train.tuner  # noqa: F401  # as the command does: upstream f
 import pytest
 
 import tiny
-from llamafactory_ext.citi import importance, scoring, workflow
-from llamafactory_ext.citi.phases import Phase, parameter_group
-from llamafactory_ext.citi.run import RunFolder
+from llamafactory_ext.citi import importance, scoring
+from llamafactory_ext.citi.phases import parameter_group
 from llamafactory_ext.errors import CheckpointError, OptionError
 from processes import run as run_process
 from runs import PHASES, WEIGHTS, Interrupt, Run, Snapshots, citi_options, equal, train
@@ -128,19 +127,19 @@ def stop(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", ["publish_folder", "write_outputs", "make_report"])
+@pytest.mark.parametrize("name", ["RunFolder.close", "write_outputs", "make_report"])
 def test_after_training(
     options: Options, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """While the first phase's adapter is put in place; in the report; while the last files are written."""
     settings = options(tmp_path, citi_report_samples=2)
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, name, stop)
+        patch.setattr(f"llamafactory_ext.citi.workflow.{name}", stop)
         with pytest.raises(KeyboardInterrupt):
             train(settings, pictures=True)
     assert not (tmp_path / WEIGHTS).exists()
     _, steps = resume(settings, straight)
-    assert steps == ({"mi": 16, "uco": 8} if name == "publish_folder" else {})
+    assert steps == ({"mi": 16, "uco": 8} if name == "RunFolder.close" else {})
 
 
 def test_while_the_result_is_copied_to_the_top(
@@ -189,13 +188,13 @@ KILL = """
 import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from llamafactory_ext.citi import trainer
-write_json = trainer.write_json
+from llamafactory_ext.checkpoint import folders
+write_json = folders.write_json
 def die(path, data):
     if "phase-2-mi/checkpoint-6" in path.as_posix():
-        os.kill(os.getpid(), signal.SIGKILL)  # in the middle of a checkpoint
+        os.kill(os.getpid(), signal.SIGKILL)  # before the checkpoint is marked as complete
     write_json(path, data)
-trainer.write_json = die
+folders.write_json = die
 from runs import train
 train(json.loads(Path(sys.argv[1]).read_text("utf-8")))
 """
@@ -231,21 +230,6 @@ def test_incomplete_checkpoints_are_skipped_with_a_message(
     run, steps = resume(settings, straight)
     assert f"Skipping {newest}: it is not complete." in run.said
     assert steps == {"mi": 13, "uco": 8}
-
-
-def test_the_newest_complete_checkpoint_is_found_by_its_number(tmp_path: Path) -> None:
-    phase = Phase("rp", "", frozenset({"router"}), 1, 1)
-    folder = RunFolder(tmp_path, [phase])
-    for step in (3, 20, 100):
-        path = tmp_path / "phase-1-rp" / f"checkpoint-{step}"
-        path.mkdir(parents=True)
-        if step < 100:
-            (path / "complete.json").write_text("{}")
-    found, skipped = folder.newest_checkpoint(phase)
-    assert found is not None
-    assert found.name == "checkpoint-20"
-    assert [path.name for path in skipped] == ["checkpoint-100"]
-    assert RunFolder(tmp_path / "none", [phase]).newest_checkpoint(phase) == (None, [])
 
 
 # Other settings

@@ -1,1 +1,1 @@
-"""Saving that never leaves half a file, and the proof that an adapter belongs to a base model."""
+"""Saving that never leaves half a file, exact resumption, and the proof that an adapter belongs to a base model."""

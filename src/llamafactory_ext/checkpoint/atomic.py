@@ -46,9 +46,18 @@ def publish_folder(staged: Path, path: Path) -> None:
     for file in staged.rglob("*"):
         sync(file)
     sync(staged)
-    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        discard_folder(path)
     staged.rename(path)
     sync(path.parent)
+
+
+def discard_folder(path: Path) -> None:
+    """Removes a folder; from the first moment on nobody finds a part of it under its name."""
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    path.rename(old)
+    shutil.rmtree(old)
 
 
 def sync(path: Path) -> None:

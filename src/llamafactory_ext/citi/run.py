@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint.atomic import read_json, sync, write_json
+from ..checkpoint.atomic import discard_folder, publish_folder, read_json, sync, write_json
 from ..checkpoint.base import MANIFEST, difference
+from ..checkpoint.folders import COMPLETE, find_fault, remove_leftovers, seal_folder
 from ..errors import CheckpointError
 from .phases import Phase
 
 WEIGHTS = "adapter_model.safetensors"
-COMPLETE = "complete.json"
+LOG = "trainer_log.jsonl"
 OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json")
 
 
@@ -79,9 +82,13 @@ class RunFolder:
 
     def start(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes the folder ready: emptied of an older run if asked, with a manifest. For the main process only."""
+        phases = sorted(self.path.glob("phase-[0-9]-*"))
+        for folder in (self.path, *phases):
+            remove_leftovers(folder)
         if overwrite:
-            for folder in self.path.glob("phase-[0-9]-*"):
-                shutil.rmtree(folder)
+            # A death in between leaves the older run with fewer phases, or none: never phases without their manifest.
+            for folder in reversed(phases):
+                discard_folder(folder)
             for name in OWN_FILES:
                 (self.path / name).unlink(missing_ok=True)
         if not (self.path / MANIFEST).is_file():
@@ -97,29 +104,48 @@ class RunFolder:
 
     def done(self) -> list[Phase]:
         """The phases that are complete, from the first on."""
-        done: list[Phase] = []
-        for phase in self.phases:
-            if not (self.adapter(phase) / WEIGHTS).is_file():
-                break
-            done.append(phase)
-        return done
+        return list(itertools.takewhile(lambda phase: find_fault(self.adapter(phase)) is None, self.phases))
 
-    def newest_checkpoint(self, phase: Phase) -> tuple[Path | None, list[Path]]:
-        """The newest complete checkpoint within the phase, and the incomplete ones that are newer."""
-        found = sorted(self.folder(phase).glob("checkpoint-*"), key=lambda path: -int(path.name.rpartition("-")[2]))
-        skipped: list[Path] = []
-        for path in found:
-            if (path / COMPLETE).is_file():
-                return path, skipped
-            skipped.append(path)
-        return None, skipped
+    def closing(self, phase: Phase) -> Path:
+        """Where the phase's last files are written before `close` puts them in place."""
+        return self.folder(phase) / ".closing.tmp"
+
+    def close(self, phase: Phase) -> None:
+        """Puts the files of `closing` in place; its folder `adapter` comes last and marks the phase as complete."""
+        staged = self.closing(phase)
+        seal_folder(staged / "adapter")
+        for file in staged.iterdir():
+            if file.is_file():
+                sync(file)
+                file.replace(self.folder(phase) / file.name)
+        publish_folder(staged / "adapter", self.adapter(phase))
+        staged.rmdir()
+
+    def rewind_log(self, phase: Phase, step: int) -> None:
+        """Takes the lines of upstream's log that come after `step` out of it; an interrupted run repeats them."""
+        path = self.folder(phase) / LOG
+        if not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = "".join(line for line in lines if _logged_step(line) <= step)
+        staged = path.with_name(f".{LOG}.tmp")
+        staged.write_text(kept, encoding="utf-8")
+        staged.replace(path)
 
     def finish(self) -> None:
         """Copies the last phase's adapter to the top; the weights come last and mark the run as finished."""
-        source = self.adapter(self.phases[-1])
-        for file in sorted(source.iterdir(), key=lambda file: file.name == WEIGHTS):
+        files = [file for file in self.adapter(self.phases[-1]).iterdir() if file.name != COMPLETE]
+        for file in sorted(files, key=lambda file: file.name == WEIGHTS):
             staged = self.path / f".{file.name}.tmp"
             shutil.copyfile(file, staged)
             sync(staged)
             staged.replace(self.path / file.name)
         sync(self.path)
+
+
+def _logged_step(line: str) -> float:
+    """The step of a line; infinity for one that a killed process has not finished."""
+    try:
+        return float(json.loads(line)["current_steps"]) if line.endswith("\n") else float("inf")
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

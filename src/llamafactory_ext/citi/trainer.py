@@ -1,32 +1,29 @@
-"""The trainer of one phase: upstream's supervised trainer with the router loss and complete checkpoints.
+"""The trainer of one phase: upstream's supervised trainer with the router loss and safe checkpoints.
 
 What it does: adds beta * L_r to the language-model loss so that gradient accumulation and several processes give what
-one batch on one process gives; logs both losses and the gates; marks checkpoints as complete when they are. What it
-does not do: choose what moves (`phases.py`) or run the phases one after the other (`workflow.py`).
+one batch on one process gives; logs both losses and the gates. What it does not do: choose what moves (`phases.py`),
+run the phases one after the other (`workflow.py`), or save (`checkpoint/saving.py`).
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from ..checkpoint.atomic import write_json
+from ..checkpoint.saving import SafeCheckpoints
 from ..data.marks import MARKS_COLUMN, TokenMarks
 from ..losses import head_deferred, plain_head, summed_nll
 from ..upstream.training import CustomSeq2SeqTrainer
 from .phases import Phase, parameter_group, set_trainable, trainable_names
 from .recompute import recompute_from_lowest_trained
 from .router_loss import RouterLoss, Totals
-from .run import COMPLETE
 
 
-class CitiTrainer(CustomSeq2SeqTrainer):
+class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
     """Trains one phase of CITI on a PEFT model with MOLoRA (arXiv:2409.13202, section 3.3).
 
     Args:
@@ -214,21 +211,6 @@ class CitiTrainer(CustomSeq2SeqTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         set_trainable(self.model, self.phase)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Upstream's checkpoint, then the completeness mark, and only then older ones may go."""
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
-        if distributed.is_initialized():
-            distributed.barrier()
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial))
-            step = self.state.global_step
-            write_json(folder / f"{PREFIX_CHECKPOINT_DIR}-{step}" / COMPLETE, {"phase": self.phase.name, "step": step})
-            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint, use_mtime=True)
 
     # Reports
 

@@ -5,10 +5,11 @@ What it does: wiring only. Every step leaves a complete file behind, and the sam
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from peft.utils import load_peft_weights, set_peft_model_state_dict
 from torch import nn
 from transformers import set_seed
 
-from ..checkpoint.atomic import publish_folder, read_json, write_json
+from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST, fingerprint
 from ..data.check import check_datasets
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
@@ -43,7 +44,7 @@ from .outputs import write_outputs
 from .phases import Phase, describe, phase_table, set_trainable, total_size
 from .report import Report, as_table, make_report
 from .router_loss import RouterLoss
-from .run import WEIGHTS, RunFolder
+from .run import RunFolder
 from .scoring import (
     check_trained,
     compute_importance,
@@ -377,28 +378,39 @@ class _Citi:
         )
 
     def _run_phase(self, trainer: CitiTrainer, phase: Phase, moving: Mapping[str, list[int]]) -> None:
-        checkpoint, skipped = self.folder.newest_checkpoint(phase)
-        for path in skipped:
-            self._say(f"Skipping {path}: it is not complete.")
+        checkpoint, skipped = trainer.newest_checkpoint()
+        for line in skipped:
+            self._say(line)
         if checkpoint is not None:
             self._say(f"Resuming phase {phase.name} from {checkpoint}.")
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.log_metrics("train", result.metrics)
-        trainer.save_metrics("train", result.metrics)
-        trainer.save_state()
-        staged = self.folder.folder(phase) / ".adapter.tmp"
-        trainer.save_model(str(staged), _internal_call=True)
-        trainer.accelerator.wait_for_everyone()
         if self.training_args.should_save:
-            (staged / "training_args.bin").unlink(missing_ok=True)  # a pickle; the manifest holds the settings
-            (staged / "README.md").unlink(missing_ok=True)
-            assert (staged / WEIGHTS).is_file(), "save_model() wrote no adapter"
-            manifest = read_json(self.folder.path / MANIFEST, "manifest")
-            write_json(staged / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
-            publish_folder(staged, self.folder.adapter(phase))
-            if self.finetuning_args.plot_loss:
-                plot_loss(str(self.folder.folder(phase)), keys=["loss", "loss_router"])
+            self.folder.rewind_log(phase, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with self._closing(trainer, phase) as staged:
+            trainer.log_metrics("train", result.metrics)
+            trainer.save_metrics("train", result.metrics)
+            trainer.save_state()
+            trainer.save_model(str(staged / "adapter"), _internal_call=True)
+            trainer.accelerator.wait_for_everyone()
+            if self.training_args.should_save:
+                (staged / "adapter" / "README.md").unlink(missing_ok=True)
+                manifest = read_json(self.folder.path / MANIFEST, "manifest")
+                write_json(staged / "adapter" / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
+                if self.finetuning_args.plot_loss:
+                    plot_loss(str(staged), keys=["loss", "loss_router"])
+                self.folder.close(phase)
         trainer.accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def _closing(self, trainer: CitiTrainer, phase: Phase) -> Iterator[Path]:
+        """Redirects what the trainer writes at the end of a phase, so that it appears whole or not at all."""
+        staged = self.folder.closing(phase)
+        staged.mkdir(parents=True, exist_ok=True)
+        trainer.args.output_dir = str(staged)
+        try:
+            yield staged
+        finally:
+            trainer.args.output_dir = str(self.folder.folder(phase))
 
     def _release(self, trainer: CitiTrainer, model: PeftModel) -> None:
         """Lets go of this phase's optimizer and wrappers; the next phase wraps the model anew."""

@@ -1,0 +1,145 @@
+"""Checkpoint folders: published whole, marked last, checked before use, removed without a trace.
+
+A checkpoint is written under `.saving/`, where neither we nor transformers look for one; then every file is forced to
+disk, the folder renamed, and `complete.json` written: a list of all files with sizes and hashes. Whatever dies at
+whatever moment leaves either a checkpoint that fits its list or a folder that is recognised and skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from .atomic import discard_folder, publish_folder, read_json, write_json
+
+COMPLETE = "complete.json"
+STAGING = ".saving"
+_ANY = 2**62
+
+
+def publish_checkpoint(staged: Path, path: Path, facts: Mapping[str, Any]) -> None:
+    """Moves a finished folder to `path`, in the place of an older one, and marks it as complete.
+
+    Args:
+        staged: the folder as it was written, alone in its parent; nobody may write to it any more.
+        path: its place.
+        facts: what else the mark shall say.
+    """
+    (staged / COMPLETE).unlink(missing_ok=True)
+    publish_folder(staged, path)
+    staged.parent.rmdir()
+    write_json(path / COMPLETE, {**facts, "files": _inventory(path)})
+
+
+def seal_folder(folder: Path) -> None:
+    """Marks a folder as complete where it is."""
+    (folder / COMPLETE).unlink(missing_ok=True)
+    write_json(folder / COMPLETE, {"files": _inventory(folder)})
+
+
+def find_fault(folder: Path) -> str | None:
+    """Why this folder is not what was saved, in words; None if it is."""
+    if not (folder / COMPLETE).is_file():
+        return "it is not complete"
+    try:
+        files = read_json(folder / COMPLETE, "mark")["files"]
+        expected = {name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()}
+    except (CheckpointError, KeyError, TypeError, AttributeError):
+        return f"its {COMPLETE} is damaged"
+    for name, (size, _) in expected.items():
+        if not (folder / name).is_file():
+            return f"its {name} is missing"
+        if (found := (folder / name).stat().st_size) != size:
+            return f"its {name} has {found:,} bytes instead of {size:,}"
+    damaged = (name for name, (_, digest) in expected.items() if _hash(folder / name) != digest)
+    return next((f"its {name} is damaged" for name in damaged), None)
+
+
+def newest_checkpoint(
+    folder: Path, *, check: bool = True, lowest: Callable[[int], int] = int
+) -> tuple[Path | None, list[str]]:
+    """The newest complete checkpoint in `folder`, and why newer ones were skipped, a line for each.
+
+    Args:
+        folder: holds `checkpoint-<step>` folders.
+        check: False trusts the other processes, which check the same disk.
+        lowest: the lowest of the numbers that all processes call it with; with disks of their own they may have
+            different newest ones.
+    """
+    steps = _steps(folder) if check else {}
+    faults = {}
+    agreed = _ANY
+    while True:
+        mine = -1 if check else agreed
+        for step in sorted((step for step in steps if step <= agreed), reverse=True):
+            if step not in faults:
+                faults[step] = find_fault(steps[step]) or _unusable(steps[step])
+            if faults[step] is None:
+                mine = step
+                break
+        step, agreed = agreed, lowest(mine)
+        if agreed in (-1, _ANY, step):
+            break
+    skipped = [
+        f"Skipping {steps[step]}: {fault or 'other processes do not have it'}."
+        for step, fault in sorted(faults.items(), reverse=True)
+        if step != agreed
+    ]
+    return (folder / f"checkpoint-{agreed}" if 0 <= agreed < _ANY else None), skipped
+
+
+def remove_old(folder: Path, limit: int | None, keep: str | None) -> None:
+    """Removes incomplete checkpoints, and complete ones beyond the newest `limit`.
+
+    Args:
+        folder: holds `checkpoint-<step>` folders, the newest of them complete.
+        limit: how many stay; None or 0 removes nothing.
+        keep: the path of one that stays in any case, as the best so far.
+    """
+    if not limit or limit < 1:
+        return
+    complete = []
+    for _, path in sorted(_steps(folder).items()):
+        if (path / COMPLETE).is_file():
+            complete.append(path)
+        else:
+            discard_folder(path)
+    protected = {complete[-1], *(path for path in complete if keep is not None and path == Path(keep))}
+    others = [path for path in complete if path not in protected]
+    for path in others[: max(0, len(complete) - max(limit, len(protected)))]:
+        discard_folder(path)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed process was writing or removing."""
+    for path in (*folder.glob(STAGING), *folder.glob(".*.tmp"), *folder.glob(".*.old")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _steps(folder: Path) -> dict[int, Path]:
+    found = ((re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in folder.glob("checkpoint-*"))
+    return {int(match[1]): path for match, path in found if match and path.is_dir()}
+
+
+def _unusable(folder: Path) -> str | None:
+    return None if read_json(folder / COMPLETE, "mark").get("resumable", True) else "it holds weights only"
+
+
+def _inventory(folder: Path) -> dict[str, dict[str, Any]]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _hash(file)} for file in files
+    }
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,132 @@
+"""The part of a trainer that saves and resumes: whole checkpoints, exact states, no pickle.
+
+What it does: redirects transformers' own saving into a staging folder and publishes that (`folders.py`); writes
+optimizer, scheduler, gradient scaler and random states as safetensors and JSON (`plain.py`). What it does not do:
+replace the formats of engines. DeepSpeed writes optimizer, scheduler and its shards of the model in torch files of its
+own and reads them itself; FSDP writes model, optimizer and scheduler in torch files that accelerate and transformers
+load with `weights_only=True`. Staging, the barrier, hashes and the mark hold for these files as well. Processes on
+several machines need a shared disk, or `save_on_each_node: true`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, distributed, nn
+from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from ..errors import CheckpointError
+from .folders import STAGING, newest_checkpoint, publish_checkpoint, remove_old
+from .optimizer import by_name, by_number, group_names
+from .plain import read_state, write_state
+from .random_states import collect_states, restore_states
+
+
+class SafeCheckpoints(Trainer):
+    """Mixin, before the trainer it makes safe."""
+
+    _saving = False
+
+    def newest_checkpoint(self) -> tuple[Path | None, list[str]]:
+        """The newest checkpoint that all processes can resume from, and why newer ones were skipped."""
+        return newest_checkpoint(
+            Path(self.args.output_dir), check=self.args.should_save, lowest=self._lowest_of_all_processes
+        )
+
+    def _lowest_of_all_processes(self, number: int) -> int:
+        value: Tensor = torch.tensor(number, device=self.args.device)
+        if distributed.is_initialized():
+            distributed.all_reduce(value, op=distributed.ReduceOp.MIN)
+        return int(value)
+
+    # Whole checkpoints
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / STAGING) if self._saving else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Transformers' checkpoint, staged; then its place, its mark, and only then older ones may go.
+
+        Raises:
+            CheckpointError: the disk is full or cannot be written.
+        """
+        folder = Path(self._get_output_dir(trial))
+        name, limit = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}", self.args.save_total_limit
+        staged, path = folder / STAGING / name, folder / name
+        try:
+            self._saving, self.args.save_total_limit = True, None
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._saving, self.args.save_total_limit = False, limit
+            if self.state.best_model_checkpoint == str(staged):
+                self.state.best_model_checkpoint = str(path)
+                if self.args.should_save:
+                    self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                facts = {"step": self.state.global_step, "resumable": not self.args.save_only_model}
+                publish_checkpoint(staged, path, facts)
+                remove_old(folder, limit, self.state.best_model_checkpoint)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{path}: the checkpoint cannot be written ({error}). Make room, then repeat the command: it goes on "
+                "from the newest complete checkpoint."
+            ) from None
+        self.accelerator.wait_for_everyone()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Model and tokenizer; not the pickled training arguments."""
+        folder = str(output_dir or self.args.output_dir)
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        model.save_pretrained(folder, state_dict=state_dict)
+        self.processing_class.save_pretrained(folder)
+
+    # States
+
+    @property
+    def _engine_saves(self) -> bool:
+        return bool(self.is_deepspeed_enabled or self.is_fsdp_enabled)
+
+    def _groups(self) -> list[list[str]]:
+        return group_names(self.optimizer.param_groups, self.model.named_parameters())
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self._engine_saves:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
+            write_state(Path(output_dir), "optimizer", by_name(self.optimizer.state_dict(), self._groups()))
+            write_state(Path(output_dir), "scheduler", self.lr_scheduler.state_dict())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self._engine_saves or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        state = read_state(Path(checkpoint), "optimizer", "optimizer state")
+        self.optimizer.load_state_dict(by_number(state, self._groups()))
+        self.lr_scheduler.load_state_dict(read_state(Path(checkpoint), "scheduler", "scheduler state"))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        if self.args.should_save and (scaler := getattr(self.accelerator, "scaler", None)) is not None:
+            write_state(Path(output_dir), "scaler", scaler.state_dict())
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and (scaler := getattr(self.accelerator, "scaler", None)) is not None:
+            scaler.load_state_dict(read_state(Path(checkpoint), "scaler", "gradient scaler's state"))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        write_state(Path(output_dir), self._random_name, collect_states(self.args.device))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            restore_states(read_state(Path(checkpoint), self._random_name, "random state"), self.args.device)
+
+    @property
+    def _random_name(self) -> str:
+        return f"random_state_{self.args.process_index}"
