@@ -70,6 +70,20 @@ def test_router_gates(tmp_path: Path) -> None:
     assert not np.array_equal(picture(tmp_path / "a.png"), picture(tmp_path / "b.png"))
 
 
+def test_what_a_run_without_neutral_gate_or_router_shows(tmp_path: Path) -> None:
+    gates = {name: {"general": [0.6, 0.4], "tool": [0.2, 0.8]} for name in NAMES[:5]}
+    figures.router_gates(gates, tmp_path / "a.png")
+    figures.router_gates(gates, tmp_path / "b.png", neutral=False)
+    assert not np.array_equal(picture(tmp_path / "a.png"), picture(tmp_path / "b.png"))
+    plain = [{"step": i, "loss_lm": 3.0 / i} for i in range(1, 9)]
+    figures.training_curves({"mi": plain}, tmp_path / "c.png")
+    figures.training_curves({"mi": history(8)}, tmp_path / "d.png")
+    assert picture(tmp_path / "c.png").shape[0] < picture(tmp_path / "d.png").shape[0] / 2
+    for name, carried in (("e.png", "MOLoRA"), ("f.png", "full tuning")):
+        figures.importance_map(TOOL, GENERAL, NAMES[-4:], (), tmp_path / name, carried)
+    assert not np.array_equal(picture(tmp_path / "e.png"), picture(tmp_path / "f.png"))
+
+
 def test_figures_are_closed_and_replace_older_files(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
     before = plt.get_fignums()

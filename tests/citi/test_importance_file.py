@@ -268,9 +268,10 @@ def test_stability_is_the_overlap_of_what_either_half_selects() -> None:
     assert opposed.stability(0.67, 0) == (1 / 3, 1.0)
     assert FULL.stability(0.34, 0.34) is None, "files of older versions have no halves"
     assert opposed.remarks(0.34, 0.34) == [
-        "Stability, the Jaccard index of what either half of the examples alone would select: 0.00 for MOLoRA, 0.00 "
-        "for full tuning."
+        "Stability, the Jaccard index of what either half of the examples alone would select: 0.00 for the adapted, "
+        "0.00 for full tuning."
     ]
+    assert opposed.remarks(0.34, 0.34, "random") == [], "a draw does not depend on the scores"
 
 
 def test_vanishing_scores_are_warned_of() -> None:

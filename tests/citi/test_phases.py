@@ -102,8 +102,9 @@ def test_the_trainable_set_is_printed_and_recorded(watched: tuple[Run, Snapshots
     assert order == list(PHASES)
 
 
-def options(phases: list[str], bottom: float = 0.1) -> SimpleNamespace:
+def options(phases: list[str], bottom: float = 0.1, adapter: str = "molora") -> SimpleNamespace:
     values = {"citi_rp_epochs": 1, "citi_mi_epochs": 2, "citi_uco_epochs": 3, "citi_bottom_ratio": bottom}
+    values["citi_adapter"] = adapter
     return SimpleNamespace(citi_phases=phases, citi_rp_lr=0.1, citi_mi_lr=0.2, citi_uco_lr=0.3, **values)
 
 
@@ -115,6 +116,13 @@ def test_the_table_takes_epochs_and_rates_from_the_options() -> None:
         ("uco", {"backbone"}, 3, 0.3),
     ]
     assert [phase.name for phase in phase_table(options(["mi", "uco"]))] == ["mi", "uco"]
+
+
+@pytest.mark.parametrize(("adapter", "trained"), [("lora", "lora"), ("full", "backbone")])
+def test_phase_mi_trains_what_the_components_carry(adapter: str, trained: str) -> None:
+    (mi,) = phase_table(options(["mi"], adapter=adapter))
+    assert (mi.trains, mi.epochs, mi.lr) == ({trained}, 2, 0.2)
+    assert "MOLoRA" not in mi.title
 
 
 def test_no_component_to_tune_means_no_phase_for_it() -> None:

@@ -36,6 +36,25 @@ def test_equal_scores_keep_the_models_order() -> None:
     assert selection.tuned == ("c2", "c3")
 
 
+def test_the_other_ends_of_the_ranking() -> None:
+    bottom = select_components(SCORES, SCORES, top=0.2, bottom=0.2, end="bottom")
+    assert (bottom.adapted, bottom.tuned, bottom.displaced) == (("c0", "c1"), ("c2", "c3"), ("c0", "c1"))
+    assert bottom.end == "bottom"
+    drawn = {select_components(SCORES, SCORES, 0.3, 0, end="random", seed=seed).adapted for seed in range(200)}
+    assert {len(set(names)) for names in drawn} == {3}
+    assert {name for names in drawn for name in names} == set(SCORES)
+    again = {select_components(SCORES, SCORES, 0.3, 0, end="random", seed=5).adapted for _ in range(3)}
+    assert len(again) == 1
+    # Which components are drawn does not depend on how important they are.
+    reverse = {name: -score + 9 for name, score in SCORES.items()}
+    assert select_components(reverse, SCORES, 0.3, 0, end="random", seed=5).adapted in again
+
+
+def test_equal_scores_at_the_bottom_keep_the_models_order() -> None:
+    equal = dict.fromkeys(SCORES, 1.0)
+    assert select_components(equal, equal, top=0.2, bottom=0, end="bottom").adapted == ("c0", "c1")
+
+
 @given(st.lists(st.floats(0, 1), min_size=10, max_size=60), st.floats(0.1, 0.5), st.floats(0, 0.5), st.randoms())
 def test_never_twice_never_too_many(scores: list[float], top: float, bottom: float, random) -> None:
     tool = {f"c{i}": score for i, score in enumerate(scores)}
@@ -51,6 +70,10 @@ def test_never_twice_never_too_many(scores: list[float], top: float, bottom: flo
     floor = min(tool[name] for name in selection.adapted)
     assert all(tool[name] <= floor for name in tool if name not in selection.adapted)
     assert Selection.from_dict(selection.to_dict()) == selection
+    other = select_components(tool, general, top, bottom, end="random", seed=1)
+    assert not set(other.adapted) & set(other.tuned)
+    assert (len(other.adapted), len(other.tuned)) == (len(selection.adapted), len(selection.tuned))
+    assert Selection.from_dict(other.to_dict()) == other
 
 
 def test_ratios_that_select_nothing_say_what_would() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM
@@ -58,27 +58,38 @@ def test_disable_adapter_restores_the_base_bitwise(architecture: str, ids: torch
         assert torch.equal(model(ids).logits, base)
 
 
+@pytest.mark.parametrize("neutral", [True, False])
 @pytest.mark.parametrize("bias", [False, True])
-def test_the_layer_equals_the_formula_in_float64(bias: bool) -> None:
+def test_the_layer_equals_the_formula_in_float64(bias: bool, neutral: bool) -> None:
     torch.manual_seed(0)
     N, r, alpha = 3, 2, 5.0
     base = nn.Linear(6, 4, bias=bias).double()
-    layer = MoLoraLinear(base, "default", num_experts=N, r=r, alpha=alpha, init_weights=False).double()
+    layer = MoLoraLinear(
+        base, "default", num_experts=N, r=r, alpha=alpha, init_weights=False, neutral_gate=neutral
+    ).double()
     x = torch.randn(2, 5, 6, dtype=torch.float64)
     router, A, B = (getattr(layer, f"molora_{part}")["default"].weight for part in ("router", "A", "B"))
     gate = (x @ router.T).softmax(-1)
+    assert gate.shape[-1] == N + neutral
     expected = base(x)
     for i in range(N):
         expert = x @ A[i * r : (i + 1) * r].T @ B[:, i * r : (i + 1) * r].T
-        expected = expected + gate[..., i + 1 : i + 2] * (alpha / r) * expert
+        expected = expected + gate[..., i + neutral : i + neutral + 1] * (alpha / r) * expert
     assert torch.allclose(layer(x), expected, atol=1e-14, rtol=0)
     assert torch.allclose(layer.gates(x), gate, atol=1e-15, rtol=0)
 
 
-def test_gradients_are_those_of_autograd_in_float64() -> None:
+@pytest.mark.parametrize("neutral", [True, False])
+def test_gradients_are_those_of_autograd_in_float64(neutral: bool) -> None:
     torch.manual_seed(0)
     layer = MoLoraLinear(
-        nn.Linear(6, 4).double(), "default", num_experts=3, r=2, alpha=2.0, init_weights=False
+        nn.Linear(6, 4).double(),
+        "default",
+        num_experts=3,
+        r=2,
+        alpha=2.0,
+        init_weights=False,
+        neutral_gate=neutral,
     ).double()
     x = torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True)  # 3-D: the base's output is a view
     parameters = [layer.molora_router["default"].weight, layer.molora_A["default"].weight]
@@ -138,6 +149,28 @@ def test_save_and_load_give_the_same_logits(architecture: str, tmp_path, ids: to
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+def test_without_the_neutral_gate_one_expert_is_plain_lora(tmp_path, ids: torch.Tensor) -> None:
+    """A softmax over one output is 1: the adapter equals PEFT's LoRA, also after saving and loading."""
+    base = save_tiny_model(tmp_path / "base")
+    model = adapted(init_weights=False, num_experts=1, neutral_gate=False)
+    model.save_pretrained(tmp_path / "adapter")
+    assert MoLoraConfig.from_pretrained(tmp_path / "adapter").neutral_gate is False
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "adapter").eval()
+    assert torch.equal(loaded(ids).logits, model(ids).logits)
+    config = LoraConfig(target_modules=TARGETS["llama"], r=8, lora_alpha=2)
+    lora = get_peft_model(tiny_model(), config).eval()
+    with torch.no_grad():
+        for name, layer in model.base_model.molora_layers().items():
+            assert layer.molora_router["default"].weight.shape[0] == 1
+            other = lora.base_model.model.get_submodule(name)
+            for part in ("A", "B"):
+                getattr(other, f"lora_{part}")["default"].weight.copy_(
+                    getattr(layer, f"molora_{part}")["default"].weight
+                )
+    assert torch.allclose(model(ids).logits, lora(ids).logits, atol=1e-5, rtol=0)
+    assert not torch.allclose(model(ids).logits, tiny_model()(ids).logits, atol=1e-3, rtol=0)
+
+
 def test_many_targets_keep_their_full_names_and_touch_nothing_else(tmp_path) -> None:
     names = [name for name, module in tiny_model(layers=4).named_modules() if isinstance(module, nn.Linear)]
     targets = [name for name in names if name != "lm_head" and ".1." not in name]
@@ -164,6 +197,7 @@ def test_merging_is_refused_with_the_next_step() -> None:
         ({"num_experts": 0}, "num_experts=0"),
         ({"r": 1.5}, "r=1.5"),
         ({"alpha": 0}, "alpha=0"),
+        ({"neutral_gate": "no"}, "neutral_gate='no' must be True or False"),
         ({"target_modules": ["a"], "modules_to_save": ["a"]}, "name each in one"),
     ],
 )

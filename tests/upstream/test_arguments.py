@@ -79,6 +79,60 @@ def test_all_problems_in_one_message(options: dict[str, Any], tmp_path: Path) ->
         assert any(advice in line for advice in (";", "did you mean", "give ")), line
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"citi_adapter": "lora", "citi_num_experts": 2, "citi_router_beta": 0},
+            {
+                "citi_num_experts has no effect with citi_adapter: lora; remove it, or set citi_adapter: molora",
+                "citi_router_beta has no effect with citi_adapter: lora; remove it, or set citi_adapter: molora",
+                "citi_phases: citi_adapter: lora has no router for phase rp to train; set citi_phases: mi,uco",
+            },
+        ),
+        (
+            {"citi_adapter": "full", "citi_rank": 32, "citi_phases": "mi,uco", "quantization_bit": 4},
+            {
+                "citi_rank has no effect with citi_adapter: full; remove it, or set citi_adapter: molora",
+                "citi_phases=mi,uco: with citi_adapter: full the chosen components are tuned in phase mi, and nothing "
+                "else is; set citi_phases: mi",
+                "quantization_bit: citi_adapter: full cannot tune quantized components; set citi_adapter: lora or "
+                "load the model unquantized",
+            },
+        ),
+        (
+            {"citi_router_neutral": "false"},
+            {
+                "citi_router_beta=0.01: with citi_router_neutral: false there is no gate that the router loss could "
+                "raise on general data; set citi_router_beta: 0",
+                "citi_phases: with citi_router_neutral: false there is no router loss, and nothing else moves the "
+                "router in phase rp; set citi_phases: mi,uco",
+            },
+        ),
+    ],
+    ids=["lora", "full", "no neutral gate"],
+)
+def test_ablations_that_contradict_themselves(
+    options: dict[str, Any], given: dict[str, Any], expected: set[str]
+) -> None:
+    assert set(problems_of(options | given).splitlines()[1:]) == {f"  - {problem}" for problem in expected}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"citi_adapter": "lora", "citi_phases": "mi,uco", "citi_rank": 32, "citi_alpha": 32},
+        {"citi_adapter": "lora", "citi_phases": "mi", "citi_select": "random"},
+        {"citi_adapter": "full", "citi_phases": "mi", "citi_select": "bottom"},
+        {"citi_router_neutral": False, "citi_router_beta": 0, "citi_phases": "mi,uco"},
+    ],
+    ids=str,
+)
+def test_ablations_that_work(options: dict[str, Any], given: dict[str, Any]) -> None:
+    *_, finetuning_args, _ = get_train_args(options | given)
+    assert finetuning_args.citi_adapter == given.get("citi_adapter", "molora")
+
+
 def test_citi_options_without_citi(options: dict[str, Any]) -> None:
     message = problems_of(options | {"finetuning_type": "lora", "citi_rank": 4, "citi_lr": 1})
     assert "citi_rank has no effect with finetuning_type: lora; remove it, or set finetuning_type: citi" in message

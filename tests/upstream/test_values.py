@@ -29,6 +29,7 @@ def test_defaults_are_the_papers_and_valid() -> None:
     assert (args.citi_rp_epochs, args.citi_mi_epochs, args.citi_uco_epochs) == (1.0, 2.0, 1.0)
     assert (args.citi_rp_lr, args.citi_mi_lr, args.citi_uco_lr) == (2e-4, 2e-4, 2e-5)
     assert args.citi_phases == ["rp", "mi", "uco"]
+    assert (args.citi_select, args.citi_adapter, args.citi_router_neutral) == ("top", "molora", True)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,10 @@ def test_defaults_are_the_papers_and_valid() -> None:
         ("citi_importance_load", "", None),
         ("citi_importance_save", "scores.json", "scores.json"),
         ("citi_router_scope", "token", "token"),
+        ("citi_router_neutral", "False", False),
+        ("citi_router_neutral", True, True),
+        ("citi_adapter", "lora", "lora"),
+        ("citi_select", "random", "random"),
     ],
 )
 def test_coercion(name: str, raw: Any, value: Any) -> None:
@@ -64,6 +69,10 @@ def test_coercion(name: str, raw: Any, value: Any) -> None:
         ("citi_num_experts", None, "a whole number from 1 up"),
         ("citi_alpha", "nan", "a number above 0"),
         ("citi_mi_lr", "fast", "a number above 0"),
+        ("citi_router_neutral", "no", "true or false"),
+        ("citi_router_neutral", 0, "true or false"),
+        ("citi_adapter", "dora", "one of molora, lora, full"),
+        ("citi_select", "down", "one of top, bottom, random"),
         ("citi_router_scope", "tokens", "one of batch, sample, token"),
         ("citi_phases", "mi,rp", "one or more of rp,mi,uco in this order, each once"),
         ("citi_phases", [], "one or more of rp,mi,uco in this order, each once"),

@@ -39,9 +39,14 @@ def _grid(names: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str], 
 
 
 def importance_map(
-    tool: Mapping[str, float], general: Mapping[str, float], adapted: Sequence[str], tuned: Sequence[str], path: Path
+    tool: Mapping[str, float],
+    general: Mapping[str, float],
+    adapted: Sequence[str],
+    tuned: Sequence[str],
+    path: Path,
+    carried: str = "MOLoRA",
 ) -> None:
-    """M_h and C_h over layers and kinds of linears; squares mark MOLoRA, circles full tuning."""
+    """M_h and C_h over layers and kinds of linears; squares mark what `adapted` carry, circles full tuning in UCO."""
     cells, kinds, layers = _grid(list(tool))
     width = max(5.0, 0.32 * len(layers) + 2.5)
     figure, axes = plt.subplots(2, 1, figsize=(width, 1.4 + 0.62 * len(kinds)), sharex=True, layout="constrained")
@@ -54,7 +59,7 @@ def importance_map(
             values[cell] = scores[name]
         logs = np.log10(np.maximum(values, np.nanmax(values) * 1e-4))
         image = axis.imshow(logs, aspect="auto", cmap="magma")
-        for names, marker, label in ((adapted, "s", "MOLoRA"), (tuned, "o", "tuned in full")):
+        for names, marker, label in ((adapted, "s", carried), (tuned, "o", "tuned in full")):
             rows, columns = zip(*(cells[name] for name in names), strict=True) if names else ((), ())
             axis.scatter(
                 columns, rows, marker=marker, s=70, facecolors="none", edgecolors="#6ee7b7", lw=1.8, label=label
@@ -73,51 +78,65 @@ def importance_map(
 
 
 def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Losses and gate 0 over the optimiser steps of all phases.
+    """The loss, and of runs with a router loss that and gate 0, over the optimiser steps of all phases.
 
     Args:
         phases: phase name to its log history (dicts with `step` and the logged values).
         path: the PNG.
     """
-    figure, axes = plt.subplots(3, 1, figsize=(8, 7), sharex=True, layout="constrained")
+    routed = any("loss_router" in entry for history in phases.values() for entry in history)
+    panels = 3 if routed else 1
+    figure, grid = plt.subplots(
+        panels, 1, figsize=(8, 1 + 2 * panels), sharex=True, layout="constrained", squeeze=False
+    )
+    axes = list(grid[:, 0])
     offset, borders = 0, []
     for name, history in phases.items():
         logged = [entry for entry in history if "loss" in entry]
-        for axis, key, colour in (
-            (axes[0], "loss_lm", "#264653"),
-            (axes[1], "loss_router", "#264653"),
-            (axes[2], "gate0_general", GENERAL),
-            (axes[2], "gate0_tool", TOOL),
+        for panel, key, colour in (
+            (0, "loss_lm", "#264653"),
+            (1, "loss_router", "#264653"),
+            (2, "gate0_general", GENERAL),
+            (2, "gate0_tool", TOOL),
         ):
             points = [(entry["step"] + offset, entry[key]) for entry in logged if key in entry]
             if points:
-                axis.plot(*zip(*points, strict=True), color=colour, marker="." if len(points) < 25 else None, lw=1.6)
+                axes[panel].plot(
+                    *zip(*points, strict=True), color=colour, marker="." if len(points) < 25 else None, lw=1.6
+                )
         end = offset + max((entry["step"] for entry in history), default=0)
         borders.append((name, offset, end))
         offset = end
-    for axis, label in zip(axes, ("language-model loss", "router loss", "gate 0 (tool-unrelated)"), strict=True):
+    for axis, label in zip(axes, ("language-model loss", "router loss", "gate 0 (tool-unrelated)"), strict=False):
         axis.set_ylabel(label)
         axis.grid(alpha=0.25)
         for _, _, end in borders[:-1]:
             axis.axvline(end, color=NEUTRAL, lw=1, ls="--")
     for name, start, end in borders:
         axes[0].annotate(name.upper(), ((start + end) / 2, 1.02), xycoords=("data", "axes fraction"), ha="center")
-    axes[2].plot([], [], color=GENERAL, label="general data")
-    axes[2].plot([], [], color=TOOL, label="tool data")
-    axes[2].set_ylim(-0.02, 1.02)
-    axes[2].legend(frameon=False, loc="center right")
-    axes[2].set_xlabel("optimiser step, phases one after the other")
+    if routed:
+        axes[2].plot([], [], color=GENERAL, label="general data")
+        axes[2].plot([], [], color=TOOL, label="tool data")
+        axes[2].set_ylim(-0.02, 1.02)
+        axes[2].legend(frameon=False, loc="center right")
+    axes[-1].set_xlabel("optimiser step, phases one after the other")
     save(figure, path)
 
 
-def router_gates(gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7)."""
+def router_gates(gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, neutral: bool = True) -> None:
+    """Mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7).
+
+    Args:
+        gates: router name to the gates of both kinds of data.
+        path: the PNG.
+        neutral: gate 0 drives no expert; False: every gate drives one.
+    """
     names = list(gates)
     figure, axes = plt.subplots(
         1, 2, figsize=(9, 1.2 + 0.3 * len(names)), sharey=True, sharex=True, layout="constrained"
     )
     for axis, kind, title in zip(axes, ("general", "tool"), ("general data", "tool data"), strict=True):
-        _stacked(axis, [gates[name][kind] for name in names])
+        _stacked(axis, [gates[name][kind] for name in names], neutral)
         axis.set_title(title, loc="left", color=GENERAL if kind == "general" else TOOL)
         axis.set_xlabel("mean gate")
         axis.set_xlim(0, 1)
@@ -128,11 +147,12 @@ def router_gates(gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path)
     save(figure, path)
 
 
-def _stacked(axis: Axes, rows: Sequence[Sequence[float]]) -> None:
+def _stacked(axis: Axes, rows: Sequence[Sequence[float]], neutral: bool) -> None:
     values = np.array(rows)
     left = np.zeros(len(values))
-    colours = [NEUTRAL, *plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.85, values.shape[1] - 1))]
+    experts = values.shape[1] - neutral
+    colours = [*[NEUTRAL] * neutral, *plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.85, experts))]
+    labels = [*["gate 0: backbone alone"] * neutral, *(f"expert {i + 1}" for i in range(experts))]
     for gate in range(values.shape[1]):
-        label = "gate 0: backbone alone" if gate == 0 else f"expert {gate}"
-        axis.barh(range(len(values)), values[:, gate], left=left, color=colours[gate], label=label)
+        axis.barh(range(len(values)), values[:, gate], left=left, color=colours[gate], label=labels[gate])
         left += values[:, gate]

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
 from ..errors import CheckpointError, OptionError
-from .selection import Selection, general_importance, normalise, select_components
+from .selection import End, Selection, general_importance, normalise, select_components
 
 FORMAT = 1
 TOOL = "tool"
@@ -66,18 +66,18 @@ class Importance:
         """C_h (eq. 10)."""
         return general_importance({name: task.scores for name, task in self.of(GENERAL).items()})
 
-    def select(self, top: float, bottom: float) -> Selection:
+    def select(self, top: float, bottom: float, end: End = "top", seed: int = 0) -> Selection:
         """The selection by these scores."""
-        return select_components(self.tool_scores(), self.general_scores(), top, bottom)
+        return select_components(self.tool_scores(), self.general_scores(), top, bottom, end, seed)
 
-    def stability(self, top: float, bottom: float) -> tuple[float, float] | None:
+    def stability(self, top: float, bottom: float, end: End = "top") -> tuple[float, float] | None:
         """Jaccard index of what either half of the examples alone would select: adapted, tuned; None if unknown."""
         if not all(task.halves for task in self.tasks.values()):
             return None
         first, second = (
             replace(
                 self, tasks={name: replace(task, scores=task.halves[i]) for name, task in self.tasks.items()}
-            ).select(top, bottom)
+            ).select(top, bottom, end)
             for i in range(2)
         )
         return _jaccard(first.adapted, second.adapted), _jaccard(first.tuned, second.tuned)
@@ -86,14 +86,14 @@ class Importance:
         """Components whose scores are rounding noise, on whatever task."""
         return tuple(name for name in self.shapes if any(name in task.vanishing for task in self.tasks.values()))
 
-    def remarks(self, top: float, bottom: float) -> list[str]:
+    def remarks(self, top: float, bottom: float, end: End = "top") -> list[str]:
         """What a reader of the selection must know: how stable it is, and which scores mean nothing."""
         remarks = []
-        if (stability := self.stability(top, bottom)) is not None:
+        if end != "random" and (stability := self.stability(top, bottom, end)) is not None:
             adapted, tuned = stability
             remarks.append(
                 "Stability, the Jaccard index of what either half of the examples alone would select: "
-                f"{adapted:.2f} for MOLoRA" + (f", {tuned:.2f} for full tuning." if bottom else ".")
+                f"{adapted:.2f} for the adapted" + (f", {tuned:.2f} for full tuning." if bottom else ".")
             )
         if names := self.vanishing():
             kinds = sorted({name.rpartition(".")[2] for name in names})

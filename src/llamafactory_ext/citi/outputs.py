@@ -6,6 +6,7 @@ import json
 
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST
+from .adapting import CARRIED
 from .importance_file import Importance
 from .report import Report, as_table
 from .run import RunFolder
@@ -50,12 +51,14 @@ def write_outputs(
     from ..analysis.figures import importance_map, router_gates, training_curves
 
     path = folder.path
+    plan = read_json(path / MANIFEST, "manifest")["plan"]
     importance_map(
         importance.tool_scores(),
         importance.general_scores(),
         selection.adapted,
         selection.tuned,
         path / "importance.png",
+        CARRIED[plan["citi_adapter"]],
     )
     histories = {}
     for phase in folder.phases:
@@ -66,7 +69,8 @@ def write_outputs(
         training_curves(histories, path / "training.png")
     if report is not None:
         write_json(path / "report.json", report.to_dict())
-        router_gates(report.gates, path / "routers.png")
+        if report.gates:
+            router_gates(report.gates, path / "routers.png", neutral=plan["citi_router_neutral"])
     (path / "README.md").write_text(_card(folder, importance, selection, report), encoding="utf-8")
 
 

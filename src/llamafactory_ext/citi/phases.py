@@ -9,7 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-Group = Literal["router", "experts", "backbone", "frozen"]
+Group = Literal["router", "experts", "lora", "backbone", "frozen"]
+# What phase MI trains in the components chosen for tool use, by what they carry (`citi_adapter`).
+IMPROVED: dict[str, frozenset[Group]] = {
+    "molora": frozenset({"router", "experts"}),
+    "lora": frozenset({"lora"}),
+    "full": frozenset({"backbone"}),
+}
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,11 @@ def phase_table(args: Any) -> tuple[Phase, ...]:
 
     `citi_bottom_ratio: 0` leaves nothing to tune in UCO, which is then left out.
     """
+    carried = args.citi_adapter
+    improvement = "MOLoRA Improvement" if carried == "molora" else "Improvement of the chosen components"
     table = (
         Phase("rp", "Router Pre-training", frozenset({"router"}), args.citi_rp_epochs, args.citi_rp_lr),
-        Phase("mi", "MOLoRA Improvement", frozenset({"router", "experts"}), args.citi_mi_epochs, args.citi_mi_lr),
+        Phase("mi", improvement, IMPROVED[carried], args.citi_mi_epochs, args.citi_mi_lr),
         Phase(
             "uco",
             "Unimportant Components Optimization",
@@ -52,11 +60,13 @@ def phase_table(args: Any) -> tuple[Phase, ...]:
 
 
 def parameter_group(name: str) -> Group:
-    """The group of a parameter of a PEFT model with MOLoRA, by its name."""
+    """The group of a parameter of a PEFT model with MOLoRA or LoRA, by its name."""
     if ".molora_router." in name:
         return "router"
     if ".molora_A." in name or ".molora_B." in name:
         return "experts"
+    if ".lora_A." in name or ".lora_B." in name:
+        return "lora"
     if ".modules_to_save." in name:
         return "backbone"
     return "frozen"

@@ -46,7 +46,7 @@ class Report:
         before: per task, with the adapter off: the base model.
         after: per task, as trained.
         marks: task to "tool" or "general".
-        gates: router name to the mean gates of general and of tool tokens, E numbers each.
+        gates: router name to the mean gates of general and of tool tokens, E numbers each; empty without routers.
     """
 
     source: str
@@ -61,7 +61,7 @@ class Report:
 
 def make_report(
     model: nn.Module,
-    router: RouterLoss,
+    router: RouterLoss | None,
     dataset: Any,
     rows: Mapping[str, tuple[str, Sequence[int]]],
     collate: Collate,
@@ -74,7 +74,7 @@ def make_report(
 
     Args:
         model: the PEFT model; left in the mode it was in.
-        router: a `RouterLoss` that knows the model's routers; it only watches here.
+        router: a `RouterLoss` that knows the model's routers and only watches here; None if there are none.
         dataset: tokenised examples, one per row, with marks.
         rows: task to (mark, rows of `dataset`).
         collate: makes a batch of rows.
@@ -84,7 +84,8 @@ def make_report(
     """
     training = model.training
     model.eval()
-    before, after, gates = {}, {}, _Gates(router)
+    before, after = {}, {}
+    gates = None if router is None else _Gates(router)
     with torch.no_grad(), autocast():
         for task, (_, chosen) in rows.items():
             parts = [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)]
@@ -93,12 +94,15 @@ def make_report(
             judged = []
             for part in parts:
                 batch = collate([dataset[row] for row in part])
-                gates.begin(batch[MARKS_COLUMN].to(next(model.parameters()).device))
+                if gates is not None:
+                    gates.begin(batch[MARKS_COLUMN].to(next(model.parameters()).device))
                 judged.append(_judge(model, batch))
-                gates.add()
+                if gates is not None:
+                    gates.add()
             after[task] = _figures(judged)
     model.train(training)
-    return Report(source, before, after, {task: mark for task, (mark, _) in rows.items()}, gates.means())
+    marks = {task: mark for task, (mark, _) in rows.items()}
+    return Report(source, before, after, marks, {} if gates is None else gates.means())
 
 
 class _Gates:

@@ -1,13 +1,16 @@
-"""Which components carry MOLoRA and which are tuned in full (CITI, arXiv:2409.13202, sections 3.1, 3.2 and 4.2)."""
+"""Which components are adapted and which are tuned in full (CITI, arXiv:2409.13202, sections 3.1, 3.2 and 4.2)."""
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import OptionError
+
+End = Literal["top", "bottom", "random"]
 
 
 @dataclass(frozen=True)
@@ -15,23 +18,27 @@ class Selection:
     """The outcome of `select_components`.
 
     Attributes:
-        adapted: components with a MOLoRA adapter, most important for tool use first.
-        tuned: components tuned in full, least important for the general abilities first.
-        displaced: components that the bottom ratio also chose and that went to MOLoRA alone.
+        adapted: components that tool data trains most: with a MOLoRA adapter in CITI. In the order of `end`: most
+            important for tool use first, least important first, or as drawn.
+        tuned: components of phase UCO, tuned in full, least important for the general abilities first.
+        displaced: components that the bottom ratio also chose and that stay with `adapted` alone.
         total: number of components ranked.
+        end: the end of the ranking by tool importance that `adapted` comes from; the method takes the top.
     """
 
     adapted: tuple[str, ...]
     tuned: tuple[str, ...]
     displaced: tuple[str, ...]
     total: int
+    end: End = "top"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Selection:
-        return cls(tuple(data["adapted"]), tuple(data["tuned"]), tuple(data["displaced"]), int(data["total"]))
+        adapted, tuned, displaced = (tuple(data[key]) for key in ("adapted", "tuned", "displaced"))
+        return cls(adapted, tuned, displaced, int(data["total"]), data.get("end", "top"))
 
 
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
@@ -58,18 +65,26 @@ def general_importance(scores: Mapping[str, Mapping[str, float]]) -> dict[str, f
 
 
 def select_components(
-    tool_scores: Mapping[str, float], general_scores: Mapping[str, float], top: float = 0.2, bottom: float = 0.1
+    tool_scores: Mapping[str, float],
+    general_scores: Mapping[str, float],
+    top: float = 0.2,
+    bottom: float = 0.1,
+    end: End = "top",
+    seed: int = 0,
 ) -> Selection:
     """The top share by M_h gets MOLoRA, the bottom share by C_h is tuned in full.
 
     Counts are rounded down. Equal scores keep the order of `tool_scores`, the model's own. A component in both shares
     goes to MOLoRA alone and the next in rank takes its place ("important parameters ... immobilised", section 3.3).
+    Other ends than the top are for the paper's experiment on the ranking (section 2, Table 2).
 
     Args:
         tool_scores: M_h, or any scores of the same order, per component.
         general_scores: C_h per component; the same names.
-        top: share of all components, in (0, 1].
-        bottom: share of all components, in [0, 1).
+        top: share of all components that is adapted, in (0, 1].
+        bottom: share of all components that is tuned in full, in [0, 1).
+        end: which end of M_h `top` is taken from; `random`: from anywhere.
+        seed: of the draw with `random`.
 
     Raises:
         OptionError: a ratio selects nothing or more than there is; the names differ.
@@ -79,15 +94,19 @@ def select_components(
         odd = sorted(set(names) ^ set(general_scores))
         raise OptionError(f"tool and general importance rank different components, {odd[:3]} for example.")
     n_top, n_bottom = selected_counts(len(names), top, bottom)
-    adapted = sorted(names, key=lambda name: -tool_scores[name])[:n_top]
+    if end == "random":
+        adapted = random.Random(seed).sample(names, n_top)
+    else:
+        sign = -1 if end == "top" else 1
+        adapted = sorted(names, key=lambda name: sign * tool_scores[name])[:n_top]
     ascending = sorted(names, key=lambda name: general_scores[name])
     tuned = [name for name in ascending if name not in set(adapted)][:n_bottom]
     displaced = [name for name in ascending[:n_bottom] if name in set(adapted)]
-    return Selection(tuple(adapted), tuple(tuned), tuple(displaced), len(names))
+    return Selection(tuple(adapted), tuple(tuned), tuple(displaced), len(names), end)
 
 
 def selected_counts(total: int, top: float, bottom: float) -> tuple[int, int]:
-    """How many of `total` components get MOLoRA and how many are tuned in full; both rounded down.
+    """How many of `total` components are adapted and how many are tuned in full; both rounded down.
 
     Raises:
         OptionError: a ratio selects nothing, or both select more than there is.

@@ -43,7 +43,7 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         self.compute_loss_func = self._mean_nll
         self.args.average_tokens_across_devices = True  # the token count below spans all processes
         model = self.accelerator.unwrap_model(self.model)
-        self._gates = 1 + model.peft_config["default"].num_experts
+        self._gates = 0 if router is None else 1 + model.peft_config["default"].num_experts
         forward = inspect.signature(model.get_base_model().forward).parameters
         if recompute:
             recompute_from_lowest_trained(model)

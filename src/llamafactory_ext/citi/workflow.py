@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, TaskType, get_peft_model
+from peft import PeftModel
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from torch import nn
 from transformers import set_seed
@@ -26,7 +26,6 @@ from ..checkpoint.base import MANIFEST, fingerprint
 from ..data.check import check_datasets
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError
-from ..molora import MoLoraConfig
 from ..upstream.arguments import option_names
 from ..upstream.data import MarkedCollator
 from ..upstream.marking import request_marks
@@ -38,12 +37,12 @@ from ..upstream.training import (
     load_tokenizer,
     plot_loss,
 )
+from .adapting import adapt, choose, describe_selection, ratios, watch_routers
 from .importance import linear_components
 from .importance_file import Importance
 from .outputs import write_outputs
 from .phases import Phase, describe, phase_table, set_trainable, total_size
 from .report import Report, as_table, make_report
-from .router_loss import RouterLoss
 from .run import RunFolder
 from .scoring import (
     check_trained,
@@ -143,7 +142,7 @@ class _Citi:
             self.folder.check(plan)
         self._check_data()
         base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
-        selected_counts(len(linear_components(base)), *self._ratios)
+        selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
         loaded = self._load_importance(base)
         data = content_hash(self.data["train_dataset"])
         if not self.training_args.overwrite_output_dir:
@@ -158,17 +157,7 @@ class _Citi:
                 }
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
         importance = loaded or self._compute_importance(base)
-        selection = importance.select(*self._ratios)
-        if self.training_args.should_save:
-            importance.save(self.folder.path / "importance.json")
-            write_json(self.folder.path / "selection.json", selection.to_dict())
-        adapted, tuned = ", ".join(selection.adapted), ", ".join(selection.tuned) or "none"
-        self._say(
-            f"{selection.total} linear components: MOLoRA on {len(selection.adapted)} ({adapted}); "
-            f"tuned in full {len(selection.tuned)} ({tuned})."
-        )
-        for remark in importance.remarks(*self._ratios):
-            self._say(remark)
+        selection = self._select(importance)
         model = self._adapt(base, selection)
         trainer = self._train(model)
         report = self._report(model)
@@ -228,15 +217,6 @@ class _Citi:
             self._say(warning)
         check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
         _ = self.data
-
-    @property
-    def _ratios(self) -> tuple[float, float]:
-        bottom = self.finetuning_args.citi_bottom_ratio if self._tunes_backbone else 0.0
-        return self.finetuning_args.citi_top_ratio, bottom
-
-    @property
-    def _tunes_backbone(self) -> bool:
-        return any("backbone" in phase.trains for phase in self.folder.phases)
 
     def _collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
         neat = packed and self.data_args.neat_packing
@@ -311,34 +291,26 @@ class _Citi:
 
     # Phases
 
+    def _select(self, importance: Importance) -> Selection:
+        args, phases = self.finetuning_args, self.folder.phases
+        selection = choose(importance, args, phases, self.training_args.seed)
+        if self.training_args.should_save:
+            importance.save(self.folder.path / "importance.json")
+            write_json(self.folder.path / "selection.json", selection.to_dict())
+        self._say(describe_selection(selection, args))
+        for remark in importance.remarks(*ratios(args, phases), end=args.citi_select):
+            self._say(remark)
+        return selection
+
     def _adapt(self, base: nn.Module, selection: Selection) -> PeftModel:
-        """The base with fresh adapters and copies of the tuned linears."""
-        args = self.finetuning_args
+        """The base with fresh adapters and copies of the tuned linears, in a number type that trains."""
         mixed = self.training_args.bf16 or self.training_args.fp16
         if not mixed and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
             self._say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
             base.float()
         set_seed(self.training_args.seed)
-        config = MoLoraConfig(
-            task_type=TaskType.CAUSAL_LM,
-            target_modules=list(selection.adapted),
-            modules_to_save=list(selection.tuned) or None,
-            num_experts=args.citi_num_experts,
-            r=args.citi_rank,
-            alpha=args.citi_alpha,
-            base_model_name_or_path=self.model_args.model_name_or_path,
-        )
-        model = get_peft_model(base, config)
-        for name, parameter in model.named_parameters():
-            if ".modules_to_save." in name:
-                parameter.data = parameter.data.float()  # as upstream keeps whatever it trains
-        self.router = RouterLoss(
-            list(model.base_model.molora_layers()),
-            delta=args.citi_router_delta,
-            beta=args.citi_router_beta,
-            scope=args.citi_router_scope,
-        )
-        model.base_model.set_gate_loss(self.router)
+        model = adapt(base, selection, self.finetuning_args, self.model_args.model_name_or_path)
+        self.router = watch_routers(model, self.finetuning_args)
         return model
 
     def _train(self, model: PeftModel) -> CitiTrainer | None:
@@ -354,7 +326,8 @@ class _Citi:
             trainer = self._trainer(model, phase)
             self._run_phase(trainer, phase, {group: list(counts) for group, counts in moving.items()})
             self._release(trainer, model)
-        self.router.end()
+        if self.router is not None:
+            self.router.end()
         return trainer
 
     def _trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
@@ -364,7 +337,7 @@ class _Citi:
         args.run_name = f"{args.run_name}-{phase.name}" if args.run_name else None
         return CitiTrainer(
             phase=phase,
-            router=self.router,
+            router=self.router if self.finetuning_args.citi_router_neutral else None,
             recompute=not self.model_args.use_unsloth_gc,
             exact_step=self.finetuning_args.citi_router_window == "step" and self.finetuning_args.citi_router_beta > 0,
             model=model,

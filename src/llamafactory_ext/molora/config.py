@@ -18,7 +18,9 @@ class MoLoraConfig(PeftConfig):
         target_modules: linears that carry an adapter, as full module names of the base model. PEFT's suffixes
             (`["q_proj"]`) work as well.
         exclude_modules: linears that never carry one.
-        num_experts: N, LoRA experts of each adapter. The router has N + 1 outputs; output 0 drives no expert.
+        num_experts: N, LoRA experts of each adapter.
+        neutral_gate: the router has N + 1 outputs and output 0 drives no expert. False: N outputs, one per expert
+            (the ablation without router loss, section 4.6: "without the additional neuron").
         r: rank of each expert.
         alpha: the experts' outputs are scaled by alpha / r.
         modules_to_save: backbone linears tuned in full (the UCO phase). The adapter stores their tuned copies;
@@ -29,6 +31,7 @@ class MoLoraConfig(PeftConfig):
     target_modules: list[str] | str | None = field(default=None)
     exclude_modules: list[str] | str | None = field(default=None)
     num_experts: int = 4
+    neutral_gate: bool = True
     r: int = 8
     alpha: float = 2.0
     modules_to_save: list[str] | None = field(default=None)
@@ -46,6 +49,8 @@ class MoLoraConfig(PeftConfig):
             for name, value in (("num_experts", self.num_experts), ("r", self.r))
             if not isinstance(value, int) or value < 1
         ]
+        if not isinstance(self.neutral_gate, bool):
+            problems.append(f"neutral_gate={self.neutral_gate!r} must be True or False")
         if not self.alpha > 0:
             problems.append(f"alpha={self.alpha!r} must be greater than 0")
         targets = self.target_modules if isinstance(self.target_modules, list) else []

@@ -1,10 +1,12 @@
 """The Mixture-of-LoRA layer: one fused autograd function around a frozen linear.
 
 What it does: h = W0 x + sum_i G(x)[i] (alpha / r) B_i A_i x for i = 1..N, with G = softmax(W_g x) over N + 1 outputs
-(CITI, arXiv:2409.13202, eq. 6 and 7; the paper's index is off by one and leaves out alpha / r). What it does not do:
-merge into the base (the gate depends on the input), dropout, sparse routing.
+(CITI, arXiv:2409.13202, eq. 6 and 7; the paper's index is off by one and leaves out alpha / r). Without the neutral
+gate the softmax runs over N outputs, one per expert (section 4.6). What it does not do: merge into the base (the gate
+depends on the input), dropout, sparse routing.
 
-Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, E = N + 1 gates.
+Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, E gates: N, or N + 1 with the neutral
+one. The experts' gates are the last N.
 """
 
 from __future__ import annotations
@@ -52,16 +54,15 @@ def _stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.cat([A_ND.to(dtype), router_ED.to(dtype), padding.to(dtype)])
 
 
-def _gates(u_TK: Tensor, experts: int, rank: int) -> Tensor:
-    """Softmax over the router's columns of u, in float32 at least: (T, E)."""
-    logits = u_TK[:, experts * rank : experts * rank + experts + 1]
+def _gates(u_TK: Tensor, first: int, gates: int) -> Tensor:
+    """Softmax over the router's columns of u, from column `first` on, in float32 at least: (T, E)."""
+    logits = u_TK[:, first : first + gates]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
 
 
-def _gated(u_TK: Tensor, gates_TE: Tensor, rank: int, scaling: float) -> Tensor:
+def _gated(u_TK: Tensor, gates_TE: Tensor, experts: int, rank: int, scaling: float) -> Tensor:
     """The experts' activations times gate and alpha / r: (T, N R)."""
-    experts = gates_TE.shape[1] - 1
-    weight_TN = (gates_TE[:, 1:] * scaling).to(u_TK.dtype)
+    weight_TN = (gates_TE[:, -experts:] * scaling).to(u_TK.dtype)
     return (u_TK[:, : experts * rank].unflatten(1, (experts, rank)) * weight_TN.unsqueeze(-1)).flatten(1)
 
 
@@ -84,10 +85,11 @@ class _MoLora(torch.autograd.Function):
         dtype = base.dtype
         x_TD = x.reshape(-1, x.shape[-1]).to(dtype)
         u_TK = x_TD @ _stack(router_ED, A_ND, dtype).t()
-        gates_TE = _gates(u_TK, router_ED.shape[0] - 1, rank)
+        experts = A_ND.shape[0] // rank
+        gates_TE = _gates(u_TK, experts * rank, router_ED.shape[0])
         if gate_loss is not None:
             gate_loss.observe(layer, gates_TE)
-        base.view(-1, base.shape[-1]).addmm_(_gated(u_TK, gates_TE, rank, scaling), B_ON.to(dtype).t())
+        base.view(-1, base.shape[-1]).addmm_(_gated(u_TK, gates_TE, experts, rank, scaling), B_ON.to(dtype).t())
         ctx.mark_dirty(base)
         ctx.save_for_backward(x, u_TK, gates_TE, router_ED, A_ND, B_ON)
         ctx.rank, ctx.scaling, ctx.layer, ctx.gate_loss = rank, scaling, layer, gate_loss
@@ -99,27 +101,27 @@ class _MoLora(torch.autograd.Function):
         x, u_TK, gates_TE, router_ED, A_ND, B_ON = ctx.saved_tensors
         need_base, need_x, need_router, need_A, need_B = ctx.needs_input_grad[:5]
         rank, scaling, dtype = ctx.rank, ctx.scaling, u_TK.dtype
-        experts = router_ED.shape[0] - 1
+        experts, gates = A_ND.shape[0] // rank, router_ED.shape[0]
         grad_TO = grad.reshape(-1, grad.shape[-1]).to(dtype)
         grad_x = grad_router = grad_A = grad_B = None
         if need_B:
-            grad_B = (grad_TO.t() @ _gated(u_TK, gates_TE, rank, scaling)).to(B_ON.dtype)
+            grad_B = (grad_TO.t() @ _gated(u_TK, gates_TE, experts, rank, scaling)).to(B_ON.dtype)
         if need_x or need_router or need_A:
             dz_TNR = (grad_TO @ B_ON.to(dtype)).unflatten(1, (experts, rank))
             a_TNR = u_TK[:, : experts * rank].unflatten(1, (experts, rank))
             dgates_TE = torch.zeros_like(gates_TE)
-            dgates_TE[:, 1:] = (dz_TNR * a_TNR).sum(-1, dtype=gates_TE.dtype) * scaling
+            dgates_TE[:, -experts:] = (dz_TNR * a_TNR).sum(-1, dtype=gates_TE.dtype) * scaling
             if ctx.gate_loss is not None and (extra := ctx.gate_loss.gradient(ctx.layer, gates_TE)) is not None:
                 dgates_TE += extra
             dlogits_TE = gates_TE * (dgates_TE - (dgates_TE * gates_TE).sum(-1, keepdim=True))
-            da_TNR = dz_TNR * (gates_TE[:, 1:] * scaling).to(dtype).unsqueeze(-1)
-            padding = da_TNR.new_zeros(da_TNR.shape[0], u_TK.shape[1] - experts * rank - experts - 1)
+            da_TNR = dz_TNR * (gates_TE[:, -experts:] * scaling).to(dtype).unsqueeze(-1)
+            padding = da_TNR.new_zeros(da_TNR.shape[0], u_TK.shape[1] - experts * rank - gates)
             du_TK = torch.cat([da_TNR.flatten(1), dlogits_TE.to(dtype), padding], dim=1)
             if need_router or need_A:
                 dstack_KD = du_TK.t() @ x.reshape(-1, x.shape[-1]).to(dtype)
                 grad_A = dstack_KD[: experts * rank].to(A_ND.dtype) if need_A else None
                 if need_router:
-                    grad_router = dstack_KD[experts * rank : experts * rank + experts + 1].to(router_ED.dtype)
+                    grad_router = dstack_KD[experts * rank : experts * rank + gates].to(router_ED.dtype)
             if need_x:
                 grad_x = (du_TK @ _stack(router_ED, A_ND, dtype)).view(x.shape).to(x.dtype)
         return grad if need_base else None, grad_x, grad_router, grad_A, grad_B, None, None, None, None
@@ -144,7 +146,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
     """A frozen linear with a Mixture-of-LoRA adapter beside it.
 
     Parameters of adapter `name` (the checkpoint drops the name): `molora_router.name.weight` (E, D);
-    `molora_A.name.weight` (N R, D), expert i (from 0) = rows i R .. (i + 1) R - 1, gated by router output i + 1;
+    `molora_A.name.weight` (N R, D), expert i (from 0) = rows i R .. (i + 1) R - 1, gated by router output E - N + i;
     `molora_B.name.weight` (O, N R), expert i = the same columns.
     """
 
@@ -152,7 +154,15 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
     other_param_names = ("num_experts", "rank", "scaling")
 
     def __init__(
-        self, base_layer: nn.Module, adapter_name: str, *, num_experts: int, r: int, alpha: float, init_weights: bool
+        self,
+        base_layer: nn.Module,
+        adapter_name: str,
+        *,
+        num_experts: int,
+        r: int,
+        alpha: float,
+        init_weights: bool,
+        neutral_gate: bool = True,
     ) -> None:
         super().__init__()
         self.base_layer = base_layer
@@ -166,13 +176,29 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         self.gate_loss: GateLoss | None = None
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
-        self.update_layer(adapter_name, num_experts=num_experts, r=r, alpha=alpha, init_weights=init_weights)
+        self.update_layer(
+            adapter_name,
+            num_experts=num_experts,
+            r=r,
+            alpha=alpha,
+            init_weights=init_weights,
+            neutral_gate=neutral_gate,
+        )
 
-    def update_layer(self, adapter_name: str, *, num_experts: int, r: int, alpha: float, init_weights: bool) -> None:
+    def update_layer(
+        self,
+        adapter_name: str,
+        *,
+        num_experts: int,
+        r: int,
+        alpha: float,
+        init_weights: bool,
+        neutral_gate: bool = True,
+    ) -> None:
         """Adds adapter `adapter_name`; it starts as the identity unless `init_weights` is False."""
         self.num_experts[adapter_name], self.rank[adapter_name] = num_experts, r
         self.scaling[adapter_name] = alpha / r
-        self.molora_router[adapter_name] = nn.Linear(self.in_features, num_experts + 1, bias=False)
+        self.molora_router[adapter_name] = nn.Linear(self.in_features, num_experts + neutral_gate, bias=False)
         self.molora_A[adapter_name] = nn.Linear(self.in_features, num_experts * r, bias=False)
         self.molora_B[adapter_name] = nn.Linear(num_experts * r, self.out_features, bias=False)
         router_ED, A_ND, B_ON = self.weights(adapter_name)

@@ -53,6 +53,7 @@ class MoLoraModel(BaseTuner):
     ) -> None:
         settings: dict[str, Any] = {
             "num_experts": peft_config.num_experts,
+            "neutral_gate": peft_config.neutral_gate,
             "r": peft_config.r,
             "alpha": peft_config.alpha,
             "init_weights": peft_config.init_weights,

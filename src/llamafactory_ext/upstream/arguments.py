@@ -45,6 +45,20 @@ class CitiArguments:
             "help": "CITI: share of linear components, by least general importance, that phase uco tunes fully."
         },
     )
+    citi_select: Literal["top", "bottom", "random"] = field(
+        default="top",
+        metadata={
+            "help": "CITI: which end of the ranking by tool importance citi_top_ratio is taken from; random draws by "
+            "seed. The method takes the top; the others are for experiments."
+        },
+    )
+    citi_adapter: Literal["molora", "lora", "full"] = field(
+        default="molora",
+        metadata={
+            "help": "CITI: what those components carry: MOLoRA (the method), one LoRA of citi_rank and citi_alpha, or "
+            "nothing, and are tuned in full. Phase mi trains it."
+        },
+    )
     citi_num_experts: int = field(default=4, metadata={"help": "CITI: LoRA experts per MOLoRA adapter."})
     citi_rank: int = field(default=8, metadata={"help": "CITI: rank of each expert."})
     citi_alpha: float = field(
@@ -57,6 +71,13 @@ class CitiArguments:
     citi_router_beta: float = field(
         default=0.01,
         metadata={"help": "CITI: weight of the router loss beside the language-model loss; 0 turns it off."},
+    )
+    citi_router_neutral: bool = field(
+        default=True,
+        metadata={
+            "help": "CITI: the router has an output that drives no expert. false, with citi_router_beta: 0 and "
+            "without phase rp, gives the ablation without router loss."
+        },
     )
     citi_router_scope: Literal["batch", "sample", "token"] = field(
         default="batch",

@@ -19,6 +19,16 @@ LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
 BACKENDS = ("use_llama_pro", "use_mca", "use_hyper_parallel")
 MODEL_SWITCHES = ("use_unsloth", "use_kt", "mixture_of_depths", "resize_vocab")
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
+# What needs MOLoRA's routers and experts, and what needs a low-rank adapter of any kind.
+GATED = (
+    "citi_num_experts",
+    "citi_router_delta",
+    "citi_router_beta",
+    "citi_router_neutral",
+    "citi_router_scope",
+    "citi_router_window",
+)
+LOW_RANK = ("citi_rank", "citi_alpha")
 FINISHED_RUN = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
 
@@ -73,6 +83,7 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
         )
     if not training_args.do_train:
         return problems
+    problems += _adapter_problems(finetuning_args)
     if finetuning_args.citi_bottom_ratio == 0 and finetuning_args.citi_phases == ["uco"]:
         problems.append("citi_bottom_ratio=0 leaves phase uco nothing to tune; raise it, or add phases to citi_phases")
     if training_args.label_smoothing_factor:
@@ -87,7 +98,12 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
             "adapter_name_or_path is not used in citi training, which starts from the base model; remove it "
             "(an interrupted run goes on when the same command is repeated)"
         )
-    if model_args.quantization_bit is not None and "uco" in finetuning_args.citi_phases:
+    if model_args.quantization_bit is not None and finetuning_args.citi_adapter == "full":
+        problems.append(
+            "quantization_bit: citi_adapter: full cannot tune quantized components; set citi_adapter: lora or load "
+            "the model unquantized"
+        )
+    elif model_args.quantization_bit is not None and "uco" in finetuning_args.citi_phases:
         problems.append(
             "quantization_bit: phase uco cannot tune quantized components; set citi_phases: rp,mi or load the model "
             "unquantized"
@@ -110,6 +126,33 @@ def inference_conflicts(model_args: Any, data_args: Any) -> list[str]:
 def ineffective_options(given: Iterable[str]) -> list[str]:
     """Options of the command that the phase table of citi overrules."""
     return [name for name in ("learning_rate", "num_train_epochs") if name in given]
+
+
+def _adapter_problems(args: Any) -> list[str]:
+    """Phases and options that do not fit what the chosen components carry."""
+    kind, phases, problems = args.citi_adapter, args.citi_phases, []
+    without_effect = {"molora": (), "lora": GATED, "full": (*GATED, *LOW_RANK)}[kind]
+    for name in _changed(args, [option for option in fields(args) if option.name in without_effect]):
+        problems.append(f"{name} has no effect with citi_adapter: {kind}; remove it, or set citi_adapter: molora")
+    if kind == "lora" and "rp" in phases:
+        problems.append("citi_phases: citi_adapter: lora has no router for phase rp to train; set citi_phases: mi,uco")
+    if kind == "full" and phases != ["mi"]:
+        problems.append(
+            f"citi_phases={','.join(phases)}: with citi_adapter: full the chosen components are tuned in phase mi, "
+            "and nothing else is; set citi_phases: mi"
+        )
+    if kind == "molora" and not args.citi_router_neutral:
+        if args.citi_router_beta > 0:
+            problems.append(
+                f"citi_router_beta={args.citi_router_beta:g}: with citi_router_neutral: false there is no gate that "
+                "the router loss could raise on general data; set citi_router_beta: 0"
+            )
+        if "rp" in phases:
+            problems.append(
+                "citi_phases: with citi_router_neutral: false there is no router loss, and nothing else moves the "
+                "router in phase rp; set citi_phases: mi,uco"
+            )
+    return problems
 
 
 def _unknown_sources(model_args: Any, data_args: Any) -> list[str]:

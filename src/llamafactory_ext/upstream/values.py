@@ -54,6 +54,22 @@ class Choice:
         return str(raw)
 
 
+class Switch:
+    """True or false."""
+
+    def __str__(self) -> str:
+        return "true or false"
+
+    def read(self, raw: Any) -> bool:
+        """The switch's position; ValueError for anything else."""
+        words = {"true": True, "false": False}
+        if isinstance(raw, bool):
+            return raw
+        if not isinstance(raw, str) or raw.lower() not in words:
+            raise ValueError
+        return words[raw.lower()]
+
+
 class File:
     """A path or nothing."""
 
@@ -86,14 +102,17 @@ class Phases:
         return names
 
 
-RULES: Final[Mapping[str, Number | Choice | File | Phases]] = {
+RULES: Final[Mapping[str, Number | Choice | Switch | File | Phases]] = {
     "citi_top_ratio": Number(0, 1, open_low=True),
     "citi_bottom_ratio": Number(0, 1, open_high=True),
+    "citi_select": Choice(("top", "bottom", "random")),
+    "citi_adapter": Choice(("molora", "lora", "full")),
     "citi_num_experts": Number(1, whole=True),
     "citi_rank": Number(1, whole=True),
     "citi_alpha": Number(0, open_low=True),
     "citi_router_delta": Number(0, 1),
     "citi_router_beta": Number(0),
+    "citi_router_neutral": Switch(),
     "citi_router_scope": Choice(("batch", "sample", "token")),
     "citi_router_window": Choice(("step", "micro")),
     "citi_importance_samples": Number(1, whole=True),
