@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import LoraConfig, PeftConfig, get_peft_model
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -26,15 +27,21 @@ TARGETS = {
 }
 
 
-def trained(architecture: str = "llama", **changes):
+def trained(architecture: str = "llama", neutral: bool = True, **changes):
     """A model with an acting adapter and one tuned linear."""
-    torch.manual_seed(1)
     config = MoLoraConfig(
         target_modules=TARGETS[architecture],
         modules_to_save=["model.layers.0.mlp.down_proj"],
         alpha=40.0,
+        neutral_gate=neutral,
         init_weights=False,
     )
+    return with_adapter(config, architecture, **changes)
+
+
+def with_adapter(config: PeftConfig, architecture: str, **changes):
+    """A model with this adapter, tuned linears moved."""
+    torch.manual_seed(1)
     model = get_peft_model(tiny_model(architecture, **changes), config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -48,16 +55,21 @@ def ids() -> torch.Tensor:
     return torch.randint(0, 384, (2, 9), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("tied", "neutral"), [(False, True), (True, True), (False, False)])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_round_trip_gives_the_same_logits(architecture: str, tied: bool, tmp_path: Path, ids: torch.Tensor) -> None:
-    model = trained(architecture, tie_word_embeddings=tied)
+def test_round_trip_gives_the_same_logits(
+    architecture: str, tied: bool, neutral: bool, tmp_path: Path, ids: torch.Tensor
+) -> None:
+    model = trained(architecture, neutral, tie_word_embeddings=tied)
     export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["model_type"] == f"citi_{architecture}"
     assert config["citi"]["target_modules"] == TARGETS[architecture]
+    assert config["citi"]["neutral_gate"] is neutral
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert type(loaded).__name__.startswith("Citi")
+    router = loaded.get_submodule(TARGETS[architecture][0]).molora.router
+    assert router.shape[0] == 4 + neutral
     base = tiny_model(architecture, tie_word_embeddings=tied)(ids).logits
     expected = model(ids).logits
     assert (expected - base).abs().max() > 0.01
@@ -66,6 +78,44 @@ def test_round_trip_gives_the_same_logits(architecture: str, tied: bool, tmp_pat
         "README.md", "config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja",
     }  # fmt: skip
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_what_stands_in_for_molora_becomes_a_plain_model(
+    kind: str, architecture: str, tied: bool, tmp_path: Path, ids: torch.Tensor
+) -> None:
+    """`citi_adapter: lora` and `full`: merged, of the base's own type, readable without this package."""
+    tuned = ["model.layers.0.mlp.down_proj"]
+    config = LoraConfig(target_modules=TARGETS[architecture], modules_to_save=tuned, r=4, init_lora_weights=False)
+    if kind == "full":
+        config = LoraConfig(target_modules=DUMMY_TARGET_MODULES, modules_to_save=tuned)
+    model = with_adapter(config, architecture, tie_word_embeddings=tied).double()
+    expected = model(ids).logits
+    with model.disable_adapter():
+        assert (expected - model(ids).logits).abs().max() > 0.01
+    model.float()
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert loaded.config.model_type == architecture
+    assert loaded.dtype == torch.float32
+    assert (loaded.double()(ids).logits - expected).abs().max() < 1e-5
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "an ablation of CITI" in card
+    assert "import llamafactory_ext" not in card
+    assert ("LoRA of rank 4 merged into 2 linears" in card) == (kind == "lora")
+    export_citi(
+        with_adapter(config, architecture), tiny_tokenizer(), None, tmp_path / "out", "5GB"
+    )  # an earlier export may be replaced
+
+
+def test_a_merged_export_of_a_half_precision_base_keeps_its_number_type(tmp_path: Path) -> None:
+    config = LoraConfig(target_modules=["q_proj"], modules_to_save=["model.layers.0.mlp.down_proj"], r=4)
+    model = get_peft_model(tiny_model(dtype=torch.bfloat16), config)
+    model.base_model.model.model.layers[0].mlp.down_proj.modules_to_save.float()
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def test_generation_with_a_cache_equals_the_adapters(tmp_path: Path, ids: torch.Tensor) -> None:

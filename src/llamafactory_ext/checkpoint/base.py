@@ -16,13 +16,14 @@ from .atomic import read_json
 
 MANIFEST = "manifest.json"
 SAMPLED = 4  # weights kept of each linear
+_INSIDE = (".molora_", ".lora_", ".modules_to_save.", ".original_module", ".base_layer")
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:
     """Shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`."""
     found = {}
     for name, module in model.named_modules():
-        if any(part in name for part in (".molora_", ".modules_to_save.", ".original_module", ".base_layer")):
+        if any(part in name for part in _INSIDE):
             continue
         linear = _untouched(module)
         if isinstance(linear, nn.Linear) and linear.weight.is_floating_point() and linear.weight.numel():
@@ -37,10 +38,10 @@ def check_base(model: nn.Module, adapter: Path) -> None:
     Values are compared loosely, as the base may be loaded in another number type. Quantised linears are not compared.
 
     Raises:
-        CheckpointError: no adapter there, a damaged manifest, or another base model.
+        CheckpointError: no adapter of CITI there, a damaged manifest, or another base model.
     """
     config = read_json(adapter / "adapter_config.json", "adapter configuration")
-    if config.get("peft_type") != "MOLORA":
+    if config.get("peft_type") != "MOLORA" and not _stands_in(adapter):
         raise CheckpointError(
             f"{adapter} holds a {config.get('peft_type')} adapter, not a MOLoRA one; set finetuning_type to the "
             "method it was trained with."
@@ -84,6 +85,15 @@ def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise CheckpointError(f"{path}: the manifest is damaged; restore it, or train again.") from None
     return None
+
+
+def _stands_in(adapter: Path) -> bool:
+    """Whether another kind of adapter comes from a run with `citi_adapter: lora` or `full`."""
+    if not (adapter / MANIFEST).is_file():
+        return False
+    manifest = read_json(adapter / MANIFEST, "manifest")
+    plan = manifest.get("plan") if isinstance(manifest, dict) else None
+    return isinstance(plan, dict) and plan.get("citi_adapter") in ("lora", "full")
 
 
 def _untouched(module: nn.Module) -> nn.Module:

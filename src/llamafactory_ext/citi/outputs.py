@@ -6,6 +6,7 @@ import json
 
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST
+from ..checkpoint.card import provenance
 from .adapting import CARRIED
 from .importance_file import Importance
 from .report import Report, as_table
@@ -21,23 +22,26 @@ tags: [citi, molora, tool-use, llama-factory]
 
 A CITI adapter (component importance-based tool-utilizing ability injection, arXiv:2409.13202) for `{base}`.
 
-- MOLoRA on {adapted} of {total} linear components: {experts} experts of rank {rank}, alpha {alpha:g}.
-- Tuned in full: {tuned} components.
-- Phases: {phases}. Data: {data}.
-- Importance: {reduction} reduction, {examples}.
-
 ```python
-import llamafactory_ext  # registers MOLoRA with PEFT
-from peft import PeftModel
+{registration}from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{name}")
 ```
 
-It cannot be merged into the base, as its gates depend on the input. `llamafactory-cli export` writes a self-contained
-model. `manifest.json` holds all settings and versions.
+{merging}
 
-{report}"""
+{report}{provenance}
+
+Importance: {reduction} reduction, {examples}.
+"""
+# By what the chosen components carry.
+REGISTRATION = "import llamafactory_ext  # registers MOLoRA with PEFT\n"
+UNMERGED = (
+    "It cannot be merged into the base, as its gates depend on the input. `llamafactory-cli export` writes a\n"
+    "self-contained model."
+)
+MERGED = "`llamafactory-cli export` with `finetuning_type: citi` merges it into the base."
 
 
 def write_outputs(
@@ -75,20 +79,17 @@ def write_outputs(
 
 
 def _card(folder: RunFolder, importance: Importance, selection: Selection, report: Report | None) -> str:
-    plan = read_json(folder.path / MANIFEST, "manifest")["plan"]
+    manifest = read_json(folder.path / MANIFEST, "manifest")
+    plan = manifest["plan"]
+    gated = plan["citi_adapter"] == "molora"
     examples = ", ".join(f"{task.examples} examples of {name}" for name, task in importance.tasks.items())
     return CARD.format(
         base=plan["model_name_or_path"],
         name=folder.path.name,
-        adapted=len(selection.adapted),
-        total=selection.total,
-        tuned=len(selection.tuned),
-        experts=plan["citi_num_experts"],
-        rank=plan["citi_rank"],
-        alpha=plan["citi_alpha"],
-        phases=", ".join(f"{phase.name} ({phase.epochs:g} epochs, {phase.lr:g})" for phase in folder.phases),
-        data=", ".join(plan["dataset"] or []),
+        registration=REGISTRATION if gated else "",
+        merging=UNMERGED if gated else MERGED,
+        provenance=provenance(manifest, selection.to_dict()),
         reduction=importance.settings.get("reduction"),
         examples=examples,
-        report=f"```\n{as_table(report)}\n```\n" if report else "",
+        report=f"```\n{as_table(report)}\n```\n\n" if report else "",
     )

@@ -23,6 +23,7 @@ from transformers import set_seed
 
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST, fingerprint
+from ..checkpoint.card import SELECTION
 from ..data.check import check_datasets
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError
@@ -151,8 +152,17 @@ class _Citi:
             if self.training_args.should_save:
                 manifest = {
                     "plan": plan,
-                    "base": {"name": self.model_args.model_name_or_path, "linears": fingerprint(base)},
+                    "base": {
+                        "name": self.model_args.model_name_or_path,
+                        "revision": self.model_args.model_revision,
+                        "commit": getattr(base.config, "_commit_hash", None),
+                        "linears": fingerprint(base),
+                    },
                     "data": data,
+                    "phases": [
+                        {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr}
+                        for phase in self.folder.phases
+                    ],
                     "versions": _versions(),
                 }
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
@@ -296,7 +306,7 @@ class _Citi:
         selection = choose(importance, args, phases, self.training_args.seed)
         if self.training_args.should_save:
             importance.save(self.folder.path / "importance.json")
-            write_json(self.folder.path / "selection.json", selection.to_dict())
+            write_json(self.folder.path / SELECTION, selection.to_dict())
         self._say(describe_selection(selection, args))
         for remark in importance.remarks(*ratios(args, phases), end=args.citi_select):
             self._say(remark)
@@ -369,6 +379,8 @@ class _Citi:
                 (staged / "adapter" / "README.md").unlink(missing_ok=True)
                 manifest = read_json(self.folder.path / MANIFEST, "manifest")
                 write_json(staged / "adapter" / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
+                selection = read_json(self.folder.path / SELECTION, "selection")
+                write_json(staged / "adapter" / SELECTION, selection)
                 if self.finetuning_args.plot_loss:
                     plot_loss(str(staged), keys=["loss", "loss_router"])
                 self.folder.close(phase)

@@ -1,7 +1,8 @@
 """Writes a CITI checkpoint as a self-contained model directory (format: serving/modeling.py).
 
 Fresh shards with the tuned linears put in and the original backbone names, the adapters beside them, config,
-tokenizer, chat template and model card. Adapters are not merged: their gates depend on the input.
+tokenizer, chat template and model card. MOLoRA is not merged: its gates depend on the input. What the ablations put in
+its place (`citi_adapter: lora` or `full`) is, and gives a model of the base's own type.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from peft.utils.other import ModulesToSaveWrapper
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..checkpoint.atomic import publish_folder, write_json
+from ..checkpoint.card import provenance_of
 from ..errors import CheckpointError, OptionError
 from ..molora import MoLoraLinear
 from .modeling import FORMAT, MODEL_TYPES, PREFIX
@@ -30,65 +33,64 @@ tags: [citi, molora, tool-use, llama-factory]
 ---
 # {name}
 
-`{base}` after CITI (arXiv:2409.13202), self-contained: MOLoRA adapters in {targets} linears ({experts} experts of rank
-{r}, alpha {alpha:g}), {tuned} linears tuned in full.
+`{base}` after {method}, self-contained: {what}.
 
 ```python
-import llamafactory_ext  # registers {model_type} with transformers
-from transformers import AutoModelForCausalLM
+{registration}from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained("{name}")
 ```
+
+{provenance}
 """
+UNKNOWN = "Data, phases and settings are unknown: there was no complete manifest.json and selection.json."
 
 
-def export_citi(model: PeftModel, tokenizer: Any, processor: Any, out_dir: Path, max_shard_size: str) -> None:
+def export_citi(
+    model: PeftModel, tokenizer: Any, processor: Any, out_dir: Path, max_shard_size: str, adapter: Path | None = None
+) -> None:
     """Writes `model` to `out_dir`, whole or not at all.
 
     Args:
-        model: the base with a MOLoRA adapter on it.
+        model: the base with an adapter of CITI on it; one that can be merged is merged in place.
         tokenizer: written along, padding on the left.
         processor: of multimodal models, or None.
         out_dir: absent, empty, or an earlier export.
         max_shard_size: as in transformers, such as `5GB`.
+        adapter: the folder `model`'s adapter came from; its manifest goes into the model card.
 
     Raises:
         OptionError: the architecture has no exported type, or `out_dir` holds something else.
-        CheckpointError: the model carries no MOLoRA adapter.
+        CheckpointError: the model carries no adapter of CITI.
     """
-    if not isinstance(model, PeftModel) or "MOLORA" not in str(model.peft_config["default"].peft_type):
+    kind = str(model.peft_config["default"].peft_type.value) if isinstance(model, PeftModel) else "none"
+    if kind not in ("MOLORA", "LORA"):
         raise CheckpointError(
             "there is no MOLoRA adapter on the model; set adapter_name_or_path to a CITI checkpoint."
         )
     base_type = model.get_base_model().config.model_type
-    if PREFIX + base_type not in MODEL_TYPES:
+    if kind == "MOLORA" and PREFIX + base_type not in MODEL_TYPES:
         known = ", ".join(name.removeprefix(PREFIX) for name in MODEL_TYPES)
         raise OptionError(
             f"export knows the architectures {known}, not {base_type}. The adapter works without export: "
             "load it with adapter_name_or_path and finetuning_type: citi."
         )
     _check_target(out_dir)
+    words = _words(model, adapter, out_dir.name)
     staged = out_dir.with_name(f".{out_dir.name}.tmp")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     try:
-        _write_weights(exported_state(model), staged, max_shard_size)
-        config = _write_config(model, base_type, staged)
+        if kind == "MOLORA":
+            _write_weights(exported_state(model), staged, max_shard_size)
+            _write_config(model, base_type, staged)
+        else:
+            _write_merged(model, staged, max_shard_size)
         tokenizer.padding_side = "left"  # exported models generate; upstream's export does the same
         tokenizer.save_pretrained(staged)
         if processor is not None:
             processor.save_pretrained(staged)
-        card = CARD.format(
-            base=model.peft_config["default"].base_model_name_or_path,
-            name=out_dir.name,
-            model_type=config["model_type"],
-            targets=len(config["citi"]["target_modules"]),
-            tuned=len(config["citi"]["tuned_modules"]),
-            experts=config["citi"]["num_experts"],
-            r=config["citi"]["r"],
-            alpha=config["citi"]["alpha"],
-        )
-        (staged / "README.md").write_text(card, encoding="utf-8")
+        (staged / "README.md").write_text(CARD.format(**words), encoding="utf-8")
         publish_folder(staged, out_dir)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -127,10 +129,10 @@ def _check_target(out_dir: Path) -> None:
     if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
         return
     try:
-        model_type = json.loads((out_dir / "config.json").read_text(encoding="utf-8")).get("model_type", "")
+        config = json.loads((out_dir / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        model_type = ""
-    if not model_type.startswith(PREFIX):
+        config = None
+    if not isinstance(config, dict) or "citi" not in config:
         raise OptionError(f"export_dir={out_dir} holds something else than an earlier export; name an empty folder.")
 
 
@@ -145,7 +147,48 @@ def _write_weights(state: dict[str, Tensor], folder: Path, max_shard_size: str) 
         )
 
 
-def _write_config(model: PeftModel, base_type: str, folder: Path) -> dict[str, Any]:
+def _write_merged(model: PeftModel, folder: Path, max_shard_size: str) -> None:
+    """A model of the base's own type, with what the adapter changed in its weights."""
+    dtype = next(model.get_base_model().parameters()).dtype
+    merged: Any = model.merge_and_unload()
+    merged.config.use_cache = True
+    merged.config.citi = {"format": FORMAT, "merged": True}
+    merged.to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)
+
+
+def _words(model: PeftModel, adapter: Path | None, name: str) -> dict[str, str]:
+    """What stands in the gaps of `CARD`; reads the manifest before anything is written."""
+    config = model.peft_config["default"]
+    tuned = f"{len(config.modules_to_save or [])} linears tuned in full"
+    if hasattr(config, "num_experts"):
+        method = "CITI (arXiv:2409.13202)"
+        targets = len(model.base_model.molora_layers())
+        what = (
+            f"MOLoRA adapters in {targets} linears ({config.num_experts} experts of rank {config.r}, alpha "
+            f"{config.alpha:g}), {tuned}"
+        )
+        model_type = PREFIX + model.get_base_model().config.model_type
+        registration = f"import llamafactory_ext  # registers {model_type} with transformers\n"
+    else:
+        method = "an ablation of CITI (arXiv:2409.13202)"
+        targets = sum(isinstance(module, LoraLayer) for module in model.modules())
+        what = (f"LoRA of rank {config.r} merged into {targets} linears, " if targets else "") + tuned
+        registration = ""
+    try:
+        provenance = UNKNOWN if adapter is None else provenance_of(adapter)
+    except CheckpointError:  # made by PEFT alone, or by an older version: no reason to refuse the export
+        provenance = UNKNOWN
+    return {
+        "base": str(config.base_model_name_or_path),
+        "name": name,
+        "method": method,
+        "what": what,
+        "registration": registration,
+        "provenance": provenance,
+    }
+
+
+def _write_config(model: PeftModel, base_type: str, folder: Path) -> None:
     base, adapter = model.get_base_model(), model.peft_config["default"]
     model_type = PREFIX + base_type
     dtype = str(next(base.parameters()).dtype).removeprefix("torch.")
@@ -157,6 +200,7 @@ def _write_config(model: PeftModel, base_type: str, folder: Path) -> dict[str, A
         "citi": {
             "format": FORMAT,
             "num_experts": adapter.num_experts,
+            "neutral_gate": adapter.neutral_gate,
             "r": adapter.r,
             "alpha": adapter.alpha,
             "target_modules": list(model.base_model.molora_layers()),
@@ -168,4 +212,3 @@ def _write_config(model: PeftModel, base_type: str, folder: Path) -> dict[str, A
     write_json(folder / "config.json", config)
     if base.generation_config is not None:
         base.generation_config.save_pretrained(folder)
-    return config

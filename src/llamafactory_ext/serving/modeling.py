@@ -1,8 +1,9 @@
 """The exported model types for transformers: the base architecture with MOLoRA in chosen linears.
 
 What it does: registers citi_llama, citi_mistral and citi_phi3, which load the tensors `<module>.molora.A` (N, R, D),
-`.molora.B` (N, O, R) and `.molora.router` (N + 1, D) beside the backbone's own names. What it does not do: train. A
-loader that does not know these types refuses the directory, as it should: without the adapters it is another model.
+`.molora.B` (N, O, R) and `.molora.router` (E, D) beside the backbone's own names; E is N + 1, or N where the config
+says `neutral_gate: false`. What it does not do: train. A loader that does not know these types refuses the directory,
+as it should: without the adapters it is another model.
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ PREFIX = "citi_"
 class ExportedMoLora(nn.Module):
     """The adapter's tensors in the export's layout."""
 
-    def __init__(self, d_in: int, d_out: int, num_experts: int, r: int, **factory: Any) -> None:
+    def __init__(self, d_in: int, d_out: int, num_experts: int, r: int, gates: int, **factory: Any) -> None:
         super().__init__()
         self.A = nn.Parameter(torch.zeros(num_experts, r, d_in, **factory))
         self.B = nn.Parameter(torch.zeros(num_experts, d_out, r, **factory))
-        self.router = nn.Parameter(torch.zeros(num_experts + 1, d_in, **factory))
+        self.router = nn.Parameter(torch.zeros(gates, d_in, **factory))
 
 
 class GatedLinear(nn.Linear):
     """A linear of an exported model with its adapter inside."""
 
-    def __init__(self, linear: nn.Linear, num_experts: int, r: int, alpha: float) -> None:
+    def __init__(self, linear: nn.Linear, num_experts: int, r: int, alpha: float, gates: int) -> None:
         factory = {"device": linear.weight.device, "dtype": linear.weight.dtype}
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None, **factory)
         self.scaling = alpha / r
-        self.molora = ExportedMoLora(linear.in_features, linear.out_features, num_experts, r, **factory)
+        self.molora = ExportedMoLora(linear.in_features, linear.out_features, num_experts, r, gates, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x (..., D) to (..., O)."""
@@ -69,10 +70,12 @@ class CitiMixin:
                 f"config.json of this {config.model_type} model says {found}; format {FORMAT} of the block `citi` is "
                 "needed: export the checkpoint again with this version of llamafactory_ext."
             )
+        experts, r, alpha = citi["num_experts"], citi["r"], citi["alpha"]
+        gates = experts + citi.get("neutral_gate", True)
         for name in citi["target_modules"]:
             parent_name, _, child = name.rpartition(".")
             parent = self.get_submodule(parent_name)  # type: ignore[attr-defined]
-            setattr(parent, child, GatedLinear(getattr(parent, child), citi["num_experts"], citi["r"], citi["alpha"]))
+            setattr(parent, child, GatedLinear(getattr(parent, child), experts, r, alpha, gates))
 
     @classmethod
     def from_pretrained(cls, path: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:

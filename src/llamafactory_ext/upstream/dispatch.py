@@ -48,7 +48,7 @@ def wrap_run_sft(original: Function) -> Function:
 
 
 def wrap_init_adapter(original: Function) -> Function:
-    """`init_adapter`: a frozen base model for training, a loaded MOLoRA adapter for everything else."""
+    """`init_adapter`: a frozen base model for training, a loaded adapter of citi for everything else."""
 
     @functools.wraps(original)
     def init_adapter(config: Any, model: Any, model_args: Any, finetuning_args: Any, is_trainable: bool) -> Any:
@@ -69,7 +69,7 @@ def wrap_init_adapter(original: Function) -> Function:
 
 
 def load_adapter(model: Any, model_args: Any, paths: list[str]) -> Any:
-    """Put the one MOLoRA adapter of `adapter_name_or_path` on the model, unmerged: its gates depend on the input."""
+    """Put the one adapter of `adapter_name_or_path` on the model, unmerged: gates depend on the input."""
     from peft import PeftModel, get_peft_model_state_dict
 
     from ..checkpoint.base import check_base
@@ -144,8 +144,14 @@ def export_checkpoint(args: RawArgs) -> None:
 
     from ..serving.export import export_citi
 
+    adapter = Path(model_args.adapter_name_or_path[0]) / (model_args.adapter_folder or "")
     export_citi(
-        model, modules["tokenizer"], modules["processor"], Path(model_args.export_dir), f"{model_args.export_size}GB"
+        model,
+        modules["tokenizer"],
+        modules["processor"],
+        Path(model_args.export_dir),
+        f"{model_args.export_size}GB",
+        adapter=adapter,
     )
     print(f"Exported to {model_args.export_dir}.")
 
