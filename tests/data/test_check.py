@@ -131,7 +131,7 @@ def test_faults_of_records_are_gathered_with_their_places(folder: Path) -> None:
     ):
         assert f"{path}, {part}" in message
     put(folder, "many", [{**TOOL, "mark": str(n)} for n in range(30)])
-    assert "20 more kinds of faults" in complaint(["many"], folder)
+    assert "20 more faults of other kinds" in complaint(["many"], folder)
 
 
 def test_empty_responses_are_remarks(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from llamafactory_ext.errors import DataError
 
 from .convert import FAMILIES
+from .faults import Faults
 from .marks_spec import MARKS, MarkSpec
 from .reading import iter_records
 from .shape import EMPTY_RESPONSE, Shape
@@ -20,7 +21,6 @@ from .writing import DATASET_INFO, read_dataset_info
 _JSON = (".json", ".jsonl")
 _OTHER_FORMATS = (".arrow", ".csv", ".parquet", ".txt")
 _REMOTE_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
-_SHOWN_PLACES = 3
 _SHOWN_FAULTS = 10
 
 
@@ -168,26 +168,18 @@ def _scan_file(path: Path, entry: Mapping[str, Any], spec: MarkSpec, scan: Scan)
 
 def _scan_records(path: Path, shape: Shape, spec: MarkSpec, scan: Scan) -> None:
     """Gather equal faults of many records into one line, with the first places and the number."""
-    places: dict[str, list[str]] = {}
-    counts: Counter[str] = Counter()
+    problems, remarks = Faults(path, _SHOWN_FAULTS), Faults(path, _SHOWN_FAULTS)
     try:
         for place, record in iter_records(path):
             fault, mark = _judge(record, shape, spec)
             if mark:
                 scan.marks[mark] += 1
             if fault:
-                counts[fault] += 1
-                if counts[fault] <= _SHOWN_PLACES:
-                    places.setdefault(fault, []).append(place)
+                (remarks if fault == EMPTY_RESPONSE else problems).add(place, fault)
     except DataError as error:
         scan.problems.append(error.message)
-    for fault, shown in list(places.items())[:_SHOWN_FAULTS]:
-        more = f" and {counts[fault] - len(shown):,} more" if counts[fault] > len(shown) else ""
-        (scan.remarks if fault == EMPTY_RESPONSE else scan.problems).append(
-            f"{path}, {', '.join(shown)}{more}: {fault}"
-        )
-    if len(places) > _SHOWN_FAULTS:
-        scan.problems.append(f"{path}: {len(places) - _SHOWN_FAULTS:,} more kinds of faults")
+    scan.problems += problems.lines()
+    scan.remarks += remarks.lines()
 
 
 def _judge(record: Any, shape: Shape, spec: MarkSpec) -> tuple[str, str]:

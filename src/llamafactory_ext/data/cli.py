@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from llamafactory_ext.errors import DataError, OptionError
 
-from llamafactory_ext.errors import OptionError
-
-from .convert import FAMILIES, Conversion, Request, convert
-
-_SHOWN_NOTES = 5
-_OPTIONS = {
-    "source": "folder with the published files, or one of them",
-    "out": "LLaMA-Factory's dataset_dir (data)",
-    "dataset_name": "name of the entry and the file (NAME; NAME_test for a test split)",
-    "split": "train or test (what the file's name says; train for a folder)",
-    "limit": "draw this many records without replacement (0: take all)",
-    "seed": "seed of the draw (42)",
-    "task": "the ability these examples stand for: importance is computed per task (the data set's own)",
-}
+from .audit import audit
+from .convert import FAMILIES, Request, convert
+from .entries import DataEntry
+from .mix import Recipe, mix
+from .show import show_audit, show_conversion, show_mixture
+from .verbs import CHECK, CONVERT, MIX, Verb
 
 
 class Data:
-    """Convert the public data sets to LLaMA-Factory records with a tool/general mark."""
+    """Convert the public data sets, mix them for CITI, and check any data file before training."""
 
     def convert(
         self,
@@ -55,10 +44,8 @@ class Data:
             task: the ability these examples stand for.
             unknown: nothing; other options are an error.
         """
-        if {"help", "h"} & unknown.keys():  # python-fire hands the flag over to functions that take any option
-            print(_help())
+        if _helped(CONVERT, extra, unknown):
             return
-        _refuse_unknown(extra, unknown)
         if not name or not source:
             raise OptionError(
                 f"data convert needs a name ({', '.join(FAMILIES)}) and --source FOLDER_OR_FILE: "
@@ -74,64 +61,110 @@ class Data:
             seed=seed,
             task=str(task),
         )
-        _show(convert(request))
+        show_conversion(convert(request))
 
+    def mix(
+        self,
+        *extra: object,
+        tool: object = "",
+        general: object = "",
+        per_general: int = 5000,
+        dataset_name: str = "",
+        dataset_dir: str = "data",
+        seed: int = 42,
+        expect: str = "",
+        **unknown: object,
+    ) -> None:
+        """Mix tool data with a draw of each general data set.
 
-def _help() -> str:
-    names = "\n".join(f"  {family.name:<14}{family.about}" for family in FAMILIES.values())
-    options = "\n".join(f"  --{option:<14}{text}" for option, text in _OPTIONS.items())
-    return (
-        "Usage: llamafactory-ext data convert NAME --source FOLDER_OR_FILE [OPTIONS]\n\n"
-        "Convert a public data set to LLaMA-Factory records, each with its mark (tool or general) and its task.\n"
-        "Writes OUT/DATASET_NAME.json, OUT/DATASET_NAME.report.json (counts, reasons) and the entry in\n"
-        f"OUT/dataset_info.json.\n\nNAME is one of:\n{names}\n\nOptions:\n{options}"
-    )
-
-
-def _refuse_unknown(extra: tuple[object, ...], unknown: dict[str, object]) -> None:
-    """python-fire would run first and complain about left-over words afterwards."""
-    problems = [f'"{word}" is one word too many' for word in extra]
-    for option in unknown:
-        close = difflib.get_close_matches(option, _OPTIONS, n=1)
-        hint = f"did you mean --{close[0]}?" if close else f"the options are --{', --'.join(_OPTIONS)}"
-        problems.append(f"--{option} is unknown; {hint}")
-    if problems:
-        raise OptionError.listing("data convert:", problems)
-
-
-def _show(result: Conversion) -> None:
-    console = Console()
-    table = Table(title=f"{result.family} ({result.split}) -> {result.output}")
-    table.add_column("what")
-    table.add_column("records", justify="right")
-    for file, count in result.read.items():
-        table.add_row(f"read from {file}", f"{count:,}")
-    for reason, count in sorted(result.dropped.counts.items()):
-        table.add_row(f"dropped: {reason}", f"{count:,}")
-    if result.limit:
-        table.add_row(f"not drawn (--limit {result.limit}, --seed {result.seed})", f"{result.not_drawn:,}")
-    table.add_row(f'written, marked "{result.mark}", task "{result.task}"', f"{result.written:,}", style="bold")
-    for reason, count in sorted(result.findings.counts.items()):
-        table.add_row(f"of these, {reason}", f"{count:,}")
-    if result.duplicates_kept:
-        table.add_row("of these, repeats of an earlier record (kept)", f"{result.duplicates_kept:,}")
-    console.print(table)
-    for file, reason in result.left_out.items():
-        console.print(f"Not read: {file} ({reason}).", markup=False, soft_wrap=True)
-    for word, notes in (("Dropped", result.dropped), ("Published so", result.findings)):
-        for note in islice(notes, _SHOWN_NOTES):
-            console.print(f"{word}: {note.file}, {note.place}: {note.reason}", markup=False, soft_wrap=True)
-    report = result.output.with_name(f"{result.dataset_name}.report.json")
-    if len(result.dropped) > _SHOWN_NOTES or len(result.findings) > _SHOWN_NOTES:
-        console.print(
-            f"All {len(result.dropped):,} dropped records and all {len(result.findings):,} findings: {report}",
-            markup=False,
-            soft_wrap=True,
+        Args:
+            extra: nothing; more words are an error.
+            tool: data sets that are tool data.
+            general: data sets that are general data.
+            per_general: examples of each general data set.
+            dataset_name: name of the mixture.
+            dataset_dir: folder of dataset_info.json.
+            seed: seed of the draws.
+            expect: the SHA-256 that the result must have.
+            unknown: nothing; other options are an error.
+        """
+        if _helped(MIX, extra, unknown):
+            return
+        recipe = Recipe(
+            tool=_names(tool),
+            general=_names(general),
+            per_general=per_general,
+            dataset_name=str(dataset_name),
+            folder=Path(str(dataset_dir)),
+            seed=seed,
+            expect=str(expect),
         )
-    if result.written < result.limit:
-        console.print(f"Fewer than --limit {result.limit} are usable: all were taken.", markup=False, soft_wrap=True)
-    console.print(
-        f'Next: name "{result.dataset_name}" under "dataset:" of a YAML with "dataset_dir: {result.output.parent}".',
-        markup=False,
-        soft_wrap=True,
-    )
+        show_mixture(mix(recipe))
+
+    def check(
+        self,
+        what: str = "",
+        *extra: object,
+        dataset_dir: str = "data",
+        template: str = "",
+        model: str = "",
+        cutoff_len: int = 2048,
+        **unknown: object,
+    ) -> None:
+        """Tell everything that is wrong with a data file or the file of an entry.
+
+        Args:
+            what: a file, or a name in dataset_info.json.
+            extra: nothing; more words are an error.
+            dataset_dir: folder of dataset_info.json.
+            template: template of the run.
+            model: folder with the tokenizer.
+            cutoff_len: as in the YAML.
+            unknown: nothing; other options are an error.
+
+        Raises:
+            DataError: all errors at once.
+        """
+        if _helped(CHECK, extra, unknown):
+            return
+        problems = []
+        if not what:
+            problems.append("name a file, or a data set of dataset_info.json")
+        if bool(template) != bool(model):
+            problems.append("--template and --model go together: tokens are counted with both")
+        if isinstance(cutoff_len, bool) or not isinstance(cutoff_len, int) or cutoff_len < 1:
+            problems.append(f"--cutoff_len is {cutoff_len!r}; give a whole number of at least 1")
+        if problems:
+            raise OptionError.listing("data check:", problems)
+        path = Path(str(what))
+        entry = DataEntry.of_file(path) if path.is_file() else _named(str(what), Path(str(dataset_dir)))
+        encode = None
+        if template:
+            from ..upstream.encoding import ExampleEncoder  # only now: LLaMA-Factory takes seconds to load
+
+            encode = ExampleEncoder(str(model), str(template), cutoff_len)
+        result = audit(entry, encode)
+        show_audit(entry, result, encoded=encode is not None)
+        if result.lines():
+            raise DataError("\n".join(["The data has errors:", *(f"  - {line}" for line in result.lines())]))
+
+
+def _named(what: str, folder: Path) -> DataEntry:
+    if Path(what).suffix or "/" in what:
+        raise DataError(f"{what} does not exist; check the path.")
+    return DataEntry.named(what, folder)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """python-fire reads `a,b` as a tuple and `a` as a text."""
+    words = value if isinstance(value, list | tuple) else str(value).split(",")
+    return tuple(str(word).strip() for word in words if str(word).strip())
+
+
+def _helped(verb: Verb, extra: tuple[object, ...], unknown: dict[str, object]) -> bool:
+    """Whether help was asked for and given; python-fire hands the flag over to functions that take any option."""
+    if {"help", "h"} & unknown.keys():
+        print(verb.help())
+        return True
+    verb.refuse(extra, unknown)
+    return False
