@@ -14,9 +14,10 @@ from data.samples import SAMPLES, lamp_api, write_sample
 from llamafactory_ext.cli import main
 from llamafactory_ext.data.cli import Data
 from llamafactory_ext.data.convert import FAMILIES
+from tiny import tiny_tokenizer
 
 README = Path(__file__).resolve().parents[2] / "examples" / "README.md"
-COMMANDS = re.findall(r"^llamafactory-ext (data convert .*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+COMMANDS = re.findall(r"^llamafactory-ext (data .*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
@@ -80,21 +81,22 @@ def test_without_name_or_source_it_says_what_to_type(
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_lists_every_converter_and_option(
-    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("verb", ["convert", "mix", "check"])
+def test_help_lists_every_option_and_converter(
+    verb: str, flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(monkeypatch, "data", "convert", flag)
+    run(monkeypatch, "data", verb, flag)
     text = capsys.readouterr().out
-    options = inspect.signature(Data.convert).parameters.values()
-    for option in options:
+    assert f"Usage: llamafactory-ext data {verb} " in text
+    for option in inspect.signature(getattr(Data, verb)).parameters.values():
         if option.kind is option.KEYWORD_ONLY:
             assert f"--{option.name} " in text
     for family in FAMILIES.values():
-        assert f"  {family.name} " in text
-        assert family.about in text
+        assert (f"  {family.name} " in text and family.about in text) == (verb == "convert")
 
 
 def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: data check counts tokens with it")
     downloads = tmp_path / "downloads"
     for name, folder in (
         ("api_bank", "api-bank/training-data"),
@@ -110,12 +112,20 @@ def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: 
     for name in ("code_alpaca", "metamath", "alpaca_gpt4", "tl_training", "glaive"):
         write_sample(name, downloads)
     write_sample("alpaca", downloads, "my_code.json")
+    tiny_tokenizer().save_pretrained(tmp_path / "models" / "Meta-Llama-3-8B-Instruct")
     monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) == 16
+    assert [command.split()[1] for command in COMMANDS] == ["convert"] * 16 + ["mix"] * 2 + ["check"] * 3
     for command in COMMANDS:
         run(monkeypatch, *command.split())
     info = json.loads(Path("data/dataset_info.json").read_text(encoding="utf-8"))
     trained = ("api_bank", "toolalpaca", "tl_training", "glaive", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4")
     tested = ("api_bank", "toolalpaca", "rotbench", "tooleyes", "bfcl", "humaneval")
-    assert set(info) == {*trained, "gsm8k", "my_code", *(f"{name}_test" for name in tested)}
+    assert set(info) == {
+        *trained,
+        "gsm8k",
+        "my_code",
+        "citi_api_bank",
+        "citi_toolalpaca",
+        *(f"{name}_test" for name in tested),
+    }
     assert len(json.loads(Path("data/my_code.json").read_text(encoding="utf-8"))) == len(SAMPLES["alpaca"])
