@@ -1,7 +1,8 @@
 """Mixture-of-LoRA adapters as a PEFT method (CITI, arXiv:2409.13202, section 3.1)."""
 
 from .config import MoLoraConfig
-from .layer import GateLoss, MoLoraLinear
+from .kernel import GateLoss
+from .layer import MoLoraLinear
 from .model import MoLoraModel
 from .registration import register
 

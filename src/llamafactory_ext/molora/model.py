@@ -9,7 +9,8 @@ from torch import nn
 
 from ..errors import OptionError
 from .config import MoLoraConfig
-from .layer import GateLoss, MoLoraLinear
+from .kernel import GateLoss
+from .layer import MoLoraLinear
 
 
 class MoLoraModel(BaseTuner):

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from ..errors import CheckpointError
-from ..molora.layer import apply_molora
+from ..molora.kernel import Adapter, apply_molora
 
 FORMAT = 1
 PREFIX = "citi_"
@@ -54,8 +54,8 @@ class GatedLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Maps x (..., D) to (..., O)."""
         A_ND, B_ON = self.molora.A.flatten(0, 1), self.molora.B.permute(1, 0, 2).flatten(1)
-        rank = self.molora.A.shape[1]
-        return apply_molora(super().forward(x), x, self.molora.router, A_ND, B_ON, rank, self.scaling)
+        adapter = Adapter(self.molora.router, A_ND, B_ON, self.molora.A.shape[1], self.scaling)
+        return apply_molora(super().forward(x), x, adapter)
 
 
 class CitiMixin:

@@ -1,0 +1,190 @@
+"""Mixture-of-LoRA as one fused autograd function, around a frozen linear.
+
+What it does: h = W0 x + sum_i G(x)[i] (alpha / r) B_i A_i x for i = 1..N, with G = softmax(W_g x) over N + 1 outputs
+(CITI, arXiv:2409.13202, eq. 6 and 7; the paper's index is off by one and leaves out alpha / r). Without the neutral
+gate the softmax runs over N outputs, one per expert (section 4.6). What it does not do: merge into the base (the gate
+depends on the input), dropout, sparse routing.
+
+Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, E gates: N, or N + 1 with the neutral
+one. The experts' gates are the last N.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+ROWS = 8  # GEMMs whose smallest side is no multiple of 8 run about a third slower
+
+
+class GateLoss(Protocol):
+    """What a loss on the gates must offer: it sees them in forward and gives their gradient in backward.
+
+    Being part of the adapter's own backward, it needs no gates collected across layers and holds under reentrant and
+    non-reentrant gradient checkpointing alike.
+
+    Attributes:
+        alone: only routers train and all B are 0. The experts then add nothing, the language-model loss has no
+            gradient, and no router changes another's input: forward calls `learn` and leaves the experts out.
+    """
+
+    alone: bool
+
+    def observe(self, layer: str, gates_TE: Tensor) -> None:
+        """Forward of `layer`: float gates, detached."""
+
+    def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
+        """Backward of `layer`: d(total loss)/d(gates), same shape, or None."""
+
+    def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
+        """Forward of `layer` under `alone`: x (..., D) in the number type of the products, detached."""
+
+
+def _stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
+    """[A; router; zero rows], so that one GEMM serves both: (ceil(NR + E, 8), D)."""
+    rows = A_ND.shape[0] + router_ED.shape[0]
+    padding = A_ND.new_zeros(-rows % ROWS, A_ND.shape[1])
+    return torch.cat([A_ND.to(dtype), router_ED.to(dtype), padding.to(dtype)])
+
+
+def _gates(u_TK: Tensor, first: int, gates: int) -> Tensor:
+    """Softmax over the router's columns of u, from column `first` on, in float32 at least: (T, E)."""
+    logits = u_TK[:, first : first + gates]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
+
+
+def _gated(u_TK: Tensor, gates_TE: Tensor, experts: int, rank: int, scaling: float) -> Tensor:
+    """The experts' activations times gate and alpha / r: (T, N R)."""
+    weight_TN = (gates_TE[:, -experts:] * scaling).to(u_TK.dtype)
+    return (u_TK[:, : experts * rank].unflatten(1, (experts, rank)) * weight_TN.unsqueeze(-1)).flatten(1)
+
+
+class _MoLora(torch.autograd.Function):
+    """Base linear and experts in one: y = W0 x + b0 + experts, or the experts alone added to a given y in place.
+
+    Keeps x, u and the gates only. The experts' product is added into y, and in backward into dL/dx, by the matrix
+    product itself: neither is ever there twice.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        base: Tensor | None,  # first, as autograd takes the first input for the one changed in place if it is a view
+        x: Tensor,
+        W0_OD: Tensor | None,
+        b0_O: Tensor | None,
+        router_ED: Tensor,
+        A_ND: Tensor,
+        B_ON: Tensor,
+        rank: int,
+        scaling: float,
+        layer: str,
+        gate_loss: GateLoss | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        if base is None:
+            assert W0_OD is not None
+            y = nn.functional.linear(x.to(dtype), W0_OD.to(dtype), None if b0_O is None else b0_O.to(dtype))
+        else:
+            y = base
+            ctx.mark_dirty(base)
+        u_TK = x.reshape(-1, x.shape[-1]).to(dtype) @ _stack(router_ED, A_ND, dtype).t()
+        experts = A_ND.shape[0] // rank
+        gates_TE = _gates(u_TK, experts * rank, router_ED.shape[0])
+        if gate_loss is not None:
+            gate_loss.observe(layer, gates_TE)
+        y.view(-1, y.shape[-1]).addmm_(_gated(u_TK, gates_TE, experts, rank, scaling), B_ON.to(dtype).t())
+        ctx.save_for_backward(x, u_TK, gates_TE, W0_OD, router_ED, A_ND, B_ON)
+        ctx.rank, ctx.scaling, ctx.layer, ctx.gate_loss = rank, scaling, layer, gate_loss
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, u_TK, gates_TE, W0_OD, router_ED, A_ND, B_ON = ctx.saved_tensors
+        need_base, need_x, _, _, need_router, need_A, need_B = ctx.needs_input_grad[:7]
+        rank, scaling, dtype = ctx.rank, ctx.scaling, u_TK.dtype
+        experts, gates = A_ND.shape[0] // rank, router_ED.shape[0]
+        grad_TO = grad.reshape(-1, grad.shape[-1]).to(dtype)
+        grad_x = grad_router = grad_A = grad_B = None
+        if need_B:
+            grad_B = (grad_TO.t() @ _gated(u_TK, gates_TE, experts, rank, scaling)).to(B_ON.dtype)
+        if need_x or need_router or need_A:
+            dz_TNR = (grad_TO @ B_ON.to(dtype)).unflatten(1, (experts, rank))
+            a_TNR = u_TK[:, : experts * rank].unflatten(1, (experts, rank))
+            dgates_TE = torch.zeros_like(gates_TE)
+            dgates_TE[:, -experts:] = (dz_TNR * a_TNR).sum(-1, dtype=gates_TE.dtype) * scaling
+            if ctx.gate_loss is not None and (extra := ctx.gate_loss.gradient(ctx.layer, gates_TE)) is not None:
+                dgates_TE += extra
+            dlogits_TE = gates_TE * (dgates_TE - (dgates_TE * gates_TE).sum(-1, keepdim=True))
+            du_TK = torch.empty_like(u_TK)
+            da_TNR = du_TK[:, : experts * rank].unflatten(1, (experts, rank))
+            torch.mul(dz_TNR, (gates_TE[:, -experts:] * scaling).to(dtype).unsqueeze(-1), out=da_TNR)
+            du_TK[:, experts * rank : experts * rank + gates] = dlogits_TE
+            du_TK[:, experts * rank + gates :] = 0
+            del dz_TNR
+            if need_router or need_A:
+                dstack_KD = du_TK.t() @ x.reshape(-1, x.shape[-1]).to(dtype)
+                grad_A = dstack_KD[: experts * rank].to(A_ND.dtype) if need_A else None
+                if need_router:
+                    grad_router = dstack_KD[experts * rank : experts * rank + gates].to(router_ED.dtype)
+            if need_x:
+                stack_KD = _stack(router_ED, A_ND, dtype)
+                dx_TD = du_TK @ stack_KD if W0_OD is None else (grad_TO @ W0_OD.to(dtype)).addmm_(du_TK, stack_KD)
+                grad_x = dx_TD.view(x.shape).to(x.dtype)
+        return grad if need_base else None, grad_x, None, None, grad_router, grad_A, grad_B, *[None] * 5
+
+
+class Adapter(NamedTuple):
+    """One adapter of one linear, as the function needs it.
+
+    Attributes:
+        router_ED: the router's weight.
+        A_ND: the experts' A, one below the other: (N R, D).
+        B_ON: the experts' B, side by side: (O, N R).
+        rank: R.
+        scaling: alpha / r.
+        layer: the linear's name for `gate_loss`.
+        gate_loss: what sees the gates and adds to their gradient.
+    """
+
+    router_ED: Tensor
+    A_ND: Tensor
+    B_ON: Tensor
+    rank: int
+    scaling: float
+    layer: str = ""
+    gate_loss: GateLoss | None = None
+
+
+def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter) -> Tensor:
+    """The base linear's output with the experts' added: (..., O).
+
+    Args:
+        base: the linear, frozen, which is then computed along with the experts (saves a copy of dL/dx); or its
+            output (..., O), which is changed in place.
+        x: (..., D).
+        adapter: the experts and their router.
+    """
+    device = x.device.type
+    if isinstance(base, Tensor):
+        y, W0_OD, b0_O, dtype = base, None, None, base.dtype
+    else:
+        y, W0_OD, b0_O, dtype = None, base.weight, base.bias, base.weight.dtype
+        if torch.is_autocast_enabled(device) and dtype != torch.float64:
+            dtype = torch.get_autocast_dtype(device)
+    with torch.autocast(device, enabled=False):
+        result: Tensor = _MoLora.apply(y, x, W0_OD, b0_O, *adapter, dtype)
+    return result
+
+
+def computable_here(base: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether the linear is frozen, whole and nobody else's: it may be computed here without calling it."""
+    return (
+        type(base) is nn.Linear
+        and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks or base._backward_pre_hooks)
+        and not any(parameter.requires_grad or hasattr(parameter, "ds_id") for parameter in base.parameters())
+    )
