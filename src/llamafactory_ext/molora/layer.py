@@ -91,7 +91,8 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Maps x (..., D) to (..., O)."""
-        names = [] if self.disable_adapters else [name for name in self.active_adapters if name in self.molora_A]
+        active = [] if self.disable_adapters else cast(list[str], self.active_adapters)
+        names = [name for name in active if name in self.molora_A]
         if not names or (self.gate_loss is not None and self.gate_loss.alone):
             result = self.base_layer(x, *args, **kwargs)
             if names and self.gate_loss is not None:
