@@ -31,3 +31,11 @@ class CheckpointError(ExtError):
 
 class UpstreamError(ExtError):
     """LLaMA-Factory is absent, of an unsupported version, or changed where we plug in."""
+
+
+class CallParseError(ExtError):
+    """A text in which tool calls were looked for and a malformed one was found."""
+
+
+class NoCallError(CallParseError):
+    """A text that holds no tool call of the format at all, as final answers do."""

@@ -1,0 +1,22 @@
+"""Tools and tool calls: one model of both, and every format in which the papers write them.
+
+Pure standard library: templates, losses, rewards and metrics all stand on this room.
+"""
+
+from .calls import find_calls, parse_calls, render_calls
+from .formats import FORMATS
+from .model import ParsedCall, Tool, ToolCall
+from .tools import TOOL_FORMATS, read_tool, write_tool
+
+__all__ = [
+    "FORMATS",
+    "TOOL_FORMATS",
+    "ParsedCall",
+    "Tool",
+    "ToolCall",
+    "find_calls",
+    "parse_calls",
+    "read_tool",
+    "render_calls",
+    "write_tool",
+]

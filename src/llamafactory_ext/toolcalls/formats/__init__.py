@@ -1,0 +1,21 @@
+"""The table of call formats; each has a file of its own."""
+
+from . import api_bank, glm4, json_object, mistral, nexusraven, python, qwen, react
+from .form import Format
+
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        python.FORMAT,
+        api_bank.FORMAT,
+        nexusraven.FORMAT,
+        json_object.FORMAT,
+        json_object.LLAMA3,
+        qwen.FORMAT,
+        mistral.FORMAT,
+        react.FORMAT,
+        glm4.FORMAT,
+    )
+}
+
+__all__ = ["FORMATS", "Format"]

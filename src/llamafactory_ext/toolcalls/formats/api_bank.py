@@ -1,0 +1,36 @@
+"""`[Name(key='value')]`, mostly after `API-Request: ` (API-Bank, Li et al. 2023).
+
+Several calls stand in one bracket, as in the published level-3 data. That data also has values without quotes
+(`location=New York`): such a value is a text up to the next comma.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llamafactory_ext.toolcalls.cursor import Cursor
+from llamafactory_ext.toolcalls.literals import NAME, read_call
+
+from .form import Format
+from .python import can_name, write_call
+
+_REQUEST = re.compile(rf"\[\s*+(?={NAME}\()")
+
+
+def _find(cursor: Cursor) -> None:
+    while cursor.seek(_REQUEST):
+        read_call(cursor, bare_values=True)
+        while cursor.take_text(","):
+            cursor.skip_blanks()
+            read_call(cursor, bare_values=True)
+        if not cursor.take_text("]"):
+            cursor.fail("a closing bracket is expected after a request")
+
+
+FORMAT = Format(
+    name="api_bank",
+    example="[GetWeather(city='Paris')]",
+    find=_find,
+    render=lambda calls: f"[{', '.join(map(write_call, calls))}]",
+    can_name=can_name,
+)

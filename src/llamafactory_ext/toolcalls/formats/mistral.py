@@ -1,0 +1,34 @@
+"""`[TOOL_CALLS] [{"name": ..., "arguments": {...}}, ...]`: Mistral v0.3 and later."""
+
+from __future__ import annotations
+
+import re
+
+from llamafactory_ext.toolcalls.cursor import Cursor
+from llamafactory_ext.toolcalls.json_text import read_call_object
+
+from .form import Format, any_name
+from .json_object import write_object
+
+_MARKER = "[TOOL_CALLS]"
+_LIST = re.compile(re.escape(_MARKER))
+
+
+def _find(cursor: Cursor) -> None:
+    while cursor.seek(_LIST):
+        if not cursor.take_text("["):
+            cursor.fail(f"a JSON list of calls is expected after {_MARKER}")
+        read_call_object(cursor)
+        while cursor.take_text(","):
+            read_call_object(cursor)
+        if not cursor.take_text("]"):
+            cursor.fail("a comma or the closing bracket is expected after a call")
+
+
+FORMAT = Format(
+    name="mistral",
+    example=f'{_MARKER} [{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}]',
+    find=_find,
+    render=lambda calls: f"{_MARKER} [{', '.join(map(write_object, calls))}]",
+    can_name=any_name,
+)

@@ -1,0 +1,33 @@
+"""`Call: f(x=1); g(y=2)<bot_end>`: NexusRaven-V2, whose prompt is Table 7 of TL-Training.
+
+The end marker may be missing: generation often stops at it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llamafactory_ext.toolcalls.cursor import Cursor
+from llamafactory_ext.toolcalls.literals import read_call
+
+from .form import Format
+from .python import can_name, write_call
+
+_CALL = re.compile(r"(?<!\w)Call:\s*+")
+_END = "<bot_end>"
+
+
+def _find(cursor: Cursor) -> None:
+    while cursor.seek(_CALL):
+        read_call(cursor)
+        while cursor.take_text(";") and not cursor.take_text(_END) and cursor.peek():
+            read_call(cursor)
+
+
+FORMAT = Format(
+    name="nexusraven",
+    example="Call: get_weather(city='Paris')<bot_end>",
+    find=_find,
+    render=lambda calls: f"Call: {'; '.join(map(write_call, calls))}{_END}",
+    can_name=can_name,
+)

@@ -1,0 +1,45 @@
+r"""`name(arg='x', n=3)`: TL-CodeLLaMA-2 (TL-Training, Tables 13 and 14) and BFCL; several calls one per line.
+
+In a text, whatever looks like `name(` followed by `)`, `name=` or `**{` is a call; other parentheses are prose.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llamafactory_ext.toolcalls.cursor import Cursor
+from llamafactory_ext.toolcalls.literals import NAME, PARAMETER, read_call
+from llamafactory_ext.toolcalls.model import ToolCall
+
+from .form import Format
+
+_CALL_AHEAD = re.compile(rf"(?<!\w)(?<!\w\.)(?={NAME}\(\s*+(?:\)|{PARAMETER.pattern}\s*+=(?!=)|\*\*\s*+\{{))")
+_NAME = re.compile(NAME)
+
+
+def can_name(name: str) -> bool:
+    """Identifiers, joined by dots."""
+    return _NAME.fullmatch(name) is not None
+
+
+def write_call(call: ToolCall) -> str:
+    """One call; an argument whose name is no identifier is written as `**{...}`."""
+    arguments = (
+        f"{name}={value!r}" if PARAMETER.fullmatch(name) else f"**{ {name: value}!r}"
+        for name, value in call.arguments.items()
+    )
+    return f"{call.name}({', '.join(arguments)})"
+
+
+def _find(cursor: Cursor) -> None:
+    while cursor.seek(_CALL_AHEAD):
+        read_call(cursor)
+
+
+FORMAT = Format(
+    name="python",
+    example="get_weather(city='Paris')",
+    find=_find,
+    render=lambda calls: "\n".join(map(write_call, calls)),
+    can_name=can_name,
+)

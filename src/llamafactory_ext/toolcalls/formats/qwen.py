@@ -1,0 +1,30 @@
+r"""`<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`: Qwen 2.5 (TL-Training, Table 11)."""
+
+from __future__ import annotations
+
+import re
+
+from llamafactory_ext.toolcalls.cursor import Cursor
+from llamafactory_ext.toolcalls.json_text import read_call_object
+
+from .form import Format, any_name
+from .json_object import write_object
+
+_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
+_TAG = re.compile(re.escape(_OPENING))
+
+
+def _find(cursor: Cursor) -> None:
+    while cursor.seek(_TAG):
+        read_call_object(cursor)
+        if not cursor.take_text(_CLOSING):
+            cursor.fail(f"{_CLOSING} is expected after a call")
+
+
+FORMAT = Format(
+    name="qwen",
+    example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
+    find=_find,
+    render=lambda calls: "\n".join(f"{_OPENING}\n{write_object(call)}\n{_CLOSING}" for call in calls),
+    can_name=any_name,
+)

@@ -1,0 +1,92 @@
+"""JSON values: copied with limits, and compared as JSON compares them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TypeAlias
+
+from llamafactory_ext.errors import DataError
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+MAX_DEPTH = 64
+MAX_VALUES = 50_000
+_MAX_INT = 10**4000  # Python refuses to write integers of more than 4,300 digits
+
+
+def copy_json(value: object, what: str) -> Json:
+    """A deep copy in plain Python (tuples become lists).
+
+    Raises:
+        DataError: no JSON value, or one beyond the limits; `what` begins the message.
+    """
+    return _copy(value, what, 0, iter(range(MAX_VALUES)))
+
+
+def copy_object(value: object, what: str) -> dict[str, Json]:
+    """A deep copy of a JSON object; raises DataError for anything else."""
+    copy = copy_json(value, what)
+    if not isinstance(copy, dict):
+        raise DataError(f"{what} is no JSON object but {type(value).__name__}; give names and values.")
+    return copy
+
+
+def check_text(text: str, what: str) -> str:
+    """The text itself; raises DataError if it cannot be written as UTF-8."""
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise DataError(f"{what} holds lone surrogates, which UTF-8 cannot write; remove them.") from None
+    return text
+
+
+def _copy(value: object, what: str, depth: int, budget: Iterator[int]) -> Json:
+    if next(budget, None) is None:
+        raise DataError(f"{what} holds more than {MAX_VALUES} values; shorten it.")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return check_text(str(value), what)
+    if isinstance(value, int | float):
+        return _copy_number(value, what)
+    if depth == MAX_DEPTH:
+        raise DataError(f"{what} is nested more than {MAX_DEPTH} deep; flatten it.")
+    if isinstance(value, list | tuple):
+        return [_copy(item, what, depth + 1, budget) for item in value]
+    if isinstance(value, Mapping):
+        return {_copy_key(name, what): _copy(item, what, depth + 1, budget) for name, item in value.items()}
+    raise DataError(f"{what} holds {type(value).__name__}, which is no JSON value; convert it.")
+
+
+def _copy_number(value: int | float, what: str) -> int | float:
+    if isinstance(value, int):
+        if abs(value) >= _MAX_INT:
+            raise DataError(f"{what} holds an integer of more than 4,000 digits; write it as a string.")
+        return int(value)
+    if not math.isfinite(value):
+        raise DataError(f"{what} holds {value}, which JSON cannot write; use null or a string.")
+    return float(value)
+
+
+def _copy_key(name: object, what: str) -> str:
+    if not isinstance(name, str):
+        raise DataError(f"{what} has the key {name!r}, which is no string; JSON objects need strings.")
+    return check_text(str(name), what)
+
+
+def json_key(value: object) -> Hashable:
+    """A hashable stand-in that is equal exactly for equal JSON values.
+
+    Numbers are compared by value, as in JSON Schema: 1 equals 1.0. True is no number and differs from 1. The order of
+    an object's members does not count, that of a list's items does.
+    """
+    if isinstance(value, bool):
+        return ("bool", value)
+    if isinstance(value, list | tuple):
+        return ("list", *map(json_key, value))
+    if isinstance(value, Mapping):
+        return frozenset((name, json_key(item)) for name, item in value.items())
+    assert isinstance(value, Hashable)
+    return value
