@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from llamafactory.hparams import get_infer_args
+from llamafactory.model import load_model, load_tokenizer
+from llamafactory.train.tuner import export_model
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import tiny
+from llamafactory_ext.checkpoint.base import check_base
 from llamafactory_ext.citi.importance_file import Importance
 from llamafactory_ext.citi.phases import parameter_group
+from llamafactory_ext.errors import CheckpointError
 from runs import Interrupt, Run, Snapshots, citi_options, differing, equal, train
 
 IDS = torch.randint(5, 300, (2, 12), generator=torch.Generator().manual_seed(1))
@@ -88,6 +94,48 @@ def test_the_adapter_loads_with_peft_as_it_was_trained(
     assert run.json("adapter_config.json")["peft_type"] == kinds[name]
     if name != "full":
         assert run.json("adapter_config.json")["target_modules"] == run.json("selection.json")["adapted"]
+
+
+def test_chat_and_export_take_it(
+    variant: tuple[str, dict[str, Any], Run, Snapshots], tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    """As the commands load it; the export needs no adapter and gives the same logits."""
+    name, _, run, _ = variant
+    options = {
+        "model_name_or_path": str(tiny_llama_dir),
+        "adapter_name_or_path": str(run.path),
+        "template": "llama3",
+        "finetuning_type": "citi",
+        "infer_dtype": "float32",
+        "export_dir": str(tmp_path / "out"),
+    }
+    model_args, _, finetuning_args, _ = get_infer_args(options)
+    model = load_model(load_tokenizer(model_args)["tokenizer"], model_args, finetuning_args)
+    assert isinstance(model, PeftModel)
+    expected = logits(model)
+    assert (expected - logits(tiny.tiny_model())).abs().max() > 1e-3
+    export_model(options)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert exported.config.model_type == ("citi_llama" if name == "no neutral gate" else "llama")
+    assert (logits(exported) - expected).abs().max() < (1e-5 if name == "lora" else 1e-6)
+    card, selection = (tmp_path / "out" / "README.md").read_text("utf-8"), run.json("selection.json")
+    for component in (*selection["adapted"], *selection["tuned"]):
+        assert f"- `{component}`" in card
+    assert run.json("manifest.json")["data"] in card
+    assert f"| Base | `{tiny_llama_dir}` |" in card, "a folder has no revision"
+    assert f"base_model: {tiny_llama_dir}" in card
+
+
+def test_another_base_is_noticed(variant: tuple[str, dict[str, Any], Run, Snapshots], tmp_path: Path) -> None:
+    _, _, run, _ = variant
+    check_base(tiny.tiny_model(), run.path)
+    with pytest.raises(CheckpointError, match="was trained on another base model than this one"):
+        check_base(tiny.tiny_model(seed=1), run.path)
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(run.path / file, tmp_path / file)
+    if run.json("adapter_config.json")["peft_type"] == "LORA":
+        with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA one; set finetuning_type"):
+            check_base(tiny.tiny_model(), tmp_path)
 
 
 def test_report_log_and_files(variant: tuple[str, dict[str, Any], Run, Snapshots]) -> None:

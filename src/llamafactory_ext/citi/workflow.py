@@ -152,12 +152,7 @@ class _Citi:
             if self.training_args.should_save:
                 manifest = {
                     "plan": plan,
-                    "base": {
-                        "name": self.model_args.model_name_or_path,
-                        "revision": self.model_args.model_revision,
-                        "commit": getattr(base.config, "_commit_hash", None),
-                        "linears": fingerprint(base),
-                    },
+                    "base": self._describe_base(base),
                     "data": data,
                     "phases": [
                         {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr}
@@ -243,6 +238,15 @@ class _Citi:
         )
 
     # Importance
+
+    def _describe_base(self, base: nn.Module) -> dict[str, Any]:
+        name = self.model_args.model_name_or_path
+        return {
+            "name": name,
+            "revision": None if Path(name).is_dir() else self.model_args.model_revision,
+            "commit": getattr(base.config, "_commit_hash", None),
+            "linears": fingerprint(base),
+        }
 
     def _load_importance(self, base: nn.Module) -> Importance | None:
         if not self.finetuning_args.citi_importance_load:

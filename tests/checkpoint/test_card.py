@@ -1,0 +1,100 @@
+"""What a model card says about where a checkpoint comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamafactory_ext.checkpoint.card import provenance, provenance_of
+from llamafactory_ext.errors import CheckpointError
+
+PHASES = [
+    {"name": "rp", "title": "Router Pre-training", "epochs": 1.0, "lr": 2e-4},
+    {"name": "mi", "title": "MOLoRA Improvement", "epochs": 2.0, "lr": 2e-4},
+    {"name": "uco", "title": "Unimportant Components Optimization", "epochs": 1.0, "lr": 2e-5},
+]
+PLAN = {
+    "dataset": ["api_bank", "metamath"],
+    "citi_adapter": "molora",
+    "citi_num_experts": 4,
+    "citi_rank": 8,
+    "citi_alpha": 2.0,
+    "citi_router_neutral": True,
+}
+SELECTION = {"adapted": ["a.q", "a.v"], "tuned": ["b.up"], "displaced": [], "total": 14, "end": "top"}
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    return {
+        "plan": PLAN,
+        "base": {"name": "org/base", "revision": "main", "commit": "c0ffee", "linears": {}},
+        "data": "12ab",
+        "phases": PHASES,
+        "versions": {"torch": "2.11.0", "peft": "0.18.1"},
+        **changes,
+    }
+
+
+def test_everything_is_told() -> None:
+    text = provenance(manifest(phase="uco"), SELECTION)
+    for row in (
+        "| Base | `org/base`, revision main, commit `c0ffee` |",
+        "| Phases | rp (Router Pre-training): 1 epochs at 0.0002; mi (MOLoRA Improvement): 2 epochs at 0.0002; uco "
+        "(Unimportant Components Optimization): 1 epochs at 2e-05 |",
+        "| Selection | MOLoRA (4 experts of rank 8, alpha 2) on 2 of 14 linear components, most important for tool "
+        "use; full tuning of 1, least important for general abilities |",
+        "| Data | api_bank, metamath; SHA-256 of the tokenised examples `12ab` |",
+        "| Versions | torch 2.11.0, peft 0.18.1 |",
+    ):
+        assert row in text.splitlines()
+    assert "<summary>2 components adapted</summary>\n\n- `a.q`\n- `a.v`\n\n</details>" in text
+    assert "<summary>1 components tuned in full in phase uco</summary>\n\n- `b.up`\n" in text
+    settings = text.partition("```json\n")[2].partition("\n```")[0]
+    assert json.loads(settings) == PLAN
+
+
+def test_a_phase_in_the_middle_names_no_later_one() -> None:
+    text = provenance(manifest(phase="mi"), SELECTION)
+    assert "MOLoRA Improvement" in text
+    assert "Unimportant" not in text
+
+
+@pytest.mark.parametrize(
+    ("plan", "selection", "told"),
+    [
+        ({"citi_adapter": "lora"}, {}, "LoRA (rank 8, alpha 2) on 2 of 14"),
+        ({"citi_adapter": "full"}, {"tuned": [], "end": "bottom"}, "full tuning on 2 of 14 linear components, least"),
+        (
+            {},
+            {"end": "random", "displaced": ["a.q"]},
+            "drawn at random; full tuning of 1, least important for general",
+        ),
+        ({}, {"displaced": ["a.q"]}, "(1 chosen by both stay with the first)"),
+        ({"citi_router_neutral": False}, {}, "alpha 2, no neutral gate) on 2"),
+    ],
+    ids=["lora", "full", "random", "displaced", "no neutral gate"],
+)
+def test_ablations_are_told(plan: dict[str, Any], selection: dict[str, Any], told: str) -> None:
+    text = provenance(manifest(plan=PLAN | plan), SELECTION | selection)
+    assert told in text
+    assert ("tuned in full in phase uco" in text) == bool((SELECTION | selection)["tuned"])
+
+
+def test_a_local_base_has_no_revision() -> None:
+    base = {"name": "models/mine", "revision": None, "commit": None, "linears": {}}
+    assert "| Base | `models/mine` |" in provenance(manifest(base=base), SELECTION).splitlines()
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", json.dumps(manifest(base=None)), json.dumps(manifest(phase="none"))], ids=range(4)
+)
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "selection.json").write_text(json.dumps(SELECTION))
+    with pytest.raises(CheckpointError, match=r"manifest\.json: there is no manifest here"):
+        provenance_of(tmp_path)
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        provenance_of(tmp_path)
