@@ -18,6 +18,7 @@ from ..checkpoint.saving import SafeCheckpoints
 from ..data.marks import MARKS_COLUMN, TokenMarks
 from ..losses import head_deferred, plain_head, summed_nll
 from ..upstream.training import CustomSeq2SeqTrainer
+from .engines import adapter_weights, gather_trained
 from .phases import Phase, parameter_group, set_trainable, trainable_names
 from .recompute import recompute_from_lowest_trained
 from .router_loss import RouterLoss, Totals
@@ -47,7 +48,8 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         forward = inspect.signature(model.get_base_model().forward).parameters
         if recompute:
             recompute_from_lowest_trained(model)
-        whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)  # weights are all here, in plain tensors
+        whole = not self._engine_saves  # weights are all here, in plain tensors
+        self._adapter = {} if whole or not self.args.should_save else adapter_weights(model)
         self._head = plain_head(model) if whole else None
         self._half = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
         self._routers_alone = whole and router is not None and self._only_routers_learn(model)
@@ -211,6 +213,15 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         set_trainable(self.model, self.phase)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The adapter, whole and in float32 whatever the engine makes of it while it trains."""
+        if not self._engine_saves:
+            super().save_model(output_dir, _internal_call)
+            return
+        trained = gather_trained(self.accelerator.unwrap_model(self.model), keep=self.args.should_save)
+        if self.args.should_save:
+            self._save(output_dir, state_dict=self._adapter | trained)
 
     # Reports
 

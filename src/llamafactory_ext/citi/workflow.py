@@ -39,6 +39,7 @@ from ..upstream.training import (
     plot_loss,
 )
 from .adapting import adapt, choose, describe_selection, ratios, watch_routers
+from .engines import Engine, engine_of, keep_adapters_together, renew_engine, start_communication, whole_weights
 from .importance import linear_components
 from .importance_file import Importance
 from .outputs import write_outputs
@@ -119,6 +120,7 @@ def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
     """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
     plan = {"model_name_or_path": model_args.model_name_or_path}
     plan |= {name: getattr(finetuning_args, name) for name in option_names() if name not in NOT_IN_PLAN}
+    plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
     return {name: str(value) if not isinstance(value, _JSON) else value for name, value in plan.items()}
@@ -142,7 +144,7 @@ class _Citi:
         if not self.training_args.overwrite_output_dir:
             self.folder.check(plan)
         self._check_data()
-        base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
+        base = self._load_base(whole=not self.finetuning_args.citi_importance_load)
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
         loaded = self._load_importance(base)
         data = content_hash(self.data["train_dataset"])
@@ -163,15 +165,12 @@ class _Citi:
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
         importance = loaded or self._compute_importance(base)
         selection = self._select(importance)
-        model = self._adapt(base, selection)
-        trainer = self._train(model)
-        report = self._report(model)
+        model = None if self.engine else self._model(selection, base)
+        del base
+        self._train(selection, model)
+        report = self._report(selection, model)
         if self.training_args.should_save:
             write_outputs(self.folder, importance, selection, report, self.training_args.report_to)
-        if self.training_args.do_eval:
-            metrics = (trainer or self._trainer(model, self.folder.phases[-1])).evaluate(metric_key_prefix="eval")
-            if self.training_args.should_save:
-                write_json(self.folder.path / "eval_results.json", metrics)
         if self.training_args.should_save:
             self.folder.finish()
             self._say(f"Finished: the adapter is in {self.folder.path}.")
@@ -205,6 +204,16 @@ class _Citi:
         if not self.data_args.packing:
             return self.data
         return self._load(request_marks(self.data_args, packing=False, neat_packing=False, tokenized_path=None))
+
+    @cached_property
+    def engine(self) -> Engine | None:
+        return engine_of(self.training_args)
+
+    def _load_base(self, *, whole: bool = False) -> Any:
+        """The base model; `whole` on every process, or spread as the engine wants it."""
+        start_communication(self.training_args)
+        with whole_weights(self.training_args) if whole else contextlib.nullcontext():
+            return load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
 
     def _load(self, data_args: Any) -> dict[str, Any]:
         module = get_dataset(
@@ -327,28 +336,56 @@ class _Citi:
         self.router = watch_routers(model, self.finetuning_args)
         return model
 
-    def _train(self, model: PeftModel) -> CitiTrainer | None:
-        """Runs the phases that are not done yet; returns the last trainer."""
-        trainer = None
+    def _model(self, selection: Selection, base: nn.Module) -> PeftModel:
+        """The adapted model as the last complete phase left it."""
+        model = self._adapt(base, selection)
+        if done := self.folder.done():
+            set_peft_model_state_dict(model, load_peft_weights(str(self.folder.adapter(done[-1])), device="cpu"))
+        return model
+
+    def _train(self, selection: Selection, model: PeftModel | None) -> None:
+        """Runs the phases that are not done yet, then the evaluation.
+
+        Args:
+            selection: the components.
+            model: what all phases train one after the other; None loads and adapts the base for each of them.
+        """
         if done := self.folder.done():
             self._say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
-            weights = load_peft_weights(str(self.folder.adapter(done[-1])), device="cpu")
-            set_peft_model_state_dict(model, weights)
-        for phase in self.folder.phases[len(done) :]:
-            moving = set_trainable(model, phase)
-            self._say(describe(phase, moving, total_size(model.parameters())))
-            trainer = self._trainer(model, phase)
+        left = self.folder.phases[len(done) :]
+        for phase in left:
+            own = model if model is not None else self._model(selection, self._load_base())
+            moving = set_trainable(own, phase)
+            self._say(describe(phase, moving, total_size(own.parameters())))
+            trainer = self._trainer(own, phase)
             self._run_phase(trainer, phase, {group: list(counts) for group, counts in moving.items()})
-            self._release(trainer, model)
+            if phase is left[-1] and self.training_args.do_eval:
+                self._evaluate(trainer)
+            self._release(trainer, own)
+            del trainer, own  # two models at once may not fit
+        if self.training_args.do_eval and not left:
+            if model is not None:
+                self._evaluate(self._trainer(model, self.folder.phases[-1]))
+            else:
+                self._say("No evaluation: all phases were complete already. Evaluate the adapter with one process.")
+
+    def _evaluate(self, trainer: CitiTrainer) -> None:
         if self.router is not None:
             self.router.end()
-        return trainer
+        metrics = trainer.evaluate(metric_key_prefix="eval")
+        if self.training_args.should_save:
+            write_json(self.folder.path / "eval_results.json", metrics)
 
     def _trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
         args = copy.copy(self.training_args)
         args.output_dir = str(self.folder.folder(phase))
         args.num_train_epochs, args.learning_rate = phase.epochs, phase.lr
         args.run_name = f"{args.run_name}-{phase.name}" if args.run_name else None
+        finetuning_args = copy.copy(self.finetuning_args)
+        if "experts" not in phase.trains and "lora" not in phase.trains:
+            finetuning_args.loraplus_lr_ratio = None
+        renew_engine(args)
+        keep_adapters_together(model)
         return CitiTrainer(
             phase=phase,
             router=self.router if self.finetuning_args.citi_router_neutral else None,
@@ -356,7 +393,7 @@ class _Citi:
             exact_step=self.finetuning_args.citi_router_window == "step" and self.finetuning_args.citi_router_beta > 0,
             model=model,
             args=args,
-            finetuning_args=self.finetuning_args,
+            finetuning_args=finetuning_args,
             data_collator=self._collator(model, packed=bool(self.data_args.packing)),
             callbacks=list(self.callbacks),
             train_dataset=self.data["train_dataset"],
@@ -403,7 +440,10 @@ class _Citi:
 
     def _release(self, trainer: CitiTrainer, model: PeftModel) -> None:
         """Lets go of this phase's optimizer and wrappers; the next phase wraps the model anew."""
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+        if self.router is not None:
+            self.router.end()
+        if self.engine is None:
+            trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         trainer.model_wrapped = model
         trainer.optimizer = trainer.lr_scheduler = None
         trainer.accelerator.free_memory()
@@ -415,10 +455,19 @@ class _Citi:
 
     # Report
 
-    def _report(self, model: PeftModel) -> Report | None:
+    def _report(self, selection: Selection, model: PeftModel | None) -> Report | None:
         count = self.finetuning_args.citi_report_samples
         if not count:
             return None
+        if model is None and self.finetuning_args.citi_importance_load:
+            self._say(
+                "No report: with citi_importance_load and weights spread over processes, the model need not fit into "
+                "one process. Evaluate the finished adapter with do_predict."
+            )
+            return None
+        if model is None:
+            with whole_weights(self.training_args):
+                model = self._model(selection, self._load_base(whole=True))
         held_out = self.examples.get("eval_dataset")
         usable = held_out is not None and not isinstance(held_out, dict) and TASK_COLUMN in held_out.column_names
         dataset = held_out if usable else self.examples["train_dataset"]

@@ -10,7 +10,7 @@ from llamafactory_ext.errors import CallParseError, DataError
 from .model import ParsedCall, ToolCall
 from .values import MAX_VALUES, Json
 
-MAX_CALLS = 2_000
+MAX_CALLS = 5_000
 _BLANKS = re.compile(r"\s*+")
 _SHOWN = 30
 

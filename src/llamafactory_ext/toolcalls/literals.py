@@ -150,9 +150,7 @@ def _read_string(cursor: Cursor) -> str:
 def _escape(match: re.Match[str]) -> str:
     """Raw control characters that may stand in a model's string but not in Python's source."""
     found = match[0]
-    if len(found) == 1:
-        return f"\\x{ord(found):02x}"
-    return {"\\\0": r"\\\x00", "\\\r": "\\\n"}.get(found, found)
+    return f"\\x{ord(found):02x}" if len(found) == 1 else found.replace("\0", "\\x00").replace("\r", "\n")
 
 
 def _read_sequence(cursor: Cursor, depth: int, opening: str) -> Json:

@@ -11,7 +11,7 @@ from llamafactory_ext.errors import DataError
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 MAX_DEPTH = 64
-MAX_VALUES = 20_000
+MAX_VALUES = 50_000
 _MAX_INT = 10**4000  # Python refuses to write integers of more than 4,300 digits
 
 

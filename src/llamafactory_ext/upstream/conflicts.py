@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .engine_conflicts import engine_conflicts
+
 # Options of other methods: with citi they would silently do nothing.
 FOREIGN_GROUPS = ("LoraArguments", "OFTArguments", "FreezeArguments")
 INSTEAD = {
@@ -14,6 +16,7 @@ INSTEAD = {
     "lora_alpha": "set citi_alpha",
     "lora_target": "citi chooses the modules by importance, set citi_top_ratio",
 }
+LORA_PLUS = "loraplus_lr_ratio"  # the one of them that phase mi knows
 OPTIMIZERS = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
 LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
 BACKENDS = ("use_llama_pro", "use_mca", "use_hyper_parallel")
@@ -42,7 +45,7 @@ def finetuning_conflicts(args: Any, base: type) -> list[str]:
     problems = []
     if args.stage != "sft":
         problems.append(f"stage: {args.stage} does not work with finetuning_type: citi; set stage: sft")
-    for name in _changed(args, _foreign_fields(base)):
+    for name in _changed(args, [option for option in _foreign_fields(base) if option.name != LORA_PLUS]):
         problems.append(f"{name} has no effect with finetuning_type: citi; {INSTEAD.get(name, 'remove it')}")
     for name in OPTIMIZERS:
         if getattr(args, name, False):
@@ -108,6 +111,8 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
             "quantization_bit: phase uco cannot tune quantized components; set citi_phases: rp,mi or load the model "
             "unquantized"
         )
+    problems += _lora_plus_problems(finetuning_args)
+    problems += engine_conflicts(model_args, training_args, finetuning_args)
     return problems + _output_problems(training_args)
 
 
@@ -126,6 +131,18 @@ def inference_conflicts(model_args: Any, data_args: Any) -> list[str]:
 def ineffective_options(given: Iterable[str]) -> list[str]:
     """Options of the command that the phase table of citi overrules."""
     return [name for name in ("learning_rate", "num_train_epochs") if name in given]
+
+
+def _lora_plus_problems(args: Any) -> list[str]:
+    """LoRA+ (arXiv:2402.12354) as an option of phase mi: a higher learning rate for B."""
+    if args.loraplus_lr_ratio is None:
+        return []
+    problems = []
+    if "mi" not in args.citi_phases or args.citi_adapter == "full":
+        problems.append("loraplus_lr_ratio has no effect without B matrices that phase mi trains; remove it")
+    if not (isinstance(args.loraplus_lr_ratio, int | float) and args.loraplus_lr_ratio > 0):
+        problems.append(f"loraplus_lr_ratio={args.loraplus_lr_ratio} must be a number greater than 0")
+    return problems
 
 
 def _adapter_problems(args: Any) -> list[str]:
