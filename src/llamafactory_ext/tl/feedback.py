@@ -1,0 +1,146 @@
+"""Which calls of a trajectory are errors, by the feedback that follows them (TL-Training, arXiv:2412.15495, 3.1).
+
+Calls in error, the set T_e of the paper, leave the loss L_MAE and stay in the context; the call that corrects one is
+an ordinary call and is trained. This module judges; it masks nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from llamafactory_ext.errors import CallParseError, DataError, OptionError
+from llamafactory_ext.toolcalls import parse_calls
+
+from .error_reports import error_category
+from .error_words import (
+    OTHERS,
+    PARAMETER_HALLUCINATION,
+    PARAMETER_MISSING,
+    TOOL_CALL_FAILURE,
+    TOOL_HALLUCINATION,
+    TOOL_INSTABILITY,
+)
+
+RULES = ("structured", "reference")
+# The categories of the paper's Table 14 other than "All Right".
+CATEGORIES = (
+    TOOL_INSTABILITY,
+    TOOL_CALL_FAILURE,
+    TOOL_HALLUCINATION,
+    PARAMETER_HALLUCINATION,
+    PARAMETER_MISSING,
+    OTHERS,
+)
+# What the released rule gives: it looks for an error, not for its kind.
+UNCATEGORISED = "Uncategorised"
+
+_CALL_ROLES = ("function_call",)
+_ASSISTANT_ROLES = ("assistant", "gpt")
+_FEEDBACK_ROLES = ("observation", "tool", "function")
+
+# The released rule keeps these characters of a text (the caret by accident) and looks for these marks in what is left.
+_DROPPED = re.compile(r"[^\u4e00-\u9fa5A-Za-z0-9^]")
+_MARKS = (
+    "error",
+    "isnotdefined",
+    "positionalargument",
+    "unexpectedkeyword",
+    "relatedsearches",
+    "notsupported",
+    "invalidapicall",
+    "objectoftypeserpresultsisnotjsonserializable",
+    "sliceindicesmustbeintegersornoneorhaveanindexmethod",
+)
+
+
+def feedback_error(text: str, rules: str = "structured") -> str | None:
+    """The category of the error that a tool's feedback reports; None if it reports none.
+
+    Args:
+        text: the feedback, as the tool gave it.
+        rules: "structured" reads error fields of objects, HTTP statuses, texts of Python exceptions and sentences that
+            state a failure, and sorts them into `CATEGORIES` (Figure 3 and Table 14). "reference" is the rule of the
+            released code, which keeps letters and digits only and looks for marks such as "error" anywhere: it takes
+            "margin of error" for an error and misses "HTTP 404 not found"; its only category is `UNCATEGORISED`.
+
+    In Table 14, `{"error": "Response error."}` follows a failed call as well as the call of an unknown tool: the text
+    alone gives "Tool Call Failure", and `judge_calls` tells them apart by the declared tools.
+
+    Raises:
+        OptionError: no such rules.
+    """
+    if rules == "structured":
+        return error_category(text)
+    if rules == "reference":
+        left = _DROPPED.sub("", text).lower()
+        return UNCATEGORISED if any(mark in left for mark in _MARKS) else None
+    raise OptionError(f"There are no feedback rules {rules!r}; choose one of {', '.join(RULES)}.")
+
+
+def judge_calls(
+    messages: Sequence[Mapping[str, Any]],
+    rules: str = "structured",
+    *,
+    declared: Collection[str] = (),
+    call_format: str = "json",
+) -> list[tuple[int, str | None]]:
+    """Judge every call of a trajectory by the feedback that follows it.
+
+    A call is a turn of the role "function_call", or an assistant's turn with feedback right after it. Its feedback is
+    all turns of the roles "observation", "tool" and "function" up to the next other turn; the first of them that
+    reports an error decides. A turn of several calls is judged as one, since it is one target. A call without feedback
+    is no error.
+
+    Args:
+        messages: turns with "from" and "value" (sharegpt) or "role" and "content" (OpenAI, and the released data).
+        rules: as in `feedback_error`.
+        declared: names of the tools the model was told of. With them, an erroneous call of any other name is a
+            "Tool Hallucination", whatever its feedback says ("structured" only). Without them the feedback alone
+            counts.
+        call_format: how the turns write calls, one of `toolcalls.FORMATS`; read only with `declared`.
+
+    Returns:
+        (index of the turn in `messages`, category or None) of each call, in order.
+
+    Raises:
+        DataError: a turn without a role, or feedback that is no text.
+        OptionError: no such rules or format.
+    """
+    roles = [_role(message, index) for index, message in enumerate(messages)]
+    judged: list[tuple[int, str | None]] = []
+    for index, role in enumerate(roles):
+        after = index + 1
+        while after < len(roles) and roles[after] in _FEEDBACK_ROLES:
+            after += 1
+        if role not in _CALL_ROLES and not (role in _ASSISTANT_ROLES and after > index + 1):
+            continue
+        errors = (feedback_error(_text(messages[i], i), rules) for i in range(index + 1, after))
+        category = next((error for error in errors if error is not None), None)
+        if category in CATEGORIES and declared and _calls_undeclared(messages[index], index, declared, call_format):
+            category = TOOL_HALLUCINATION
+        judged.append((index, category))
+    return judged
+
+
+def _role(message: Mapping[str, Any], index: int) -> str:
+    role = message.get("from", message.get("role"))
+    if not isinstance(role, str):
+        raise DataError(f'Turn {index + 1} has no role; write one under "from" or "role".')
+    return role
+
+
+def _text(message: Mapping[str, Any], index: int) -> str:
+    text = message.get("value", message.get("content"))
+    if not isinstance(text, str):
+        raise DataError(f'Turn {index + 1} has no text; write one under "value" or "content".')
+    return text
+
+
+def _calls_undeclared(message: Mapping[str, Any], index: int, declared: Collection[str], call_format: str) -> bool:
+    try:
+        calls = parse_calls(_text(message, index), call_format)
+    except CallParseError:
+        return False
+    return any(call.name not in declared for call in calls)
