@@ -194,3 +194,12 @@ def test_our_modules_may_be_imported_before_upstreams(tmp_path: Path) -> None:
     code = "import llamafactory_ext.citi.workflow, llamafactory_ext.upstream.data"
     result = run_process([sys.executable, "-c", code], tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_16_bit_base_trains_with_tuned_linears_in_float32(tiny_data_dir: Path, tmp_path: Path) -> None:
+    """As every published base: the float32 copies meet bfloat16 activations, in every pass under autocast."""
+    tiny.tiny_model(dtype=torch.bfloat16).save_pretrained(tmp_path / "model")
+    tiny.tiny_tokenizer().save_pretrained(tmp_path / "model")
+    run = train(citi_options(tmp_path / "model", tiny_data_dir, tmp_path / "run", bf16=True, citi_mi_epochs=1))
+    assert {weight.dtype for weight in run.weights().values()} == {torch.float32}
+    assert all(step["loss"] > 0 for phase in PHASES for step in run.steps(phase))

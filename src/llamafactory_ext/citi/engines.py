@@ -75,13 +75,26 @@ def renew_engine(training_args: Any) -> None:
         training_args.deepspeed_plugin = DeepSpeedPlugin(hf_ds_config=training_args.hf_deepspeed_config)
 
 
-def keep_adapters_together(model: nn.Module) -> None:
-    """Under ZeRO-3: a MOLoRA layer's weights come and go with the layer, whose parts are never called one by one."""
-    if integration.is_deepspeed_zero3_enabled():
+def prepare_for_deepspeed(model: nn.Module, half: torch.dtype | None) -> None:
+    """What DeepSpeed leaves to its user, before it wraps an adapted model.
+
+    In 16 bits it has no autocast: all weights must be of that type. Its optimizer keeps the ones that move in float32.
+    Under ZeRO-3 a MOLoRA layer's weights come and go with the layer, as its parts are never called one by one.
+
+    Args:
+        model: the adapted model.
+        half: the 16-bit type of the training, None for float32.
+    """
+    if half is not None:
+        for name, parameter in model.named_parameters():
+            if parameter_group(name) != "frozen":
+                parameter.data = parameter.data.to(half)
+    if integration.is_deepspeed_zero3_enabled() and any(
+        isinstance(module, MoLoraLinear) for module in model.modules()
+    ):
         from deepspeed.utils import set_z3_leaf_modules
 
-        if any(isinstance(module, MoLoraLinear) for module in model.modules()):
-            set_z3_leaf_modules(model, [MoLoraLinear])
+        set_z3_leaf_modules(model, [MoLoraLinear])
 
 
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from ..checkpoint.saving import SafeCheckpoints
 from ..data.marks import MARKS_COLUMN, TokenMarks
 from ..losses import head_deferred, plain_head, summed_nll
 from ..upstream.training import CustomSeq2SeqTrainer
-from .engines import adapter_weights, gather_trained
+from .engines import adapter_weights, gather_trained, prepare_for_deepspeed
 from .phases import Phase, parameter_group, set_trainable, trainable_names
 from .recompute import recompute_from_lowest_trained
 from .router_loss import RouterLoss, Totals
@@ -49,9 +49,12 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         if recompute:
             recompute_from_lowest_trained(model)
         whole = not self._engine_saves  # weights are all here, in plain tensors
-        self._adapter = {} if whole or not self.args.should_save else adapter_weights(model)
-        self._head = plain_head(model) if whole else None
         self._half = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+        self._adapter = {} if whole or not self.args.should_save else adapter_weights(model)
+        if self.is_deepspeed_enabled:
+            prepare_for_deepspeed(model, self._half)
+        with torch.autocast(self.args.device.type, dtype=self._half, enabled=self._half is not None):
+            self._head = plain_head(model) if whole else None
         self._routers_alone = whole and router is not None and self._only_routers_learn(model)
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in forward else {}
         self._step_totals: Totals | None = None

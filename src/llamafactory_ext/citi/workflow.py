@@ -39,7 +39,7 @@ from ..upstream.training import (
     plot_loss,
 )
 from .adapting import adapt, choose, describe_selection, ratios, watch_routers
-from .engines import Engine, engine_of, keep_adapters_together, renew_engine, start_communication, whole_weights
+from .engines import Engine, engine_of, renew_engine, start_communication, whole_weights
 from .importance import linear_components
 from .importance_file import Importance
 from .outputs import write_outputs
@@ -385,7 +385,6 @@ class _Citi:
         if "experts" not in phase.trains and "lora" not in phase.trains:
             finetuning_args.loraplus_lr_ratio = None
         renew_engine(args)
-        keep_adapters_together(model)
         return CitiTrainer(
             phase=phase,
             router=self.router if self.finetuning_args.citi_router_neutral else None,
