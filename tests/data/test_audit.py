@@ -84,6 +84,28 @@ def test_all_faults_of_a_file_come_at_once_with_their_places(tmp_path: Path) -> 
     assert [line.partition(": ")[0] for line in result.remarks.lines()] == [f"{path}, index 16"]
 
 
+def test_calls_in_the_text_of_an_answer_are_read_in_the_format_of_their_marker(tmp_path: Path) -> None:
+    def plain(output: str, prompt: str = "APIs: {'name': 'SetLamp'}") -> dict[str, Any]:
+        return {"instruction": prompt, "input": "", "output": output, "mark": "tool", "task": "tool"}
+
+    records = [
+        plain("API-Request: [SetLamp(level='3', room='hall'), SetLamp(level='4')]"),
+        plain("API-Request: SetLamp(level=3)"),
+        plain("API-Request: [OpenDoor(level='3')]"),
+        plain("API-Request: [OpenDoor(level='3')]", "No descriptions here."),
+        plain("AI: It is set."),
+        plain('Thought: so\nAction: SetLamp\nAction Input: {"level": }'),
+        plain('<tool_call>{"name": "SetLamp", "arguments": {}}</tool_call>'),
+    ]
+    result = look(tmp_path, records, ALPACA.entry("x.json"))
+    path = tmp_path / "x.json"
+    assert result.lines() == [
+        f"{path}, index 1, index 5: {audit_module.BAD_TEXT_CALL}",
+        f"{path}, index 2: {audit_module.NOT_DESCRIBED}",
+    ]
+    assert result.calls == 5
+
+
 def test_malformed_json_in_the_middle_is_told_with_the_faults_before_it(tmp_path: Path) -> None:
     result = look(tmp_path, f"[{json.dumps(talk(('gpt', 'a')))},\n {{]")
     assert len(result.lines()) == 2

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from llamafactory_ext.data.api_bank import NO_CALL
+from llamafactory_ext.data.audit import BAD_TEXT_CALL, NOT_DESCRIBED, audit
 from llamafactory_ext.data.bfcl import NOT_LITERAL
 from llamafactory_ext.data.check import check_datasets
 from llamafactory_ext.data.convert import Request, convert
 from llamafactory_ext.data.dialogues import NOT_DECLARED, NOT_JSON
+from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +36,10 @@ def test_api_bank_training_data_is_converted_whole(tmp_path: Path) -> None:
     assert [{key: record[key] for key in ("instruction", "input", "output")} for record in records] == source
     assert {(record["mark"], record["task"]) for record in records} == {("tool", "tool")}
     assert len({record["id"] for record in records}) == 1245
+    assert result.findings.counts == {NO_CALL: 2}
+    found = audit(DataEntry.of_file(result.output))
+    assert (found.records, found.calls) == (1245, 907)  # 904 answers with one call, one with three
+    assert [line.partition(": ")[2] for line in found.lines()] == [NOT_DESCRIBED, BAD_TEXT_CALL]
 
 
 def test_the_whole_file_is_the_union_of_its_parts(tmp_path: Path) -> None:
@@ -61,6 +68,7 @@ def test_api_bank_test_data_has_the_published_counts(tmp_path: Path) -> None:
     records = json.loads(result.output.read_text(encoding="utf-8"))
     assert len({record["id"] for record in records}) == len(records) == 1069
     assert result.output.name == "api_bank_test.json"
+    assert result.findings.counts == {NO_CALL: 31 + 10}  # quotes within quotes: health_data='[{'name': ...}]'
 
 
 def test_the_mixture_of_the_main_job_passes_the_check(tmp_path: Path) -> None:

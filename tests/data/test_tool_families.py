@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from data.samples import api_call, bfcl, dialogue, lamp_api, react, step, trajectory
+from llamafactory_ext.data.api_bank import NO_CALL, STRING_ID
 from llamafactory_ext.data.convert import Conversion, Request, convert
 from llamafactory_ext.data.dialogues import NOT_DECLARED, NOT_JSON
 from llamafactory_ext.errors import DataError
@@ -298,11 +299,13 @@ def test_records_of_another_kind_are_refused(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_an_api_bank_id_that_is_a_text_is_told_and_keeps_its_type(tmp_path: Path) -> None:
-    records = [api_call(1, file="a.jsonl", id="3"), api_call(2, file="a.jsonl", id=3)]
+def test_api_bank_ids_keep_their_type_and_broken_calls_their_text(tmp_path: Path) -> None:
+    broken = api_call(2, file="a.jsonl", id=4) | {"output": "API-Request: [SetLamp(rooms='['a', 'b']')]"}
+    records = [api_call(1, file="a.jsonl", id="3"), api_call(2, file="a.jsonl", id=3), broken]
     result, kept = run("api_bank", records, tmp_path, "level-1-api.json")
-    assert [json.loads(record["reference"])["id"] for record in kept] == ["3", 3]
-    assert [(note.place, "text" in note.reason) for note in result.findings] == [("index 0", True)]
+    assert [json.loads(record["reference"])["id"] for record in kept] == ["3", 3, 4]
+    assert [(note.place, note.reason) for note in result.findings] == [("index 0", STRING_ID), ("index 2", NO_CALL)]
+    assert kept[2]["output"] == broken["output"]
     report = json.loads((tmp_path / "out" / "api_bank_test.report.json").read_text())
     assert report["findings"][0]["place"] == "index 0"
-    assert list(report["findings_by_reason"].values()) == [1]
+    assert report["findings_by_reason"] == {STRING_ID: 1, NO_CALL: 1}

@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from llamafactory_ext.errors import CallParseError
+from llamafactory_ext.toolcalls import parse_calls
+
 from .family import ALPACA, Chosen, Example, Family, Outcome
 from .texts import Field, Fields, Texts
 
@@ -14,6 +17,7 @@ from .texts import Field, Fields, Texts
 _TRAIN = re.compile(r"lv([123])(-api|-response)?-train\.json")
 _TEST = re.compile(r"level-(?:[12]-(?:api|response)|3-batch-inf(?:-response)?)\.json")
 STRING_ID = "its id is a text: the official script skips a prediction with such an id"
+NO_CALL = "its published call does not parse (no brackets, or quotes within quotes); it is kept"
 _SUBFOLDERS = {"train": "training-data", "test": "test-data"}
 
 
@@ -63,12 +67,24 @@ def _read(record: Any) -> Outcome:
     outcome = _TEXTS(record)
     if not isinstance(outcome, Example):
         return outcome
+    findings = _findings(record, outcome.columns["output"])
     keys = {key: record[key] for key in ("file", "id", "sample_id", "api_id") if key in record}
     if not keys:
-        return outcome
-    findings = (STRING_ID,) if any(isinstance(keys.get(key), str) for key in ("id", "sample_id", "api_id")) else ()
+        return Example(outcome.columns, findings=findings)
     reference = {"reference": json.dumps(keys, ensure_ascii=False)}
     return Example(outcome.columns | reference, ":".join(map(str, keys.values())), findings)
+
+
+def _findings(record: dict[str, Any], output: str) -> tuple[str, ...]:
+    findings = []
+    if any(isinstance(record.get(key), str) for key in ("id", "sample_id", "api_id")):
+        findings.append(STRING_ID)
+    if output.startswith("API-Request:"):
+        try:
+            parse_calls(output, "api_bank")
+        except CallParseError:
+            findings.append(NO_CALL)
+    return tuple(findings)
 
 
 FAMILY = Family(

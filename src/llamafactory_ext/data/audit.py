@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llamafactory_ext.errors import DataError
+from llamafactory_ext.errors import CallParseError, DataError
+from llamafactory_ext.toolcalls import parse_calls
 
 from .dialogues import CALL, CALL_MARKS, GPT, names_of, order_fault
 from .entries import DataEntry, Dialogue
@@ -29,7 +30,17 @@ NOT_A_CALL = (
 )
 TEXT_ARGUMENTS = "the arguments of a call are no JSON object; write one (most templates cannot render it otherwise)"
 UNDECLARED = 'a call names a tool that "tools" does not declare; declare it there, or mend the name'
+BAD_TEXT_CALL = "a call within an answer does not parse in the format that its marker announces; mend it"
+NOT_DESCRIBED = 'a call within an answer names a tool that neither "tools" nor the prompt describes; mend the name'
 BAD_TOOLS = '"tools" does not parse; write a JSON list of {"name", "description", "parameters"}'
+# What announces a call in an answer that is plain text to upstream -> the format it is then in.
+_TEXT_FORMATS = {
+    "API-Request:": "api_bank",
+    "Action Input:": "react",
+    "<tool_call>": "qwen",
+    "[TOOL_CALLS]": "mistral",
+}
+_DESCRIBED = re.compile(r"""["'](?:name|apiCode)["']: *["']([^"'\n]+)["']""")
 LEFT_OUT = "upstream leaves the record out; mend the order of turns"
 UNTRAINED = "no token is trained: cutoff_len leaves none of the answer; raise it or drop the record"
 NO_MARK = "states no mark: fine for other methods, CITI needs one (see examples/README.md, Marks)"
@@ -120,7 +131,11 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], int]:
     if declared is None:
         faults.append(BAD_TOOLS)
     count = 0
-    for role, text in dialogue.turns:
+    for index, (role, text) in enumerate(dialogue.turns):
+        if role == GPT:
+            fault, found = _text_calls(text, dialogue, index, declared or set())
+            faults += fault
+            count += found
         if role != CALL:
             continue
         calls = _calls(text)
@@ -131,6 +146,20 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], int]:
         faults += [TEXT_ARGUMENTS for call in calls if not isinstance(call["arguments"], Mapping)]
         faults += [UNDECLARED for call in calls if declared is not None and call["name"] not in declared]
     return list(dict.fromkeys(faults)), count
+
+
+def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -> tuple[list[str], int]:
+    """(faults, number of calls) of an answer that states calls in its text, as API-Bank's do."""
+    form = next((form for marker, form in _TEXT_FORMATS.items() if marker in text), None)
+    if form is None:
+        return [], 0
+    try:
+        calls = parse_calls(text, form)
+    except CallParseError:
+        return [BAD_TEXT_CALL], 0
+    before = "\n".join([dialogue.system, *(said for _, said in dialogue.turns[:index])])
+    known = declared | set(_DESCRIBED.findall(before))
+    return [NOT_DESCRIBED for call in calls if known and call.name not in known], len(calls)
 
 
 def _declared(tools: str) -> set[str] | None:

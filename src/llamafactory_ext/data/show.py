@@ -83,7 +83,7 @@ def show_audit(entry: DataEntry, result: Audit, *, encoded: bool) -> None:
     table.add_row("records", f"{result.records:,}")
     for mark, count in sorted(result.marks.items()):
         table.add_row(f'marked "{mark}"', f"{count:,}")
-    table.add_row("calls in turns of their own", f"{result.calls:,}")
+    table.add_row("calls", f"{result.calls:,}")
     if encoded:
         table.add_row("tokens after the cut", f"{result.tokens:,}")
         table.add_row("trained tokens", f"{result.trained:,}", style="bold")
