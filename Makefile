@@ -1,12 +1,12 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check clean upstream-tests
+.PHONY: help demo test check bench clean upstream-tests
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := src tests setup.py $(wildcard examples/scripts)
+SOURCES := src tests benchmarks setup.py $(wildcard examples/scripts)
 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
@@ -35,6 +35,9 @@ check: $(STAMP)  ## Linter, formatter and type checker
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+
+bench: $(STAMP)  ## Measure speed and memory on one CPU core, under 15 minutes; the table lands in benchmarks/README.md
+	$(BIN)/python benchmarks/run.py --out benchmarks/results/cpu.json --readme
 
 upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the extension
 	$(BIN)/python tests/contracts/upstream_suite.py

@@ -114,17 +114,17 @@ class _Live(TorchDispatchMode):
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for tensor in tree_iter((args, kwargs)):  # what was there before is not ours
+        for tensor in tree_iter((args, kwargs)):
             if isinstance(tensor, torch.Tensor):
-                self.known.add(tensor.untyped_storage()._cdata)
+                self._see(tensor.untyped_storage(), ours=False)  # it was there before, or is known
         out = func(*args, **(kwargs or {}))
         for tensor in tree_iter(out):
             if isinstance(tensor, torch.Tensor):
-                self._see(tensor.untyped_storage())
+                self._see(tensor.untyped_storage(), ours=True)
         return out
 
-    def _see(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+    def _see(self, storage: torch.UntypedStorage, *, ours: bool) -> None:
+        key, size = storage._cdata, storage.nbytes() if ours else 0
         if key in self.known:
             return
         self.known.add(key)

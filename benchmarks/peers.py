@@ -31,8 +31,24 @@ class LoopedMoLora(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps x (..., D) to (..., O) and remembers the gates, for a router loss."""
         result = self.base_layer(x)
-        self.gates = torch.softmax(self.router(x), dim=-1, dtype=torch.float32)
+        logits = self.router(x)
+        self.gates = torch.softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         gates = self.gates.to(result.dtype)
         for i, (A, B) in enumerate(zip(self.A, self.B, strict=True)):
             result = result + gates[..., i + 1 : i + 2] * (B(A(x)) * self.scaling)
         return result
+
+    @torch.no_grad()
+    def take(self, router_ED: Tensor, A_ND: Tensor, B_ON: Tensor) -> None:
+        """Takes over the weights of a `MoLoraLinear`."""
+        self.router.weight.copy_(router_ED)
+        rank = self.A[0].out_features
+        for i, (A, B) in enumerate(zip(self.A, self.B, strict=True)):
+            A.weight.copy_(A_ND[i * rank : (i + 1) * rank])
+            B.weight.copy_(B_ON[:, i * rank : (i + 1) * rank])
+
+    def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of router, A and B, in the shapes of `MoLoraLinear.weights`."""
+        A = torch.cat([expert.weight.grad for expert in self.A])
+        B = torch.cat([expert.weight.grad for expert in self.B], dim=1)
+        return self.router.weight.grad, A, B

@@ -1,0 +1,55 @@
+"""Every row of the benchmarks runs, at a size where times say nothing; what is exact by construction is exact."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from processes import run as run_command
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROWS = {"1, 2", "3", "4", "5", "6", "7", "8", "9", "10", "linear"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("benchmarks") / "toy.json"
+    command = [sys.executable, "run.py", "--shape", "toy", "--rounds", "1", "--out", str(path)]
+    done = run_command(command, BENCHMARKS)
+    assert done.returncode == 0, done.stderr
+    assert all(title in done.stdout for title in ("RP step", "UCO step", "router loss"))
+    return path
+
+
+def test_every_row_has_figures_with_versions_and_machine(results: Path) -> None:
+    data = json.loads(results.read_text("utf-8"))
+    assert {row["number"] for row in data["rows"]} == ROWS
+    assert data["machine"]["threads"] == 1
+    assert {"torch", "transformers", "peft", "llamafactory"} <= set(data["versions"])
+    for row in data["rows"]:
+        assert row["figures"], row["title"]
+        for figure in row["figures"]:
+            assert figure["value"] == figure["value"], f"{row['number']} {figure['name']} is not a number"
+            assert figure["unit"] != "ratio" or figure["value"] > 0
+    assert results.with_name("toy_linear.png").stat().st_size > 10_000
+
+
+def test_what_is_exact_meets_its_goal(results: Path) -> None:
+    figures = [figure for row in json.loads(results.read_text("utf-8"))["rows"] for figure in row["figures"]]
+    exact = [figure for figure in figures if figure["unit"] == "relative error"]
+    assert len(exact) == 7, "one in row 4, three in rows 6 and 9"
+    assert all(figure["value"] <= figure["goal"] == 1e-12 for figure in exact), exact
+    (state,) = (figure for figure in figures if figure["name"].startswith("optimiser state"))
+    assert state["met"]
+
+
+def test_an_unknown_row_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    from run import main
+
+    with pytest.raises(SystemExit):
+        main(["--rows", "3,11"])
+    assert "no row 11" in capsys.readouterr().err
