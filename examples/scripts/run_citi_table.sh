@@ -1,0 +1,255 @@
+#!/usr/bin/env bash
+# Trains every row of the tables in the CITI paper (arXiv:2409.13202) for one base model, one run after the other.
+set -euo pipefail
+if ((BASH_VERSINFO[0] < 5)); then
+    echo "run_citi_table.sh needs bash 5 or newer, this is $BASH_VERSION" >&2
+    exit 2
+fi
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+yamls=$root/examples/yaml
+
+main_rows=(citi ft lora)
+ablation_rows=(ft_dm lora_dm uco rp_mi without_rp without_molora without_router_loss)
+component_rows=(lora_top lora_bottom lora_random full_top full_bottom full_random)
+all_rows=("${main_rows[@]}" "${ablation_rows[@]}" "${component_rows[@]}")
+
+usage() {
+    cat <<EOF
+Usage: run_citi_table.sh [options] [-- key=value ...]
+
+Trains the rows of a table, each by \`llamafactory-cli train\` with a file under examples/yaml/. The same command goes on
+where it was interrupted: finished rows are skipped, an interrupted row resumes. A row that fails does not stop the
+others; the exit status is 1 then.
+
+Options (or environment variables):
+  --model NAME         CITI_MODEL         base model (default: the one in the files, Llama-3-8B-Instruct)
+  --template NAME      CITI_TEMPLATE      its chat template (default: the one in the files, llama3)
+  --tool-data NAMES    CITI_TOOL_DATA     tool data sets (default: api_bank)
+  --general-data NAMES CITI_GENERAL_DATA  data sets mixed in, except for ft and lora
+                                          (default: code_alpaca,metamath,triviaqa,alpaca_gpt4)
+  --dataset-dir DIR    CITI_DATASET_DIR   folder of dataset_info.json (default: data/ of this repository)
+  --eval-data NAMES    CITI_EVAL_DATA     held-out data sets with marks; each row's loss on them is in the summary
+  --importance FILE    CITI_IMPORTANCE    importance file for all rows (default: computed by row citi, or else by each)
+  --rows LIST          CITI_ROWS          rows or groups, with commas, run in this order (default: main,ablations)
+  --out DIR            CITI_OUT           where everything goes (default: saves/citi_table)
+  -h, --help
+Everything after -- goes to every run and overrules its file, such as: -- bf16=false per_device_train_batch_size=2
+
+Groups: all, and
+  main        ${main_rows[*]}
+  ablations   ${ablation_rows[*]}
+  components  ${component_rows[*]}
+
+Results: DIR/ROW (the run), DIR/logs/ROW.log, DIR/summary.txt.
+EOF
+}
+
+problems=()
+problem() { problems+=("$1"); }
+
+contains() { # WORD WORDS...
+    local word=$1 other
+    shift
+    for other in "$@"; do [[ $other == "$word" ]] && return 0; done
+    return 1
+}
+
+model=${CITI_MODEL:-}
+template=${CITI_TEMPLATE:-}
+tool_data=${CITI_TOOL_DATA:-api_bank}
+general_data=${CITI_GENERAL_DATA:-code_alpaca,metamath,triviaqa,alpaca_gpt4}
+dataset_dir=${CITI_DATASET_DIR:-$root/data}
+eval_data=${CITI_EVAL_DATA:-}
+importance=${CITI_IMPORTANCE:-}
+wanted=${CITI_ROWS:-main,ablations}
+out=${CITI_OUT:-saves/citi_table}
+extra=()
+
+while (($#)); do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --)
+            shift
+            extra=("$@")
+            break
+            ;;
+        --model | --template | --tool-data | --general-data | --dataset-dir | --eval-data | --importance | --rows | --out)
+            if (($# < 2)); then
+                problem "$1 needs a value"
+                shift
+                continue
+            fi
+            case $1 in
+                --model) model=$2 ;;
+                --template) template=$2 ;;
+                --tool-data) tool_data=$2 ;;
+                --general-data) general_data=$2 ;;
+                --dataset-dir) dataset_dir=$2 ;;
+                --eval-data) eval_data=$2 ;;
+                --importance) importance=$2 ;;
+                --rows) wanted=$2 ;;
+                --out) out=$2 ;;
+            esac
+            shift 2
+            ;;
+        *)
+            problem "$1 is not an option; see --help (options for the runs come after --)"
+            shift
+            ;;
+    esac
+done
+
+rows=()
+add_rows() { # ROWS...
+    local row
+    for row in "$@"; do
+        if ! contains "$row" "${all_rows[@]}"; then
+            problem "--rows: there is no row \"$row\"; the rows are ${all_rows[*]}"
+        elif ! contains "$row" "${rows[@]}"; then
+            rows+=("$row")
+        fi
+    done
+}
+IFS=, read -r -a words <<<"$wanted"
+for word in "${words[@]}"; do
+    case $word in
+        main) add_rows "${main_rows[@]}" ;;
+        ablations) add_rows "${ablation_rows[@]}" ;;
+        components) add_rows "${component_rows[@]}" ;;
+        all) add_rows "${all_rows[@]}" ;;
+        *) add_rows "$word" ;;
+    esac
+done
+for pair in "${extra[@]}"; do
+    [[ $pair == ?*=* ]] || problem "\"$pair\" after -- is not of the form key=value"
+    if [[ $pair == output_dir=* || $pair == overwrite_output_dir=* ]]; then
+        problem "${pair%%=*} is set by this script; use --out"
+    fi
+done
+info=$dataset_dir/dataset_info.json
+if [[ ! -f $info ]]; then
+    problem "--dataset-dir: $info does not exist; name the folder of your data sets"
+else
+    IFS=, read -r -a names <<<"$tool_data,$general_data${eval_data:+,$eval_data}"
+    for name in "${names[@]}"; do
+        grep -qF "\"$name\"" "$info" || problem "data set \"$name\" is not in $info; see examples/README.md"
+    done
+fi
+[[ -z $importance || -f $importance ]] || problem "--importance: $importance does not exist"
+command -v llamafactory-cli >/dev/null ||
+    problem "llamafactory-cli is not found; activate the environment, or put its bin folder into PATH"
+if ((${#problems[@]})); then
+    echo "These options do not work:" >&2
+    printf '  - %s\n' "${problems[@]}" >&2
+    exit 2
+fi
+
+mkdir -p "$out/logs"
+trap 'echo "Interrupted; the same command goes on here." >&2; exit 130' INT TERM
+
+# The importance file of a row of citi: as chosen when the row began, given, from row citi, or none yet.
+importance_of() { # ROW
+    local settings=$out/logs/$1.settings
+    if [[ -f $settings ]]; then
+        sed -n 's/^citi_importance_load=//p' "$settings"
+    elif [[ -n $importance ]]; then
+        echo "$importance"
+    elif [[ $1 != citi && -f $out/citi/importance.json ]]; then
+        echo "$out/citi/importance.json"
+    fi
+}
+
+# The words of a row's command after `llamafactory-cli`, one a line.
+settings_of() { # ROW
+    local row=$1 file=$yamls/ablations/llama3/$1.yaml data=$tool_data,$general_data load
+    case $row in
+        citi) file=$yamls/citi_llama3.yaml ;;
+        ft | lora) data=$tool_data ;;
+    esac
+    printf '%s\n' train "$file" "dataset=$data" "dataset_dir=$dataset_dir" "output_dir=$out/$row"
+    [[ -z $model ]] || echo "model_name_or_path=$model"
+    [[ -z $template ]] || echo "template=$template"
+    [[ -z $eval_data ]] || printf '%s\n' "eval_dataset=$eval_data" do_eval=true
+    if ! contains "$row" ft lora ft_dm lora_dm; then
+        load=$(importance_of "$row")
+        [[ -z $load ]] || echo "citi_importance_load=$load"
+    fi
+    ((${#extra[@]} == 0)) || printf '%s\n' "${extra[@]}"
+}
+
+number() { # FILE KEY
+    [[ ! -f $1 ]] || sed -n "s/.*\"$2\": *\([-+.0-9eE]*\).*/\1/p" "$1" | tail -n 1
+}
+
+rounded() { # NUMBER
+    [[ -z $1 ]] || LC_ALL=C printf '%.4f' "$1"
+}
+
+# Mean training loss, of each phase of a citi run.
+train_losses() { # ROW
+    local folder loss text=
+    for folder in "$out/$1"/phase-*/; do
+        [[ -d $folder ]] || continue
+        loss=$(number "${folder}train_results.json" train_loss)
+        folder=${folder%/}
+        text+="${text:+ }${folder##*-} $(rounded "$loss")"
+    done
+    [[ -n $text ]] || text=$(rounded "$(number "$out/$1/train_results.json" train_loss)")
+    echo "${text:--}"
+}
+
+declare -A status
+failed=0
+
+run_row() { # ROW
+    local row=$1 log=$out/logs/$1.log settings=$out/logs/$1.settings started=$SECONDS code=0 words=() now
+    now=$(settings_of "$row")
+    if [[ -f $settings && $now != "$(cat "$settings")" ]]; then
+        status[$row]="refused: begun with other settings"
+        failed=1
+        echo "$row: begun with other settings; choose another --out, or delete $out/$row and $settings:" >&2
+        diff <(cat "$settings") <(echo "$now") | grep '^[<>]' >&2 || true
+        return
+    fi
+    if [[ -f $out/logs/$row.done ]]; then
+        status[$row]="done before"
+        echo "$row: done before"
+        return
+    fi
+    echo "$now" >"$settings"
+    mapfile -t words <"$settings"
+    echo "$row: llamafactory-cli ${words[*]}"
+    llamafactory-cli "${words[@]}" >>"$log" 2>&1 || code=$?
+    if ((code)); then
+        status[$row]="failed with status $code"
+        failed=1
+        echo "$row: failed with status $code; the end of $log:" >&2
+        tail -n 5 "$log" | sed 's/^/    /' >&2
+    else
+        echo "$((SECONDS - started))" >"$out/logs/$row.done"
+        status[$row]="done"
+        echo "$row: done in $((SECONDS - started)) s"
+    fi
+}
+
+summary() {
+    local row seconds
+    printf '%-20s  %-36s  %9s  %-36s  %s\n' row status seconds "training loss" "evaluation loss"
+    for row in "${rows[@]}"; do
+        seconds=-
+        [[ ! -f $out/logs/$row.done ]] || seconds=$(cat "$out/logs/$row.done")
+        printf '%-20s  %-36s  %9s  %-36s  %s\n' "$row" "${status[$row]}" "$seconds" "$(train_losses "$row")" \
+            "$(rounded "$(number "$out/$row/eval_results.json" eval_loss)")"
+    done
+}
+
+for row in "${rows[@]}"; do
+    run_row "$row"
+done
+echo
+summary | tee "$out/summary.txt"
+exit "$failed"
