@@ -64,6 +64,7 @@ def test_the_settings_are_the_papers(name: str) -> None:
     assert options["model_name_or_path"] == "meta-llama/Meta-Llama-3-8B-Instruct"
     assert options["output_dir"] == f"saves/llama3/{name}"
     assert check_values({key: value for key, value in options.items() if key.startswith("citi_")})[1] == []
+    assert f"`{name}`" in (FOLDER.parents[2] / "README.md").read_text("utf-8")
     text = (FOLDER / f"{name}.yaml").read_text("utf-8")
     assert f"llamafactory-cli train examples/yaml/ablations/llama3/{name}.yaml" in text
 
