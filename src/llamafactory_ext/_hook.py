@@ -28,6 +28,7 @@ PATCHED_MODULES = frozenset(
     {
         "llamafactory.data.converter",
         "llamafactory.data.loader",
+        "llamafactory.data.template",
         "llamafactory.extras.constants",
         "llamafactory.hparams.finetuning_args",
         "llamafactory.hparams.parser",

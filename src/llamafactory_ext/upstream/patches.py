@@ -72,6 +72,12 @@ def late(module: str, function: str) -> Callable[[Any], Any]:
     return wrap
 
 
+def _register_templates(template_class: type) -> type:
+    """Upstream's class as it is: it is complete when our templates, its subclasses, are registered."""
+    import_module(".templates", __package__).register()
+    return template_class
+
+
 PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.extras.constants",
@@ -128,6 +134,13 @@ PATCHES: tuple[Patch, ...] = (
             ("get_infer_args", "34b5d1c8dcfd0e68"),
             ("get_eval_args", "f3d280b2410b4006"),
         )
+    ),
+    Patch(
+        "llamafactory.data.template",
+        "Template",
+        "our templates are registered beside upstream's and answer to its interface",
+        "761442429f06167d",
+        _register_templates,
     ),
     Patch(
         "llamafactory.data.converter",

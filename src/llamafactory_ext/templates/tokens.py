@@ -1,0 +1,51 @@
+"""Token ids of a rendered dialogue, the same as if its whole text were tokenised at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from ..errors import OptionError
+
+_PROBE = "a"
+
+
+def encode_pieces(tokenizer: Any, pieces: Sequence[str]) -> list[list[int]]:
+    """The token ids of each piece.
+
+    A chat template gives one text, and a tokenizer may join characters over the border of two pieces, swallow white
+    space behind a special token or write a blank before a piece that is encoded alone. So the whole text is encoded
+    once, and each token goes to the piece in which its first character stands.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        pieces: texts of consecutive turns.
+    """
+    if not tokenizer.is_fast:
+        raise OptionError(
+            f"The tokenizer {type(tokenizer).__name__} gives no character positions; set use_fast_tokenizer: true"
+        )
+    encoding = tokenizer("".join(pieces), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ends = list(accumulate(map(len, pieces)))
+    ids: list[list[int]] = [[] for _ in pieces]
+    piece = 0
+    for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+        # A token of blanks may be given an empty range at its end (byte-level tokenizers that trim offsets).
+        place = start if end > start else max(start - 1, 0)
+        while place >= ends[piece]:
+            piece += 1
+        ids[piece].append(token)
+    return ids
+
+
+def prepends_blank(tokenizer: Any) -> bool:
+    """Whether the tokenizer writes a blank of its own behind each special token (older SentencePiece conversions).
+
+    Mistral's published text has that blank in it; here it would become two, which the model has never seen.
+    """
+    if tokenizer.bos_token is None:
+        return False
+    ids = tokenizer(tokenizer.bos_token + _PROBE, add_special_tokens=False, verbose=False)["input_ids"]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    return len(tokens) > 1 and tokens[1].startswith("▁")

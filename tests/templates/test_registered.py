@@ -1,0 +1,145 @@
+"""Our templates inside LLaMA-Factory: names, options, chat, and the chat templates it writes for them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from llamafactory.data.template import TEMPLATES as UPSTREAM
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.data.tool_utils import FunctionCall
+from llamafactory.hparams import DataArguments
+
+from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.templates import TEMPLATES
+from llamafactory_ext.templates.messages import RESULT_SEPARATOR
+from llamafactory_ext.upstream.templates import PromptTemplate, read_tools
+from templates.dialogues import TOOLS, dialogues
+from templates.tokenizers_like import KINDS, PAIRS, like
+
+
+def prepared(name: str, kind: str, **options: Any) -> tuple[PromptTemplate, Any]:
+    tokenizer = like(kind)
+    return get_template_and_fix_tokenizer(tokenizer, DataArguments(template=name, **options)), tokenizer  # type: ignore[return-value]
+
+
+def test_every_template_is_registered_and_tested() -> None:
+    ours = {name for name, template in UPSTREAM.items() if isinstance(template, PromptTemplate)}
+    assert ours == set(TEMPLATES) == set(KINDS)
+    assert UPSTREAM["llama3"].__class__.__name__ == "Template"
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_no_token_is_added(name: str, kind: str) -> None:
+    """The models' tokenizers know every token of their templates; a new one would lie beyond the embeddings."""
+    size = len(like(kind))
+    template, tokenizer = prepared(name, kind)
+    assert len(tokenizer) == size
+    assert None not in template.get_stop_token_ids(tokenizer)
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_written_chat_template_agrees(name: str, kind: str) -> None:
+    """Upstream writes a chat template into an exported model whose tokenizer has none."""
+    template, tokenizer = prepared(name, kind)
+    chat = template.prompts.chat
+    assert tokenizer.chat_template is not None
+    for dialogue in dialogues(60, seed=2, parallel=False):
+        messages = []
+        for message in dialogue.messages:
+            role = {"function": "assistant", "observation": "tool"}.get(message.role, message.role)
+            messages.append({"role": role, "content": template.prompts.reply(message)})
+        if dialogue.system:
+            messages.insert(0, {"role": "system", "content": dialogue.system})
+        pairs = template.encode_multiturn(tokenizer, dialogue.as_dicts, dialogue.system, "")
+        ours = [token for pair in pairs for part in pair for token in part]
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        after = chat.reply.after
+        assert text.endswith(after)
+        assert tokenizer(text.removesuffix(after), add_special_tokens=False)["input_ids"] == ours
+        prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+        asked = ours[: len(ours) - len(pairs[-1][1])]
+        assert tokenizer(prompt, add_special_tokens=False)["input_ids"] == asked
+
+
+def test_written_chat_template_takes_several_results() -> None:
+    template, tokenizer = prepared("tl_qwen25", "qwen")
+    content = RESULT_SEPARATOR.join(("sun", "rain"))
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x"}]
+    text = tokenizer.apply_chat_template([*messages, {"role": "tool", "content": content}], tokenize=False)
+    assert text.endswith(template.prompts.chat.observation.around(content))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("lost", [{"tools": TOOLS}, {"tool_calls": [{"function": {"name": "f", "arguments": {}}}]}])
+def test_written_chat_template_refuses_what_it_would_lose(lost: dict[str, Any]) -> None:
+    _, tokenizer = prepared("mistral_v02_api_bank", "mistral")
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x"}]
+    messages[1] |= {key: value for key, value in lost.items() if key == "tool_calls"}
+    with pytest.raises(Exception, match=r"as (text only|the text of a reply)"):
+        tokenizer.apply_chat_template(messages, tools=lost.get("tools"), tokenize=False)
+
+
+def test_default_system_option() -> None:
+    template, tokenizer = prepared("tl_qwen2", "qwen", default_system="Be terse.")
+    try:
+        pairs = template.encode_multiturn(tokenizer, dialogues(1)[0].as_dicts)
+        assert tokenizer.decode(pairs[0][0]).startswith("<|im_start|>system\nBe terse.<|im_end|>\n")
+        text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+        assert text.startswith("<|im_start|>system\nBe terse.<|im_end|>\n")
+    finally:
+        template.default_system = template.prompts.chat.default_system  # upstream's templates are shared objects
+
+
+def test_tool_format_option_is_refused() -> None:
+    own = UPSTREAM["llama3_api_bank"].format_tools, UPSTREAM["llama3_api_bank"].format_function
+    try:
+        template, tokenizer = prepared("llama3_api_bank", "llama3", tool_format="glm4")
+        with pytest.raises(OptionError, match="tool_format: glm4 does not work with template: llama3_api_bank"):
+            template.encode_multiturn(tokenizer, dialogues(1)[0].as_dicts)
+    finally:
+        UPSTREAM["llama3_api_bank"].format_tools, UPSTREAM["llama3_api_bank"].format_function = own
+
+
+def test_calls_of_a_reply() -> None:
+    template = UPSTREAM["mistral_v02_api_bank"]
+    found = template.extract_tool("I see.\nAPI-Request: [f(x='a'), g(n=2)]")
+    assert found == [FunctionCall("f", '{"x": "a"}'), FunctionCall("g", '{"n": 2}')]
+    assert template.extract_tool("It is [sunny](today).") == "It is [sunny](today)."
+
+
+def test_tools_of_a_record() -> None:
+    bare = read_tools(json.dumps(TOOLS))
+    assert [tool.name for tool in bare] == ["GetWeather", "random_advice"]
+    assert read_tools(json.dumps([{"type": "function", "function": tool} for tool in TOOLS])) == bare
+    assert read_tools(json.dumps(TOOLS[0])) == bare[:1]
+    assert read_tools(" ") == read_tools(None) == read_tools("[]") == []
+    for text in ("{", "3", '[{"description": "x"}]', '[{"name": "f", "parameters": [1]}]'):
+        with pytest.raises(DataError, match="tools of an example cannot be read"):
+            read_tools(text)
+
+
+def test_slow_tokenizers_are_refused() -> None:
+    template, _ = prepared("phi3_api_bank", "phi3")
+
+    class Slow:
+        is_fast = False
+        bos_token = eos_token = ""
+
+    with pytest.raises(OptionError, match="use_fast_tokenizer: true"):
+        template.encode_multiturn(Slow(), dialogues(1)[0].as_dicts)
+
+
+def test_templates_travel_to_preprocessing_workers() -> None:
+    for name in TEMPLATES:
+        again = pickle.loads(pickle.dumps(UPSTREAM[name]))
+        assert again.prompts == TEMPLATES[name]
+        assert len(again.source) == 16
+
+
+def test_ollama_model_file() -> None:
+    template, tokenizer = prepared("llama3_api_bank", "llama3")
+    text = template.get_ollama_modelfile(tokenizer)
+    assert "<|start_header_id|>user<|end_header_id|>\n\n{{ .Content }}<|eot_id|>" in text
+    assert 'PARAMETER stop "<|eot_id|>"' in text
