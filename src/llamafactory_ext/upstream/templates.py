@@ -127,7 +127,7 @@ def _read_tool(item: Any) -> Tool:
 
 
 def _files(package: Any) -> list[Path]:
-    return sorted(Path(package.__file__).parent.glob("*.py"))
+    return sorted(Path(package.__file__).parent.rglob("*.py"))
 
 
 def _slots(text: str) -> list[str | set[str]]:
