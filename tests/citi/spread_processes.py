@@ -1,0 +1,71 @@
+"""What test_engines.py starts under torchrun: runs of CITI on engines that spread the model over two processes."""
+
+import json
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType
+from torch import distributed
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from runs import Interrupt, phase_of, train
+
+torch.set_num_threads(1)
+
+
+class Spread(TrainerCallback):
+    """Whether the parameters are spread, for each phase: which of them are not whole between two steps."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[int]] = {}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        parameters = list(model.parameters())
+        away = [weight for weight in parameters if isinstance(weight, DTensor) or weight.numel() == 0]
+        self.parts[phase_of(args)] = [len(away), len(parameters)]
+
+
+def let_fsdp_run_on_a_cpu(patch: pytest.MonkeyPatch) -> None:
+    """Accelerate takes FSDP for accelerators alone and goes on without it elsewhere, silently; torch's runs here."""
+    original = AcceleratorState.__init__
+
+    def init(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+        known = PartialState._shared_state
+        if fsdp_plugin is not None and known.get("distributed_type") == DistributedType.MULTI_CPU:
+            known["distributed_type"] = DistributedType.MULTI_GPU
+        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+
+    patch.setattr(AcceleratorState, "__init__", init)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]).resolve().parent
+    distributed.init_process_group("gloo", timeout=timedelta(minutes=2))
+    with pytest.MonkeyPatch.context() as patch:
+        # Upstream ends each run's process group; a second one cannot be made under the same torchrun.
+        patch.setattr(distributed, "destroy_process_group", lambda: None)
+        let_fsdp_run_on_a_cpu(patch)
+        for name, job in json.loads((folder / "jobs.json").read_text("utf-8")).items():
+            spread = Spread()
+            interrupts = [Interrupt(job["interrupt"], "on_train_begin")] if "interrupt" in job else []
+            try:
+                run = train(job["options"], spread, *interrupts)
+            except KeyboardInterrupt:
+                continue
+            if os.environ["RANK"] == "0":
+                seen = {"parts": spread.parts, "said": run.said}
+                (folder / f"{name}.json").write_text(json.dumps(seen), encoding="utf-8")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
