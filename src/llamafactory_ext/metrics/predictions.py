@@ -1,0 +1,165 @@
+"""The prediction file: one JSON record per line, in the order in which answers were finished.
+
+`{"id", "benchmark", "prompt_hash", "model_hash", "prediction"}`, all texts, and `messages` where there were several
+turns. A line is written in one piece, so a run that was killed leaves whole lines and at most one cut one at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+_TEXTS = ("id", "benchmark", "prompt_hash", "model_hash", "prediction")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer of a model.
+
+    Attributes:
+        id: of the item, as `metrics.references` names it.
+        benchmark: whose item it is.
+        prompt_hash: SHA-256 of the prompt as the model got it.
+        model_hash: says which model and which settings answered.
+        prediction: the model's text, unchanged; of several turns the last.
+        messages: all turns in OpenAI's form, or None.
+    """
+
+    id: str
+    benchmark: str
+    prompt_hash: str
+    model_hash: str
+    prediction: str
+    messages: tuple[Mapping[str, Any], ...] | None = None
+
+    @classmethod
+    def from_record(cls, record: object) -> Prediction:
+        """Check a decoded line.
+
+        Raises:
+            DataError: says what is wrong, without the place.
+        """
+        if not isinstance(record, dict):
+            raise DataError("a JSON object is expected")
+        for name in _TEXTS:
+            if not isinstance(record.get(name), str):
+                raise DataError(f'"{name}" is missing or no text')
+        if not record["id"]:
+            raise DataError('"id" is empty')
+        messages = record.get("messages")
+        if messages is not None:
+            if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+                raise DataError('"messages" is no list of objects')
+            messages = tuple(messages)
+        return cls(**{name: record[name] for name in _TEXTS}, messages=messages)
+
+    def to_line(self) -> str:
+        """The record as one line, with its line break."""
+        record: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
+        if self.messages is not None:
+            record["messages"] = list(self.messages)
+        return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """What a prediction file holds.
+
+    Attributes:
+        path: where it lies.
+        predictions: in the file's order, each id once.
+        notes: what was left out and why, each naming file and line.
+        sha256: of the file's bytes.
+        whole_bytes: the length of the whole lines; a writer that goes on cuts the file there first.
+    """
+
+    path: Path
+    predictions: tuple[Prediction, ...]
+    notes: tuple[str, ...]
+    sha256: str
+    whole_bytes: int
+
+
+def read_predictions(path: Path, benchmark: str | None = None) -> PredictionFile:
+    """Read a prediction file.
+
+    A cut last line and repeated equal records are left out with a note; everything else that is wrong is an error,
+    since a figure over the rest would not be what it seems.
+
+    Args:
+        path: the file.
+        benchmark: what every record must be of; None takes any.
+
+    Raises:
+        DataError: missing, not UTF-8, malformed, of another benchmark, or two different answers for one id.
+    """
+    content = _content(path)
+    notes: list[str] = []
+    kept: dict[str, tuple[int, Prediction]] = {}
+    whole = 0
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        is_whole = line.endswith(b"\n")
+        if line.strip():
+            try:
+                prediction = _prediction(line, benchmark)
+            except DataError as error:
+                if not is_whole:
+                    notes.append(_cut(path, number, len(kept)))
+                    break
+                raise DataError(_fault(path, number, len(kept), error.message)) from None
+            first, other = kept.setdefault(prediction.id, (number, prediction))
+            if first != number:
+                notes.append(_repeated(path, first, number, prediction, other))
+        whole += len(line)
+    predictions = tuple(prediction for _, prediction in kept.values())
+    if not predictions:
+        raise DataError(f"{path} holds no predictions; run the inference again or name another file.")
+    return PredictionFile(path, predictions, tuple(notes), hashlib.sha256(content).hexdigest(), whole)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such prediction file; run the inference or check the path.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); name a prediction file.") from None
+
+
+def _prediction(line: bytes, benchmark: str | None) -> Prediction:
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 (byte {error.start + 1} of the line)") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"malformed JSON ({error})") from None
+    prediction = Prediction.from_record(record)
+    if benchmark is not None and prediction.benchmark != benchmark:
+        raise DataError(f"a prediction of {prediction.benchmark!r}, not of {benchmark!r}")
+    return prediction
+
+
+def _fault(path: Path, number: int, kept: int, problem: str) -> str:
+    return (
+        f"{path}, line {number}: {problem}. The {kept} predictions before it are whole and nothing was changed; "
+        "mend or delete the line, or name the right file and benchmark, then run the command again."
+    )
+
+
+def _cut(path: Path, number: int, kept: int) -> str:
+    return f"{path}, line {number}: cut off; left out, {kept} whole predictions kept. Resume the inference to fill it."
+
+
+def _repeated(path: Path, first: int, number: int, new: Prediction, old: Prediction) -> str:
+    if new != old:
+        raise DataError(
+            f"{path}, line {number}: the id {new.id!r} was answered differently on line {first}. Nothing was scored; "
+            "delete the line that is not meant, then run the command again."
+        )
+    return f"{path}, line {number}: repeats line {first}; counted once."

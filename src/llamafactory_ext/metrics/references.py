@@ -1,0 +1,190 @@
+"""The published test files, item by item, under ids that inference and scoring share.
+
+| benchmark | files (a folder, or one of them) | id of an item |
+|---|---|---|
+| api_bank | level-{1,2}-{api,response}.json, level-3-batch-inf[-response].json | level-1-api:0 (file, place in it) |
+| toolalpaca | eval_real.json | Nager.Date:0 (API, place among its instructions) |
+| rotbench | {clean,slight,medium,heavy,union}.json | slight:0 |
+| bfcl | BFCL_v3_exec_*.json | as published: exec_simple_0 |
+| bfcl_ast | BFCL_v3_{simple,multiple,parallel,parallel_multiple}.json and possible_answer/ | as published |
+| tooleyes | scenario_data_zero_processed.json | tooleyes:0 |
+| gsm8k | test.jsonl | test:0 |
+| humaneval | HumanEval.jsonl[.gz] | as published: HumanEval/0 |
+| triviaqa | *.jsonl with "question" and a list "answer" | FILE:0 |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.reading import iter_records
+from ..errors import DataError, OptionError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a benchmark.
+
+    Attributes:
+        id: under which predictions name it.
+        group: the part of the benchmark it belongs to: its level, noise level or category.
+        record: as published; a BFCL record of the AST split has its "possible_answer", a ToolAlpaca item its API under
+            "api", with "index", "instruction" and "golden_answer".
+    """
+
+    id: str
+    group: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class References:
+    """The items of a benchmark and the hash of the files they come from."""
+
+    benchmark: str
+    items: tuple[Item, ...]
+    sha256: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a benchmark's items come from.
+
+    Attributes:
+        pattern: of the files' names.
+        folders: below a given folder in which they may lie; the first that has some counts.
+        items: the items of one file.
+        required: keys a record must have to be of this benchmark.
+    """
+
+    pattern: str
+    items: Callable[[Path, tuple[str, ...]], Iterator[Item]]
+    required: tuple[str, ...]
+    folders: tuple[str, ...] = (".",)
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _records(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for place, record in iter_records(path):
+        missing = [key for key in required if not isinstance(record, dict) or key not in record]
+        if missing:
+            raise DataError(f"{path}, {place}: there is no {missing[0]!r}; this is no file of the benchmark.")
+        yield place, record
+
+
+def _numbered(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+    for number, (_, record) in enumerate(_records(path, required)):
+        yield Item(f"{_stem(path)}:{number}", _stem(path), record)
+
+
+def _tooleyes(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+    for number, (_, record) in enumerate(_records(path, required)):
+        yield Item(f"tooleyes:{number}", str(record["scenario"]), record)
+
+
+def _humaneval(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+    for _, record in _records(path, required):
+        yield Item(str(record["task_id"]), "", record)
+
+
+def _bfcl(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+    for _, record in _records(path, required):
+        yield Item(str(record["id"]), _stem(path).removeprefix("BFCL_v3_"), record)
+
+
+def _bfcl_ast(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+    answers_path = path.parent / "possible_answer" / path.name
+    answers = {
+        str(answer["id"]): answer["ground_truth"] for _, answer in _records(answers_path, ("id", "ground_truth"))
+    }
+    for item in _bfcl(path, required):
+        if item.id not in answers:
+            raise DataError(f"{answers_path} has no answer for {item.id}; get both files of one version.")
+        yield Item(item.id, item.group, {**item.record, "possible_answer": answers[item.id]})
+
+
+def _toolalpaca(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+    for place, api in _records(path, required):
+        if len(api["Instructions"]) != len(api["Golden_Answers"]):
+            raise DataError(f"{path}, {place}: Instructions and Golden_Answers differ in number; get the file again.")
+        for index, (text, gold) in enumerate(zip(api["Instructions"], api["Golden_Answers"], strict=True)):
+            record = {"api": api, "index": index, "instruction": text, "golden_answer": gold}
+            yield Item(f"{api['Name']}:{index}", str(api["Name"]), record)
+
+
+_SOURCES = {
+    "api_bank": _Source(
+        r"level-(?:[12]-(?:api|response)|3-batch-inf(?:-response)?)\.json",
+        _numbered,
+        ("instruction", "input"),
+        (".", "test-data"),
+    ),
+    "toolalpaca": _Source(
+        r"eval_(?:real|simulated)\.json", _toolalpaca, ("Name", "Instructions", "Golden_Answers", "NLDocumentation")
+    ),
+    "rotbench": _Source(
+        r"(?:clean|slight|medium|heavy|union)\.json", _numbered, ("conversations", "scenario"), (".", "First_Turn")
+    ),
+    "bfcl": _Source(r"BFCL_v3_exec_\w+\.json", _bfcl, ("id", "question", "function", "ground_truth")),
+    "bfcl_ast": _Source(
+        r"BFCL_v3_(?:simple|multiple|parallel|parallel_multiple)\.json", _bfcl_ast, ("id", "question", "function")
+    ),
+    "tooleyes": _Source(r"scenario_data_zero_processed\.json", _tooleyes, ("conversations", "path", "scenario")),
+    "gsm8k": _Source(r"test\.jsonl", _numbered, ("question", "answer")),
+    "humaneval": _Source(
+        r"HumanEval\.jsonl(?:\.gz)?", _humaneval, ("task_id", "prompt", "entry_point", "test", "canonical_solution")
+    ),
+    "triviaqa": _Source(r".+\.jsonl", _numbered, ("question", "answer")),
+}
+BENCHMARKS = tuple(_SOURCES)
+_DEFAULT_FILES = {"toolalpaca": "eval_real.json"}
+
+
+def read_references(benchmark: str, path: Path) -> References:
+    """All items of a benchmark.
+
+    Args:
+        benchmark: one of `BENCHMARKS`.
+        path: the folder with its published files, or one of these files.
+
+    Raises:
+        OptionError: no such benchmark.
+        DataError: files missing or not of this benchmark.
+    """
+    if benchmark not in _SOURCES:
+        raise OptionError(f"There is no benchmark {benchmark!r}; choose one of {', '.join(BENCHMARKS)}.")
+    source = _SOURCES[benchmark]
+    files = _files(benchmark, source, path)
+    items: dict[str, Item] = {}
+    digest = hashlib.sha256()
+    for file in files:
+        for item in source.items(file, source.required):
+            if items.setdefault(item.id, item) is not item:
+                raise DataError(f"{file}: the id {item.id!r} occurs twice; name one of the files.")
+        for hashed in (file, file.parent / "possible_answer" / file.name):
+            if hashed.is_file():
+                digest.update(f"{hashed.name}\n{hashlib.sha256(hashed.read_bytes()).hexdigest()}\n".encode())
+    return References(benchmark, tuple(items.values()), digest.hexdigest(), files)
+
+
+def _files(benchmark: str, source: _Source, path: Path) -> tuple[Path, ...]:
+    if not path.exists():
+        raise DataError(f"{path}: there are no references here; name the folder with {benchmark}'s published files.")
+    if path.is_file():
+        return (path,)
+    for folder in source.folders:
+        inside = path / folder
+        found = sorted(file for file in inside.glob("*") if re.fullmatch(source.pattern, file.name) and file.is_file())
+        chosen = [file for file in found if file.name == _DEFAULT_FILES.get(benchmark, file.name)]
+        if chosen or found:
+            return tuple(chosen or found)
+    raise DataError(f"{path} holds no file of {benchmark} ({source.pattern}); get the published files or name one.")

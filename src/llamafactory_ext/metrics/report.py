@@ -1,0 +1,209 @@
+"""What a scorer says: a verdict for each item, and figures that name all they rest on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import DataError
+
+Mode = Literal["official", "strict"]
+MODES: tuple[Mode, ...] = ("official", "strict")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found about one item.
+
+    Attributes:
+        id: of the item.
+        scores: by the name of the figure; 0 to 1. A figure that does not apply to the item is absent.
+        category: what kind of right or wrong it is, in the benchmark's words.
+        parsed: whether the prediction (or the judge's answer on it) could be read at all.
+        detail: for people: what differed.
+        group: a part of the benchmark with figures of its own, such as a level; "" for none.
+    """
+
+    id: str
+    scores: Mapping[str, float]
+    category: str = ""
+    parsed: bool = True
+    detail: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over items.
+
+    Attributes:
+        name: such as "TS" or "TS (slight)".
+        value: 0 to 1.
+        n: items it rests on.
+        parse_failures: how many of them could not be read; they count as wrong.
+        standard_error: of the mean, from the spread of the items' scores; None for n < 2.
+    """
+
+    name: str
+    value: float
+    n: int
+    parse_failures: int
+    standard_error: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of one benchmark from one prediction file.
+
+    Attributes:
+        benchmark: its name.
+        mode: "official" (verdicts of the published evaluator, quirks included) or "strict" (what it should be).
+        figures: one for each score, and one for each score within each group.
+        predictions_sha256: of the prediction file's bytes.
+        references_sha256: over the reference files' bytes.
+        model_hashes: of the models that answered; more than one means a mixed file.
+        n_references: items of the benchmark as given.
+        n_predictions: items with a prediction.
+        notes: what a reader must know beside the figures, the published ceiling among them.
+        judge: the judge's model, tokens and cost, where there was one.
+    """
+
+    benchmark: str
+    mode: Mode
+    figures: tuple[Figure, ...]
+    predictions_sha256: str
+    references_sha256: str
+    model_hashes: tuple[str, ...]
+    n_references: int
+    n_predictions: int
+    notes: tuple[str, ...] = ()
+    judge: Mapping[str, Any] | None = None
+    verdicts: tuple[Verdict, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def partial(self) -> bool:
+        """Whether some items have no prediction: the figures are over the others, not over zeros."""
+        return self.n_predictions < self.n_references
+
+    def figure(self, name: str) -> Figure:
+        """The figure of this name."""
+        for figure in self.figures:
+            if figure.name == name:
+                return figure
+        names = ", ".join(figure.name for figure in self.figures)
+        raise DataError(f"The report on {self.benchmark} has no figure {name!r}; it has {names}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the verdicts, which have a file of their own."""
+        record = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "verdicts"}
+        figures = [asdict(figure) for figure in self.figures]
+        return (
+            record
+            | {"figures": figures, "partial": self.partial, "notes": list(self.notes)}
+            | {"model_hashes": list(self.model_hashes)}
+        )
+
+    @classmethod
+    def from_json(cls, record: Any, place: str = "The report") -> Report:
+        """The report that `to_json` wrote, without verdicts.
+
+        Raises:
+            DataError: no such report; `place` begins the message.
+        """
+        try:
+            figures = tuple(Figure(**figure) for figure in record["figures"])
+            named = {part.name: record[part.name] for part in fields(cls) if part.name != "verdicts"}
+            lists = {name: tuple(named[name]) for name in ("notes", "model_hashes")}
+        except (TypeError, KeyError) as error:
+            raise DataError(f"{place} is no report of `llamafactory-ext score` ({error}); write it anew.") from None
+        return cls(**(named | lists | {"figures": figures}))
+
+
+def figures_of(verdicts: Sequence[Verdict]) -> tuple[Figure, ...]:
+    """The mean of each score over all verdicts, then within each group if there are several."""
+    names = list(dict.fromkeys(name for verdict in verdicts for name in verdict.scores))
+    groups = list(dict.fromkeys(verdict.group for verdict in verdicts))
+    figures = [_figure(name, name, verdicts) for name in names]
+    for group in groups if len(groups) > 1 else ():
+        members = [verdict for verdict in verdicts if verdict.group == group]
+        present = [name for name in names if any(name in verdict.scores for verdict in members)]
+        figures.extend(_figure(f"{name} ({group})", name, members) for name in present)
+    return tuple(figures)
+
+
+def _figure(title: str, name: str, verdicts: Iterable[Verdict]) -> Figure:
+    chosen = [verdict for verdict in verdicts if name in verdict.scores]
+    values = [float(verdict.scores[name]) for verdict in chosen]
+    failures = sum(not verdict.parsed for verdict in chosen)
+    mean = math.fsum(values) / len(values)
+    return Figure(title, mean, len(values), failures, standard_error(values))
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Of the mean of independent items: sample standard deviation over the square root of n; None for n < 2."""
+    n = len(values)
+    if n < 2:
+        return None
+    mean = math.fsum(values) / n
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def read_report(path: Path) -> Report:
+    """Read a report file.
+
+    Raises:
+        DataError: missing, malformed, or no report.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no report here; run `llamafactory-ext score` or check the path.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); name a report file.") from None
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON ({error}); run `llamafactory-ext score` again.") from None
+    return Report.from_json(record, str(path))
+
+
+def verdicts_path(report_path: Path) -> Path:
+    """Where the verdicts of a report lie: beside it, as JSON lines."""
+    return report_path.with_suffix(".verdicts.jsonl")
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report and, beside it, one verdict per line; each file appears whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(asdict(verdict), ensure_ascii=False) + "\n" for verdict in report.verdicts]
+    _write(verdicts_path(path), "".join(lines))
+    _write(path, json.dumps(report.to_json(), ensure_ascii=False, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.tmp")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
+
+
+def read_verdicts(path: Path) -> tuple[Verdict, ...]:
+    """Read the verdicts that `write_report` wrote.
+
+    Raises:
+        DataError: names file and line.
+    """
+    verdicts = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: the verdicts cannot be read ({error}); run `llamafactory-ext score` again."
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            verdicts.append(Verdict(**json.loads(line)))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}, line {number}: no verdict ({error}); score again.") from None
+    return tuple(verdicts)

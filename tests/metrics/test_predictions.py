@@ -1,0 +1,71 @@
+"""Prediction files: round trip, and what is said about each way in which one can be broken."""
+
+from pathlib import Path
+
+import pytest
+
+from llamafactory_ext.errors import DataError
+from llamafactory_ext.metrics import Prediction, read_predictions
+
+LINES = [
+    Prediction("a:0", "rotbench", "p0", "m", "Action: f").to_line(),
+    Prediction("a:1", "rotbench", "p1", "m", "é\n\u2028", ({"role": "user", "content": "x"},)).to_line(),
+    Prediction("a:2", "rotbench", "p2", "m", "").to_line(),
+]
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    file = read_predictions(write(tmp_path / "p.jsonl", "".join(LINES)), "rotbench")
+    assert [prediction.to_line() for prediction in file.predictions] == LINES
+    assert file.notes == ()
+    assert file.whole_bytes == file.path.stat().st_size
+
+
+def test_a_cut_last_line_is_left_out_and_named(tmp_path: Path) -> None:
+    whole = "".join(LINES)
+    for cut in (1, 5, len(LINES[2]) - 1):
+        file = read_predictions(write(tmp_path / "p.jsonl", whole.encode()[:-cut]))
+        assert len(file.predictions) == (3 if cut == 1 else 2)
+        if cut > 1:
+            assert "p.jsonl, line 3: cut off" in file.notes[0]
+            assert "2 whole predictions kept" in file.notes[0]
+            assert file.whole_bytes == len("".join(LINES[:2]).encode())
+
+
+def test_equal_records_count_once(tmp_path: Path) -> None:
+    file = read_predictions(write(tmp_path / "p.jsonl", LINES[0] * 2 + LINES[1]))
+    assert [prediction.id for prediction in file.predictions] == ["a:0", "a:1"]
+    assert "line 2: repeats line 1" in file.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (LINES[0] + "{broken}\n" + LINES[1], ["line 2: malformed JSON", "1 predictions before it are whole"]),
+        (LINES[0].encode() + b'{"id": "\xff"}\n', ["line 2: not UTF-8"]),
+        (LINES[0] + LINES[0].replace("Action: f", "Action: g"), ["line 2", "'a:0'", "on line 1"]),
+        (LINES[0].replace("rotbench", "bfcl"), ["line 1", "'bfcl', not of 'rotbench'"]),
+        (LINES[0].replace('"prediction"', '"text"'), ['line 1: "prediction" is missing']),
+        (LINES[1].replace('{"role": "user", "content": "x"}', "7"), ["line 1", '"messages" is no list of objects']),
+        (LINES[0].replace("a:0", ""), ["line 1", '"id" is empty']),
+        ("[]\n", ["line 1: a JSON object is expected"]),
+        ("[" * 100_000 + "\n", ["line 1: malformed JSON"]),
+        ("\n", ["holds no predictions"]),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, content: bytes | str, words: list[str]) -> None:
+    path = write(tmp_path / "p.jsonl", content)
+    with pytest.raises(DataError) as caught:
+        read_predictions(path, "rotbench")
+    assert all(word in caught.value.message for word in [str(path), *words]), caught.value.message
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    for path, words in ((tmp_path / "none.jsonl", "there is no such prediction file"), (tmp_path, "cannot be read")):
+        with pytest.raises(DataError, match=words):
+            read_predictions(path)
