@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import tiny
+from llamafactory_ext.upstream.groups import RULES
 from llamafactory_ext.upstream.values import check_values
 from runs import train
 
@@ -63,7 +64,7 @@ def test_the_settings_are_the_papers(name: str) -> None:
     assert options["per_device_train_batch_size"] * options["gradient_accumulation_steps"] == 64
     assert options["model_name_or_path"] == "meta-llama/Meta-Llama-3-8B-Instruct"
     assert options["output_dir"] == f"saves/llama3/{name}"
-    assert check_values({key: value for key, value in options.items() if key.startswith("citi_")})[1] == []
+    assert check_values({key: value for key, value in options.items() if key.startswith("citi_")}, RULES)[1] == []
     assert f"`{name}`" in (FOLDER.parents[2] / "README.md").read_text("utf-8")
     text = (FOLDER / f"{name}.yaml").read_text("utf-8")
     assert f"llamafactory-cli train examples/yaml/ablations/llama3/{name}.yaml" in text

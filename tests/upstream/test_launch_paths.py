@@ -18,7 +18,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from llamafactory_ext.upstream.arguments import option_names
+from llamafactory_ext.upstream.groups import option_names
 from processes import BIN, environment, run, train_options, write_yaml
 
 PROBLEMS = ("citi_top_ratio=7: give a number above 0 to 1", "citi_rnak is not an option; did you mean citi_rank?")
@@ -54,6 +54,7 @@ def test_lmf_and_help(probe: Path) -> None:
     for name in option_names():
         assert f"--{name}" in result.stdout
     assert "{lora,oft,freeze,full,citi}" in result.stdout
+    assert "{pt,sft,rm,ppo,dpo,kto,tl_sft,tl_ppo}" in result.stdout
 
 
 def test_torchrun_children(probe: Path) -> None:

@@ -2,27 +2,37 @@
 
 import math
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_ext.upstream.arguments import CitiArguments, option_names
-from llamafactory_ext.upstream.values import RULES, Number, check_values
+from llamafactory_ext.upstream.citi_arguments import CitiArguments
+from llamafactory_ext.upstream.groups import GROUPS, RULES, Group, option_names
+from llamafactory_ext.upstream.values import Number, check_values
 
 
-def test_every_option_has_a_rule_and_help() -> None:
-    assert tuple(RULES) == option_names()
-    for option in fields(CitiArguments):
-        assert option.metadata["help"].startswith("CITI: ")
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.arguments.__name__)
+def test_every_option_has_a_rule_and_help(group: Group) -> None:
+    assert tuple(group.rules) == option_names(group.arguments)
+    assert set(group.shared) <= set(group.rules)
+    for option in fields(group.arguments):
+        assert option.metadata["help"].startswith("CITI: " if group.arguments is CitiArguments else "TL: ")
         assert "%" not in option.metadata["help"]  # argparse would format it
+        if get_origin(option.type) is Literal:
+            assert str(group.rules[option.name]) == f"one of {', '.join(get_args(option.type))}"
 
 
-def test_defaults_are_the_papers_and_valid() -> None:
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.arguments.__name__)
+def test_defaults_pass_their_own_check(group: Group) -> None:
+    defaults = group.arguments()
+    given = {name: getattr(defaults, name) for name in option_names(group.arguments)}
+    assert check_values(given, group.rules) == (given, [])
+
+
+def test_defaults_are_the_papers() -> None:
     args = CitiArguments()
-    assert args.normalise_citi() == []
-    assert args == CitiArguments()
     assert (args.citi_top_ratio, args.citi_bottom_ratio) == (0.2, 0.1)
     assert (args.citi_num_experts, args.citi_rank, args.citi_alpha) == (4, 8, 2.0)
     assert (args.citi_router_delta, args.citi_router_beta) == (0.95, 0.01)
@@ -52,7 +62,7 @@ def test_defaults_are_the_papers_and_valid() -> None:
     ],
 )
 def test_coercion(name: str, raw: Any, value: Any) -> None:
-    values, problems = check_values({name: raw})
+    values, problems = check_values({name: raw}, RULES)
     assert problems == []
     assert values == {name: value}
     assert type(values[name]) is type(value)
@@ -83,7 +93,7 @@ def test_coercion(name: str, raw: Any, value: Any) -> None:
     ],
 )
 def test_problems_name_option_value_and_next_step(name: str, raw: Any, advice: str) -> None:
-    values, problems = check_values({name: raw})
+    values, problems = check_values({name: raw}, RULES)
     assert values == {}
     assert len(problems) == 1
     assert problems[0].startswith(name)
@@ -93,14 +103,14 @@ def test_problems_name_option_value_and_next_step(name: str, raw: Any, advice: s
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.text())))
 def test_any_value_is_read_or_explained(raw: Any) -> None:
     for name in RULES:
-        values, problems = check_values({name: raw})
+        values, problems = check_values({name: raw}, RULES)
         assert len(values) + len(problems) == 1
 
 
 @given(st.floats(min_value=-2, max_value=2))
 def test_ranges(raw: float) -> None:
     rule = Number(0, 1, open_low=True)
-    values, _ = check_values({"citi_top_ratio": raw})
+    values, _ = check_values({"citi_top_ratio": raw}, RULES)
     assert ("citi_top_ratio" in values) == (0 < raw <= 1)
     assert str(rule) == "a number above 0 to 1"
     assert math.isfinite(values.get("citi_top_ratio", 0.0))

@@ -27,8 +27,9 @@ from ..checkpoint.card import SELECTION
 from ..data.check import check_datasets
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError
-from ..upstream.arguments import option_names
+from ..upstream.citi_arguments import CitiArguments
 from ..upstream.data import MarkedCollator
+from ..upstream.groups import option_names
 from ..upstream.marking import request_marks
 from ..upstream.training import (
     get_dataset,
@@ -119,7 +120,7 @@ def run_citi(
 def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
     """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
     plan = {"model_name_or_path": model_args.model_name_or_path}
-    plan |= {name: getattr(finetuning_args, name) for name in option_names() if name not in NOT_IN_PLAN}
+    plan |= {name: getattr(finetuning_args, name) for name in option_names(CitiArguments) if name not in NOT_IN_PLAN}
     plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine_conflicts import engine_conflicts
+from .groups import STAGES
 
 # Options of other methods: with citi they would silently do nothing.
 FOREIGN_GROUPS = ("LoraArguments", "OFTArguments", "FreezeArguments")
@@ -43,7 +44,7 @@ def finetuning_conflicts(args: Any, base: type) -> list[str]:
         base: upstream's class, whose parents group the options of the other methods.
     """
     problems = []
-    if args.stage != "sft":
+    if args.stage not in ("sft", *STAGES):
         problems.append(f"stage: {args.stage} does not work with finetuning_type: citi; set stage: sft")
     for name in _changed(args, [option for option in _foreign_fields(base) if option.name != LORA_PLUS]):
         problems.append(f"{name} has no effect with finetuning_type: citi; {INSTEAD.get(name, 'remove it')}")

@@ -1,4 +1,4 @@
-"""What upstream's training, model loading, export and launcher do for `finetuning_type: citi`."""
+"""What upstream's training, model loading, export and launcher do for `finetuning_type: citi` and our stages."""
 
 import functools
 import subprocess
@@ -26,7 +26,7 @@ def add_method(methods: Any) -> Any:
 
 
 def wrap_run_sft(original: Function) -> Function:
-    """`run_sft` as the training function knows it: training goes through the phases of citi."""
+    """`run_sft` as the training function knows it: training goes through our stages, or the phases of citi."""
 
     @functools.wraps(original)
     def run_sft(
@@ -38,7 +38,10 @@ def wrap_run_sft(original: Function) -> Function:
         callbacks: list[Any] | None = None,
     ) -> Any:
         groups = (model_args, data_args, training_args, finetuning_args, generating_args)
-        if finetuning_args.finetuning_type != METHOD or not training_args.do_train:
+        stage, is_citi = finetuning_args.tl_stage, finetuning_args.finetuning_type == METHOD
+        if stage is not None:
+            raise OptionError(f"stage: {stage} is not there yet")
+        if not is_citi or not training_args.do_train:
             return original(*groups, callbacks)
         from ..citi.workflow import run_citi
 

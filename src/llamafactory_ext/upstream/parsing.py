@@ -1,7 +1,8 @@
 """Wrappers around upstream's argument parser: every problem in one message, and `citi` treated as `lora` is.
 
 Upstream's parser compares `finetuning_type` with "lora" in many places (adapters, quantization, label names, DDP).
-While it runs, a citi command shows it "lora"; the options it hands out say "citi" again.
+While it runs, a citi command shows it "lora"; the options it hands out say "citi" again. Our stages are `sft` to it,
+from the options' class on (`arguments.py`).
 """
 
 import functools
@@ -9,8 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import OptionError
-from .arguments import HEADING, NEAREST_TYPE, CitiArguments, collecting_problems
+from .arguments import HEADING, NEAREST_TYPE, collecting_problems
+from .citi_arguments import CitiArguments
 from .conflicts import ineffective_options, inference_conflicts, training_conflicts
+from .groups import PREFIXES, RULES, STAGES
+from .tl_conflicts import stage_training_conflicts
 from .values import check_values
 
 Function = Callable[..., Any]
@@ -34,8 +38,13 @@ def requests_citi(args: RawArgs) -> bool:
     return given_options(args).get("finetuning_type") == "citi"
 
 
+def requests_stage(args: RawArgs) -> bool:
+    """Whether a command asks for one of our stages."""
+    return given_options(args).get("stage") in STAGES
+
+
 def wrap_parse_args(original: Function) -> Function:
-    """`_parse_args`: unknown `citi_*` names, wrong values and conflicts end in one OptionError."""
+    """`_parse_args`: unknown names of ours, wrong values and conflicts end in one OptionError."""
 
     @functools.wraps(original)
     def parse_args(parser: Any, args: RawArgs = None, allow_extra_keys: bool = False) -> Any:
@@ -45,18 +54,17 @@ def wrap_parse_args(original: Function) -> Function:
         if not any(issubclass(group, CitiArguments) for group in parser.dataclass_types):
             return original(parser, args, allow_extra_keys)
         given = given_options(args)
-        raw = {name: value for name, value in given.items() if name.startswith("citi_")}
-        if not raw and not requests_citi(args):
+        raw = {name: value for name, value in given.items() if name.startswith(PREFIXES)}
+        if not raw and not requests_citi(args) and not requests_stage(args):
             return original(parser, args, allow_extra_keys)
-        valid, problems = check_values(raw)
+        valid, problems = check_values(raw, RULES)
         with collecting_problems() as collected:
             try:
                 parsed = original(parser, _without(args, raw.keys() - valid.keys()), allow_extra_keys)
             except (ValueError, TypeError, AssertionError, OSError) as error:
                 raise OptionError.listing(HEADING, [*problems, *collected, str(error)]) from error
         problems += collected
-        if requests_citi(args):
-            problems += _conflicts(parsed)
+        problems += _conflicts(args, parsed)
         if problems:
             raise OptionError.listing(HEADING, problems)
         return parsed
@@ -80,14 +88,14 @@ def wrap_parse_group(original: Function) -> Function:
 
 
 def wrap_get_args(original: Function) -> Function:
-    """`get_train_args` and its likes: hand out "citi" again, and leave resuming to the workflow of citi."""
+    """`get_train_args` and its likes: hand out "citi" again, and leave resuming to our workflows."""
 
     @functools.wraps(original)
     def get_args(args: RawArgs = None) -> Any:
         from llamafactory.hparams.parser import read_args
 
         args = read_args(args)
-        if not requests_citi(args):
+        if not requests_citi(args) and not requests_stage(args):
             return original(args)
         try:
             groups = original(args)
@@ -98,21 +106,36 @@ def wrap_get_args(original: Function) -> Function:
                 group.finetuning_type = "citi"
                 delattr(group, _LOWERED)
             if getattr(group, "do_train", False):
-                group.resume_from_checkpoint = None
-                _warn_ineffective(given_options(args))
+                group.resume_from_checkpoint = _named_checkpoint(args)
+                if requests_citi(args):
+                    _warn_ineffective(given_options(args))
         return groups
 
     return get_args
 
 
-def _conflicts(groups: Sequence[Any]) -> list[str]:
+def _conflicts(args: RawArgs, groups: Sequence[Any]) -> list[str]:
     by_field: dict[str, Any] = {}
-    for marker in ("model_name_or_path", "cutoff_len", "output_dir", "finetuning_type"):
+    for marker in ("model_name_or_path", "cutoff_len", "output_dir"):
         by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
-    model, data, training, finetuning = by_field.values()
-    if training is None:
-        return inference_conflicts(model, data)
-    return training_conflicts(model, data, training, finetuning)
+    model, data, training = by_field.values()
+    finetuning = next(group for group in groups if isinstance(group, CitiArguments))
+    problems = []
+    if requests_citi(args):
+        problems += (
+            inference_conflicts(model, data)
+            if training is None
+            else training_conflicts(model, data, training, finetuning)
+        )
+    if requests_stage(args) and training is not None:
+        problems += stage_training_conflicts(given_options(args)["stage"], model, data, training)
+    return list(dict.fromkeys(problems))
+
+
+def _named_checkpoint(args: RawArgs) -> str | None:
+    """The checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves."""
+    name = given_options(args).get("resume_from_checkpoint")
+    return None if name is None or str(name).lower() in ("true", "none", "null", "") else str(name)
 
 
 def _warn_ineffective(given: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Values of the `citi_*` options: text becomes the declared type, and whatever is wrong becomes a sentence."""
+"""Values of our options: text becomes the declared type, and whatever is wrong becomes a sentence."""
 
 import math
 from collections.abc import Mapping
@@ -102,40 +102,15 @@ class Phases:
         return names
 
 
-RULES: Final[Mapping[str, Number | Choice | Switch | File | Phases]] = {
-    "citi_top_ratio": Number(0, 1, open_low=True),
-    "citi_bottom_ratio": Number(0, 1, open_high=True),
-    "citi_select": Choice(("top", "bottom", "random")),
-    "citi_adapter": Choice(("molora", "lora", "full")),
-    "citi_num_experts": Number(1, whole=True),
-    "citi_rank": Number(1, whole=True),
-    "citi_alpha": Number(0, open_low=True),
-    "citi_router_delta": Number(0, 1),
-    "citi_router_beta": Number(0),
-    "citi_router_neutral": Switch(),
-    "citi_router_scope": Choice(("batch", "sample", "token")),
-    "citi_router_window": Choice(("step", "micro")),
-    "citi_importance_samples": Number(1, whole=True),
-    "citi_importance_reduction": Choice(("dataset", "batch", "example", "token")),
-    "citi_importance_dtype": Choice(("auto", "float32", "model")),
-    "citi_importance_load": File(),
-    "citi_importance_save": File(),
-    "citi_phases": Phases(),
-    "citi_rp_epochs": Number(0, open_low=True),
-    "citi_rp_lr": Number(0, open_low=True),
-    "citi_mi_epochs": Number(0, open_low=True),
-    "citi_mi_lr": Number(0, open_low=True),
-    "citi_uco_epochs": Number(0, open_low=True),
-    "citi_uco_lr": Number(0, open_low=True),
-    "citi_report_samples": Number(0, whole=True),
-}
+Rule = Number | Choice | Switch | File | Phases
 
 
-def check_values(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def check_values(given: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[dict[str, Any], list[str]]:
     """Read raw option values.
 
     Args:
         given: values of any type by option name, as YAML, the command line or a caller left them.
+        rules: what each option takes.
 
     Returns:
         The valid ones in their declared type, and one sentence per problem, each with the next step.
@@ -143,9 +118,9 @@ def check_values(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, raw in given.items():
-        rule = RULES.get(name)
+        rule = rules.get(name)
         if rule is None:
-            problems.append(unknown_option(name))
+            problems.append(unknown_option(name, rules))
             continue
         try:
             values[name] = rule.read(raw)
@@ -154,8 +129,9 @@ def check_values(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return values, problems
 
 
-def unknown_option(name: str) -> str:
-    """What to say about a `citi_*` name that does not exist."""
-    similar = get_close_matches(name, RULES, n=1, cutoff=0.6)
-    advice = f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(RULES)}"
+def unknown_option(name: str, rules: Mapping[str, Rule]) -> str:
+    """What to say about a name that looks like one of ours and is none."""
+    similar = get_close_matches(name, rules, n=1, cutoff=0.6)
+    family = [other for other in rules if other.partition("_")[0] == name.partition("_")[0]]
+    advice = f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(family)}"
     return f"{name} is not an option; {advice}"
