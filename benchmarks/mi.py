@@ -64,6 +64,7 @@ def against_the_floor(setting: Setting) -> list[Row]:
 
 def router_loss_in_backward(setting: Setting) -> list[Row]:
     """Row 9."""
+    setting = setting.long()
     base, batch = setting.model(), setting.batch()
     adapted, _ = chosen(base)
     citi = Citi(base, adapted, fresh=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class Shape:
     Attributes:
         alone: input and output width of single linears.
         alone_tokens: what they map.
+        long: instead of this one where activations should outweigh gradients of weights (rows 8 and 9).
     """
 
     hidden: int
@@ -41,13 +42,14 @@ class Shape:
     dtype: torch.dtype = torch.float32
     alone: tuple[tuple[int, int], ...] = ((1024, 1024), (1024, 3584), (4096, 4096))
     alone_tokens: int = 2048
+    long: Shape | None = None
 
 
 SHAPES = {
     "toy": Shape(32, 48, 3, 4, 2, 128, 2, 12, alone=((32, 48),), alone_tokens=24),
     # As wide as a step of about half a second on one core allows: at hidden 512 the adapters of row 3 would add 3 % by
     # their arithmetic alone, here 1.6 %, at 4096 0.4 %.
-    "small": Shape(1024, 3584, 8, 16, 4, 32768, 2, 64),
+    "small": Shape(1024, 3584, 8, 16, 4, 32768, 2, 64, long=Shape(512, 1792, 8, 8, 4, 8192, 2, 512)),
     "llama3-8b": Shape(4096, 14336, 32, 32, 8, 128256, 2, 1024, torch.bfloat16, ((4096, 4096), (4096, 14336))),
 }
 
@@ -66,9 +68,13 @@ class Setting:
     shape: Shape
     rounds: int
 
+    def long(self) -> Setting:
+        """This setting with the shape's `long` form, if it has one."""
+        return replace(self, shape=self.shape.long or self.shape)
+
     def model(self, **changes: Any) -> PreTrainedModel:
         """A random Llama of this shape, frozen; `changes` override fields of the shape."""
-        shape = Shape(**(asdict(self.shape) | changes))
+        shape = replace(self.shape, **changes)
         config = LlamaConfig(
             vocab_size=shape.vocabulary,
             hidden_size=shape.hidden,
@@ -103,7 +109,7 @@ class Setting:
 
     def describe(self, model: nn.Module, memory: Mapping[str, int], **more: Any) -> dict[str, Any]:
         """For the row's settings: the shape, and the peaks behind its ratios in MiB."""
-        shape = {name: value for name, value in asdict(self.shape).items() if not name.startswith("alone")}
+        shape = {name: value for name, value in asdict(self.shape).items() if not name.startswith(("alone", "long"))}
         shape["dtype"] = str(self.shape.dtype).removeprefix("torch.")
         peaks = {name: round(value / 2**20, 2) for name, value in memory.items()}
         return shape | {"linears": len(linear_components(model)), "peak_mib": peaks} | more

@@ -69,6 +69,7 @@ def _with_optimiser(optimiser: torch.optim.Optimizer, step: Callable[[], None]) 
 
 def checkpointing(setting: Setting) -> list[Row]:
     """Row 8."""
+    setting = setting.long()
     base, batch = setting.model(), setting.batch()
     adapted, tuned = chosen(base)
     sides = {name: Citi(base, adapted, tuned, fresh=False) for name in ("from the lowest trained on", "upstream")}

@@ -101,18 +101,42 @@ class Totals:
 
 
 class _Batch:
-    """Which tokens of the current micro-batch count, of which class and sample they are."""
+    """What all routers share in the current micro-batch: its rows' I, its pooling matrix, its classes.
 
-    def __init__(self, is_tool: Tensor, mask: Tensor, sample: Tensor, scope: Scope) -> None:
-        self.kept_T = mask.flatten().nonzero().squeeze(1)
+    Tokens that do not count have a row of zeros in each: no router has to pick the others out.
+    """
+
+    def __init__(self, is_tool: Tensor, mask: Tensor, sample: Tensor, scope: Scope, delta: float) -> None:
+        self.scope, self.delta = scope, delta
         self.tokens = mask.numel()
-        self.is_tool_T = is_tool.flatten()[self.kept_T]
-        self.index_T: Tensor | None = None
-        self.rows = len(self.kept_T)
-        self.row_is_tool = self.is_tool_T
-        if scope == "sample":
-            _, first_S, self.index_T = _samples(sample.flatten()[self.kept_T])
-            self.rows, self.row_is_tool = len(first_S), self.is_tool_T[first_S]
+        self.is_tool_T, self.mask_T, self.sample_T = is_tool.flatten(), mask.flatten(), sample.flatten()
+        self.weights: Tensor | None = None
+        self.rows = torch.empty(0)
+
+    def prepare(self, gates_TE: Tensor) -> None:
+        """Makes the matrices in the gates' number type, with the first router of a pass."""
+        if self.weights is not None and self.weights.dtype == gates_TE.dtype:
+            return
+        kept, tool, dtype = self.mask_T, self.is_tool_T, gates_TE.dtype
+        self.classes_2T = torch.stack([kept & ~tool, kept & tool]).to(dtype)
+        self.weights = importance_matrix(tool, gates_TE.shape[1], self.delta, dtype) * kept[:, None]
+        self.rows = kept.sum()
+        if self.scope == "sample":
+            _, first_S, index_T = _samples(self.sample_T[kept])
+            members_ST = torch.zeros(len(first_S), self.tokens, dtype=dtype, device=kept.device)
+            members_ST[index_T, kept.nonzero().squeeze(1)] = 1
+            self.pool_ST = members_ST / members_ST.sum(1, keepdim=True)
+            self.weights = importance_matrix(tool[kept][first_S], gates_TE.shape[1], self.delta, dtype)
+            self.rows = kept.new_tensor(len(first_S), dtype=torch.long)
+
+    def z(self, gates_TE: Tensor) -> Tensor:
+        """Z, a row per token or per sample."""
+        assert self.weights is not None, "prepare() comes first"
+        return self.weights * (self.pool_ST @ gates_TE if self.scope == "sample" else gates_TE)
+
+    def mean_and_variance(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of each token's gates, (T, 1); a token that does not count has mean 1 and variance 0."""
+        return Z.mean(dim=1, keepdim=True) + ~self.mask_T[:, None], Z.var(dim=1, keepdim=True)
 
 
 class RouterLoss:
@@ -137,7 +161,7 @@ class RouterLoss:
 
     def begin(self, is_tool: Tensor, mask: Tensor, sample: Tensor) -> None:
         """States what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
-        self._batch = _Batch(is_tool, mask, sample, self.scope)
+        self._batch = _Batch(is_tool, mask, sample, self.scope, self.delta)
         self._recording, self._coefficients_L2, self._upstream = True, None, None
         self._sums, self._class_gates = {}, {}
 
@@ -149,17 +173,17 @@ class RouterLoss:
         """Part of `GateLoss`: sums of this router."""
         if not self._recording or self._batch is None or gates_TE.shape[0] != self._batch.tokens:
             return
-        gates_TE = gates_TE.detach()[self._batch.kept_T]
-        Z = self._weights(gates_TE) * self._rows(gates_TE)
+        batch, gates_TE = self._batch, gates_TE.detach()
+        batch.prepare(gates_TE)
+        Z = batch.z(gates_TE)
         if self.scope == "token":
-            sums = torch.stack(
-                [(Z.var(dim=1) / Z.mean(dim=1)).sum(dtype=torch.float64), Z.new_zeros((), dtype=torch.float64)]
-            )
+            mean, var = batch.mean_and_variance(Z)
+            sums = (var / mean).sum(dtype=torch.float64)
+            sums = torch.stack([sums, torch.zeros_like(sums)])
         else:
             sums = torch.stack([Z.sum(dtype=torch.float64), Z.square().sum(dtype=torch.float64)])
         self._sums[self.layers[layer]] = sums
-        tool = self._batch.is_tool_T
-        self._class_gates[self.layers[layer]] = torch.stack([gates_TE[~tool].sum(0), gates_TE[tool].sum(0)])
+        self._class_gates[self.layers[layer]] = batch.classes_2T @ gates_TE
 
     def totals(self) -> Totals:
         """The sums of the pass since `begin`."""
@@ -167,13 +191,12 @@ class RouterLoss:
         missing = [name for name, i in self.layers.items() if i not in self._sums]
         assert not missing, f"routers without a forward pass: {missing}"
         sums_L2 = torch.stack([self._sums[i] for i in range(len(self.layers))])
-        return Totals(sums_L2, torch.tensor(float(self._batch.rows), dtype=torch.float64, device=sums_L2.device))
+        return Totals(sums_L2, self._batch.rows.to(torch.float64))
 
     def class_gates(self) -> tuple[Tensor, Tensor]:
         """Gates summed over tokens, (L, 2, E) for general and tool, and the two token counts (2,)."""
         assert self._batch is not None
-        tool = self._batch.is_tool_T.sum()
-        counts_2 = torch.stack([len(self._batch.is_tool_T) - tool, tool])
+        counts_2 = self._batch.classes_2T.sum(1).long()
         return torch.stack([self._class_gates[i] for i in range(len(self.layers))]), counts_2
 
     def value(self, totals: Totals, gates: int) -> Tensor:
@@ -215,11 +238,10 @@ class RouterLoss:
         """Part of `GateLoss`: d(attached loss)/d(gates), (T, E)."""
         if self._coefficients_L2 is None or self._upstream is None or self._batch is None:
             return None
-        batch = self._batch
         coefficients_2 = self._coefficients_L2[self.layers[layer]].to(gates_TE.dtype) * self._upstream
-        parts = self._parts(gates_TE[batch.kept_T])
-        drows = sum(coefficient * part for coefficient, part in zip(coefficients_2, parts, strict=False))
-        return torch.zeros_like(gates_TE).index_copy_(0, batch.kept_T, torch.as_tensor(drows))
+        first, *second = self._parts(gates_TE)
+        gradient = first.mul_(coefficients_2[0])
+        return gradient.addcmul_(second[0], coefficients_2[1]) if second else gradient
 
     def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
         """Part of `GateLoss`: this router's own gradient, from the forward pass.
@@ -233,11 +255,10 @@ class RouterLoss:
         logits_TE = x_TD @ router_ED.to(x.dtype).t()
         gates_TE = logits_TE.to(torch.promote_types(x.dtype, torch.float32)).softmax(dim=-1)
         self.observe(layer, gates_TE)
-        kept_TE = gates_TE[self._batch.kept_T]
         columns = []
-        for part in self._parts(kept_TE):
-            dlogits = kept_TE * (part - (part * kept_TE).sum(-1, keepdim=True))
-            columns.append(torch.zeros_like(gates_TE).index_copy_(0, self._batch.kept_T, dlogits))
+        for part in self._parts(gates_TE):
+            part.sub_((part * gates_TE).sum(-1, keepdim=True))
+            columns.append(part.mul_(gates_TE))
         moves = torch.cat(columns, dim=1).to(x.dtype).t() @ x_TD
         moves = moves.unflatten(0, (len(columns), -1)).to(gates_TE.dtype)
         i = self.layers[layer]
@@ -270,30 +291,17 @@ class RouterLoss:
         slope_L2 = torch.stack([slope_L, slope_L * (1 / gates - mean_L) - var_L / (mean_L.square() * n)], dim=1)
         return torch.nan_to_num(slope_L2, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _parts(self, kept_TE: Tensor) -> list[Tensor]:
-        """d(gates) of every kept token per unit of each coefficient, (T, E) each."""
+    def _parts(self, gates_TE: Tensor) -> list[Tensor]:
+        """d(gates) of every token per unit of each coefficient, (T, E) each; new tensors."""
         batch = self._batch
         assert batch is not None
-        weights = self._weights(kept_TE)
-        Z = weights * self._rows(kept_TE)
+        assert batch.weights is not None
+        Z, E = batch.z(gates_TE), gates_TE.shape[1]
         if self.scope == "token":
-            mean, var, E = Z.mean(dim=1, keepdim=True), Z.var(dim=1, keepdim=True), Z.shape[1]
-            parts = [weights * (2 * (Z - mean) / ((E - 1) * mean) - var / (mean.square() * E))]
-        else:
-            parts = [weights * (Z - 1 / Z.shape[1]), weights]
-        if batch.index_T is None:
-            return parts
-        counts = torch.bincount(batch.index_T, minlength=batch.rows)[:, None]
-        return [(part / counts)[batch.index_T] for part in parts]  # the mean over each sample's tokens, backwards
-
-    def _rows(self, kept_TE: Tensor) -> Tensor:
-        batch = self._batch
-        assert batch is not None
-        return kept_TE if batch.index_T is None else _pool(kept_TE, batch.index_T, batch.rows)
-
-    def _weights(self, gates: Tensor) -> Tensor:
-        assert self._batch is not None
-        return importance_matrix(self._batch.row_is_tool, gates.shape[1], self.delta, gates.dtype)
+            mean, var = batch.mean_and_variance(Z)
+            return [batch.weights * (2 * (Z - mean) / ((E - 1) * mean) - var / (mean.square() * E))]
+        parts = [Z.sub_(1 / E).mul_(batch.weights), batch.weights.clone()]
+        return [batch.pool_ST.t() @ part for part in parts] if self.scope == "sample" else parts
 
     @staticmethod
     def _moments(totals: Totals, gates: int) -> tuple[Tensor, Tensor, Tensor]:
