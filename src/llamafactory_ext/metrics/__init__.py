@@ -7,6 +7,7 @@ the papers; `strict` gives what the score should be. Needs neither LLaMA-Factory
 from .predictions import Prediction, PredictionFile, read_predictions
 from .references import BENCHMARKS, Item, References, read_references
 from .report import MODES, Figure, Report, Verdict, read_report, write_report
+from .scoring import score
 
 __all__ = [
     "BENCHMARKS",
@@ -21,5 +22,6 @@ __all__ = [
     "read_predictions",
     "read_references",
     "read_report",
+    "score",
     "write_report",
 ]

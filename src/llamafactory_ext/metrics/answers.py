@@ -1,0 +1,93 @@
+"""What all scorers share: an item with its prediction, the calls in a prediction, and what a scorer returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CallParseError, DataError, NoCallError
+from ..toolcalls import ToolCall, parse_calls
+from .predictions import Prediction
+from .references import Item
+from .report import Mode, Verdict
+
+# Formats with marks of their own first: a text of theirs may look like one of the plainer formats too.
+_FORMATS = ("qwen", "mistral", "react", "nexusraven", "json", "api_bank", "python", "glm4")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An item and what the model answered."""
+
+    item: Item
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scorer found.
+
+    Attributes:
+        verdicts: in the order of the items.
+        notes: for the report.
+        judge: who judged, tokens and cost; None without a judge.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+    judge: Mapping[str, Any] | None = None
+
+
+Scorer = Callable[[Sequence[Answered], Mode], Scored]
+
+
+def message_calls(message: Mapping[str, Any]) -> list[ToolCall]:
+    """The calls of an assistant's message: its `tool_calls` (OpenAI), else those in its text.
+
+    Raises:
+        CallParseError: malformed calls; NoCallError if there are none.
+    """
+    stated = message.get("tool_calls")
+    if not stated:
+        content = message.get("content")
+        return find_any_calls(content if isinstance(content, str) else "")
+    try:
+        return [_stated_call(call["function"]) for call in stated]
+    except (TypeError, KeyError, ValueError, RecursionError, DataError) as error:
+        raise CallParseError(f"malformed tool_calls ({error})") from None
+
+
+def _stated_call(function: Mapping[str, Any]) -> ToolCall:
+    arguments = function.get("arguments") or {}
+    return ToolCall(function["name"], json.loads(arguments) if isinstance(arguments, str) else arguments)
+
+
+def predicted_calls(prediction: Prediction) -> list[ToolCall]:
+    """The calls of a prediction of one turn.
+
+    Raises:
+        CallParseError: malformed calls; NoCallError if there are none.
+    """
+    last = prediction.messages[-1] if prediction.messages else {}
+    if last.get("role") == "assistant" and last.get("tool_calls"):
+        return message_calls(last)
+    return find_any_calls(prediction.prediction)
+
+
+def find_any_calls(text: str) -> list[ToolCall]:
+    """The calls of a text in whichever call format it is written; the first format that finds one counts.
+
+    Raises:
+        CallParseError: malformed in the format that came nearest; NoCallError if no format finds a call.
+    """
+    first_fault: CallParseError | None = None
+    for name in _FORMATS:
+        try:
+            return parse_calls(text, name)
+        except NoCallError:
+            continue
+        except CallParseError as error:
+            first_fault = first_fault or error
+    raise first_fault or NoCallError("there is no call in any known format")

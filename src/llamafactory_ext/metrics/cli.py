@@ -1,0 +1,58 @@
+"""`llamafactory-ext score`: from a prediction file to a table, a report and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import OptionError
+from .report import MODES, Report, verdicts_path, write_report
+from .scoring import score as score_files
+
+
+def score(benchmark: str, predictions: str = "", references: str = "", mode: str = "official", out: str = "") -> None:
+    """Score saved predictions of a benchmark.
+
+    Args:
+        benchmark: api_bank, rotbench, bfcl (executable split) or bfcl_ast.
+        predictions: the file that `llamafactory-ext infer` wrote.
+        references: the folder with the benchmark's published files, or one of them.
+        mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
+        out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
+    """
+    missing = [f"--{name}" for name, given in (("predictions", predictions), ("references", references)) if not given]
+    if missing:
+        raise OptionError(
+            f"score needs {' and '.join(missing)}: llamafactory-ext score {benchmark} --predictions FILE "
+            "--references DIR [--mode official|strict] [--out FILE]"
+        )
+    source = Path(str(predictions))
+    target = Path(str(out)) if out else source.with_name(f"{source.stem}.{mode}.json")
+    if target.resolve() in (source.resolve(), verdicts_path(source).resolve()):
+        raise OptionError(f"--out {target} would overwrite the predictions; name another file.")
+    known = next((known for known in MODES if known == mode), None)
+    if known is None:
+        raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
+    report = score_files(str(benchmark), source, Path(str(references)), known)
+    write_report(report, target)
+    show(report, Console())
+    print(f"{target}\n{verdicts_path(target)}")
+
+
+def show(report: Report, console: Console) -> None:
+    """The report as a table with its notes."""
+    partial = ", PARTIAL" if report.partial else ""
+    table = Table(
+        title=f"{report.benchmark}, {report.mode} ({report.n_predictions} of {report.n_references} items{partial})"
+    )
+    table.add_column("figure")
+    for heading in ("%", "± one standard error", "n", "not parsed"):
+        table.add_column(heading, justify="right")
+    for figure in report.figures:
+        error = "" if figure.standard_error is None else f"{100 * figure.standard_error:.2f}"
+        table.add_row(figure.name, f"{100 * figure.value:.2f}", error, str(figure.n), str(figure.parse_failures))
+    console.print(table)
+    for note in report.notes:
+        console.print(f"- {note}", markup=False, highlight=False)

@@ -1,0 +1,81 @@
+"""From files to a report: which scorer, which items, which mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import DataError, OptionError
+from . import api_bank, bfcl, bfcl_ast, rotbench
+from .answers import Answered, Scored, Scorer
+from .predictions import PredictionFile, read_predictions
+from .references import References, read_references
+from .report import MODES, Mode, Report, figures_of
+
+_SCORERS: Mapping[str, Scorer] = {
+    "api_bank": api_bank.score,
+    "rotbench": rotbench.score,
+    "bfcl": bfcl.score,
+    "bfcl_ast": bfcl_ast.score,
+}
+
+
+def score(benchmark: str, predictions: str | Path, references: str | Path, mode: Mode = "official") -> Report:
+    """Score a prediction file.
+
+    Args:
+        benchmark: one of `metrics.BENCHMARKS`.
+        predictions: a prediction file.
+        references: the folder with the benchmark's published files, or one of them.
+        mode: "official" or "strict".
+
+    Raises:
+        OptionError: no such benchmark or mode, or a mode that lacks what it needs.
+        DataError: files missing, damaged, or not belonging together.
+    """
+    if mode not in MODES:
+        raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
+    if benchmark not in _SCORERS:
+        raise OptionError(f"There is no scorer for {benchmark!r}; choose one of {', '.join(_SCORERS)}.")
+    wanted = read_references(benchmark, Path(references))
+    given = read_predictions(Path(predictions), benchmark)
+    answered = _joined(given, wanted)
+    return _report(mode, given, wanted, answered, _SCORERS[benchmark](answered, mode))
+
+
+def _joined(given: PredictionFile, wanted: References) -> list[Answered]:
+    """Items with their predictions, in the items' order."""
+    by_id = {prediction.id: prediction for prediction in given.predictions}
+    unknown = sorted(by_id.keys() - {item.id for item in wanted.items})
+    if unknown:
+        raise DataError(
+            f"{given.path}: {len(unknown)} of {len(by_id)} predictions answer items that {wanted.files[0].parent} "
+            f"does not hold, such as {unknown[0]!r}. Nothing was scored; name the references the inference ran on."
+        )
+    return [Answered(item, by_id[item.id]) for item in wanted.items if item.id in by_id]
+
+
+def _report(mode: Mode, given: PredictionFile, wanted: References, answered: list[Answered], scored: Scored) -> Report:
+    missing = len(wanted.items) - len(answered)
+    models = tuple(dict.fromkeys(one.prediction.model_hash for one in answered))
+    notes = list(given.notes)
+    if missing:
+        notes.append(
+            f"Partial: {missing} of {len(wanted.items)} items have no prediction; the figures are over the others. "
+            "Resume the inference to complete them."
+        )
+    if len(models) > 1:
+        notes.append(f"The predictions come from {len(models)} different models or settings.")
+    return Report(
+        benchmark=wanted.benchmark,
+        mode=mode,
+        figures=figures_of(scored.verdicts),
+        predictions_sha256=given.sha256,
+        references_sha256=wanted.sha256,
+        model_hashes=models,
+        n_references=len(wanted.items),
+        n_predictions=len(answered),
+        notes=(*notes, *scored.notes),
+        judge=scored.judge,
+        verdicts=scored.verdicts,
+    )

@@ -1,0 +1,76 @@
+"""`llamafactory-ext score`: the table, the files, rescoring, and what it says of files that do not fit."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from llamafactory_ext import cli
+from llamafactory_ext.metrics import read_report
+from llamafactory_ext.metrics.report import figures_of, read_verdicts, verdicts_path
+from metrics.published_data import write_predictions
+from metrics.test_rotbench import WEATHER, record
+from processes import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "clean.json").write_text(json.dumps([record(WEATHER)] * 3), encoding="utf-8")
+    write_predictions(tmp_path / "p.jsonl", "rotbench", {"clean:0": WEATHER, "clean:2": "Action: none"})
+    return tmp_path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["llamafactory-ext", "score", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_table_report_and_verdicts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("rotbench", "--predictions", f"{folder}/p.jsonl", "--references", str(folder))
+    assert call(monkeypatch, *words) == 0
+    printed = capsys.readouterr().out
+    assert all(shown in printed for shown in ("2 of 3 items, PARTIAL", "TS", "50.00", "Partial: 1 of 3 items"))
+    path = folder / "p.official.json"
+    report = read_report(path)
+    assert report.partial
+    assert figures_of(read_verdicts(verdicts_path(path))) == report.figures
+    content = path.read_bytes(), verdicts_path(path).read_bytes()
+    assert call(monkeypatch, *words) == 0
+    assert (path.read_bytes(), verdicts_path(path).read_bytes()) == content
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rotbench"], "needs --predictions and --references"),
+        (["chess", "--predictions", "p.jsonl", "--references", "."], "no scorer for 'chess'"),
+        (["rotbench", "--predictions", "p.jsonl", "--references", ".", "--mode", "lenient"], "no mode 'lenient'"),
+        (["rotbench", "--predictions", "p.jsonl", "--references", "none"], "there are no references here"),
+        (["rotbench", "--predictions", "none.jsonl", "--references", "."], "no such prediction file"),
+        (["bfcl", "--predictions", "p.jsonl", "--references", "."], "holds no file of bfcl"),
+        (["rotbench", "--predictions", "p.jsonl", "--references", "other.json"], "such as 'clean:0'"),
+        (["rotbench", "--predictions", "p.jsonl", "--references", ".", "--out", "p.jsonl"], "would overwrite"),
+    ],
+)
+def test_what_does_not_fit(
+    folder: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "other.json").write_text(json.dumps([record(WEATHER)]), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert call(monkeypatch, *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_metrics_need_no_llamafactory(tmp_path: Path) -> None:
+    code = (
+        "import sys, llamafactory_ext.metrics.cli; sys.exit(any(m.startswith('llamafactory.') for m in sys.modules))"
+    )
+    result = run([sys.executable, "-c", code], tmp_path)
+    assert result.returncode == 0, result.stderr
