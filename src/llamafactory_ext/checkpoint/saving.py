@@ -82,10 +82,17 @@ class SafeCheckpoints(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Model and tokenizer; not the pickled training arguments."""
+        """Model and tokenizer; neither the pickled training arguments nor PEFT's empty model card.
+
+        The card, a template compiled anew each time, would take longer than all else in saving a small adapter.
+        """
         folder = str(output_dir or self.args.output_dir)
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        model.save_pretrained(folder, state_dict=state_dict)
+        model.create_or_update_model_card = lambda *_: None
+        try:
+            model.save_pretrained(folder, state_dict=state_dict)
+        finally:
+            del model.create_or_update_model_card
         self.processing_class.save_pretrained(folder)
 
     # States

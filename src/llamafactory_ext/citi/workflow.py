@@ -417,7 +417,6 @@ class _Citi:
             trainer.save_model(str(staged / "adapter"), _internal_call=True)
             trainer.accelerator.wait_for_everyone()
             if self.training_args.should_save:
-                (staged / "adapter" / "README.md").unlink(missing_ok=True)
                 manifest = read_json(self.folder.path / MANIFEST, "manifest")
                 write_json(staged / "adapter" / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
                 selection = read_json(self.folder.path / SELECTION, "selection")
