@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
-import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,83 +21,23 @@ from torch import nn
 from transformers import set_seed
 
 from ..checkpoint.atomic import read_json, write_json
-from ..checkpoint.base import MANIFEST, fingerprint
+from ..checkpoint.base import MANIFEST
 from ..checkpoint.card import SELECTION
-from ..data.check import check_datasets
-from ..data.marks import MARKS_COLUMN, TASK_COLUMN
-from ..errors import DataError
-from ..upstream.citi_arguments import CitiArguments
-from ..upstream.data import MarkedCollator
-from ..upstream.groups import option_names
-from ..upstream.marking import request_marks
-from ..upstream.training import (
-    get_dataset,
-    get_logger,
-    get_template_and_fix_tokenizer,
-    load_model,
-    load_tokenizer,
-    plot_loss,
-)
+from ..data.marks import TASK_COLUMN
+from ..upstream.training import plot_loss
 from .adapting import adapt, choose, describe_selection, ratios, watch_routers
-from .engines import Engine, engine_of, renew_engine, start_communication, whole_weights
+from .engines import Engine, engine_of, renew_engine, whole_weights
 from .importance import linear_components
 from .importance_file import Importance
 from .outputs import write_outputs
 from .phases import Phase, describe, phase_table, set_trainable, total_size
+from .plan import make_manifest, make_plan
+from .preparing import Preparation, say
 from .report import Report, as_table, make_report
 from .run import RunFolder
-from .scoring import (
-    check_trained,
-    compute_importance,
-    content_hash,
-    fits_float32,
-    group_by_task,
-    sample_rows,
-    scoring_mode,
-    shapes_of,
-)
+from .scoring import content_hash, group_by_task, sample_rows
 from .selection import Selection, selected_counts
 from .trainer import CitiTrainer
-
-logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose handlers print it
-
-NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save")
-DATA_OPTIONS = (
-    "dataset",
-    "dataset_dir",
-    "template",
-    "cutoff_len",
-    "packing",
-    "neat_packing",
-    "train_on_prompt",
-    "mask_history",
-    "mix_strategy",
-    "interleave_probs",
-    "max_samples",
-    "val_size",
-)
-TRAINING_OPTIONS = (
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "world_size",
-    "max_steps",
-    "seed",
-    "lr_scheduler_type",
-    "warmup_steps",
-    "weight_decay",
-    "bf16",
-    "fp16",
-    "optim",
-    "optim_args",
-    "adam_beta1",
-    "adam_beta2",
-    "adam_epsilon",
-    "max_grad_norm",
-    "warmup_ratio",
-    "lr_scheduler_kwargs",
-    "neftune_noise_alpha",
-    "label_smoothing_factor",
-)
 
 
 def run_citi(
@@ -114,57 +53,32 @@ def run_citi(
     Raises:
         ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
     """
-    _Citi(model_args, data_args, training_args, finetuning_args, list(callbacks or [])).run()
-
-
-def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
-    """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
-    plan = {"model_name_or_path": model_args.model_name_or_path}
-    plan |= {name: getattr(finetuning_args, name) for name in option_names(CitiArguments) if name not in NOT_IN_PLAN}
-    plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
-    plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
-    plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
-    return {name: str(value) if not isinstance(value, _JSON) else value for name, value in plan.items()}
-
-
-_JSON = (str, int, float, bool, list, type(None))
+    _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or [])).run()
 
 
 @dataclass
 class _Citi:
     """One run; its parts are made when they are first needed."""
 
-    model_args: Any
-    data_args: Any
-    training_args: Any
-    finetuning_args: Any
+    inputs: Preparation
     callbacks: list[Any]
 
     def run(self) -> None:
         plan = make_plan(self.model_args, self.data_args, self.training_args, self.finetuning_args)
         if not self.training_args.overwrite_output_dir:
             self.folder.check(plan)
-        self._check_data()
-        base = self._load_base(whole=not self.finetuning_args.citi_importance_load)
+        self.inputs.check_data()
+        base = self.inputs.load_base(whole=not self.finetuning_args.citi_importance_load)
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
-        loaded = self._load_importance(base)
-        data = content_hash(self.data["train_dataset"])
+        loaded = self.inputs.load_importance(base)
+        data = content_hash(self.inputs.data["train_dataset"])
         if not self.training_args.overwrite_output_dir:
             self.folder.check_inputs(base, data)
         with self.training_args.main_process_first(desc="start the run", local=False):
             if self.training_args.should_save:
-                manifest = {
-                    "plan": plan,
-                    "base": self._describe_base(base),
-                    "data": data,
-                    "phases": [
-                        {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr}
-                        for phase in self.folder.phases
-                    ],
-                    "versions": _versions(),
-                }
+                manifest = make_manifest(plan, base, self.model_args, data, self.folder.phases)
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
-        importance = loaded or self._compute_importance(base)
+        importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
         selection = self._select(importance)
         model = None if self.engine else self._model(selection, base)
         del base
@@ -174,144 +88,33 @@ class _Citi:
             write_outputs(self.folder, importance, selection, report, self.training_args.report_to)
         if self.training_args.should_save:
             self.folder.finish()
-            self._say(f"Finished: the adapter is in {self.folder.path}.")
+            say(f"Finished: the adapter is in {self.folder.path}.")
 
-    # What the run stands on
+    # Options
+
+    @property
+    def model_args(self) -> Any:
+        return self.inputs.model_args
+
+    @property
+    def data_args(self) -> Any:
+        return self.inputs.data_args
+
+    @property
+    def training_args(self) -> Any:
+        return self.inputs.training_args
+
+    @property
+    def finetuning_args(self) -> Any:
+        return self.inputs.finetuning_args
 
     @cached_property
     def folder(self) -> RunFolder:
         return RunFolder(Path(self.training_args.output_dir), phase_table(self.finetuning_args))
 
     @cached_property
-    def tokenizers(self) -> dict[str, Any]:
-        return load_tokenizer(self.model_args)
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.tokenizers["tokenizer"]
-
-    @cached_property
-    def template(self) -> Any:
-        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        """Training and evaluation data with token marks, packed if the run packs."""
-        return self._load(request_marks(self.data_args))
-
-    @cached_property
-    def examples(self) -> dict[str, Any]:
-        """The same data, one example per row."""
-        if not self.data_args.packing:
-            return self.data
-        return self._load(request_marks(self.data_args, packing=False, neat_packing=False, tokenized_path=None))
-
-    @cached_property
     def engine(self) -> Engine | None:
         return engine_of(self.training_args)
-
-    def _load_base(self, *, whole: bool = False) -> Any:
-        """The base model; `whole` on every process, or spread as the engine wants it."""
-        start_communication(self.training_args)
-        with whole_weights(self.training_args) if whole else contextlib.nullcontext():
-            return load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
-
-    def _load(self, data_args: Any) -> dict[str, Any]:
-        module = get_dataset(
-            self.template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers
-        )
-        if MARKS_COLUMN not in module["train_dataset"].column_names:
-            raise DataError(
-                f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another "
-                "folder, to have the data tokenized again."
-            )
-        return module
-
-    def _check_data(self) -> None:
-        for warning in check_datasets(self.data_args.dataset or [], self.data_args.dataset_dir) or ():
-            self._say(warning)
-        check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
-        _ = self.data
-
-    def _collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
-        neat = packed and self.data_args.neat_packing
-        return MarkedCollator(
-            template=self.template,
-            model=model,
-            pad_to_multiple_of=8,
-            label_pad_token_id=-100,
-            block_diag_attn=packed and self.model_args.block_diag_attn,
-            neat_packing=neat,
-            attn_implementation=getattr(model.config, "_attn_implementation", None),
-            compute_dtype=self.model_args.compute_dtype or torch.float32,
-            **self.tokenizers,
-        )
-
-    # Importance
-
-    def _describe_base(self, base: nn.Module) -> dict[str, Any]:
-        name = self.model_args.model_name_or_path
-        return {
-            "name": name,
-            "revision": None if Path(name).is_dir() else self.model_args.model_revision,
-            "commit": getattr(base.config, "_commit_hash", None),
-            "linears": fingerprint(base),
-        }
-
-    def _load_importance(self, base: nn.Module) -> Importance | None:
-        if not self.finetuning_args.citi_importance_load:
-            return None
-        path = Path(self.finetuning_args.citi_importance_load)
-        importance = Importance.load(path)
-        importance.check(path, shapes_of(base))
-        return importance
-
-    def _compute_importance(self, base: nn.Module) -> Importance:
-        args, shapes = self.finetuning_args, shapes_of(base)
-        path = Path(args.citi_importance_save or self.folder.path / "importance.json")
-        settings = {
-            "reduction": args.citi_importance_reduction,
-            "dtype": self._scoring_dtype(base),
-            "samples": args.citi_importance_samples,
-            "dataset": self.data_args.dataset,
-            "seed": self.training_args.seed,
-            "data": content_hash(self.examples["train_dataset"]),
-        }
-        start = Importance(self.model_args.model_name_or_path, shapes, settings)
-        if path.is_file():
-            found = Importance.load(path)
-            if args.citi_importance_dtype == "auto":  # what an interrupted run began with stays
-                settings["dtype"] = found.settings.get("dtype", settings["dtype"])
-            if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):
-                start = found
-        with scoring_mode(
-            base,
-            float32=settings["dtype"] == "float32",
-            checkpointing=not self.model_args.disable_gradient_checkpointing,
-        ):
-            return compute_importance(
-                base,
-                self.examples["train_dataset"],
-                self._collator(base, packed=False),
-                start,
-                samples=args.citi_importance_samples,
-                batch_size=self.training_args.per_device_train_batch_size,
-                reduction=args.citi_importance_reduction,
-                seed=self.training_args.seed,
-                path=path,
-            )
-
-    def _scoring_dtype(self, base: nn.Module) -> str:
-        asked = self.finetuning_args.citi_importance_dtype
-        if asked != "auto":
-            return str(asked)
-        if fits_float32(base):
-            return "float32"
-        self._say(
-            "Importance is scored in the model's 16 bits, as float32 does not fit into memory: scores are off by 1 to "
-            "2 %, and which components are the least important is uncertain."
-        )
-        return "model"
 
     # Phases
 
@@ -321,16 +124,16 @@ class _Citi:
         if self.training_args.should_save:
             importance.save(self.folder.path / "importance.json")
             write_json(self.folder.path / SELECTION, selection.to_dict())
-        self._say(describe_selection(selection, args))
+        say(describe_selection(selection, args))
         for remark in importance.remarks(*ratios(args, phases), end=args.citi_select):
-            self._say(remark)
+            say(remark)
         return selection
 
     def _adapt(self, base: nn.Module, selection: Selection) -> PeftModel:
         """The base with fresh adapters and copies of the tuned linears, in a number type that trains."""
         mixed = self.training_args.bf16 or self.training_args.fp16
         if not mixed and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
-            self._say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
+            say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
             base.float()
         set_seed(self.training_args.seed)
         model = adapt(base, selection, self.finetuning_args, self.model_args.model_name_or_path)
@@ -352,12 +155,12 @@ class _Citi:
             model: what all phases train one after the other; None loads and adapts the base for each of them.
         """
         if done := self.folder.done():
-            self._say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
+            say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
         left = self.folder.phases[len(done) :]
         for phase in left:
-            own = model if model is not None else self._model(selection, self._load_base())
+            own = model if model is not None else self._model(selection, self.inputs.load_base())
             moving = set_trainable(own, phase)
-            self._say(describe(phase, moving, total_size(own.parameters())))
+            say(describe(phase, moving, total_size(own.parameters())))
             trainer = self._trainer(own, phase)
             self._run_phase(trainer, phase, {group: list(counts) for group, counts in moving.items()})
             if phase is left[-1] and self.training_args.do_eval:
@@ -368,7 +171,7 @@ class _Citi:
             if model is not None:
                 self._evaluate(self._trainer(model, self.folder.phases[-1]))
             else:
-                self._say("No evaluation: all phases were complete already. Evaluate the adapter with one process.")
+                say("No evaluation: all phases were complete already. Evaluate the adapter with one process.")
 
     def _evaluate(self, trainer: CitiTrainer) -> None:
         if self.router is not None:
@@ -394,19 +197,19 @@ class _Citi:
             model=model,
             args=args,
             finetuning_args=finetuning_args,
-            data_collator=self._collator(model, packed=bool(self.data_args.packing)),
+            data_collator=self.inputs.collator(model, packed=bool(self.data_args.packing)),
             callbacks=list(self.callbacks),
-            train_dataset=self.data["train_dataset"],
-            eval_dataset=self.data.get("eval_dataset"),
-            **self.tokenizers,
+            train_dataset=self.inputs.data["train_dataset"],
+            eval_dataset=self.inputs.data.get("eval_dataset"),
+            **self.inputs.tokenizers,
         )
 
     def _run_phase(self, trainer: CitiTrainer, phase: Phase, moving: Mapping[str, list[int]]) -> None:
         checkpoint, skipped = trainer.newest_checkpoint()
         for line in skipped:
-            self._say(line)
+            say(line)
         if checkpoint is not None:
-            self._say(f"Resuming phase {phase.name} from {checkpoint}.")
+            say(f"Resuming phase {phase.name} from {checkpoint}.")
         if self.training_args.should_save:
             self.folder.rewind_log(phase, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -459,17 +262,17 @@ class _Citi:
         if not count:
             return None
         if model is None and self.finetuning_args.citi_importance_load:
-            self._say(
+            say(
                 "No report: with citi_importance_load and weights spread over processes, the model need not fit into "
                 "one process. Evaluate the finished adapter with do_predict."
             )
             return None
         if model is None:
             with whole_weights(self.training_args):
-                model = self._model(selection, self._load_base(whole=True))
-        held_out = self.examples.get("eval_dataset")
+                model = self._model(selection, self.inputs.load_base(whole=True))
+        held_out = self.inputs.examples.get("eval_dataset")
         usable = held_out is not None and not isinstance(held_out, dict) and TASK_COLUMN in held_out.column_names
-        dataset = held_out if usable else self.examples["train_dataset"]
+        dataset = held_out if usable else self.inputs.examples["train_dataset"]
         groups = group_by_task(dataset, both=False)
         seed = self.training_args.seed
         report = make_report(
@@ -477,7 +280,7 @@ class _Citi:
             self.router,
             dataset,
             {task: (mark, sample_rows(rows, count, seed)) for task, (mark, rows) in groups.items()},
-            self._collator(model, packed=False),
+            self.inputs.collator(model, packed=False),
             source="held-out examples" if usable else "training examples",
             batch_size=self.training_args.per_device_eval_batch_size,
             autocast=self._autocast,
@@ -490,12 +293,3 @@ class _Citi:
         dtype = torch.bfloat16 if self.training_args.bf16 else torch.float16
         enabled = self.training_args.bf16 or self.training_args.fp16
         return torch.autocast(self.training_args.device.type, dtype=dtype, enabled=enabled)
-
-    @staticmethod
-    def _say(text: str) -> None:
-        logger.info_rank0(text)
-
-
-def _versions() -> dict[str, str]:
-    names = ("llamafactory", "llamafactory_ext", "torch", "transformers", "peft", "accelerate")
-    return {name: importlib.metadata.version(name) for name in names}
