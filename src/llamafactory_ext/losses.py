@@ -116,9 +116,13 @@ def linear_nll(
 
 
 def summed_nll(
-    states_BTX: Tensor, labels_BT: Tensor, head: nn.Linear | None = None, dtype: torch.dtype | None = None
+    states_BTX: Tensor,
+    labels_BT: Tensor,
+    head: nn.Linear | None = None,
+    dtype: torch.dtype | None = None,
+    weights_BT: Tensor | None = None,
 ) -> Tensor:
-    """Next-token loss in nats, summed over the tokens whose label is not -100.
+    """Next-token loss in nats, weighted and summed over the tokens whose label is not -100.
 
     Args:
         states_BTX: the model's `logits`: under `head_deferred(head)` the hidden states before the head, otherwise
@@ -126,13 +130,17 @@ def summed_nll(
         labels_BT: token ids or -100.
         head: what was deferred.
         dtype: number type of the head's product, as for `linear_nll`.
+        weights_BT: >= 0, of each label; None: 1 everywhere.
     """
     kept_BT = labels_BT[:, 1:] != IGNORE_INDEX
     states_KX, labels_K = states_BTX[:, :-1][kept_BT], labels_BT[:, 1:][kept_BT]
+    weights_K = None if weights_BT is None else weights_BT[:, 1:][kept_BT]
     if head is not None:
-        return linear_nll(states_KX, head.weight, labels_K, bias_V=head.bias, dtype=dtype)
+        return linear_nll(states_KX, head.weight, labels_K, weights_K=weights_K, bias_V=head.bias, dtype=dtype)
     states_KX = states_KX.to(torch.promote_types(states_KX.dtype, torch.float32))
-    return nn.functional.cross_entropy(states_KX, labels_K, reduction="sum")
+    if weights_K is None:
+        return nn.functional.cross_entropy(states_KX, labels_K, reduction="sum")
+    return (nn.functional.cross_entropy(states_KX, labels_K, reduction="none") * weights_K).sum()
 
 
 @contextmanager

@@ -22,7 +22,9 @@ def read(name: str) -> dict[str, Any]:
 
 
 def test_no_yaml_is_left_out() -> None:
-    assert {file.stem for file in YAMLS.glob("*.yaml")} == {*ARCHITECTURES, *LAB}
+    """Those of TL-Training are tested in tests/tl."""
+    files = {file.stem for file in YAMLS.glob("*.yaml")}
+    assert {name for name in files if not name.startswith("tl_")} == {*ARCHITECTURES, *LAB}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

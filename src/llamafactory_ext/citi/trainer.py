@@ -16,15 +16,18 @@ from torch import Tensor, distributed, nn
 
 from ..checkpoint.saving import SafeCheckpoints
 from ..data.marks import MARKS_COLUMN, TokenMarks
-from ..losses import head_deferred, plain_head, summed_nll
+from ..tl.weights import WEIGHTS_COLUMN
+from ..token_loss import TokenLoss
 from ..upstream.training import CustomSeq2SeqTrainer
 from .engines import adapter_weights, gather_trained, prepare_for_deepspeed
 from .phases import Phase, parameter_group, set_trainable, trainable_names
 from .recompute import recompute_from_lowest_trained
 from .router_loss import RouterLoss, Totals
 
+NOT_FOR_MODEL = ("labels", WEIGHTS_COLUMN)  # in a forward pass without a loss
 
-class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
+
+class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
     """Trains one phase of CITI on a PEFT model with MOLoRA (arXiv:2409.13202, section 3.3).
 
     Args:
@@ -41,20 +44,16 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
     ) -> None:
         super().__init__(**kwargs)
         self.phase, self.router, self.exact_step = phase, router, exact_step
-        self.compute_loss_func = self._mean_nll
-        self.args.average_tokens_across_devices = True  # the token count below spans all processes
         model = self.accelerator.unwrap_model(self.model)
         self._gates = 0 if router is None else 1 + model.peft_config["default"].num_experts
         forward = inspect.signature(model.get_base_model().forward).parameters
         if recompute:
             recompute_from_lowest_trained(model)
         whole = not self._engine_saves  # weights are all here, in plain tensors
-        self._half = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
         self._adapter = {} if whole or not self.args.should_save else adapter_weights(model)
+        self._set_up_loss(model, whole=whole)
         if self.is_deepspeed_enabled:
             prepare_for_deepspeed(model, self._half)
-        with torch.autocast(self.args.device.type, dtype=self._half, enabled=self._half is not None):
-            self._head = plain_head(model) if whole else None
         self._routers_alone = whole and router is not None and self._only_routers_learn(model)
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in forward else {}
         self._step_totals: Totals | None = None
@@ -65,20 +64,6 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         self._phase_name_reporters()
 
     # Loss
-
-    def _mean_nll(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Next-token loss over the trained tokens of the whole optimiser step (or of this batch, in evaluation)."""
-        items = num_items_in_batch if num_items_in_batch is not None else (labels[:, 1:] != -100).sum()
-        items = torch.as_tensor(items, device=labels.device).clamp(min=1)
-        return summed_nll(outputs["logits"], labels, self._head, self._half) / items
-
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
-        """Trained tokens of all micro-batches and processes; a label at position 0 is nobody's target."""
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        items = sum((batch["labels"][:, 1:] != -100).sum() for batch in batch_samples)
-        items = torch.as_tensor(items, device=device)
-        return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -100,8 +85,9 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         self.model_wrapped.train()
         for batch in batches:
             inputs = self._prepare_inputs(dict(batch))
-            inputs.pop("labels")
             self._begin(inputs.pop(MARKS_COLUMN))
+            for name in NOT_FOR_MODEL:
+                inputs.pop(name, None)
             with self.compute_loss_context_manager():
                 self.model_wrapped(**inputs, **self._few_logits)
             part = self.router.totals()
@@ -118,8 +104,7 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         train = model.training and marks is not None
         if train and self.router is not None:
             self._begin(marks)
-        with head_deferred(self._head):
-            loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
+        loss, outputs = super().compute_loss(model, inputs, True, **kwargs)
         if not train:
             return (loss, outputs) if return_outputs else loss
         self._track("loss_lm", loss.detach() / self.args.world_size, mean=False)
@@ -143,8 +128,9 @@ class CitiTrainer(SafeCheckpoints, CustomSeq2SeqTrainer):
         assert self.router is not None
         model.train()
         inputs = self._prepare_inputs(dict(inputs))
-        inputs.pop("labels")
         self._begin(inputs.pop(MARKS_COLUMN))
+        for name in NOT_FOR_MODEL:
+            inputs.pop(name, None)
         self.router.alone = True
         try:
             with torch.no_grad(), self.compute_loss_context_manager():

@@ -10,7 +10,7 @@ class Lab:
     """The embedded tiny model and its world."""
 
     def data(self, out: str = "data") -> None:
-        """Write the lab's training files (lab_tool.json, lab_general.json); always the same content."""
+        """Write the lab's training files (lab_tool, lab_general, lab_trajectories); always the same content."""
         from .datasets import write_training_files
 
         for path in write_training_files(Path(out)):

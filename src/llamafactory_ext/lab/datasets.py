@@ -1,4 +1,4 @@
-"""The lab's training files in LLaMA-Factory's alpaca format, with "mark" and "task" on every record."""
+"""The lab's training files in LLaMA-Factory's formats, with "mark" and "task" on every record."""
 
 from pathlib import Path
 from random import Random
@@ -7,14 +7,27 @@ from typing import Any
 from ..checkpoint.atomic import write_json
 from . import world
 from .example import Example
+from .trajectories import trajectories
 
 DATA_SEED = 1
 TOOL_RECORDS = 1500
 GENERAL_RECORDS = 500
+TRAJECTORIES = 300
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "mark": "mark", "task": "task"}
 ENTRIES: dict[str, dict[str, Any]] = {
     "lab_tool": {"file_name": "lab_tool.json", "columns": _COLUMNS},
     "lab_general": {"file_name": "lab_general.json", "columns": _COLUMNS},
+    "lab_trajectories": {
+        "file_name": "lab_trajectories.json",
+        "formatting": "sharegpt",
+        "columns": {
+            "messages": "conversations",
+            "system": "system",
+            "tools": "tools",
+            "mark": "mark",
+            "task": "task",
+        },
+    },
 }
 
 
@@ -33,7 +46,7 @@ def record(example: Example) -> dict[str, str]:
     }
 
 
-def training_files() -> dict[str, list[dict[str, str]]]:
+def training_files() -> dict[str, list[dict[str, Any]]]:
     """The content of each file by name; always the same."""
     general = [
         example for task in world.ABILITIES for example in world.sample(task, "train", GENERAL_RECORDS, DATA_SEED)
@@ -43,6 +56,7 @@ def training_files() -> dict[str, list[dict[str, str]]]:
     return {
         "lab_tool.json": [record(example) for example in world.tool_training(TOOL_RECORDS, DATA_SEED)],
         "lab_general.json": [record(example) for example in general],
+        "lab_trajectories.json": trajectories(TRAJECTORIES, DATA_SEED),
     }
 
 

@@ -26,7 +26,7 @@ class _MarkedPrompt(list):
 
 
 @dataclass
-class _Marking:
+class Marking:
     """Hides each example's code in its ids before upstream packs and cuts them, and reads it back afterwards."""
 
     if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class _Marking:
 
 
 @dataclass
-class MarkedSupervisedProcessor(_Marking, SupervisedDatasetProcessor):
+class MarkedSupervisedProcessor(Marking, SupervisedDatasetProcessor):
     """Upstream's supervised processor with marks."""
 
 
 @dataclass
-class MarkedPackedProcessor(_Marking, PackedSupervisedDatasetProcessor):
+class MarkedPackedProcessor(Marking, PackedSupervisedDatasetProcessor):
     """Upstream's packing processor with marks."""
 
 
@@ -75,14 +75,15 @@ def marked_processor(get_dataset_processor: Any) -> Any:
         }.get(type(processor))
         if marked is None or not marks_requested(data_args):
             return processor
-        return marked(
-            template=processor.template,
-            tokenizer=processor.tokenizer,
-            processor=processor.processor,
-            data_args=data_args,
-        )
+        return rebuilt(processor, marked)
 
     return with_marks
+
+
+def rebuilt(processor: Any, kind: Any) -> Any:
+    """A processor of another kind with the same parts."""
+    parts = ("template", "tokenizer", "processor", "data_args")
+    return kind(**{name: getattr(processor, name) for name in parts})
 
 
 @dataclass

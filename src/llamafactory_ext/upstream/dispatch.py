@@ -9,6 +9,7 @@ from typing import Any
 
 from .._hook import error_folder, error_was_reported
 from ..errors import CheckpointError, OptionError
+from .groups import PPO_STAGE, SFT_STAGE
 from .parsing import RawArgs, requests_citi
 
 Function = Callable[..., Any]
@@ -39,8 +40,12 @@ def wrap_run_sft(original: Function) -> Function:
     ) -> Any:
         groups = (model_args, data_args, training_args, finetuning_args, generating_args)
         stage, is_citi = finetuning_args.tl_stage, finetuning_args.finetuning_type == METHOD
-        if stage is not None:
+        if stage == PPO_STAGE:
             raise OptionError(f"stage: {stage} is not there yet")
+        if stage == SFT_STAGE and not is_citi and not training_args.predict_with_generate:
+            from ..tl.workflow import run_tl_sft
+
+            return run_tl_sft(*groups, callbacks)
         if not is_citi or not training_args.do_train:
             return original(*groups, callbacks)
         from ..citi.workflow import run_citi

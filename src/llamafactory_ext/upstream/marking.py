@@ -1,6 +1,7 @@
 """Reads the tool/general mark of each record beside what LLaMA-Factory reads of it, for runs that ask for marks.
 
-Nothing here imports upstream: it is wrapped while its data package is still loading.
+Loss weights are asked for in the same way: by data arguments that say so. Nothing here imports upstream: it is wrapped
+while its data package is still loading.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.marks_spec import MarkSpec
 
+if TYPE_CHECKING:
+    from ..tl.sft_examples import Settings
+
 Function = Callable[..., Any]
 _REQUEST = "citi_marks_requested"
+_WEIGHTS = "tl_weights_requested"
 _ENTRY = "citi_entry"
 
 
@@ -31,6 +36,18 @@ def request_marks(data_args: Any, **changes: Any) -> Any:
 def marks_requested(data_args: Any) -> bool:
     """Whether these data arguments come from `request_marks`."""
     return getattr(data_args, _REQUEST, False)
+
+
+def request_weights(data_args: Any, settings: Settings) -> Any:
+    """A copy of the data arguments that makes `get_dataset` return the loss weights that `settings` lead to."""
+    data_args = copy.copy(data_args)
+    setattr(data_args, _WEIGHTS, settings)
+    return data_args
+
+
+def requested_weights(data_args: Any) -> Settings | None:
+    """What these data arguments were given by `request_weights`."""
+    return getattr(data_args, _WEIGHTS, None)
 
 
 def attach_entries(get_dataset_list: Function) -> Function:

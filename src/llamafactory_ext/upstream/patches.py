@@ -159,9 +159,9 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.data.loader",
         "_get_dataset_processor",
-        "tokens must keep their example's mark through cutting and packing",
+        "tokens must keep their example's mark and their weight through cutting and packing",
         "e20204cab0d0bf03",
-        late("data", "marked_processor"),
+        lambda original: late("weighing", "weighed_processor")(late("data", "marked_processor")(original)),
     ),
     Patch(
         "llamafactory.model.adapter",

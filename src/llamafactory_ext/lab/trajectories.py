@@ -1,0 +1,100 @@
+"""Multi-turn tool use in the world: calls, their feedback, and errors that a later call corrects.
+
+Sharegpt records as TL-Training's data have them (arXiv:2412.15495, section 3.1): a third of the calls fails, in the
+ways of the paper's Table 14.
+"""
+
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from . import words
+from .tools import TOOLS, Tool
+
+_ERROR_SHARE = 0.5  # of the records; each has one erroneous call then
+_REPORTS = ('{"error": "HTTP 503: service unavailable"}', '{"error": "Response error."}')
+_Call = tuple[str, dict[str, str]]
+
+
+def trajectories(count: int, seed: int) -> list[dict[str, Any]]:
+    """Draws different trajectories; the same arguments give the same ones."""
+    rng = Random(f"trajectories/{seed}")
+    found: dict[str, dict[str, Any]] = {}
+    while len(found) < count:
+        record = _record(rng)
+        found.setdefault(record["conversations"][0]["value"], record)
+    return list(found.values())
+
+
+def _record(rng: Random) -> dict[str, Any]:
+    tools = _toolbox(rng)
+    tool = tools[0]
+    values = {slot.key: slot.draw(rng) for slot in tool.slots}
+    told = " ".join(rng.choice(slot.phrases).format(values[slot.key]) for slot in tool.slots)
+    turns = [_turn("human", f"Please {tool.verb} {words.a(tool.noun)} {told}.")]
+    if rng.random() < _ERROR_SHARE:
+        call, report = rng.choice(_ERRORS)((tool.name, values), rng)
+        turns += [_turn("function_call", _call_text(call)), _turn("observation", report)]
+    turns += [
+        _turn("function_call", _call_text((tool.name, values))),
+        _turn("observation", json.dumps({"status": "done", "number": f"{rng.choice('ABCD')}{rng.randint(10, 99)}"})),
+    ]
+    number = json.loads(turns[-1]["value"])["number"]
+    turns.append(_turn("gpt", f"Done. The number is {number}."))
+    shuffled = rng.sample(tools, len(tools))
+    described = json.dumps([_describe(other) for other in shuffled])
+    return {"conversations": turns, "system": "", "tools": described, "mark": "tool", "task": "tool"}
+
+
+def _toolbox(rng: Random) -> list[Tool]:
+    """The tool that is needed and one or two others, mostly of the same verb, so that the names begin alike."""
+    tool = rng.choice(TOOLS["seen"])
+    same = [other for other in TOOLS["seen"] if other.verb == tool.verb and other.name != tool.name]
+    others = [rng.choice(same if same and rng.random() < 0.7 else TOOLS["seen"]) for _ in range(rng.choice((1, 2)))]
+    return list({other.name: other for other in [tool, *others]}.values())
+
+
+def _unknown_tool(call: _Call, rng: Random) -> tuple[_Call, str]:
+    name = f"{call[0]}Now"
+    return (name, call[1]), json.dumps({"error": f"There is no tool named {name}."})
+
+
+def _unknown_parameter(call: _Call, rng: Random) -> tuple[_Call, str]:
+    key = rng.choice(("user", "time", "where"))
+    return (call[0], {**call[1], key: "now"}), f"{call[0]}() got an unexpected keyword argument '{key}'"
+
+
+def _missing_parameter(call: _Call, rng: Random) -> tuple[_Call, str]:
+    key = rng.choice(list(call[1]))
+    left = {name: value for name, value in call[1].items() if name != key}
+    return (call[0], left), f"{call[0]}() missing 1 required positional argument: '{key}'"
+
+
+def _broken(call: _Call, rng: Random) -> tuple[_Call, str]:
+    return call, rng.choice(_REPORTS)
+
+
+_ERRORS: tuple[Callable[[_Call, Random], tuple[_Call, str]], ...] = (
+    _unknown_tool,
+    _unknown_parameter,
+    _missing_parameter,
+    _broken,
+)
+
+
+def _describe(tool: Tool) -> dict[str, Any]:
+    properties = {slot.key: {"type": "string", "description": f"{slot.meaning}."} for slot in tool.slots}
+    return {
+        "name": tool.name,
+        "description": f"{words.cap(words.third(tool.verb))} {words.a(tool.noun)}.",
+        "parameters": {"type": "object", "properties": properties, "required": list(properties)},
+    }
+
+
+def _call_text(call: _Call) -> str:
+    return json.dumps({"name": call[0], "arguments": call[1]})
+
+
+def _turn(role: str, text: str) -> dict[str, str]:
+    return {"from": role, "value": text}
