@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError, OptionError
-from . import api_bank, bfcl, bfcl_ast, rotbench
+from . import api_bank, bfcl, bfcl_ast, questions, rotbench, tooleyes
 from .answers import Answered, Scored, Scorer
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
@@ -17,6 +17,9 @@ _SCORERS: Mapping[str, Scorer] = {
     "rotbench": rotbench.score,
     "bfcl": bfcl.score,
     "bfcl_ast": bfcl_ast.score,
+    "tooleyes": tooleyes.score,
+    "gsm8k": questions.score_gsm8k,
+    "triviaqa": questions.score_triviaqa,
 }
 
 
