@@ -10,6 +10,7 @@ VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
     "data": ("llamafactory_ext.data.cli", "Data", "convert public data sets"),
     "importance": ("llamafactory_ext.citi.cli", "Importance", "show and draw component importance"),
+    "infer": ("llamafactory_ext.serving.infer", "infer", "ask a model all questions of a benchmark, resumable"),
     "score": ("llamafactory_ext.metrics.cli", "score", "score saved predictions of the papers' benchmarks"),
     "lab": ("llamafactory_ext.lab.cli", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }

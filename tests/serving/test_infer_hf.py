@@ -1,0 +1,119 @@
+"""Asking by transformers: models, adapters and exports, batched or not the same, and what cannot be loaded told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
+
+import tiny
+from llamafactory_ext.errors import CheckpointError, ExtError, OptionError
+from llamafactory_ext.serving.export import export_citi
+from llamafactory_ext.serving.infer_hf import HfBackend, load_tokenizer
+from llamafactory_ext.serving.infer_options import InferOptions
+from serving.asking import ask
+
+HF: dict[str, Any] = {"backend": "hf", "max_new_tokens": 6, "tools": False, "dtype": "float32"}
+
+
+def predictions(folder: Path, model: Path, **changes: Any) -> dict[str, str]:
+    folder.mkdir()
+    return {record["id"]: record["prediction"] for record in ask(folder, **(HF | {"model": str(model)} | changes))}
+
+
+def greedy(model: Any, tokenizer: Any, text: str) -> str:
+    """One prompt by itself, without our code."""
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+    new = model.generate(ids, max_new_tokens=6, do_sample=False, attention_mask=torch.ones_like(ids))[
+        0, ids.shape[1] :
+    ]
+    kept = []
+    for token in new.tolist():
+        if token == tokenizer.eos_token_id:
+            break
+        kept.append(token)
+    return str(tokenizer.decode([token for token in kept if token not in (0, 1)]))
+
+
+def test_batches_padded_on_the_left_answer_as_single_prompts(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    batched = predictions(tmp_path / "batched", tiny_llama_dir, batch_size=4)
+    single = predictions(tmp_path / "single", tiny_llama_dir, batch_size=1)
+    assert batched == single
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_llama_dir), load_tokenizer(tiny_llama_dir)
+    for i in range(6):
+        asked = [{"role": "user", "content": f"How is city {i}? " + "Say more. " * (i % 5)}]
+        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        assert batched[f"item:{i}"] == greedy(model, tokenizer, text)
+
+
+def test_an_adapter_and_its_export_answer_alike(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_path: Path) -> None:
+    adapter = shutil.copytree(tiny_adapter_dir, tmp_path / "adapter")
+    adapted = predictions(tmp_path / "adapted", adapter, base=str(tiny_llama_dir))
+    assert adapted != predictions(tmp_path / "base", tiny_llama_dir)
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama_dir), str(adapter))
+    exported = tmp_path / "exported"
+    export_citi(model, load_tokenizer(tiny_llama_dir), None, exported, "5GB")
+    assert predictions(tmp_path / "from_export", exported) == adapted
+
+
+def test_a_lora_adapter(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
+    model = get_peft_model(base, LoraConfig(target_modules=["q_proj", "down_proj"], r=4, init_lora_weights=False))
+    model.peft_config["default"].base_model_name_or_path = str(tiny_llama_dir)
+    model.save_pretrained(tmp_path / "lora")
+    answers = predictions(tmp_path / "asked", tmp_path / "lora")
+    assert answers != predictions(tmp_path / "base", tiny_llama_dir)
+
+
+def test_a_template_and_public_tools(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    answers = predictions(tmp_path / "asked", tiny_llama_dir, template="llama3_toolalpaca", tools=True)
+    assert len(answers) == 6
+
+
+def test_prompts_without_room_are_empty_answers(tmp_path: Path) -> None:
+    model = tiny.save_tiny_model(tmp_path / "model", max_position_embeddings=36)
+    answers = predictions(tmp_path / "asked", model)
+    assert answers["item:4"] == ""
+    assert answers["item:0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model": "nowhere"}, "there is no such folder"),
+        ({"template": "nope"}, 'there is no template "nope"'),
+        ({"dtype": "int3"}, "--dtype is 'int3'"),
+        ({"base": "."}, "holds a whole model; drop --base"),
+    ],
+)
+def test_wrong_options(tiny_llama_dir: Path, changes: dict[str, Any], told: str) -> None:
+    options = {"dataset": "x", "out": "y", "backend": "hf", "model": str(tiny_llama_dir)}
+    with pytest.raises(OptionError, match=told):
+        HfBackend(InferOptions.of(options | changes))
+
+
+def test_damaged_models(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_path: Path) -> None:
+    def fails(model: Path, told: str, **changes: str) -> None:
+        given = {"dataset": "x", "out": "y", "backend": "hf", "model": str(model)} | changes
+        with pytest.raises(ExtError, match=told):
+            HfBackend(InferOptions.of(given))
+
+    (tmp_path / "empty").mkdir()
+    fails(tmp_path / "empty", "neither config.json nor adapter_config.json")
+    cut = shutil.copytree(tiny_llama_dir, tmp_path / "cut")
+    weights = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    fails(cut, "the model cannot be loaded")
+    bare = shutil.copytree(tiny_llama_dir, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
+    fails(bare, "no tokenizer can be loaded")
+    fails(tiny_adapter_dir, "does not name its base model; give --base DIR")
+    broken = shutil.copytree(tiny_adapter_dir, tmp_path / "broken")
+    (broken / "adapter_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json cannot be read"):
+        HfBackend(InferOptions.of({"dataset": "x", "out": "y", "backend": "hf", "model": str(broken)}))
