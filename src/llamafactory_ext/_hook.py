@@ -35,6 +35,15 @@ PATCHED_MODULES = frozenset(
         "llamafactory.launcher",
         "llamafactory.model.adapter",
         "llamafactory.train.tuner",
+        "llamafactory.webui.chatter",
+        "llamafactory.webui.common",
+        "llamafactory.webui.components.export",
+        "llamafactory.webui.components.top",
+        "llamafactory.webui.components.train",
+        "llamafactory.webui.interface",
+        "llamafactory.webui.locales",
+        "llamafactory.webui.manager",
+        "llamafactory.webui.runner",
     }
 )
 

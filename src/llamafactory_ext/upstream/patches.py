@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import UpstreamError
-from . import dispatch, marking, parsing
+from . import board_log, board_models, board_page, board_runner, dispatch, marking, parsing
 from .arguments import extend_finetuning_arguments
 from .compat import SUPPORTED_VERSION, fingerprint, upstream_version
 
@@ -77,6 +77,97 @@ def _register_templates(template_class: type) -> type:
     import_module(".templates", __package__).register()
     return template_class
 
+
+# Kept apart: they concern LLaMA Board's process only.
+BOARD_PATCHES: tuple[Patch, ...] = (
+    Patch(
+        "llamafactory.webui.locales",
+        "LOCALES",
+        "elements without an entry have no label",
+        "34c2b25ecbdfc5c5",
+        board_page.extend_locales,
+    ),
+    Patch(
+        "llamafactory.webui.manager",
+        "Manager",
+        "every tab must read whether remote code is trusted",
+        "87b94210fb7157dc",
+        board_page.extend_manager,
+    ),
+    Patch(
+        "llamafactory.webui.common",
+        "_clean_cmd",
+        "drops every false value, so that an option which is true by default could not be switched off",
+        "c52abb76f348f1d2",
+        board_runner.wrap_clean_cmd,
+    ),
+    Patch(
+        "llamafactory.webui.runner",
+        "gen_cmd",
+        "previews JSON, lists and paths with spaces without quotes",
+        "5edafbd0cab44278",
+        board_runner.wrap_gen_cmd,
+    ),
+    Patch(
+        "llamafactory.webui.runner",
+        "get_trainer_info",
+        "looks for one log in output_dir; the phases of citi have one each",
+        "2421c00a60b0d121",
+        board_runner.wrap_trainer_info,
+    ),
+    Patch(
+        "llamafactory.webui.runner",
+        "Runner",
+        "knows upstream's fields only, forces trust_remote_code, and stops a run by a signal that citi may not hear",
+        "e84e07cc352b18de",
+        board_runner.extend_runner,
+    ),
+    Patch(
+        "llamafactory.webui.chatter",
+        "WebChatModel",
+        "forces trust_remote_code, and leaves errors of loading without words",
+        "2a3b4f8ca48288ac",
+        board_models.extend_chatter,
+    ),
+    Patch(
+        "llamafactory.webui.components.top",
+        "create_top",
+        "nothing on the page says whether remote code is trusted",
+        "9d8ecca120ef6d56",
+        board_page.wrap_create_top,
+    ),
+    Patch(
+        "llamafactory.webui.components.train",
+        "create_train_tab",
+        "the fields of the train tab are a fixed list",
+        "d4febcde63bf84ba",
+        board_page.wrap_create_train_tab,
+    ),
+    Patch(
+        "llamafactory.webui.components.export",
+        "save_model",
+        "forces trust_remote_code, and leaves errors of exporting without words",
+        "8b9e7c59895743a0",
+        board_models.wrap_save_model,
+    ),
+    Patch(
+        "llamafactory.webui.components.export",
+        "create_export_tab",
+        "its button does not read whether remote code is trusted",
+        "8f66e6459018927f",
+        board_page.wrap_create_export_tab,
+    ),
+    *(
+        Patch(
+            "llamafactory.webui.interface",
+            symbol,
+            "listens on every network address by default",
+            source_hash,
+            board_page.wrap_run,
+        )
+        for symbol, source_hash in (("run_web_ui", "54705f4bd7fa5a00"), ("run_web_demo", "a4da480539fbe0d2"))
+    ),
+)
 
 PATCHES: tuple[Patch, ...] = (
     Patch(
@@ -185,12 +276,20 @@ PATCHES: tuple[Patch, ...] = (
         dispatch.wrap_export_model,
     ),
     Patch(
+        "llamafactory.train.tuner",
+        "LogCallback",
+        "the log that LLaMA Board reads holds no router loss and no gates",
+        "d02d6528efe039ee",
+        board_log.extend_log_callback,
+    ),
+    Patch(
         "llamafactory.launcher",
         "launch",
         "the parent of torchrun would end an error already explained with a traceback",
         "c696e92393350e79",
         dispatch.wrap_launch,
     ),
+    *BOARD_PATCHES,
 )
 
 applied: list[str] = []

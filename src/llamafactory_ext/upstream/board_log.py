@@ -1,0 +1,28 @@
+"""The training log that LLaMA Board reads, with what our trainers report beside the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+REPORTED = ("loss_lm", "loss_router", "gate0_general", "gate0_tool")
+
+
+def extend_log_callback(base: type) -> type:
+    """The class that replaces upstream's LogCallback, which writes only figures it knows."""
+
+    class LogCallback(base):  # type: ignore[misc, valid-type]
+        """Adds the router loss and the mean gates to a step's line in trainer_log.jsonl."""
+
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            newest = state.log_history[-1] if state.log_history else {}
+            # Lines are written by another thread, in order; each finds its own figures by its step.
+            self.__dict__.setdefault("_reported", {})[state.global_step] = {
+                name: newest[name] for name in REPORTED if name in newest
+            }
+            super().on_log(args, state, control, **kwargs)
+
+        def _write_log(self, output_dir: str, logs: dict[str, Any]) -> None:
+            super()._write_log(output_dir, logs | self._reported.pop(logs.get("current_steps"), {}))
+
+    LogCallback.__module__, LogCallback.__qualname__ = base.__module__, base.__qualname__
+    return LogCallback
