@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -49,7 +49,7 @@ def options_of(group: type) -> tuple[Option, ...]:
     return tuple(_option(declared, types[declared.name]) for declared in fields(group))
 
 
-def entered_values(options: tuple[Option, ...], entered: Mapping[str, Any]) -> dict[str, Any]:
+def entered_values(options: Sequence[Option], entered: Mapping[str, Any]) -> dict[str, Any]:
     """Option name to its value for a command, without those left empty."""
     values = {option.name: option.value(entered[option.name]) for option in options}
     return {name: value for name, value in values.items() if value is not None}

@@ -7,38 +7,51 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..upstream.arguments import CitiArguments
+from ..upstream.groups import GROUPS, RULES, Group
+from ..upstream.values import check_values
 from .options import Option, entered_values, options_of
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One accordion.
+    """One accordion: the options of one group."""
 
-    Attributes:
-        name: of the accordion's element, and of its texts.
-        group: the dataclass whose options it shows.
-        method: the fine-tuning type or training stage it belongs to.
-    """
+    group: Group
 
-    name: str
-    group: type
-    method: str
+    @property
+    def name(self) -> str:
+        """Of the accordion's element, and of its texts."""
+        return f"{self.group.values[0]}_tab"
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
-        return options_of(self.group)
+        return options_of(self.group.arguments)
+
+    def belongs_to(self, chosen: Mapping[str, str]) -> bool:
+        """Whether a run with this `finetuning_type` and `stage` is what the panel is made for."""
+        return chosen[self.group.option] in self.group.values
+
+    def options_for(self, chosen: Mapping[str, str]) -> tuple[Option, ...]:
+        """The options of this panel that such a run reads."""
+        if self.belongs_to(chosen):
+            return self.options
+        shared = {name for name, values in self.group.shared.items() if chosen[self.group.option] in values}
+        return tuple(option for option in self.options if option.name in shared)
 
 
-PANELS = (Panel("citi_tab", CitiArguments, "citi"),)
+PANELS = tuple(Panel(group) for group in GROUPS)
 
 
-def panel_options(finetuning_type: str, stage: str) -> tuple[Option, ...]:
-    """The options that a run of this type and stage reads."""
-    chosen = (panel for panel in PANELS if panel.method in (finetuning_type, stage))
-    return tuple(option for panel in chosen for option in panel.options)
+def panel_values(chosen: Mapping[str, str], entered: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command, from what stands in the panels' fields.
+
+    Args:
+        chosen: the run's `finetuning_type` and `stage`.
+        entered: option name to what stands in its field.
+    """
+    return entered_values([option for panel in PANELS for option in panel.options_for(chosen)], entered)
 
 
-def panel_values(finetuning_type: str, stage: str, entered: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a command, from what stands in the panels' fields (by option name)."""
-    return entered_values(panel_options(finetuning_type, stage), entered)
+def problems_of(values: Mapping[str, Any]) -> list[str]:
+    """One sentence for each value that its option does not take."""
+    return check_values(values, RULES)[1]

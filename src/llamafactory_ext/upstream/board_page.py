@@ -9,12 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..board.panels import PANELS
+from ..board.panels import PANELS, Panel
 from ..board.texts import FALLBACK, element_text, table
+from .groups import STAGES
 
 Function = Callable[..., Any]
 SERVER, IPV6 = "GRADIO_SERVER_NAME", "GRADIO_IPV6"
 TRUST = "trust_remote_code"
+
+
+def add_stages(stages: dict[str, str]) -> dict[str, str]:
+    """`TRAINING_STAGES`, changed in place: the names under which the page offers our stages."""
+    stages.update({stage.upper().replace("_", "-"): stage for stage in STAGES})
+    return stages
 
 
 def extend_locales(locales: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def wrap_create_train_tab(original: Function) -> Function:
         from ..board.components import create_panel
 
         method = engine.manager.get_elem_by_id("top.finetuning_type")
-        created = [(panel, *create_panel(panel)) for panel in PANELS]
+        created = [(panel, *create_panel(panel)) for panel in PANELS if panel.options]
         ours = {name: field for _, _, fields in created for name, field in fields.items()}
         with _among_base_elements(engine.manager, set(ours.values())):
             elements = original(engine)
@@ -66,7 +73,7 @@ def wrap_create_train_tab(original: Function) -> Function:
         for panel, accordion, _ in reversed(created):
             _move_after(accordion, elements["lora_tab"])
             for chosen in (method, stages):
-                chosen.change(_opener(panel.method), [method, stages], [accordion], queue=False, show_api=False)
+                chosen.change(_opener(panel), [method, stages], [accordion], queue=False, show_api=False)
         return {**elements, **{panel.name: accordion for panel, accordion, _ in created}, **ours}
 
     return create_train_tab
@@ -115,13 +122,15 @@ def _move_after(element: Any, other: Any) -> None:
     siblings.insert(siblings.index(other) + 1, element)
 
 
-def _opener(panel_method: str) -> Function:
+def _opener(panel: Panel) -> Function:
     from llamafactory.extras.constants import TRAINING_STAGES
 
     def open_if_chosen(method: str, stage: str) -> Any:
         import gradio as gr
 
-        return gr.Accordion(open=panel_method in (method, TRAINING_STAGES.get(stage)))
+        return gr.Accordion(
+            open=panel.belongs_to({"finetuning_type": method, "stage": TRAINING_STAGES.get(stage, "")})
+        )
 
     return open_if_chosen
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..board.panels import PANELS, panel_values
-from .arguments import option_names
+from ..board.panels import PANELS, panel_values, problems_of
+from ..errors import OptionError
+from .arguments import HEADING
+from .groups import option_names
 
 Function = Callable[..., Any]
 METHOD = "citi"
@@ -24,6 +26,11 @@ def extend_runner(base: type) -> type:
 
     class Runner(base):  # type: ignore[misc, valid-type]
         """Reads our panels too, never trusts remote code unasked, and stops a citi run at once."""
+
+        def _initialize(self, data: dict[Any, Any], do_train: bool, from_preview: bool) -> str:
+            error = str(super()._initialize(data, do_train, from_preview))
+            problems = problems_of(self._panel_values(data)) if do_train and not error else []
+            return OptionError.listing(HEADING, problems).message if problems else error
 
         def _parse_train_args(self, data: dict[Any, Any]) -> dict[str, Any]:
             args = super()._parse_train_args(data)
@@ -58,8 +65,11 @@ def extend_runner(base: type) -> type:
             entered = {
                 option.name: self._get(data, f"train.{option.name}") for panel in PANELS for option in panel.options
             }
-            stage = TRAINING_STAGES[self._get(data, "train.training_stage")]
-            return panel_values(self._get(data, "top.finetuning_type"), stage, entered)
+            chosen = {
+                "finetuning_type": self._get(data, "top.finetuning_type"),
+                "stage": TRAINING_STAGES[self._get(data, "train.training_stage")],
+            }
+            return panel_values(chosen, entered)
 
         def _get(self, data: dict[Any, Any], element: str) -> Any:
             return data[self.manager.get_elem_by_id(element)]

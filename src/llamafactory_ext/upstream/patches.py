@@ -81,6 +81,13 @@ def _register_templates(template_class: type) -> type:
 # Kept apart: they concern LLaMA Board's process only.
 BOARD_PATCHES: tuple[Patch, ...] = (
     Patch(
+        "llamafactory.extras.constants",
+        "TRAINING_STAGES",
+        "LLaMA Board offers the training stages of this table",
+        "46d508e94cdc9b05",
+        board_page.add_stages,
+    ),
+    Patch(
         "llamafactory.webui.locales",
         "LOCALES",
         "elements without an entry have no label",

@@ -1,0 +1,278 @@
+"""The Board's page and commands without a browser: elements, commands, configuration files, trust, address."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import psutil
+import pytest
+import yaml
+from llamafactory.webui import interface
+from llamafactory.webui.components import export
+
+from llamafactory_ext.board.panels import PANELS
+from llamafactory_ext.errors import CheckpointError
+from llamafactory_ext.upstream.board_models import told, with_trust
+from llamafactory_ext.upstream.board_runner import terminate
+
+Values = dict[str, Any]
+FILLED: Values = {
+    "top.lang": "en",
+    "top.model_name": "Custom",
+    "top.model_path": "a model",
+    "top.finetuning_type": "citi",
+    "top.template": "llama3",
+    "top.checkpoint_path": [],
+    "train.dataset": ["tiny"],
+    "train.output_dir": "run",
+    "train.config_path": "kept.yaml",
+    "train.compute_type": "fp32",
+    "train.extra_args": '{"optim": "adamw_torch"}',
+    "infer.extra_args": "{}",
+}
+
+
+class Board:
+    """The page, and what stands in its fields."""
+
+    def __init__(self, engine: Any, page: Any) -> None:
+        self.engine, self.page, self.manager, self.runner = engine, page, engine.manager, engine.runner
+
+    def element(self, name: str) -> Any:
+        return self.manager.get_elem_by_id(name)
+
+    def data(self, changes: Values) -> dict[Any, Any]:
+        """All fields as they are at first, filled in for a citi run, and changed."""
+        held = {element: getattr(element, "value", None) for _, element in self.manager.get_elem_iter()}
+        return held | {self.element(name): value for name, value in (FILLED | changes).items()}
+
+    def inputs(self, data: dict[Any, Any], button: str) -> dict[Any, Any]:
+        """What the handler of a button is given: only the elements it reads."""
+        element = self.element(button)
+        (handler,) = (fn for fn in self.page.fns.values() if (element._id, "click") in fn.targets)
+        return {one: data[one] for one in handler.inputs}
+
+    def args(self, changes: Values) -> Values:
+        return self.runner._parse_train_args(self.inputs(self.data(changes), "train.start_btn"))
+
+    def preview(self, changes: Values) -> str:
+        (update,) = self.runner.preview_train(self.inputs(self.data(changes), "train.cmd_preview_btn"))
+        return str(update[self.element("train.output_box")])
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    engines: list[Any] = []
+    original = interface.Engine
+
+    def keep(**settings: Any) -> Any:
+        engines.append(original(**settings))
+        return engines[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("board"))
+        patch.setattr(interface, "Engine", keep)
+        page = interface.create_ui()
+        yield Board(engines[0], page)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Warnings of the page, which need a browser to be shown."""
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    return said
+
+
+def test_methods_stages_and_accordions(board: Board) -> None:
+    assert "citi" in [value for _, value in board.element("top.finetuning_type").choices]
+    stages = [value for _, value in board.element("train.training_stage").choices]
+    assert stages[0] == "Supervised Fine-Tuning"
+    assert {"TL-SFT", "TL-PPO"} <= set(stages)
+    siblings = board.element("train.lora_tab").parent.children
+    after_lora = siblings[siblings.index(board.element("train.lora_tab")) + 1 :]
+    shown = [panel for panel in PANELS if panel.options]
+    assert after_lora[: len(shown)] == [board.element(f"train.{panel.name}") for panel in shown]
+
+
+def test_the_language_changes_our_texts_too(board: Board) -> None:
+    changed = board.engine.change_lang("zh")
+    assert changed[board.element("train.citi_tab")].label == "CITI 参数设置"
+    assert changed[board.element("train.citi_rank")].label == "秩"
+    assert "轮" in changed[board.element("train.citi_mi_epochs")].label
+
+
+def test_a_citi_command_can_be_pasted(board: Board) -> None:
+    shown = board.preview(
+        {
+            "train.citi_router_neutral": False,
+            "train.citi_phases": ["uco", "mi"],
+            "train.citi_importance_load": "a folder/it's.json",
+            "train.extra_args": '{"optim": "adamw_torch", "citi_alpha": 3, "lr_scheduler_kwargs": {"a b": 1}}',
+        }
+    )
+    words = shlex.split(shown.strip("`").removeprefix("bash").replace("\\\n", " "))
+    assert words[:2] == ["llamafactory-cli", "train"]
+    options: dict[str, list[str]] = {}
+    for word in words[2:]:
+        if word.startswith("--"):
+            options[word.removeprefix("--")] = []
+        else:
+            options[list(options)[-1]].append(word)
+    assert options["finetuning_type"] == ["citi"]
+    assert options["model_name_or_path"] == ["a model"]
+    assert options["citi_router_neutral"] == ["False"]
+    assert options["citi_phases"] == ["mi", "uco"]
+    assert options["citi_importance_load"] == ["a folder/it's.json"]
+    assert options["citi_alpha"] == ["3"]
+    assert json.loads(options["lr_scheduler_kwargs"][0]) == {"a b": 1}
+    assert not {"trust_remote_code", "learning_rate", "num_train_epochs", "tl_w_max", "lora_rank"} & options.keys()
+
+
+def test_other_runs_are_as_upstream_makes_them(board: Board) -> None:
+    args = board.args({"top.finetuning_type": "lora"})
+    assert args["learning_rate"] == 5e-5
+    assert args["lora_rank"] == 8
+    assert not any(name.startswith(("citi_", "tl_")) for name in args)
+
+
+def test_a_tl_sft_run_reads_its_panel(board: Board) -> None:
+    args = board.args({"top.finetuning_type": "full", "train.training_stage": "TL-SFT", "train.tl_w_max": 4})
+    assert args["stage"] == "tl_sft"
+    assert args["tl_w_max"] == 4
+    assert args["tl_use_mae"] is True
+    assert not any(name.startswith("citi_") for name in args)
+
+
+def test_wrong_values_are_named_before_anything_starts(board: Board, quiet: list[str]) -> None:
+    shown = board.preview({"train.citi_top_ratio": 7})
+    assert "citi_top_ratio=7: give a number above 0 to 1" in shown
+    assert quiet == [shown]
+
+
+def test_values_are_saved_and_loaded(board: Board) -> None:
+    data = board.data({"train.citi_rank": 5, "train.citi_phases": ["mi"], "top.trust_remote_code": True})
+    board.runner.save_args(board.inputs(data, "train.arg_save_btn"))
+    saved = yaml.safe_load(Path("llamaboard_config/kept.yaml").read_text("utf-8"))
+    assert saved["train.citi_rank"] == 5
+    assert not any(name.startswith("train.tl_") for name in saved)
+    assert "top.trust_remote_code" not in saved
+    loaded = board.runner.load_args("en", "kept.yaml")
+    assert loaded[board.element("train.citi_rank")] == 5
+    assert loaded[board.element("train.citi_phases")] == ["mi"]
+    button = board.element("train.arg_load_btn")
+    (handler,) = (fn for fn in board.page.fns.values() if (button._id, "click") in fn.targets)
+    assert board.element("train.citi_rank") in handler.outputs
+
+
+def test_configurations_of_other_runs_load_without_us(board: Board) -> None:
+    data = board.data({"top.finetuning_type": "lora"})
+    board.runner.save_args(board.inputs(data, "train.arg_save_btn"))
+    saved = yaml.safe_load(Path("llamaboard_config/kept.yaml").read_text("utf-8"))
+    assert not any(name.startswith(("train.citi_", "train.tl_")) for name in saved)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_remote_code_is_trusted_only_where_asked(board: Board, trusted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = {"top.trust_remote_code": trusted}
+    assert bool(board.args(switch)["trust_remote_code"]) is trusted
+    assert board.args({"train.extra_args": '{"trust_remote_code": true}'})["trust_remote_code"] is True
+    data = board.data(switch | {"eval.dataset": ["tiny"], "eval.output_dir": "eval"})
+    evaluation = board.runner._parse_eval_args(board.inputs(data, "eval.start_btn"))
+    assert evaluation["trust_remote_code"] is trusted
+    seen: list[Values] = []
+    monkeypatch.setattr("llamafactory.chat.ChatModel.__init__", lambda self, args: seen.append(args))
+    list(board.engine.chatter.load_model(board.inputs(data, "infer.load_btn")))
+    monkeypatch.setattr(export, "export_model", seen.append)
+    values = ["en", "Custom", "m", "citi", ["run"], "llama3", 5, "none", "", "cpu", False, "out", ""]
+    list(export.save_model(*values, json.dumps({"trust_remote_code": True} if trusted else {})))
+    assert [args["trust_remote_code"] for args in seen] == [trusted, trusted]
+    assert seen[1]["adapter_name_or_path"] == str(Path("saves", "Custom", "citi", "run"))
+
+
+def test_the_switch_writes_into_the_export_tabs_arguments(board: Board) -> None:
+    switch = board.element("top.trust_remote_code")
+    (handler,) = (fn for fn in board.page.fns.values() if (switch._id, "change") in fn.targets)
+    assert handler.outputs == [board.element("export.extra_args")]
+    assert json.loads(handler.fn(True, '{"a": 1}')) == {"a": 1, "trust_remote_code": True}
+    assert json.loads(handler.fn(False, '{"a": 1, "trust_remote_code": true}')) == {"a": 1}
+    assert handler.fn(True, "{not JSON") == "{not JSON"
+    assert with_trust("{not JSON", True) == "{not JSON"
+
+
+def test_our_errors_are_told_on_the_page(quiet: list[str]) -> None:
+    def steps() -> Iterator[str]:
+        yield "loading"
+        raise CheckpointError("the adapter does not fit")
+
+    assert list(told(steps())) == ["loading", "the adapter does not fit"]
+    assert quiet == ["the adapter does not fit"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [({}, "127.0.0.1"), ({"GRADIO_IPV6": "1"}, "[::1]"), ({"GRADIO_SERVER_NAME": "0.0.0.0"}, "0.0.0.0")],
+)
+@pytest.mark.parametrize("run", ["run_web_ui", "run_web_demo"])
+def test_it_listens_on_this_machine_only(
+    run: str, variables: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    class Page:
+        def queue(self) -> Page:
+            return self
+
+        def launch(self, *, server_name: str, **_: Any) -> None:
+            seen.append(server_name)
+
+    monkeypatch.setattr(interface, "create_ui", Page)
+    monkeypatch.setattr(interface, "create_web_demo", Page)
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_IPV6", "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    getattr(interface, run)()
+    assert seen == [address]
+
+
+def test_abort_ends_a_citi_run_and_all_it_has_started(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child ignores upstream's signal, as a process does that is busy outside Python."""
+    sleep = "import time; time.sleep(600)"
+    code = (
+        "import signal, subprocess, sys; signal.signal(signal.SIGABRT, signal.SIG_IGN); "
+        f"subprocess.Popen([sys.executable, '-c', '{sleep}']); print(1, flush=True); {sleep}"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        children = psutil.Process(process.pid).children()
+        monkeypatch.setattr(board.runner, "trainer", process)
+        monkeypatch.setattr(board.runner, "running_data", board.data({}))
+        board.runner.set_abort()
+        assert process.wait(120) == -signal.SIGTERM
+        gone, alive = psutil.wait_procs(children, timeout=120)
+        assert len(gone) == 1
+        assert alive == []
+        terminate(process.pid)  # nothing left to end: no error
+    assert board.runner.aborted
+    board.runner.aborted = False
+
+
+def test_abort_of_other_runs_is_upstreams(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("llamafactory.webui.runner.abort_process", ended.append)
+    monkeypatch.setattr(board.runner, "trainer", type("Trainer", (), {"pid": 7})())
+    monkeypatch.setattr(board.runner, "running_data", board.data({"top.finetuning_type": "lora"}))
+    board.runner.set_abort()
+    assert ended == [7]
+    board.runner.aborted = False
