@@ -81,7 +81,7 @@ def test_without_name_or_source_it_says_what_to_type(
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("verb", ["convert", "mix", "check"])
+@pytest.mark.parametrize("verb", ["convert", "mix", "check", "preview"])
 def test_help_lists_every_option_and_converter(
     verb: str, flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,9 +114,13 @@ def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: 
     write_sample("alpaca", downloads, "my_code.json")
     tiny_tokenizer().save_pretrained(tmp_path / "models" / "Meta-Llama-3-8B-Instruct")
     monkeypatch.chdir(tmp_path)
-    assert [command.split()[1] for command in COMMANDS] == ["convert"] * 16 + ["mix"] * 2 + ["check"] * 3
+    assert [command.split()[1] for command in COMMANDS] == ["convert"] * 16 + ["mix"] * 2 + ["check"] * 3 + [
+        "preview"
+    ] * 3
     for command in COMMANDS:
+        monkeypatch.chdir(README.parents[1] if "--yaml" in command else tmp_path)
         run(monkeypatch, *command.split())
+    monkeypatch.chdir(tmp_path)
     info = json.loads(Path("data/dataset_info.json").read_text(encoding="utf-8"))
     trained = ("api_bank", "toolalpaca", "tl_training", "glaive", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4")
     tested = ("api_bank", "toolalpaca", "rotbench", "tooleyes", "bfcl", "humaneval")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from llamafactory_ext.errors import DataError, OptionError
 
+from . import convert as conversion
 from .audit import audit
-from .convert import FAMILIES, Request, convert
+from .convert import FAMILIES, convert
 from .entries import DataEntry
 from .mix import Recipe, mix
+from .preview import Request, from_yaml, preview, write_preview
+from .preview_terminal import show_preview
 from .show import show_audit, show_conversion, show_mixture
-from .verbs import CHECK, CONVERT, MIX, Verb
+from .verbs import CHECK, CONVERT, MIX, PREVIEW, Verb
 
 
 class Data:
-    """Convert the public data sets, mix them for CITI, and check any data file before training."""
+    """Convert the public data sets, mix them for CITI, check any data file and show what a model learns of it."""
 
     def convert(
         self,
@@ -51,7 +58,7 @@ class Data:
                 f"data convert needs a name ({', '.join(FAMILIES)}) and --source FOLDER_OR_FILE: "
                 "llamafactory-ext data convert api_bank --source DIR --out data"
             )
-        request = Request(
+        request = conversion.Request(
             family=str(name),
             source=Path(str(source)),
             out=Path(str(out)),
@@ -136,8 +143,7 @@ class Data:
             problems.append(f"--cutoff_len is {cutoff_len!r}; give a whole number of at least 1")
         if problems:
             raise OptionError.listing("data check:", problems)
-        path = Path(str(what))
-        entry = DataEntry.of_file(path) if path.is_file() else _named(str(what), Path(str(dataset_dir)))
+        entry = DataEntry.found(str(what), Path(str(dataset_dir)))
         encode = None
         if template:
             from ..upstream.encoding import ExampleEncoder  # only now: LLaMA-Factory takes seconds to load
@@ -148,11 +154,57 @@ class Data:
         if result.lines():
             raise DataError("\n".join(["The data has errors:", *(f"  - {line}" for line in result.lines())]))
 
+    def preview(
+        self,
+        what: str = "",
+        *extra: object,
+        yaml: str = "",
+        dataset_dir: str = "",
+        template: str = "",
+        model: str = "",
+        cutoff_len: int | None = None,
+        stage: str = "",
+        index: int = 0,
+        count: int = 3,
+        html: str = "",
+        **unknown: object,
+    ) -> None:
+        """Show what the model sees of examples and what it learns from each token.
 
-def _named(what: str, folder: Path) -> DataEntry:
-    if Path(what).suffix or "/" in what:
-        raise DataError(f"{what} does not exist; check the path.")
-    return DataEntry.named(what, folder)
+        Args:
+            what: a file, or a name in dataset_info.json.
+            extra: nothing; more words are an error.
+            yaml: a training YAML whose options hold where none is given here.
+            dataset_dir: folder of dataset_info.json.
+            template: template of the run.
+            model: folder with the tokenizer.
+            cutoff_len: as in the YAML.
+            stage: sft or tl_sft.
+            index: number of the first record, from 0.
+            count: how many records.
+            html: write a web page there instead.
+            unknown: nothing; other options are an error.
+        """
+        if _helped(PREVIEW, extra, unknown):
+            return
+        request = from_yaml(Path(str(yaml))) if yaml else Request(names=(), model="", template="")
+        given = {
+            "names": (str(what),) if what else (),
+            "model": str(model),
+            "template": str(template),
+            "dataset_dir": str(dataset_dir),
+            "cutoff_len": cutoff_len,
+            "stage": str(stage),
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value not in ("", (), None)}
+        request = replace(request, index=index, count=count, **changes)
+        examples = preview(request)
+        title = f"{', '.join(request.names)} by template {request.template}"
+        if html:
+            write_preview(Path(str(html)), examples, title)
+            print(f"Written: {html}")
+        else:
+            show_preview(examples, title, Console())
 
 
 def _names(value: object) -> tuple[str, ...]:

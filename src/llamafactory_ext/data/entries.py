@@ -88,6 +88,22 @@ class DataEntry:
         return cls.of(name, entry, folder / file_name)
 
     @classmethod
+    def found(cls, what: str, folder: Path) -> DataEntry:
+        """A file, or the entry of that name in `folder`/dataset_info.json.
+
+        Raises:
+            DataError: neither is there.
+        """
+        path = Path(what)
+        if path.is_file():
+            return cls.of_file(path)
+        if path.suffix or "/" in what:
+            raise DataError(
+                f"{what} {'is a folder; name a file in it' if path.is_dir() else 'does not exist; check the path'}."
+            )
+        return cls.named(what, folder)
+
+    @classmethod
     def of_file(cls, path: Path) -> DataEntry:
         """A file by itself: by the entry beside it that names it, else by the keys of its first record."""
         for name, entry in read_dataset_info(path.parent).items():

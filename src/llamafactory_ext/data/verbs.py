@@ -97,3 +97,20 @@ CHECK = Verb(
         "cutoff_len": "as in the YAML (2048)",
     },
 )
+PREVIEW = Verb(
+    "preview",
+    "preview FILE_OR_NAME --model FOLDER --template NAME [OPTIONS]",
+    "Show what the model really sees of examples: every token of the rendered text, and whether it is masked,\n"
+    "learned or a key token, with its weight. Examples carry their mark (tool or general). Needs LLaMA-Factory.",
+    {
+        "yaml": "a training YAML; its data sets, model, template and data options hold where none are given here",
+        "dataset_dir": "folder of dataset_info.json, for a NAME (data)",
+        "template": "template of the run",
+        "model": "folder with the tokenizer",
+        "cutoff_len": "as in the YAML (2048)",
+        "stage": "sft, or tl_sft: calls in error dropped, key tokens weighed (sft)",
+        "index": "number of the first record, from 0 (0)",
+        "count": "how many records of each data set (3)",
+        "html": "write a web page to this file, instead of to the terminal",
+    },
+)
