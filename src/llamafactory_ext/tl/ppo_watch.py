@@ -1,0 +1,95 @@
+"""Notices what goes wrong in PPO, and says at which step and what to change. Numbers in, sentences out."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+WINDOW = 5  # batches whose mean reward counts as now, and as the beginning
+STANDARD_ERRORS = 3.0
+
+
+@dataclass
+class Watch:
+    """Remembers rewards and KL of the batches seen.
+
+    Attributes:
+        kl_limit: KL per response, in nats, above which the policy has left the reference.
+        first: mean reward and its squared standard error of each of the first batches.
+        recent: the same of the last batches.
+        told: what has been said and still holds; it is said again only after it has passed.
+    """
+
+    kl_limit: float
+    first: list[tuple[float, float]] = field(default_factory=list)
+    recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    told: set[str] = field(default_factory=set)
+
+    def see(self, step: int, batch: Mapping[str, float], responses: int) -> list[str]:
+        """What is wrong with a batch of responses.
+
+        Args:
+            step: the optimiser step that learns from it.
+            batch: "reward" and "reward_spread" (mean, standard deviation), "kl" (per response), "value" and
+                "response_tokens" (means).
+            responses: how many.
+        """
+        broken = sorted(name for name, value in batch.items() if not math.isfinite(value))
+        if broken:
+            return [f"Step {step}: {', '.join(broken)} is no number any more. {AFTER_NAN}"]
+        point = (batch["reward"], batch["reward_spread"] ** 2 / max(responses, 1))
+        self.recent.append(point)
+        if len(self.first) < WINDOW:
+            self.first.append(point)
+        said = []
+        if self._newly("kl", batch["kl"] > self.kl_limit):
+            said.append(
+                f"Step {step}: KL blow-up. The policy is {batch['kl']:.3g} nats per response away from the reference "
+                f"(tl_kl_limit: {self.kl_limit:g}). Raise tl_kl_coef or set tl_kl_target, lower learning_rate or "
+                "tl_ppo_epochs, or take an earlier checkpoint."
+            )
+        before, now, margin = self._means()
+        if self._newly("reward", len(self.recent) == WINDOW and before - now > margin):
+            said.append(
+                f"Step {step}: reward collapse. The mean reward of the last {WINDOW} batches is {now:.3f}, that of "
+                f"the first {WINDOW} was {before:.3f}. Lower learning_rate, raise tl_kl_coef, or use more responses "
+                "per update (gradient_accumulation_steps), and start from an earlier checkpoint."
+            )
+        if self._newly("same", batch["reward_spread"] == 0 and responses > 1):
+            said.append(
+                f"Step {step}: all {responses} responses have the same reward {batch['reward']:.3f}, so there is "
+                "nothing to learn from. Check the responses (tl_show_responses), stop texts and length limit; "
+                "train with tl_sft first, or sample instead of greedy rollouts."
+            )
+        return said
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"first": self.first, "recent": list(self.recent), "told": sorted(self.told)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        self.first = [(mean, square) for mean, square in state["first"]]
+        self.recent.clear()
+        self.recent.extend((mean, square) for mean, square in state["recent"])
+        self.told = set(state["told"])
+
+    def _means(self) -> tuple[float, float, float]:
+        """Mean reward of the first and the last batches, and how far apart they may be by chance."""
+        before, now = (sum(mean for mean, _ in points) / max(len(points), 1) for points in (self.first, self.recent))
+        squares = [square for points in (self.first, self.recent) for _, square in points]
+        return before, now, STANDARD_ERRORS * math.sqrt(sum(squares)) / WINDOW
+
+    def _newly(self, what: str, holds: bool) -> bool:
+        new = holds and what not in self.told
+        (self.told.add if holds else self.told.discard)(what)
+        return new
+
+
+AFTER_NAN = (
+    "Start again from the newest checkpoint with a lower learning_rate or tl_critic_lr, a smaller max_grad_norm, or "
+    "bf16 in place of fp16."
+)
