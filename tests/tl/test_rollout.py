@@ -82,9 +82,7 @@ def test_processes_that_must_stay_together_make_equally_many_calls(llama: PreTra
         sampling = replace(GREEDY, end_ids=ends)
         device = torch.device("cpu")
         words = tiny.tiny_tokenizer()
-        (response,) = draw_responses(
-            llama, PROMPTS[:1], sampling, words.decode, device=device, all_closed=all_closed
-        )
+        (response,) = draw_responses(llama, PROMPTS[:1], sampling, words.decode, device=device, all_closed=all_closed)
     finally:
         hook.remove()
     assert len(response.ids) == 1

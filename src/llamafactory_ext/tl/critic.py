@@ -96,8 +96,8 @@ def chosen_logp(logits_BRV: Tensor, ids_BR: Tensor, temperature: float) -> Tenso
     """Log-probability of each token (B, R), in float32 at least."""
     chosen = []
     for logits_RV, ids_R in zip(logits_BRV, ids_BR, strict=True):  # row by row: float32 logits of one row at a time
-        logits_RV = logits_RV.to(torch.promote_types(logits_RV.dtype, torch.float32)) / temperature
-        chosen.append(logits_RV.gather(1, ids_R[:, None]).squeeze(1) - logits_RV.logsumexp(1))
+        scaled_RV = logits_RV.to(torch.promote_types(logits_RV.dtype, torch.float32)) / temperature
+        chosen.append(scaled_RV.gather(1, ids_R[:, None]).squeeze(1) - scaled_RV.logsumexp(1))
     return torch.stack(chosen)
 
 
@@ -117,7 +117,7 @@ def disable_dropout(model: nn.Module) -> None:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         elif isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0
+            module.attention_dropout = 0.0  # type: ignore[assignment]
 
 
 def _plain(model: Any) -> Any:

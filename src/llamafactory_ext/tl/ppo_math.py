@@ -47,6 +47,7 @@ def advantages_and_returns(
     Args:
         rewards_BR: per token.
         values_BR: the critic's at the state before each token.
+        mask_BR: 1 on tokens of a response.
         gamma: discount per token.
         lam: 0 trusts the critic, 1 the rewards.
     """
@@ -99,6 +100,7 @@ def value_loss(
         values_BR: now.
         old_BR: when the responses were drawn.
         returns_BR: what is learned.
+        mask_BR: 1 on tokens of a response.
         clip: how far a value may move from the old one; None does not limit it.
     """
     error_BR = (values_BR - returns_BR).square()

@@ -40,8 +40,10 @@ def wrap_run_sft(original: Function) -> Function:
     ) -> Any:
         groups = (model_args, data_args, training_args, finetuning_args, generating_args)
         stage, is_citi = finetuning_args.tl_stage, finetuning_args.finetuning_type == METHOD
-        if stage == PPO_STAGE:
-            raise OptionError(f"stage: {stage} is not there yet")
+        if stage == PPO_STAGE and (training_args.do_train or not training_args.do_predict):
+            from ..tl.ppo_workflow import run_tl_ppo
+
+            return run_tl_ppo(*groups, callbacks)
         if stage == SFT_STAGE and not is_citi and not training_args.predict_with_generate:
             from ..tl.workflow import run_tl_sft
 

@@ -1,0 +1,219 @@
+"""`llamafactory-cli train` with `stage: tl_ppo`: wiring only. The same command goes on from the newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from ..checkpoint.folders import remove_leftovers
+from ..errors import CheckpointError, OptionError
+from ..upstream.ppo_data import encode_turn, load_dialogues
+from ..upstream.training import (
+    get_logger,
+    get_template_and_fix_tokenizer,
+    load_model,
+    load_tokenizer,
+    plot_loss,
+)
+from .critic import ActorCritic
+from .ppo_answers import Drawer
+from .ppo_data import make_queries
+from .ppo_policy import load_policy
+from .ppo_reference import Reference
+from .ppo_reward import Query, RewardFunction, tool_reward, user_reward
+from .ppo_trainer import PpoSettings, PpoTrainer
+from .rollout import Sampling
+from .rollout_server import ServerRollout
+
+logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
+
+
+def run_tl_ppo(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: Sequence[Any] | None = None,
+) -> None:
+    """Trains a policy by PPO with TL-Training's rewards (arXiv:2412.15495, section 3.3), or resumes it.
+
+    The arguments are upstream's groups. Responses are drawn as the `tl_` options say; `generating_args`, which belong
+    to chat and prediction, are not used.
+
+    Raises:
+        ExtError: options, data or a checkpoint do not fit.
+    """
+    tokenizers = load_tokenizer(model_args)
+    tokenizer = tokenizers["tokenizer"]
+    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    reward = reward_of(finetuning_args)
+    queries, held_out = load_queries(
+        model_args, data_args, training_args, finetuning_args, template, tokenizer, reward
+    )
+    if not training_args.do_train and not held_out:
+        raise OptionError("Nothing to do: set do_train: true, or do_eval: true with eval_dataset or val_size.")
+    policy, fresh = load_policy(load_model, tokenizer, model_args, training_args, finetuning_args)
+    reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh)
+    temperature = finetuning_args.tl_temperature
+    model = ActorCritic(policy, own_critic=finetuning_args.tl_critic == "own", temperature=temperature or 1.0)
+    _say_model(model, reference)
+    if training_args.ddp_find_unused_parameters is None:
+        training_args.ddp_find_unused_parameters = False
+    trainer = PpoTrainer(
+        model=model,
+        queries=queries,
+        held_out=held_out,
+        reward=reward,
+        reference=reference,
+        settings=settings_of(finetuning_args),
+        sampling=sampling_of(finetuning_args, template, tokenizer),
+        server=_server_of(finetuning_args, training_args, policy, tokenizer),
+        say=logger.warning_rank0,
+        args=training_args,
+        processing_class=tokenizer,
+        callbacks=list(callbacks or []),
+    )
+    if training_args.do_train:
+        _train(trainer, finetuning_args)
+    if training_args.do_eval and held_out:
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+
+
+def _train(trainer: PpoTrainer, finetuning_args: Any) -> None:
+    args = trainer.args
+    result = trainer.train(resume_from_checkpoint=_checkpoint(trainer))
+    trainer.save_model()
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_state()
+    if args.should_save and finetuning_args.plot_loss:
+        plot_loss(args.output_dir, keys=["loss", "reward", "kl"])
+
+
+def _checkpoint(trainer: PpoTrainer) -> str | None:
+    """Where an interrupted run goes on: a checkpoint that was named, or the newest in its folder."""
+    args = trainer.args
+    if args.resume_from_checkpoint:
+        if not Path(args.resume_from_checkpoint).is_dir():
+            raise CheckpointError(f"resume_from_checkpoint={args.resume_from_checkpoint} does not exist.")
+        return str(args.resume_from_checkpoint)
+    if args.overwrite_output_dir:
+        return None
+    if args.should_save:
+        remove_leftovers(Path(args.output_dir))
+    found, skipped = trainer.newest_checkpoint()
+    for line in skipped:
+        logger.warning_rank0(line)
+    if found is not None:
+        logger.info_rank0(f"Resuming from {found}.")
+    return None if found is None else str(found)
+
+
+def load_queries(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    template: Any,
+    tokenizer: Any,
+    reward: RewardFunction,
+) -> tuple[list[Query], list[Query] | None]:
+    """The queries of the training and of the evaluation data, each with a report of what was left out."""
+    train, evaluation = load_dialogues(model_args, data_args, training_args)
+    found: list[list[Query] | None] = []
+    for name, examples in (("training", train), ("evaluation", evaluation)):
+        if examples is None:
+            found.append(None)
+            continue
+        made, faults = make_queries(
+            examples,
+            partial(encode_turn, template, tokenizer),
+            reward,
+            longest=data_args.cutoff_len,
+            last_only=finetuning_args.tl_turns == "last",
+            skip_bad=finetuning_args.tl_skip_bad,
+        )
+        logger.info_rank0(f"{len(made):,} queries in the {name} data.")
+        for line in faults.lines():
+            logger.warning_rank0(f"Left out of the {name} data: {line}")
+        found.append(made)
+    return found[0] or [], found[1]
+
+
+def reward_of(args: Any) -> RewardFunction:
+    """The reward that the options name."""
+    if args.tl_reward_function:
+        return user_reward(args.tl_reward_function)
+    return tool_reward(args.tl_reward_variant, None if args.tl_call_format == "auto" else args.tl_call_format)
+
+
+def settings_of(args: Any) -> PpoSettings:
+    """PPO's numbers from the options."""
+    return PpoSettings(
+        epochs=args.tl_ppo_epochs,
+        minibatches=args.tl_minibatches,
+        clip=args.tl_clip,
+        value_clip=args.tl_value_clip or None,
+        value_coef=args.tl_value_coef,
+        gamma=args.tl_gamma,
+        lam=args.tl_lambda,
+        whiten=args.tl_whiten,
+        kl_coef=args.tl_kl_coef,
+        kl_estimator=args.tl_kl_estimator,
+        kl_target=args.tl_kl_target or None,
+        kl_horizon=args.tl_kl_horizon,
+        kl_limit=args.tl_kl_limit,
+        reward_clip=args.tl_reward_clip or None,
+        critic_lr=args.tl_critic_lr or None,
+        show=args.tl_show_responses,
+    )
+
+
+def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:
+    """How responses are drawn, from the options and the template's end tokens."""
+    return Sampling(
+        max_tokens=args.tl_max_new_tokens,
+        end_ids=frozenset(template.get_stop_token_ids(tokenizer)),
+        pad_id=tokenizer.pad_token_id,
+        temperature=args.tl_temperature,
+        top_p=args.tl_top_p,
+        top_k=args.tl_top_k,
+        stop=tuple(args.tl_stop),
+        rows=args.tl_rollout_batch_size,
+        cache=args.tl_cache,
+    )
+
+
+def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Drawer | None:
+    if args.tl_rollout == "hf":
+        return None
+    if not args.tl_rollout_url:
+        raise OptionError("tl_rollout: vllm needs tl_rollout_url, the server's address, as http://host:8000/v1.")
+    if not isinstance(policy, PeftModel) or args.finetuning_type != "lora":
+        raise OptionError(
+            "tl_rollout: vllm needs finetuning_type: lora, since a running server takes new weights only as a LoRA "
+            "adapter; set that, or tl_rollout: hf."
+        )
+    return ServerRollout(
+        url=args.tl_rollout_url,
+        timeout=args.tl_rollout_timeout,
+        folder=Path(training_args.output_dir) / "rollout_adapter",
+        policy=policy,
+        encode=partial(tokenizer.encode, add_special_tokens=False),
+        publishes=training_args.process_index == 0,
+    )
+
+
+def _say_model(model: ActorCritic, reference: Reference) -> None:
+    actor, critic = (
+        sum(weight.numel() for _, weight in part) for part in (model.actor_parameters(), model.critic_parameters())
+    )
+    kept = "the policy with its adapter off" if reference.adapter_off else f"a copy of {reference.copied:,} weights"
+    logger.info_rank0(f"PPO trains {actor:,} weights of the policy, {critic:,} of the critic; reference: {kept}.")
