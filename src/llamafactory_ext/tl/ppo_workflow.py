@@ -185,7 +185,7 @@ def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:
         temperature=args.tl_temperature,
         top_p=args.tl_top_p,
         top_k=args.tl_top_k,
-        stop=tuple(args.tl_stop),
+        stop=tuple(text for text in (args.tl_stop or "").split("||") if text),
         rows=args.tl_rollout_batch_size,
         cache=args.tl_cache,
     )

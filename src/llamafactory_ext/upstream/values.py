@@ -98,20 +98,6 @@ class Text:
         return raw or None
 
 
-class Texts:
-    """A list of texts."""
-
-    def __str__(self) -> str:
-        return "a text or a list of texts, none empty"
-
-    def read(self, raw: Any) -> list[str]:
-        """The texts as a list."""
-        texts = [raw] if isinstance(raw, str) else raw
-        if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text for text in texts):
-            raise ValueError
-        return list(texts)
-
-
 class Phases:
     """Phases in their fixed order, as a list or as text with commas."""
 
@@ -129,7 +115,7 @@ class Phases:
         return names
 
 
-Rule = Number | Choice | Switch | File | Text | Texts | Phases
+Rule = Number | Choice | Switch | File | Text | Phases
 
 
 def check_values(given: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[dict[str, Any], list[str]]:
