@@ -66,6 +66,25 @@ def test_an_adapted_base_is_accepted(adapter: Path) -> None:
     check_base(PeftModel.from_pretrained(tiny.tiny_model(), adapter), adapter)
 
 
+def test_an_adapter_trained_on_the_quantized_base_is_accepted(adapter: Path, tmp_path: Path) -> None:
+    """Of a quantised base the manifest knows the head alone; that one must still fit."""
+    folder = shutil.copytree(adapter, tmp_path / "adapter")
+    head = {"lm_head": fingerprint(tiny.tiny_model())["lm_head"]}
+    base = {"name": "tiny", "quantization": "bitsandbytes", "linears": head}
+    (folder / "manifest.json").write_text(json.dumps({"base": base}), encoding="utf-8")
+    check_base(tiny.tiny_model(), folder)
+    with pytest.raises(CheckpointError, match="the weights of lm_head differ"):
+        check_base(tiny.tiny_model(seed=1), folder)
+
+
+def test_linears_stored_in_a_shape_of_their_own_are_left_out() -> None:
+    """As bitsandbytes keeps 4 bits: bytes under a float type."""
+    model = tiny.tiny_model()
+    linear = model.model.layers[0].mlp.up_proj
+    linear.weight = torch.nn.Parameter(linear.weight.detach().reshape(-1, 1), requires_grad=False)
+    assert len(fingerprint(model)) == 14
+
+
 @pytest.mark.parametrize(
     ("base", "difference"),
     [

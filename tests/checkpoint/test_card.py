@@ -46,7 +46,7 @@ def test_everything_is_told() -> None:
         "(Unimportant Components Optimization): 1 epochs at 2e-05 |",
         "| Selection | MOLoRA (4 experts of rank 8, alpha 2) on 2 of 14 linear components, most important for tool "
         "use; full tuning of 1, least important for general abilities |",
-        "| Data | api_bank, metamath; SHA-256 of the tokenised examples `12ab` |",
+        "| Data | api_bank, metamath; BLAKE2b of the tokenised examples `12ab` |",
         "| Versions | torch 2.11.0, peft 0.18.1 |",
     ):
         assert row in text.splitlines()

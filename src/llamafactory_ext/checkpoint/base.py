@@ -20,13 +20,18 @@ _INSIDE = (".molora_", ".lora_", ".modules_to_save.", ".original_module", ".base
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:
-    """Shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`."""
+    """Shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`.
+
+    Quantised linears are left out; some of them store bytes as if they were floats, in a shape of their own.
+    """
     found = {}
     for name, module in model.named_modules():
         if any(part in name for part in _INSIDE):
             continue
         linear = _untouched(module)
-        if isinstance(linear, nn.Linear) and linear.weight.is_floating_point() and linear.weight.numel():
+        if not isinstance(linear, nn.Linear) or not linear.weight.is_floating_point():
+            continue
+        if linear.weight.shape == (linear.out_features, linear.in_features):
             sample = linear.weight.detach().flatten()[:SAMPLED].float().tolist()
             found[_base_name(name)] = {"shape": list(linear.weight.shape), "sample": sample}
     return found
@@ -72,19 +77,26 @@ def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str
         if not expected or not actual:
             return None  # weights spread over processes or quantised: nothing to compare
         for name in sorted({*expected, *actual}):
-            if name not in actual and not _is_quantised(model):
+            if name not in actual and not quantization(model):
                 return f"{name} is missing"
-            if name in actual and name not in expected:
+            if name in actual and name not in expected and not manifest["base"].get("quantization"):
                 return f"{name} was not there"
-            if name in actual and actual[name]["shape"] != expected[name]["shape"]:
+            if name not in actual or name not in expected:
+                continue
+            if actual[name]["shape"] != expected[name]["shape"]:
                 return f"{name} is {actual[name]['shape']}, was {expected[name]['shape']}"
-            if name in actual:
-                ours, theirs = (torch.tensor(side[name]["sample"]) for side in (actual, expected))
-                if not torch.allclose(ours, theirs, rtol=0.02, atol=1e-4):
-                    return f"the weights of {name} differ"
+            ours, theirs = (torch.tensor(side[name]["sample"]) for side in (actual, expected))
+            if not torch.allclose(ours, theirs, rtol=0.02, atol=1e-4):
+                return f"the weights of {name} differ"
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise CheckpointError(f"{path}: the manifest is damaged; restore it, or train again.") from None
     return None
+
+
+def quantization(model: nn.Module) -> str | None:
+    """How the model's linears are quantised, such as `bitsandbytes`; None if they are not."""
+    method = getattr(model, "quantization_method", None)
+    return None if method is None else str(getattr(method, "value", method))
 
 
 def _stands_in(adapter: Path) -> bool:
@@ -106,7 +118,3 @@ def _untouched(module: nn.Module) -> nn.Module:
 
 def _base_name(name: str) -> str:
     return name.removeprefix("base_model.model.")
-
-
-def _is_quantised(model: nn.Module) -> bool:
-    return getattr(model, "quantization_method", None) is not None

@@ -46,7 +46,7 @@ def provenance(manifest: Mapping[str, Any], selection: Mapping[str, Any]) -> str
         "Base": _base(manifest["base"]),
         "Phases": _phases(manifest),
         "Selection": _selected(plan, selection),
-        "Data": f"{', '.join(plan['dataset'] or [])}; SHA-256 of the tokenised examples `{manifest['data']}`",
+        "Data": f"{', '.join(plan['dataset'] or [])}; BLAKE2b of the tokenised examples `{manifest['data']}`",
         "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
     }
     parts = ["| | |\n|---|---|\n" + "\n".join(f"| {name} | {text} |" for name, text in rows.items())]
@@ -61,7 +61,8 @@ def provenance(manifest: Mapping[str, Any], selection: Mapping[str, Any]) -> str
 def _base(base: Mapping[str, Any]) -> str:
     revision = f", revision {base['revision']}" if base["revision"] else ""
     commit = f", commit `{base['commit']}`" if base["commit"] else ""
-    return f"`{base['name']}`{revision}{commit}"
+    quantized = f", quantised ({base['quantization']})" if base.get("quantization") else ""
+    return f"`{base['name']}`{revision}{commit}{quantized}"
 
 
 def _phases(manifest: Mapping[str, Any]) -> str:

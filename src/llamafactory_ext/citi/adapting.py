@@ -13,6 +13,8 @@ from peft import LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
+from ..checkpoint.base import quantization
+from ..errors import OptionError
 from ..molora import MoLoraConfig
 from .importance_file import Importance
 from .phases import Phase
@@ -31,6 +33,20 @@ def ratios(args: Any, phases: Sequence[Phase]) -> tuple[float, float]:
     """
     tunes = any(phase.name == "uco" for phase in phases)
     return args.citi_top_ratio, args.citi_bottom_ratio if tunes else 0.0
+
+
+def check_tunable(base: nn.Module, phases: Sequence[Phase]) -> None:
+    """Makes sure that no phase has to tune quantised weights.
+
+    Raises:
+        OptionError: one has to.
+    """
+    tuned = [phase.name for phase in phases if "backbone" in phase.trains]
+    if tuned and quantization(base):
+        raise OptionError(
+            f"the base model is quantized ({quantization(base)}), and phase {tuned[0]} cannot tune quantized "
+            "components; set citi_phases: rp,mi (with citi_adapter: lora: mi), or name an unquantized model."
+        )
 
 
 def choose(importance: Importance, args: Any, phases: Sequence[Phase], seed: int) -> Selection:

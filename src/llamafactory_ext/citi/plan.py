@@ -9,12 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint.base import fingerprint
+from ..checkpoint.base import fingerprint, quantization
 from ..upstream.citi_arguments import CitiArguments
 from ..upstream.groups import option_names
 from .phases import Phase
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save")
+MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization")
 DATA_OPTIONS = (
     "dataset",
     "dataset_dir",
@@ -56,7 +57,7 @@ _JSON = (str, int, float, bool, list, type(None))
 
 def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
     """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
-    plan = {"model_name_or_path": model_args.model_name_or_path}
+    plan = {name: getattr(model_args, name) for name in MODEL_OPTIONS}
     plan |= {name: getattr(finetuning_args, name) for name in option_names(CitiArguments) if name not in NOT_IN_PLAN}
     plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
@@ -83,6 +84,7 @@ def make_manifest(
             "name": name,
             "revision": None if Path(name).is_dir() else model_args.model_revision,
             "commit": getattr(base.config, "_commit_hash", None),
+            "quantization": quantization(base),
             "linears": fingerprint(base),
         },
         "data": data,

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checkpoint.base import quantization
 from ..data.check import check_datasets
 from ..data.marks import MARKS_COLUMN
 from ..errors import DataError
@@ -88,7 +89,13 @@ class Preparation:
         """The base model; `whole` on every process, or spread as the engine wants it."""
         start_communication(self.training_args)
         with whole_weights(self.training_args) if whole else contextlib.nullcontext():
-            return load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
+            base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
+        for module in base.modules():
+            # On some CPUs bitsandbytes repacks 4-bit weights in the first pass without gradients, for good, and then
+            # lets no gradient through.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+        return base
 
     def _load(self, data_args: Any) -> dict[str, Any]:
         module = get_dataset(
@@ -185,6 +192,8 @@ class Preparation:
 
     def _scoring_dtype(self, base: nn.Module) -> str:
         asked = self.finetuning_args.citi_importance_dtype
+        if quantization(base):
+            return "model"  # the quantized weights are the ones that will be trained on
         if asked != "auto":
             return str(asked)
         if fits_float32(base):

@@ -15,6 +15,7 @@ import torch
 from torch import distributed, nn
 from tqdm.auto import tqdm
 
+from ..checkpoint.base import quantization
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError, OptionError
 from ..losses import IGNORE_INDEX
@@ -181,7 +182,7 @@ def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Ite
     """
     dtype = next(model.parameters()).dtype
     training = model.training
-    raised = float32 and dtype in (torch.float16, torch.bfloat16) and not getattr(model, "quantization_method", None)
+    raised = float32 and dtype in (torch.float16, torch.bfloat16) and not quantization(model)
     dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()} if raised else {}
     enabled = bool(getattr(model, "is_gradient_checkpointing", False))
     try:

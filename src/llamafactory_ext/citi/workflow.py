@@ -21,11 +21,11 @@ from torch import nn
 from transformers import set_seed
 
 from ..checkpoint.atomic import read_json, write_json
-from ..checkpoint.base import MANIFEST
+from ..checkpoint.base import MANIFEST, quantization
 from ..checkpoint.card import SELECTION
 from ..data.marks import TASK_COLUMN
 from ..upstream.training import plot_loss
-from .adapting import adapt, choose, describe_selection, ratios, watch_routers
+from .adapting import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
 from .engines import Engine, engine_of, renew_engine, whole_weights
 from .importance import linear_components
 from .importance_file import Importance
@@ -69,6 +69,7 @@ class _Citi:
             self.folder.check(plan)
         self.inputs.check_data()
         base = self.inputs.load_base(whole=not self.finetuning_args.citi_importance_load)
+        check_tunable(base, self.folder.phases)
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
         loaded = self.inputs.load_importance(base)
         data = content_hash(self.inputs.data["train_dataset"])
@@ -131,8 +132,8 @@ class _Citi:
 
     def _adapt(self, base: nn.Module, selection: Selection) -> PeftModel:
         """The base with fresh adapters and copies of the tuned linears, in a number type that trains."""
-        mixed = self.training_args.bf16 or self.training_args.fp16
-        if not mixed and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
+        kept = self.training_args.bf16 or self.training_args.fp16 or quantization(base)
+        if not kept and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
             say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
             base.float()
         set_seed(self.training_args.seed)

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..checkpoint.atomic import publish_folder, write_json
+from ..checkpoint.base import quantization
 from ..checkpoint.card import provenance_of
 from ..errors import CheckpointError, OptionError
 from ..molora import MoLoraLinear
@@ -60,7 +61,7 @@ def export_citi(
         adapter: the folder `model`'s adapter came from; its manifest goes into the model card.
 
     Raises:
-        OptionError: the architecture has no exported type, or `out_dir` holds something else.
+        OptionError: the architecture has no exported type, the base is quantised, or `out_dir` holds something else.
         CheckpointError: the model carries no adapter of CITI.
     """
     kind = str(model.peft_config["default"].peft_type.value) if isinstance(model, PeftModel) else "none"
@@ -74,6 +75,11 @@ def export_citi(
         raise OptionError(
             f"export knows the architectures {known}, not {base_type}. The adapter works without export: "
             "load it with adapter_name_or_path and finetuning_type: citi."
+        )
+    if method := quantization(model.get_base_model()):
+        raise OptionError(
+            f"the base model is quantized ({method}), which an export would not be; load the adapter on the "
+            "unquantized base: name that one in model_name_or_path, without quantization options."
         )
     _check_target(out_dir)
     words = _words(model, adapter, out_dir.name)

@@ -1,0 +1,77 @@
+"""A quantised base, as for QLoRA: rp and mi train on it, uco is refused, and the adapter serves the plain base."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from llamafactory.train.tuner import export_model
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+import tiny
+from llamafactory_ext.citi.adapting import check_tunable
+from llamafactory_ext.citi.phases import IMPROVED, Phase
+from llamafactory_ext.errors import OptionError
+from llamafactory_ext.molora import MoLoraConfig
+from llamafactory_ext.serving.export import export_citi
+from runs import Snapshots, citi_options, train
+
+needs_bitsandbytes = pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed: pip install it"
+)
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize(("bits", "bf16"), [(4, False), (4, True), (8, True)])
+def test_rp_and_mi_train_on_a_quantized_base(bits: int, bf16: bool, tiny_data_dir: Path, tmp_path: Path) -> None:
+    base = tiny.save_tiny_model(tmp_path / "base", hidden_size=64, intermediate_size=128)
+    options = citi_options(base, tiny_data_dir, tmp_path / "run", quantization_bit=bits, bf16=bf16)
+    seen = Snapshots()
+    run = train(options | {"citi_phases": "rp,mi", "citi_mi_epochs": 3, "citi_report_samples": 2}, seen)
+    kinds = {type(module).__name__ for module in seen.model.modules()}
+    assert ("Linear4bit" if bits == 4 else "Linear8bitLt") in kinds
+    for begin, end in zip(seen.begin.values(), seen.end.values(), strict=True):
+        # Bytes that are stored as floats may be no numbers.
+        moved = {name for name in begin if not torch.equal(*(side[name].view(torch.uint8) for side in (begin, end)))}
+        assert moved
+        assert all(".molora_" in name for name in moved)
+    losses = [step["loss_lm"] for step in run.steps("mi")]
+    assert sum(losses[-4:]) < sum(losses[:4]) - 1
+    assert run.json("manifest.json")["base"]["quantization"] == "bitsandbytes"
+
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), run.path).eval()
+    export = {"model_name_or_path": str(base), "adapter_name_or_path": str(run.path), "template": "llama3"}
+    export_model(export | {"finetuning_type": "citi", "export_dir": str(tmp_path / "export")})
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "export").eval()
+    ids = torch.arange(12)[None]
+    assert (exported(input_ids=ids).logits - plain(input_ids=ids).logits).abs().max() < 1e-6
+
+
+def phase(name: str, carried: str) -> Phase:
+    return Phase(name, name, IMPROVED[carried] if name == "mi" else frozenset({"backbone"}), 1, 1e-4)
+
+
+def test_a_model_stored_quantized_is_not_tuned() -> None:
+    """No option says that it is quantised; the model does."""
+    model = tiny.tiny_model()
+    check_tunable(model, [phase("mi", "molora"), phase("uco", "molora")])
+    model.quantization_method = "gptq"
+    check_tunable(model, [phase("mi", "molora")])
+    check_tunable(model, [phase("mi", "lora")])
+    for phases, name in (([phase("mi", "molora"), phase("uco", "molora")], "uco"), ([phase("mi", "full")], "mi")):
+        with pytest.raises(
+            OptionError, match=rf"quantized \(gptq\), and phase {name} cannot tune.*citi_phases: rp,mi"
+        ):
+            check_tunable(model, phases)
+
+
+def test_a_quantized_base_is_not_exported(tmp_path: Path) -> None:
+    model = tiny.tiny_model()
+    model.quantization_method = "gptq"
+    adapted = PeftModel(model, MoLoraConfig(target_modules=["model.layers.0.self_attn.q_proj"]))
+    with pytest.raises(OptionError, match=r"quantized \(gptq\).*unquantized base"):
+        export_citi(adapted, tiny.tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    assert not (tmp_path / "out").exists()
