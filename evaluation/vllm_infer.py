@@ -4,5 +4,6 @@ import sys
 
 from llamafactory_ext.cli import main
 
-sys.argv.insert(1, "infer")
-main()
+if __name__ == "__main__":  # vLLM's processes import this file again
+    sys.argv.insert(1, "infer")
+    main()

@@ -12,6 +12,7 @@ VERBS: Final = {
     "importance": ("llamafactory_ext.citi.cli", "Importance", "show and draw component importance"),
     "infer": ("llamafactory_ext.serving.infer", "infer", "ask a model all questions of a benchmark, resumable"),
     "score": ("llamafactory_ext.metrics.cli", "score", "score saved predictions of the papers' benchmarks"),
+    "report": ("llamafactory_ext.analysis.report", "report", "scores beside the papers' tables, with pictures"),
     "lab": ("llamafactory_ext.lab.cli", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }
 USAGE: Final = "\n".join(
