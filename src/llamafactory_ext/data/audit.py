@@ -127,7 +127,7 @@ def _look(entry: DataEntry, place: str, record: Any, encode: Encoder | None, res
 def call_faults(dialogue: Dialogue) -> tuple[list[str], int]:
     """(what is wrong with the tools and calls of a dialogue, how many calls it holds); each fault once."""
     faults: list[str] = []
-    declared = _declared(dialogue.tools)
+    declared = declared_names(dialogue.tools)
     if declared is None:
         faults.append(BAD_TOOLS)
     count = 0
@@ -162,7 +162,7 @@ def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -
     return [NOT_DESCRIBED for call in calls if known and call.name not in known], len(calls)
 
 
-def _declared(tools: str) -> set[str] | None:
+def declared_names(tools: str) -> set[str] | None:
     """Names of the declared tools; None if the text is no list of tools."""
     try:
         listed = json.loads(tools) if tools.strip() else []

@@ -17,8 +17,10 @@ from .entries import DataEntry
 from .mix import Recipe, mix
 from .preview import Request, from_yaml, preview, write_preview
 from .preview_terminal import show_preview
-from .show import show_audit, show_conversion, show_mixture
-from .verbs import CHECK, CONVERT, MIX, PREVIEW, Verb
+from .show import show_audit, show_conversion, show_mixture, show_statistics
+from .stats import error_statistics
+from .stats_files import write_statistics
+from .verbs import CHECK, CONVERT, MIX, PREVIEW, STATS, Verb
 
 
 class Data:
@@ -205,6 +207,40 @@ class Data:
             print(f"Written: {html}")
         else:
             show_preview(examples, title, Console())
+
+    def stats(
+        self,
+        what: object = "",
+        *extra: object,
+        dataset_dir: str = "data",
+        rules: str = "structured",
+        out: str = "",
+        **unknown: object,
+    ) -> None:
+        """Count calls by the error that their feedback reports.
+
+        Args:
+            what: files, or names in dataset_info.json.
+            extra: nothing; more words are an error.
+            dataset_dir: folder of dataset_info.json.
+            rules: structured or reference.
+            out: folder for the counts as JSON and the figure.
+            unknown: nothing; other options are an error.
+        """
+        if _helped(STATS, extra, unknown):
+            return
+        names = _names(what)
+        if not names:
+            raise OptionError("data stats: name a file with trajectories, or data sets of dataset_info.json")
+        entries = [DataEntry.found(name, Path(str(dataset_dir))) for name in names]
+        twice = {entry.name for entry in entries if [other.name for other in entries].count(entry.name) > 1}
+        if twice:
+            raise OptionError(f"data stats: {', '.join(sorted(twice))} is named twice; count files of one name apart")
+        counted = [error_statistics(entry, str(rules)) for entry in entries]
+        show_statistics(counted)
+        if out:
+            for path in write_statistics(Path(str(out)), counted):
+                print(f"Written: {path}")
 
 
 def _names(value: object) -> tuple[str, ...]:

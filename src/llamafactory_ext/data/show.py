@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from .audit import Audit
 from .convert import Conversion
 from .entries import DataEntry
 from .mix import Mixture
+from .stats import Statistics
 
 _SHOWN_NOTES = 5
 
@@ -74,6 +76,30 @@ def show_mixture(result: Mixture) -> None:
             _say(console, f"{part.name} holds fewer than --per_general {result.per_general}: all were taken.")
     _say(console, f"SHA-256: {result.sha256}")
     _next(console, result.output.stem, result.output.parent)
+
+
+def show_statistics(statistics: Sequence[Statistics]) -> None:
+    """Calls by category, one column for each data set, and the trajectories that hold errors."""
+    console = Console()
+    table = Table(title="calls by what their feedback reports")
+    table.add_column("category")
+    for one in statistics:
+        table.add_column(one.name, justify="right")
+    for category in statistics[0].categories():
+        table.add_row(category, *(_of(one.calls[category], one.calls.total()) for one in statistics))
+    table.add_section()
+    table.add_row("calls with feedback", *(f"{one.calls.total():,}" for one in statistics), style="bold")
+    table.add_row("calls without feedback", *(f"{one.unanswered:,}" for one in statistics))
+    table.add_row("trajectories with judged calls", *(f"{one.trajectories:,}" for one in statistics))
+    table.add_row("trajectories with errors", *(_of(one.faulty, one.trajectories) for one in statistics), style="bold")
+    console.print(table)
+    for one in statistics:
+        for reason, count in one.left_out.most_common():
+            _say(console, f"{one.name}: {count:,} of {one.records:,} records are not counted: {reason}.")
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part:,} ({part / whole:.1%})" if whole else "-"
 
 
 def show_audit(entry: DataEntry, result: Audit, *, encoded: bool) -> None:

@@ -114,3 +114,14 @@ PREVIEW = Verb(
         "html": "write a web page to this file, instead of to the terminal",
     },
 )
+STATS = Verb(
+    "stats",
+    "stats FILE_OR_NAMES [OPTIONS]",
+    "Count the calls of trajectories by the error that the tools' feedback reports (TL-Training, Figure 1); commas\n"
+    "separate several. Reads converted data sets and TL-Training's raw_data.json as published.",
+    {
+        "dataset_dir": "folder of dataset_info.json, for NAMES (data)",
+        "rules": "structured: by category; reference: the marks of TL-Training's released code (structured)",
+        "out": "folder for error_statistics.json and error_statistics.png (nothing is written)",
+    },
+)
