@@ -123,6 +123,9 @@ if __name__ == "__main__":
         package_data={
             "llamafactory_ext": ["**/*.json", "**/*.yaml", "**/*.safetensors", "**/*.jinja", "**/*.md", "py.typed"]
         },
-        entry_points={"console_scripts": ["llamafactory-ext = llamafactory_ext.cli:main"]},
+        entry_points={
+            "console_scripts": ["llamafactory-ext = llamafactory_ext.cli:main"],
+            "vllm.general_plugins": ["llamafactory_ext = llamafactory_ext.serving.vllm_plugin:register"],
+        },
         cmdclass={"build_py": BuildWithStartFiles, "editable_wheel": EditableWheelWithStartFiles},
     )

@@ -58,18 +58,24 @@ class GatedLinear(nn.Linear):
         return apply_molora(super().forward(x), x, adapter)
 
 
+def adapter_settings(config: Any) -> dict[str, Any]:
+    """The block `citi` of an exported model's configuration; CheckpointError if it is none that this version reads."""
+    citi: dict[str, Any] | None = getattr(config, "citi", None)
+    if not citi or citi.get("format") != FORMAT:
+        found = citi.get("format") if citi else "no citi block at all"
+        raise CheckpointError(
+            f"config.json of this {config.model_type} model says {found}; format {FORMAT} of the block `citi` is "
+            "needed: export the checkpoint again with this version of llamafactory_ext."
+        )
+    return citi
+
+
 class CitiMixin:
     """Puts `GatedLinear` in place of the linears that the config names; loading without their tensors is an error."""
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]  # of the base model beside the mixin
-        citi = getattr(config, "citi", None)
-        if not citi or citi.get("format") != FORMAT:
-            found = citi.get("format") if citi else "no citi block at all"
-            raise CheckpointError(
-                f"config.json of this {config.model_type} model says {found}; format {FORMAT} of the block `citi` is "
-                "needed: export the checkpoint again with this version of llamafactory_ext."
-            )
+        citi = adapter_settings(config)
         experts, r, alpha = citi["num_experts"], citi["r"], citi["alpha"]
         gates = experts + citi.get("neutral_gate", True)
         for name in citi["target_modules"]:

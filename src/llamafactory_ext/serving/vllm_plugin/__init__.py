@@ -1,0 +1,27 @@
+"""Exported CITI models in vLLM: what the entry point `vllm.general_plugins` calls in every process of vLLM.
+
+`vllm serve DIR` and `LLM(DIR)` then run the types of serving/modeling.py. No code from the model's directory is
+executed. Nothing of vLLM is imported before `register` is called.
+"""
+
+from __future__ import annotations
+
+PACKAGE = "llamafactory_ext.serving.vllm_plugin"
+ARCHITECTURES = ("CitiLlamaForCausalLM", "CitiMistralForCausalLM", "CitiPhi3ForCausalLM")
+
+
+def register() -> None:
+    """Makes the exported types known to vLLM and transformers; a second call does nothing."""
+    from vllm import ModelRegistry
+
+    from ..._hook import install_excepthook
+    from ..modeling import register as register_with_transformers
+    from .checks import register_checks
+
+    install_excepthook()
+    register_with_transformers()
+    known = ModelRegistry.get_supported_archs()
+    for name in ARCHITECTURES:
+        if name not in known:  # by name, not by class: importing the models here might touch the GPU before a fork
+            ModelRegistry.register_model(name, f"{PACKAGE}.models:{name}")
+    register_checks(ARCHITECTURES)
