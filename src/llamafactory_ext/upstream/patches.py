@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import UpstreamError
-from . import board_log, board_models, board_page, board_runner, dispatch, marking, parsing
+from . import board_data, board_log, board_models, board_page, board_runner, dispatch, marking, parsing
 from .arguments import extend_finetuning_arguments
 from .compat import SUPPORTED_VERSION, fingerprint, upstream_version
 
@@ -163,6 +163,20 @@ BOARD_PATCHES: tuple[Patch, ...] = (
         "its button does not read whether remote code is trusted",
         "8f66e6459018927f",
         board_page.wrap_create_export_tab,
+    ),
+    Patch(
+        "llamafactory.webui.interface",
+        "create_infer_tab",
+        "the page's tabs are a fixed list: the one before our own hands on the engine",
+        "f40b00ed80f21783",
+        board_data.wrap_create_infer_tab,
+    ),
+    Patch(
+        "llamafactory.webui.interface",
+        "create_footer",
+        "the page's tabs are a fixed list: our own must come before the page ends",
+        "2cd1edc16bedc07a",
+        board_data.wrap_create_footer,
     ),
     *(
         Patch(

@@ -19,9 +19,10 @@ from typing import Any
 
 from processes import BIN, environment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "src" / "llamafactory_ext" / "lab" / "model"
-PATIENCE = 300  # seconds; generous, because other tests may run beside these
+LAB = ("lab_tool", "lab_general", "lab_trajectories")
+PATIENCE = 90  # seconds; generous, because other tests may run beside these
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chromium-headless-shell")
 
 
@@ -32,13 +33,13 @@ def find_browser() -> str | None:
 
 
 def write_lab_data(folder: Path, count: int) -> None:
-    """The first examples of the lab's two data sets, as `data/` in `folder`."""
+    """The first examples of the lab's data sets, as `data/` in `folder`."""
     (folder / "data").mkdir()
     info = json.loads((ROOT / "data" / "dataset_info.json").read_text("utf-8"))
-    for name in ("lab_tool", "lab_general"):
+    for name in LAB:
         records = json.loads((ROOT / "data" / f"{name}.json").read_text("utf-8"))[:count]
         (folder / "data" / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
-    kept = {name: info[name] for name in ("lab_tool", "lab_general")}
+    kept = {name: info[name] for name in LAB}
     (folder / "data" / "dataset_info.json").write_text(json.dumps(kept), encoding="utf-8")
 
 
