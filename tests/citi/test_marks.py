@@ -27,7 +27,6 @@ from llamafactory_ext.data.marks import (
     hide,
     pad_codes,
     reveal,
-    source_hash,
 )
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.upstream.data import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor
@@ -72,15 +71,6 @@ def test_samples_are_numbered_over_the_whole_batch() -> None:
 def test_padding_is_zero_on_the_asked_side() -> None:
     assert pad_codes([[1, 2], [3]], 3, "right").tolist() == [[1, 2, 0], [3, 0, 0]]
     assert pad_codes([[1, 2], [3]], 3, "left").tolist() == [[0, 1, 2], [0, 0, 3]]
-
-
-def test_the_source_hash_knows_the_contents(tmp_path: Path) -> None:
-    files = [tmp_path / "a", tmp_path / "b"]
-    for file in files:
-        file.write_text("x")
-    before = source_hash(*map(str, files))
-    files[1].write_text("y")
-    assert source_hash(*map(str, files)) != before
 
 
 # Processors

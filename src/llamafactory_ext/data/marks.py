@@ -9,10 +9,8 @@ A token's code is 0 for padding and 2 k + 1 + is_tool for the row's k-th example
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -75,8 +73,3 @@ def pad_codes(rows: Sequence[Sequence[int]], length: int, side: str) -> Tensor:
         start = 0 if side == "right" else length - len(row)
         codes_BT[i, start : start + len(row)] = torch.as_tensor(row, dtype=torch.long)
     return codes_BT
-
-
-def source_hash(*files: str) -> str:
-    """A hash of source files. Cached data sets know a processor by its pickled state only, not by its code."""
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()[:16]

@@ -6,7 +6,7 @@ processors. Reading the marks is `marking.py`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ import torch
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
 
-from ..data import marks as marks_module
-from ..data.marks import MARKS_COLUMN, TASK_COLUMN, code, hidden_example, hide, pad_codes, reveal, source_hash
+from ..data.marks import MARKS_COLUMN, TASK_COLUMN, code, hidden_example, hide, pad_codes, reveal
+from ..sources import source_hash
 from .marking import marks_requested
 
 
@@ -32,7 +32,7 @@ class Marking:
     if TYPE_CHECKING:
         data_args: Any
 
-    source: str = source_hash(__file__, str(marks_module.__file__))
+    source: str = field(default_factory=source_hash)  # by which upstream's cache knows what was preprocessed
 
     def _encode_data_example(self, prompt: Any, **kwargs: Any) -> tuple[list[int], list[int]]:
         ids, labels = super()._encode_data_example(prompt=prompt, **kwargs)  # type: ignore[misc]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.marks_spec import MarkSpec
+from ..sources import source_hash
 
 if TYPE_CHECKING:
     from ..tl.sft_examples import Settings
@@ -76,6 +77,7 @@ class MarkingConverter:
 
     def __init__(self, converter: Function, spec: MarkSpec) -> None:
         self.converter, self.spec = converter, spec
+        self.source = source_hash()  # by which upstream's cache knows what was converted
 
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
         mark, task = self.spec.resolve(example)

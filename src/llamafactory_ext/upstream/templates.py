@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from llamafactory.data.data_utils import Role
@@ -13,10 +12,8 @@ from llamafactory.data.formatter import EmptyFormatter, StringFormatter, ToolFor
 from llamafactory.data.template import Template, register_template
 from llamafactory.data.tool_utils import FunctionCall
 
-from .. import templates as templates_package
-from .. import toolcalls as toolcalls_package
-from ..data.marks import source_hash
 from ..errors import DataError, OptionError
+from ..sources import source_hash
 from ..templates import TEMPLATES, Message
 from ..templates import Template as Prompts
 from ..templates.formats import BOS, EOS, Frame
@@ -66,7 +63,7 @@ class PromptTemplate(Template):
 
 def register() -> None:
     """Add all our templates to upstream's table."""
-    source = source_hash(__file__, *map(str, [*_files(templates_package), *_files(toolcalls_package)]))
+    source = source_hash()
     for name, prompts in TEMPLATES.items():
         chat = prompts.chat
         tools = ToolFormatter(tool_format="default")
@@ -124,10 +121,6 @@ def read_tools(text: str | None) -> list[Tool]:
 def _read_tool(item: Any) -> Tool:
     wrapped = isinstance(item, dict) and "function" in item
     return read_tool(item, "openai" if wrapped else "rotbench")
-
-
-def _files(package: Any) -> list[Path]:
-    return sorted(Path(package.__file__).parent.rglob("*.py"))
 
 
 def _slots(text: str) -> list[str | set[str]]:

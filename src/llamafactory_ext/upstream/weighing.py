@@ -7,20 +7,18 @@ note in place of themselves: every batch of rows ends with one note row, which `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
 
-from .. import tl as tl_package
-from .. import toolcalls as toolcalls_package
-from ..data.marks import MARKS_COLUMN, TASK_COLUMN, source_hash
+from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError
 from ..losses import IGNORE_INDEX
+from ..sources import source_hash
 from ..tl.sft_examples import NOT_RENDERED, Judged, Settings, judge_example
 from ..tl.sft_report import Findings
 from ..tl.sft_tokens import TracingTokenizer, plain, target_weights
@@ -32,8 +30,6 @@ from .templates import read_tools
 NOTE_COLUMN = "tl_note"
 _SHIFT = 1 << 32  # above every vocabulary
 _MASKED = 1  # a tag: 0 is none, 1 leaves the loss, 1 + code weighs
-_ROOMS = [Path(package.__path__[0]) for package in (tl_package, toolcalls_package)]
-_SOURCES = [__file__, *(str(file) for room in _ROOMS for file in sorted(room.rglob("*.py")))]
 
 
 class _WeighingTemplate:
@@ -75,7 +71,7 @@ class _WeighingTemplate:
 class _Encoding:
     """Innermost: hands out what `_Weighing` has encoded, with the weights hidden in the labels."""
 
-    weighing_source: str = source_hash(*_SOURCES)  # beside `source` of the marks: upstream's cache must see both
+    source: str = field(default_factory=source_hash)  # by which upstream's cache knows what was preprocessed
 
     def _encode_data_example(self, prompt: Any, **_: Any) -> tuple[list[int], list[int]]:
         encoded: dict[int, tuple[list[int], list[int]]] = self._encoded  # type: ignore[attr-defined]
