@@ -22,15 +22,15 @@ class TracingTokenizer:
     """A fast tokenizer whose ids know where they come from; everything else is the tokenizer's own."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+        self._real = tokenizer
         self._texts: list[str] = []
         self._spans: list[tuple[int, int, int]] = []  # text, start, end
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
+        return getattr(self._real, name)
 
     def __call__(self, text: str, **options: Any) -> Any:
-        encoding = self._tokenizer(text, **{**options, "return_offsets_mapping": True})
+        encoding = self._real(text, **{**options, "return_offsets_mapping": True})
         ids = []
         for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
             self._spans.append((len(self._texts), start, end))
@@ -46,7 +46,7 @@ class TracingTokenizer:
 
     def convert_ids_to_tokens(self, ids: Sequence[int], **options: Any) -> Any:
         """The tokens of ids, traced or not."""
-        return self._tokenizer.convert_ids_to_tokens(plain(ids), **options)
+        return self._real.convert_ids_to_tokens(plain(ids), **options)
 
     def read(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
         """The text that these ids stand for, and each one's characters in it.
@@ -61,7 +61,7 @@ class TracingTokenizer:
             while end < len(ids) and self._text_of(ids[end]) == number:
                 end += 1
             if number is None:
-                for token in self._tokenizer.convert_ids_to_tokens(plain(ids[place:end])):
+                for token in self._real.convert_ids_to_tokens(plain(ids[place:end])):
                     offsets.append((len(text), len(text) + len(token)))
                     text += token
             else:
