@@ -1,8 +1,9 @@
-"""Whole runs of `stage: tl_sft` through upstream's `run_exp`: the loss, its normalisation, every way to train, resuming."""
+"""Whole runs of `stage: tl_sft` through upstream's `run_exp`: loss, normalisation, every way to train, resuming."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,8 @@ def test_two_processes_do_not_matter(options: dict[str, Any], whole: dict[str, T
         jobs[-1] |= {"gradient_accumulation_steps": 2, "ddp_find_unused_parameters": changes != {}}
     (tmp_path / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("two_processes.py")
-    command = ["torchrun", "--nproc-per-node=2", "--master-port=0", str(script), str(tmp_path / "jobs.json")]
-    result = run(command, tmp_path)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    result = run([*torchrun, str(script), str(tmp_path / "jobs.json")], tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     for job in jobs:
         assert difference(load_file(Path(job["output_dir"]) / "model.safetensors"), whole) < 1e-5
@@ -269,7 +270,7 @@ def test_unusable_examples_end_the_run_or_are_left_out(
 
 def test_a_tokenizer_without_offsets(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.PreTrainedTokenizerFast.is_fast", property(lambda self: False))
-    options["template"] = "qwen"  # ours need positions themselves
+    options["template"] = "llama3"  # ours need positions themselves
     with pytest.raises(OptionError, match="gives no character offsets, by which key tokens are found"):
         train(options)
     train(options | {"tl_skip_bad": True, "max_steps": 1})
