@@ -12,15 +12,25 @@ from .report import MODES, Report, verdicts_path, write_report
 from .scoring import score as score_files
 
 
-def score(benchmark: str, predictions: str = "", references: str = "", mode: str = "official", out: str = "") -> None:
+def score(
+    benchmark: str,
+    predictions: str = "",
+    references: str = "",
+    mode: str = "official",
+    out: str = "",
+    checkout: str = "",
+    execute: bool = False,
+) -> None:
     """Score saved predictions of a benchmark.
 
     Args:
-        benchmark: api_bank, rotbench, bfcl (executable split) or bfcl_ast.
+        benchmark: api_bank, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval or triviaqa.
         predictions: the file that `llamafactory-ext infer` wrote.
         references: the folder with the benchmark's published files, or one of them.
         mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
         out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
+        checkout: your checkout of API-Bank, whose API classes api_bank's official mode runs in the sandbox.
+        execute: let humaneval run what the model wrote, in the sandbox.
     """
     missing = [f"--{name}" for name, given in (("predictions", predictions), ("references", references)) if not given]
     if missing:
@@ -35,7 +45,9 @@ def score(benchmark: str, predictions: str = "", references: str = "", mode: str
     known = next((known for known in MODES if known == mode), None)
     if known is None:
         raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
-    report = score_files(str(benchmark), source, Path(str(references)), known)
+    report = score_files(
+        str(benchmark), source, Path(str(references)), known, execute=execute is True, checkout=str(checkout)
+    )
     write_report(report, target)
     show(report, Console())
     print(f"{target}\n{verdicts_path(target)}")

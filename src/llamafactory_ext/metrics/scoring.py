@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError, OptionError
-from . import api_bank, bfcl, bfcl_ast, questions, rotbench, tooleyes
+from . import api_bank, api_bank_execution, bfcl, bfcl_ast, humaneval, questions, rotbench, tooleyes
 from .answers import Answered, Scored, Scorer
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
 from .report import MODES, Mode, Report, figures_of
 
 _SCORERS: Mapping[str, Scorer] = {
-    "api_bank": api_bank.score,
     "rotbench": rotbench.score,
     "bfcl": bfcl.score,
     "bfcl_ast": bfcl_ast.score,
@@ -23,7 +22,15 @@ _SCORERS: Mapping[str, Scorer] = {
 }
 
 
-def score(benchmark: str, predictions: str | Path, references: str | Path, mode: Mode = "official") -> Report:
+def score(
+    benchmark: str,
+    predictions: str | Path,
+    references: str | Path,
+    mode: Mode = "official",
+    *,
+    execute: bool = False,
+    checkout: str | Path | None = None,
+) -> Report:
     """Score a prediction file.
 
     Args:
@@ -31,6 +38,8 @@ def score(benchmark: str, predictions: str | Path, references: str | Path, mode:
         predictions: a prediction file.
         references: the folder with the benchmark's published files, or one of them.
         mode: "official" or "strict".
+        execute: whether code that the model wrote may run, in the sandbox (humaneval).
+        checkout: of API-Bank, whose classes `official` runs, in the sandbox (api_bank).
 
     Raises:
         OptionError: no such benchmark or mode, or a mode that lacks what it needs.
@@ -38,12 +47,20 @@ def score(benchmark: str, predictions: str | Path, references: str | Path, mode:
     """
     if mode not in MODES:
         raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
-    if benchmark not in _SCORERS:
-        raise OptionError(f"There is no scorer for {benchmark!r}; choose one of {', '.join(_SCORERS)}.")
     wanted = read_references(benchmark, Path(references))
     given = read_predictions(Path(predictions), benchmark)
     answered = _joined(given, wanted)
-    return _report(mode, given, wanted, answered, _SCORERS[benchmark](answered, mode))
+    if benchmark == "humaneval":
+        scored = humaneval.score(answered, mode, execute)
+    elif benchmark == "api_bank" and mode == "official":
+        scored = api_bank_execution.score(answered, Path(checkout) if checkout else None, wanted.files[0].parent)
+    elif benchmark == "api_bank":
+        scored = api_bank.score(answered, mode)
+    elif benchmark in _SCORERS:
+        scored = _SCORERS[benchmark](answered, mode)
+    else:
+        raise OptionError(f"There is no scorer for {benchmark}.")
+    return _report(mode, given, wanted, answered, scored)
 
 
 def _joined(given: PredictionFile, wanted: References) -> list[Answered]:

@@ -1,0 +1,160 @@
+"""API-Bank's official verdict on calls: the API classes of the user's own checkout execute them, in the sandbox.
+
+The gold of levels 1 and 2 are the checkout's dialogues. The gold results of level 3, whose file is not published with
+the test data, are read out of the chains in level-3-batch-inf-response.json. ToolSearcher needs an embedding model and
+SearchEngine rank_bm25 and nltk, which the sandbox does not hold: items whose gold call is one of these are left out,
+and the report says how many. What needs the network fails, as it does for the published ceiling.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data.reading import iter_records
+from ..errors import DataError, OptionError
+from .answers import Answered, Scored
+from .api_bank import CORRECTNESS, PUBLISHED_CEILING, is_reply, published_call, reply_verdict
+from .references import Item
+from .report import Verdict
+from .sandbox import Limits, run_program
+
+_DIALOGUES = {"1": "level-1-given-desc", "2": "level-2-toolsearcher"}
+_NOT_HERE = ("ToolSearcher", "SearchEngine")
+_LEVEL_3_GOLD = "level-3-batch-inf-response.json"
+_STEP = re.compile(r"^API-Request: \[.*\]->(\{.*\})\s*$", re.MULTILINE)
+_LIMITS = Limits(seconds=900, memory_mb=2048, disk_mb=64)
+
+
+def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> Scored:
+    """Scores calls and replies with the published verdicts.
+
+    Args:
+        answered: items with predictions.
+        checkout: of API-Bank (AlibabaResearch/DAMO-ConvAI, folder api-bank), or of the repository.
+        folder: where the test files lie.
+
+    Raises:
+        OptionError: calls to score, but no checkout, or no isolation.
+        DataError: the checkout or the test files lack the gold of an item.
+    """
+    calls = [one for one in answered if not is_reply(one.item)]
+    categories, left_out = _execute(calls, _root(checkout), folder) if calls else ({}, 0)
+    verdicts = []
+    for one in answered:
+        if is_reply(one.item):
+            verdicts.append(reply_verdict(one, "official"))
+        elif one.item.id in categories:
+            category = categories[one.item.id]
+            scores = {CORRECTNESS: float(category == "CORRECT")}
+            parsed = category != "NO_API_CALL"
+            verdicts.append(Verdict(one.item.id, scores, category, parsed, group=one.item.group))
+        else:
+            verdicts.append(Verdict(one.item.id, {}, "NOT_EXECUTED", group=one.item.group))
+    notes = [PUBLISHED_CEILING] if calls else []
+    if left_out:
+        notes.append(
+            f"{left_out} items whose gold call is {' or '.join(_NOT_HERE)} are not in C: these need models and "
+            "packages that the sandbox does not hold."
+        )
+    return Scored(tuple(verdicts), tuple(notes))
+
+
+def _root(checkout: Path | None) -> Path:
+    if checkout is None:
+        raise OptionError(
+            "api_bank's official mode executes the API classes of your own checkout: --checkout DIR (git clone "
+            "https://github.com/AlibabaResearch/DAMO-ConvAI, folder api-bank). Without one, --mode strict compares "
+            "calls by parsed arguments."
+        )
+    for root in (checkout, checkout / "api-bank"):
+        if (root / "tool_manager.py").is_file():
+            return root.resolve()
+    raise DataError(f"{checkout} is no checkout of API-Bank: it has no tool_manager.py; name the folder api-bank.")
+
+
+def _execute(calls: Sequence[Answered], root: Path, folder: Path) -> tuple[dict[str, str], int]:
+    """Categories by id, and how many calls were left out."""
+    chains: dict[int, list[Mapping[str, Any]]] | None = None
+    categories: dict[str, str] = {}
+    tasks = []
+    left_out = 0
+    for one in calls:
+        level = one.item.group.partition("-")[2][:1]
+        if level == "3":
+            chains = _chains(folder) if chains is None else chains
+            gold = _planned_gold(one.item, chains)
+        else:
+            gold = _dialogue_gold(one.item, root / "lv1-lv2-samples" / _DIALOGUES[level])
+        found = published_call(one.prediction.prediction)
+        if gold["api_name"] in _NOT_HERE:
+            left_out += 1
+        elif found is None:
+            categories[one.item.id] = "NO_API_CALL"
+        elif found[0] in _NOT_HERE:
+            categories[one.item.id] = "API_NAME_MISMATCH"
+        else:
+            task = {"id": one.item.id, "level": int(level), "name": found[0], "arguments": found[1], "gold": gold}
+            tasks.append(task)
+    return categories | (_run(root, tasks) if tasks else {}), left_out
+
+
+def _run(root: Path, tasks: list[dict[str, Any]]) -> dict[str, str]:
+    mark = secrets.token_hex(16)
+    source = Path(__file__).with_name("api_bank_worker.py").read_text(encoding="utf-8")
+    job = json.dumps({"checkout": str(root), "tasks": tasks, "mark": mark})
+    outcome = run_program(source, stdin=job, limits=_LIMITS, readable=[root])
+    line = outcome.output.rpartition(f"\n{mark}")[2]
+    if outcome.status != "finished" or not line:
+        raise DataError(
+            f"{root}: the checkout's API classes could not be run ({outcome.status}: {outcome.error.strip()[:500]}); "
+            "check that it is whole, or use --mode strict."
+        )
+    found: dict[str, str] = json.loads(line)
+    return found
+
+
+def _dialogue_gold(item: Item, folder: Path) -> Mapping[str, Any]:
+    """The API turn that the item's id points to: every API turn and the turn after it are one sample each."""
+    try:
+        path = folder / Path(str(item.record["file"])).name
+        turns = [turn for _, turn in iter_records(path)]
+        calls = [place for place, turn in enumerate(turns) if turn["role"] == "API"]
+        sample, after = divmod(int(item.record["id"]), 2)
+        gold: Mapping[str, Any] = turns[calls[sample] + after]
+        if gold["role"] != "API" or "result" not in gold:
+            raise KeyError("API")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(
+            f"{item.id}: there is no gold call in {folder} ({error!r}); get both of one version."
+        ) from None
+    return gold
+
+
+def _chains(folder: Path) -> dict[int, list[Mapping[str, Any]]]:
+    """Gold results of each sample of level 3, in order."""
+    path = folder / _LEVEL_3_GOLD
+    if not path.is_file():
+        path = folder / "test-data" / _LEVEL_3_GOLD
+    if not path.is_file():
+        raise DataError(f"{folder} lacks {_LEVEL_3_GOLD}, which holds the gold results of level 3; put it there.")
+    chains: dict[int, list[Mapping[str, Any]]] = {}
+    for place, record in iter_records(path):
+        try:
+            steps = [ast.literal_eval(step) for step in _STEP.findall(record["input"])]
+            chains[record["sample_id"]] = steps
+        except (KeyError, TypeError, ValueError, SyntaxError) as error:
+            raise DataError(f"{path}, {place}: no chain of calls with results ({error!r}); get it again.") from None
+    return chains
+
+
+def _planned_gold(item: Item, chains: Mapping[int, list[Mapping[str, Any]]]) -> Mapping[str, Any]:
+    try:
+        return chains[item.record["sample_id"]][item.record["api_id"]]
+    except (KeyError, IndexError, TypeError):
+        raise DataError(f"{item.id}: {_LEVEL_3_GOLD} has no result for it; get both files of one version.") from None
