@@ -12,6 +12,7 @@ from torch import nn
 from ..checkpoint.base import fingerprint, quantization
 from ..upstream.citi_arguments import CitiArguments
 from ..upstream.groups import option_names
+from ..upstream.tl_arguments import TlArguments
 from .phases import Phase
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save")
@@ -59,6 +60,9 @@ def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
     """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
     plan = {name: getattr(model_args, name) for name in MODEL_OPTIONS}
     plan |= {name: getattr(finetuning_args, name) for name in option_names(CitiArguments) if name not in NOT_IN_PLAN}
+    if finetuning_args.tl_stage is not None:
+        plan["stage"] = finetuning_args.tl_stage
+        plan |= {name: getattr(finetuning_args, name) for name in option_names(TlArguments)}
     plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}

@@ -7,7 +7,7 @@ What it does: loads them through upstream, and says what is wrong with them. Wha
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,12 @@ from ..checkpoint.base import quantization
 from ..data.check import check_datasets
 from ..data.marks import MARKS_COLUMN
 from ..errors import DataError
+from ..tl.sft_examples import Settings
+from ..tl.sft_report import Findings, check_usable
+from ..tl.workflow import usable_settings, weighed_dataset
 from ..upstream.data import MarkedCollator
-from ..upstream.marking import request_marks
+from ..upstream.groups import SFT_STAGE
+from ..upstream.marking import request_marks, request_weights
 from ..upstream.training import (
     get_dataset,
     get_logger,
@@ -28,6 +32,7 @@ from ..upstream.training import (
     load_model,
     load_tokenizer,
 )
+from ..upstream.weighing import WeightedMarkedCollator
 from .engines import start_communication, whole_weights
 from .importance_file import Importance
 from .scoring import (
@@ -54,12 +59,14 @@ class Preparation:
 
     Attributes:
         model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
+        findings: what tl_sft has found in the data read last.
     """
 
     model_args: Any
     data_args: Any
     training_args: Any
     finetuning_args: Any
+    findings: dict[str, Findings] = field(default_factory=dict)
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -75,8 +82,15 @@ class Preparation:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """Training and evaluation data with token marks, packed if the run packs."""
+        """Training and evaluation data with token marks, packed if the run packs; with weights in stage tl_sft."""
         return self._load(request_marks(self.data_args))
+
+    @cached_property
+    def weighs(self) -> Settings | None:
+        """What tl_sft makes of the data, if the run is one."""
+        if self.finetuning_args.tl_stage != SFT_STAGE:
+            return None
+        return usable_settings(self.finetuning_args, self.tokenizer)
 
     @cached_property
     def examples(self) -> dict[str, Any]:
@@ -98,14 +112,18 @@ class Preparation:
         return base
 
     def _load(self, data_args: Any) -> dict[str, Any]:
-        module = get_dataset(
-            self.template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers
-        )
+        template = self.template  # it may replace the tokenizer's end token
+        if self.weighs is not None:
+            data_args = request_weights(data_args, self.weighs)
+        module = get_dataset(template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers)
         if MARKS_COLUMN not in module["train_dataset"].column_names:
             raise DataError(
                 f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another "
                 "folder, to have the data tokenized again."
             )
+        if self.weighs is not None:
+            module, self.findings = weighed_dataset(module, self.weighs)
+            check_usable(self.findings, self.finetuning_args.tl_skip_bad)
         return module
 
     def check_data(self) -> None:
@@ -120,9 +138,10 @@ class Preparation:
         _ = self.data
 
     def collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
-        """Makes batches of `data`, or of `examples` if not `packed`."""
+        """Makes batches of `data`, or of `examples` if not `packed`, for training with weights if the run has any."""
         neat = packed and self.data_args.neat_packing
-        return MarkedCollator(
+        kind = MarkedCollator if self.weighs is None else WeightedMarkedCollator
+        return kind(
             template=self.template,
             model=model,
             pad_to_multiple_of=8,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..data.marks import MARKS_COLUMN, TokenMarks
 from ..losses import IGNORE_INDEX
+from ..tl.weights import WEIGHTS_COLUMN
 from .router_loss import RouterLoss
 from .scoring import Collate
 
@@ -135,7 +136,8 @@ class _Gates:
 def _judge(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Per example: mean loss of the answer's tokens, and whether each of them is the first choice."""
     device = next(model.parameters()).device
-    inputs = {key: value.to(device) for key, value in batch.items() if key not in (MARKS_COLUMN, "labels")}
+    beside = (MARKS_COLUMN, WEIGHTS_COLUMN, "labels")
+    inputs = {key: value.to(device) for key, value in batch.items() if key not in beside}
     labels_BT = batch["labels"].to(device)[:, 1:]
     logits_BTV = model(**inputs, use_cache=False).logits[:, :-1].float()
     kept_BT = labels_BT != IGNORE_INDEX

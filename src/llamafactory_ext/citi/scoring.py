@@ -19,6 +19,7 @@ from ..checkpoint.base import quantization
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError, OptionError
 from ..losses import IGNORE_INDEX
+from ..tl.weights import WEIGHTS_COLUMN
 from .importance import Reduction, linear_components, signed_scores
 from .importance_file import GENERAL, TOOL, Importance, TaskScores
 from .recompute import recompute_everywhere
@@ -74,9 +75,10 @@ def check_trained(dataset: Any, groups: Mapping[str, tuple[str, list[int]]]) -> 
 
 
 def content_hash(dataset: Any) -> str:
-    """Of the tokens, labels and marks; the same wherever and whenever the data was tokenized."""
+    """Of the tokens, labels, marks and weights; the same wherever and whenever the data was tokenized."""
     digest = hashlib.blake2b(digest_size=16)
-    columns = dataset.select_columns(["input_ids", "labels", MARKS_COLUMN]).with_format("arrow")
+    names = [name for name in ("input_ids", "labels", MARKS_COLUMN, WEIGHTS_COLUMN) if name in dataset.column_names]
+    columns = dataset.select_columns(names).with_format("arrow")
     for batch in columns.iter(batch_size=1000):
         for name in batch.column_names:
             for chunk in batch.column(name).chunks:
@@ -160,6 +162,7 @@ def _batches(
 
 def _plain(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     batch.pop(MARKS_COLUMN)
+    batch.pop(WEIGHTS_COLUMN, None)
     return batch
 
 

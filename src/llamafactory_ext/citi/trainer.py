@@ -37,12 +37,21 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
             its scope needs them; costs one more forward pass per micro-batch under gradient accumulation. False: over
             each micro-batch of all processes.
         recompute: under gradient checkpointing, choose the layers to recompute by what the phase trains.
+        weighted: whether the data has weights of single tokens (stage tl_sft).
     """
 
     def __init__(
-        self, *, phase: Phase, router: RouterLoss | None, exact_step: bool, recompute: bool = True, **kwargs: Any
+        self,
+        *,
+        phase: Phase,
+        router: RouterLoss | None,
+        exact_step: bool,
+        recompute: bool = True,
+        weighted: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.weighted = weighted
         self.phase, self.router, self.exact_step = phase, router, exact_step
         model = self.accelerator.unwrap_model(self.model)
         self._gates = 0 if router is None else 1 + model.peft_config["default"].num_experts

@@ -24,6 +24,7 @@ from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST, quantization
 from ..checkpoint.card import SELECTION
 from ..data.marks import TASK_COLUMN
+from ..tl.workflow import report_findings
 from ..upstream.training import plot_loss
 from .adapting import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
 from .engines import Engine, engine_of, renew_engine, whole_weights
@@ -79,6 +80,9 @@ class _Citi:
             if self.training_args.should_save:
                 manifest = make_manifest(plan, base, self.model_args, data, self.folder.phases)
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
+        if self.inputs.weighs is not None:
+            skip = self.finetuning_args.tl_skip_bad
+            report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip)
         importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
         selection = self._select(importance)
         model = None if self.engine else self._model(selection, base)
@@ -194,6 +198,7 @@ class _Citi:
             phase=phase,
             router=self.router if self.finetuning_args.citi_router_neutral else None,
             recompute=not self.model_args.use_unsloth_gc,
+            weighted=self.inputs.weighs is not None,
             exact_step=self.finetuning_args.citi_router_window == "step" and self.finetuning_args.citi_router_beta > 0,
             model=model,
             args=args,
