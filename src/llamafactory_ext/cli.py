@@ -13,6 +13,7 @@ VERBS: Final = {
     "infer": ("llamafactory_ext.serving.infer", "infer", "ask a model all questions of a benchmark, resumable"),
     "score": ("llamafactory_ext.metrics.cli", "score", "score saved predictions of the papers' benchmarks"),
     "report": ("llamafactory_ext.analysis.report", "report", "scores beside the papers' tables, with pictures"),
+    "tl": ("llamafactory_ext.tl.cli", "Tl", "TL-Training: export data and reward for verl"),
     "lab": ("llamafactory_ext.lab.cli", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }
 USAGE: Final = "\n".join(

@@ -76,3 +76,24 @@ class Lab:
         from .demo import demo
 
         demo(Path(out), limit)
+
+    def ppo(self, out: str = "runs/ppo", seeds: int = 3, sft: str | None = None) -> None:
+        """Show that TL-Training's PPO learns: curves of reward and right calls on held-out requests.
+
+        Args:
+            out: folder for the runs, ppo.json and ppo.png; finished runs found there are kept.
+            seeds: how many runs of PPO.
+            sft: a model to start from; default: one is trained until about half of its calls are right.
+        """
+        from .ppo import learn
+
+        if seeds < 1:
+            raise OptionError(f"--seeds is {seeds}; give at least 1")
+        for curve in learn(Path(out), seeds, Path(sft) if sft else None):
+            gains = curve.gains()
+            print(
+                f"seed {curve.seed}: right calls {curve.correct[0]:.1%} -> {curve.correct[-1]:.1%} "
+                f"({gains['correct_in_standard_errors']:+.1f} standard errors), mean reward {curve.reward[0]:.3f} -> "
+                f"{curve.reward[-1]:.3f} ({gains['reward_in_standard_errors']:+.1f}), {curve.seconds:.0f} s"
+            )
+        print(f"Written: {Path(out) / 'ppo.json'}, {Path(out) / 'ppo.png'}")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from llamafactory.data.data_utils import split_dataset
 from llamafactory.data.loader import _get_merged_dataset
+from llamafactory.hparams import get_train_args
+from omegaconf import OmegaConf
+
+from ..errors import OptionError
 
 
 def load_dialogues(model_args: Any, data_args: Any, training_args: Any) -> tuple[Any, Any]:
@@ -28,3 +33,32 @@ def encode_turn(
     while response and response[-1] in ends:
         response = response[:-1]
     return prompt, str(tokenizer.decode(response, skip_special_tokens=False)).strip()
+
+
+def chat_messages(
+    template: Any, tokenizer: Any, messages: Sequence[Mapping[str, str]], system: str, tools: str
+) -> list[dict[str, str]]:
+    """The same prompt as plain chat messages, with tools and calls written out as the template writes them."""
+    roles = {"observation": "tool", "function": "assistant"}
+    system = system or template.default_system
+    declared = template.format_tools.apply(content=tools)[0] if tools else ""
+    found = [{"role": "system", "content": system + declared}] if system or declared else []
+    for place, message in enumerate(messages):
+        text = message["content"]
+        if message["role"] == "function":
+            text = encode_turn(template, tokenizer, messages[: place + 1], system, tools)[1]
+        found.append({"role": roles.get(message["role"], message["role"]), "content": text})
+    return found
+
+
+def read_training_args(yaml: Path) -> tuple[Any, Any, Any, Any]:
+    """The groups of options that a YAML file gives: model, data, training and fine-tuning.
+
+    Raises:
+        OptionError: there is no such file, or its options do not work.
+    """
+    if not yaml.is_file():
+        raise OptionError(f"{yaml} does not exist; name a YAML file for `llamafactory-cli train`.")
+    options: Any = OmegaConf.to_container(OmegaConf.load(yaml))
+    model_args, data_args, training_args, finetuning_args, _ = get_train_args(options)
+    return model_args, data_args, training_args, finetuning_args

@@ -1,0 +1,226 @@
+"""`llamafactory-ext lab ppo`: does TL-Training's PPO teach the tiny model anything? Curves of several seeds.
+
+Supervised training stops where about half of the calls are right; `stage: tl_ppo` goes on from there with
+`examples/yaml/tl_ppo_tiny.yaml`. Both are `llamafactory-cli train`. Before, during and after, all held-out requests
+for seen tools are answered greedily; none of them, nor their key, is in any training data. What an earlier command
+finished is not done again, and an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.atomic import read_json, write_json
+from ..errors import DataError, UpstreamError
+from . import world
+from .datasets import record
+from .evaluate import SHIPPED_MODEL
+from .methods import PACKAGE_ROOT
+
+QUERIES, QUERIES_SEED, HELD_OUT = 4000, 2, 400
+# Two legs, the second at half the learning rate, end between 50 and 70 % of calls right.
+SFT_LEGS = (
+    {"num_train_epochs": 2.5},
+    {"num_train_epochs": 0.75, "learning_rate": 5e-4},
+)
+EVAL_EVERY = 10
+_COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one seed's evaluations gave.
+
+    Attributes:
+        seed: of the run.
+        steps: updates before each evaluation.
+        reward: mean reward of the held-out requests.
+        reward_se: its standard error.
+        correct: share of them answered with exactly the right call.
+        count: how many they are.
+        seconds: of the training, evaluations included.
+    """
+
+    seed: int
+    steps: Sequence[int]
+    reward: Sequence[float]
+    reward_se: Sequence[float]
+    correct: Sequence[float]
+    count: int
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: Path, seed: int, count: int) -> Curve:
+        """The curve that a run's `trainer_state.json` holds."""
+        history = read_json(folder / "trainer_state.json", "training log")["log_history"]
+        points = {int(entry["step"]): entry for entry in history if "eval_reward" in entry}
+        seconds = next(entry["train_runtime"] for entry in history if "train_runtime" in entry)
+        found = [points[step] for step in sorted(points)]
+        return cls(
+            seed,
+            sorted(points),
+            [point["eval_reward"] for point in found],
+            [point["eval_reward_se"] for point in found],
+            [point["eval_part_correct"] for point in found],
+            count,
+            float(seconds),
+        )
+
+    @property
+    def correct_se(self) -> list[float]:
+        """Binomial standard errors of `correct`."""
+        return [math.sqrt(share * (1 - share) / self.count) for share in self.correct]
+
+    def gains(self) -> dict[str, float]:
+        """How far reward and accuracy have risen, also in standard errors of the difference of two samples."""
+        reward, correct = (values[-1] - values[0] for values in (self.reward, self.correct))
+        errors = (math.hypot(values[0], values[-1]) for values in (self.reward_se, self.correct_se))
+        reward_error, correct_error = errors
+        return {
+            "reward": round(reward, 4),
+            "reward_in_standard_errors": round(reward / reward_error, 2) if reward_error else math.inf,
+            "correct": round(correct, 4),
+            "correct_in_standard_errors": round(correct / correct_error, 2) if correct_error else math.inf,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The curve as plain JSON values."""
+        return {
+            "seed": self.seed,
+            "train_seconds": round(self.seconds, 1),
+            "steps": list(self.steps),
+            "reward": [round(value, 4) for value in self.reward],
+            "reward_standard_error": [round(value, 4) for value in self.reward_se],
+            "correct": [round(value, 4) for value in self.correct],
+            "correct_standard_error": [round(value, 4) for value in self.correct_se],
+            "gains": self.gains(),
+        }
+
+
+def learn(
+    out: Path, seeds: int = 3, sft: Path | None = None, root: Path = PACKAGE_ROOT, overrides: Mapping[str, Any] = {}
+) -> list[Curve]:
+    """Trains, and writes ``ppo.json`` and ``ppo.png`` into `out`.
+
+    Args:
+        out: folder for data, models and results.
+        seeds: how many runs of PPO.
+        sft: a model to start from; None trains one.
+        root: the repository, whose examples/ and data/ are used.
+        overrides: options of the PPO runs that differ from the YAML file's.
+    """
+    missing = [
+        name for name in ("full_tiny.yaml", "tl_ppo_tiny.yaml") if not (root / "examples/yaml" / name).is_file()
+    ]
+    if missing:
+        raise DataError(f"lab ppo needs examples/yaml/{', '.join(missing)}; run it from a clone of the repository.")
+    out = out.resolve()
+    data = write_queries(out / "data")
+    start = sft.resolve() if sft else _supervised(out, root)
+    curves = []
+    for seed in range(1, seeds + 1):
+        folder = out / f"seed-{seed}"
+        if not (folder / "train_results.json").is_file():
+            _train(root, "tl_ppo_tiny.yaml", folder, {**ppo_options(start, data, seed), **overrides})
+        curves.append(Curve.read(folder, seed, HELD_OUT))
+    write_json(out / "ppo.json", {"sft": [dict(leg) for leg in SFT_LEGS], "runs": [one.to_dict() for one in curves]})
+    draw_curves(curves, out / "ppo.png")
+    return curves
+
+
+def ppo_options(start: Path, data: Path, seed: int) -> dict[str, Any]:
+    """What differs from `tl_ppo_tiny.yaml`: more requests, evaluation, a seed, the lab's plain template."""
+    return {
+        "model_name_or_path": start,
+        "template": "llama3",
+        "dataset_dir": data,
+        "dataset": "ppo_queries",
+        "eval_dataset": "ppo_held_out",
+        "eval_strategy": "steps",
+        "eval_steps": EVAL_EVERY,
+        "eval_on_start": "true",
+        "max_steps": 30,
+        "seed": seed,
+        "plot_loss": "false",
+    }
+
+
+def write_queries(folder: Path) -> Path:
+    """Requests for PPO and the held-out ones as LLaMA-Factory data sets; always the same content."""
+    sets = {
+        "ppo_queries": world.tool_training(QUERIES, QUERIES_SEED),
+        "ppo_held_out": world.held_out(HELD_OUT)["tool_seen"],
+    }
+    for name, examples in sets.items():
+        write_json(folder / f"{name}.json", [record(example) for example in examples])
+    info = {name: {"file_name": f"{name}.json", "columns": _COLUMNS} for name in sets}
+    write_json(folder / "dataset_info.json", info)
+    return folder
+
+
+def draw_curves(curves: Sequence[Curve], path: Path) -> None:
+    """Mean reward and share of right calls over the updates, a line per seed, with standard errors."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(10, 4), dpi=150)
+    titles = ("mean reward", "exactly right calls, %")
+    for panel, title in zip(panels, titles, strict=True):
+        for curve in curves:
+            scale = 100 if "%" in title else 1
+            values, errors = (curve.correct, curve.correct_se) if scale == 100 else (curve.reward, curve.reward_se)
+            panel.errorbar(
+                curve.steps,
+                [scale * value for value in values],
+                yerr=[scale * error for error in errors],
+                marker="o",
+                capsize=3,
+                label=f"seed {curve.seed}",
+            )
+        panel.set_xlabel("PPO updates")
+        panel.set_title(f"{title}, {curves[0].count} held-out requests", fontsize=10)
+        panel.grid(alpha=0.25)
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+    panels[0].legend(frameon=False)
+    figure.savefig(path, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def _supervised(out: Path, root: Path) -> Path:
+    start = SHIPPED_MODEL
+    for number, leg in enumerate(SFT_LEGS, 1):
+        folder = out / f"sft-{number}"
+        if not (folder / "train_results.json").is_file():
+            _train(root, "full_tiny.yaml", folder, {"model_name_or_path": start, **leg})
+        start = folder
+    return start
+
+
+def _train(root: Path, yaml: str, folder: Path, options: Mapping[str, Any]) -> None:
+    """Runs `llamafactory-cli train` on one core, with its output in a log beside the folder.
+
+    Raises:
+        UpstreamError: it fails; the message names the log.
+    """
+    log, began = folder.with_name(f"{folder.name}.log"), time.monotonic()
+    program = str(Path(sys.executable).with_name("llamafactory-cli"))
+    words = [f"{name}={value}" for name, value in {"output_dir": folder, **options}.items()]
+    environment = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    print(f"{folder.name}: training, see {log}", flush=True)
+    with log.open("wb") as file:
+        command = [program, "train", f"examples/yaml/{yaml}", *words]
+        code = subprocess.run(command, cwd=root, env=environment, stdout=file, stderr=file, check=False).returncode
+    if code != 0:
+        raise UpstreamError(f"{folder.name} failed with exit code {code}; read {log}, then run the command again.")
+    print(f"{folder.name}: done in {time.monotonic() - began:.0f} s", flush=True)
