@@ -42,7 +42,7 @@ def _measure(d_in: int, d_out: int, setting: Setting) -> Row:
     row.figures = [
         time_ratio("time / PEFT LoRA r=32", "MOLoRA", "PEFT LoRA r=32", found, 0.92 if x.is_cuda else 1.0),
         Figure("peak / PEFT LoRA r=32", memory["MOLoRA"] / memory["PEFT LoRA r=32"], 0.55),
-        time_ratio("time / per-expert loop", "MOLoRA", "per-expert loop", found, 0.6),
+        time_ratio("time / per-expert loop", "MOLoRA", "per-expert loop", found),
         Figure("peak / per-expert loop", memory["MOLoRA"] / memory["per-expert loop"]),
         Figure("kept per token beyond x", kept / tokens, 112, unit="bytes"),
     ]

@@ -247,7 +247,8 @@ class RouterLoss:
         """Part of `GateLoss`: this router's own gradient, from the forward pass.
 
         dL/dZ is linear in two numbers that are known only at the end of the step (see `attach`), so one product with x
-        is kept for each of them; `own_gradients` puts them together.
+        is kept for each of them; `own_gradients` puts them together. A softmax feels no shift of its logits, so that
+        their gradients add up to 0: gate 0 is left out.
         """
         if not self._recording or self._batch is None or x.numel() // x.shape[-1] != self._batch.tokens:
             return
@@ -258,7 +259,7 @@ class RouterLoss:
         columns = []
         for part in self._parts(gates_TE):
             part.sub_((part * gates_TE).sum(-1, keepdim=True))
-            columns.append(part.mul_(gates_TE))
+            columns.append(part.mul_(gates_TE)[:, 1:])
         moves = torch.cat(columns, dim=1).to(x.dtype).t() @ x_TD
         moves = moves.unflatten(0, (len(columns), -1)).to(gates_TE.dtype)
         i = self.layers[layer]
@@ -276,7 +277,8 @@ class RouterLoss:
         found = []
         for i, coefficients_2 in enumerate(coefficients_L2):
             moves = self._moves.pop(i)
-            found.append(torch.einsum("k,ked->ed", coefficients_2[: len(moves)].to(moves.dtype), moves).flatten())
+            own = torch.einsum("k,ked->ed", coefficients_2[: len(moves)].to(moves.dtype), moves)
+            found.append(torch.cat([-own.sum(0, keepdim=True), own]).flatten())
         return torch.cat(found)
 
     def _coefficients(self, totals: Totals, gates: int) -> Tensor:
