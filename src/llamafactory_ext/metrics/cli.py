@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import OptionError
+from .judge import Judge, JudgeOptions
 from .report import MODES, Report, verdicts_path, write_report
 from .scoring import score as score_files
 
@@ -20,17 +21,21 @@ def score(
     out: str = "",
     checkout: str = "",
     execute: bool = False,
+    judge: bool = False,
 ) -> None:
     """Score saved predictions of a benchmark.
 
     Args:
-        benchmark: api_bank, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval or triviaqa.
+        benchmark: api_bank, toolalpaca, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval or
+            triviaqa.
         predictions: the file that `llamafactory-ext infer` wrote.
         references: the folder with the benchmark's published files, or one of them.
         mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
         out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
         checkout: your checkout of API-Bank, whose API classes api_bank's official mode runs in the sandbox.
         execute: let humaneval run what the model wrote, in the sandbox.
+        judge: ask a judge about toolalpaca's solutions. Its endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL and
+            _KEY; replies are kept beside the report, and the same command goes on where it stopped.
     """
     missing = [f"--{name}" for name, given in (("predictions", predictions), ("references", references)) if not given]
     if missing:
@@ -45,8 +50,15 @@ def score(
     known = next((known for known in MODES if known == mode), None)
     if known is None:
         raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
+    asked = Judge(JudgeOptions.from_environment(), target.with_suffix(".judge.jsonl")) if judge is True else None
     report = score_files(
-        str(benchmark), source, Path(str(references)), known, execute=execute is True, checkout=str(checkout)
+        str(benchmark),
+        source,
+        Path(str(references)),
+        known,
+        execute=execute is True,
+        checkout=str(checkout),
+        judge=asked,
     )
     write_report(report, target)
     show(report, Console())
@@ -66,5 +78,14 @@ def show(report: Report, console: Console) -> None:
         error = "" if figure.standard_error is None else f"{100 * figure.standard_error:.2f}"
         table.add_row(figure.name, f"{100 * figure.value:.2f}", error, str(figure.n), str(figure.parse_failures))
     console.print(table)
+    if report.judge is not None:
+        cost = report.judge["cost_usd"]
+        console.print(
+            f"- judge {report.judge['model']}: {report.judge['replies']} replies ({report.judge['asked_now']} now), "
+            f"{report.judge['prompt_tokens']} + {report.judge['completion_tokens']} tokens, "
+            + ("cost unknown (set LLAMAFACTORY_EXT_JUDGE_PRICES)" if cost is None else f"{cost:.4f} USD"),
+            markup=False,
+            highlight=False,
+        )
     for note in report.notes:
         console.print(f"- {note}", markup=False, highlight=False)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError, OptionError
-from . import api_bank, api_bank_execution, bfcl, bfcl_ast, humaneval, questions, rotbench, tooleyes
+from . import api_bank, api_bank_execution, bfcl, bfcl_ast, humaneval, questions, rotbench, toolalpaca, tooleyes
 from .answers import Answered, Scored, Scorer
+from .judge import Judge
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
 from .report import MODES, Mode, Report, figures_of
@@ -30,6 +31,7 @@ def score(
     *,
     execute: bool = False,
     checkout: str | Path | None = None,
+    judge: Judge | None = None,
 ) -> Report:
     """Score a prediction file.
 
@@ -40,6 +42,7 @@ def score(
         mode: "official" or "strict".
         execute: whether code that the model wrote may run, in the sandbox (humaneval).
         checkout: of API-Bank, whose classes `official` runs, in the sandbox (api_bank).
+        judge: who judges procedure and response (toolalpaca).
 
     Raises:
         OptionError: no such benchmark or mode, or a mode that lacks what it needs.
@@ -56,10 +59,10 @@ def score(
         scored = api_bank_execution.score(answered, Path(checkout) if checkout else None, wanted.files[0].parent)
     elif benchmark == "api_bank":
         scored = api_bank.score(answered, mode)
-    elif benchmark in _SCORERS:
-        scored = _SCORERS[benchmark](answered, mode)
+    elif benchmark == "toolalpaca":
+        scored = toolalpaca.score(answered, mode, judge, wanted.files[0].parent)
     else:
-        raise OptionError(f"There is no scorer for {benchmark}.")
+        scored = _SCORERS[benchmark](answered, mode)
     return _report(mode, given, wanted, answered, scored)
 
 

@@ -1,0 +1,218 @@
+"""A judge: any endpoint that speaks OpenAI's chat completions, asked once per prompt and never twice.
+
+Every reply is appended to a log as soon as it is there, so that an interrupted run goes on where it stopped and the
+same predictions get the same figures again. The key comes from the environment and is in no log and no message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    import httpx
+
+_PREFIX = "LLAMAFACTORY_EXT_JUDGE_"
+_RETRIED = (408, 409, 425, 429)
+_LONGEST_WAIT = 60.0
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """Where the judge is and how it is asked.
+
+    Attributes:
+        url: the endpoint's base, such as https://api.openai.com/v1.
+        model: its name there.
+        key: sent as bearer token; "" sends none.
+        temperature: 0.2 in ToolAlpaca's evaluation.
+        max_tokens: of a reply.
+        attempts: on failures that may pass: no connection, time-outs, 408, 409, 425, 429 and 5xx.
+        prices: US dollars per million prompt and completion tokens; None leaves the cost out.
+    """
+
+    url: str
+    model: str
+    key: str = field(default="", repr=False)
+    temperature: float = 0.2
+    max_tokens: int = 2048
+    attempts: int = 7
+    prices: tuple[float, float] | None = None
+
+    @classmethod
+    def from_environment(cls) -> JudgeOptions:
+        """From LLAMAFACTORY_EXT_JUDGE_URL, _MODEL, _KEY, and, for the cost, _PRICES ("2.5,10").
+
+        Raises:
+            OptionError: names every variable that is missing or malformed.
+        """
+        url, model, prices = (os.environ.get(_PREFIX + name, "").strip() for name in ("URL", "MODEL", "PRICES"))
+        problems = []
+        if urlsplit(url).scheme not in ("http", "https"):
+            problems.append(f"{_PREFIX}URL: set it to the endpoint's base, such as https://api.openai.com/v1")
+        if not model:
+            problems.append(f"{_PREFIX}MODEL: set it to the model's name, such as gpt-4-0613")
+        numbers: tuple[float, ...] = ()
+        try:
+            numbers = tuple(float(price) for price in prices.split(",")) if prices else ()
+        except ValueError:
+            numbers = (0.0,)
+        if len(numbers) not in (0, 2):
+            problems.append(f"{_PREFIX}PRICES: write two numbers, dollars per million prompt and completion tokens")
+        if problems:
+            raise OptionError.listing("The judge cannot be asked:", problems)
+        key = os.environ.get(_PREFIX + "KEY", "").strip()
+        return cls(url.rstrip("/"), model, key, prices=(numbers[0], numbers[1]) if numbers else None)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Judge:
+    """Asks, remembers, counts.
+
+    Attributes:
+        options: as given.
+        log: the file of replies.
+    """
+
+    def __init__(self, options: JudgeOptions, log: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.options = options
+        self.log = log
+        self._sleep = sleep
+        self._known = _read_log(log)
+        self._used: dict[str, _Reply] = {}
+        self._asked = 0
+        self._client: httpx.Client | None = None
+        if find_spec("httpx") is None:
+            raise OptionError("The judge needs the package httpx; run `pip install httpx`.")
+
+    def ask(self, prompt: str) -> str:
+        """The judge's reply to a prompt, from the log if it is there.
+
+        Raises:
+            OptionError: the endpoint refuses or stays silent; what was answered is kept in the log.
+        """
+        content = json.dumps([self.options.model, self.options.temperature, self.options.max_tokens, prompt])
+        key = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        if key not in self._known:
+            reply = self._request(prompt)
+            self._asked += 1
+            self._known[key] = reply
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, **reply.__dict__}) + "\n")
+        self._used[key] = self._known[key]
+        return self._known[key].text
+
+    def summary(self) -> dict[str, Any]:
+        """Model, tokens and cost of all replies that were used, whenever they were given."""
+        prompt = sum(reply.prompt_tokens for reply in self._used.values())
+        completion = sum(reply.completion_tokens for reply in self._used.values())
+        prices = self.options.prices
+        cost = None if prices is None else (prompt * prices[0] + completion * prices[1]) / 1e6
+        return {
+            "model": self.options.model,
+            "temperature": self.options.temperature,
+            "replies": len(self._used),
+            "asked_now": self._asked,
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "cost_usd": cost,
+        }
+
+    def _request(self, prompt: str) -> _Reply:
+        import httpx
+
+        if self._client is None:
+            self._client = httpx.Client(timeout=300)
+        body = {
+            "model": self.options.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": self.options.temperature,
+            "max_tokens": self.options.max_tokens,
+        }
+        headers = {"Authorization": f"Bearer {self.options.key}"} if self.options.key else {}
+        problem = ""
+        for attempt in range(self.options.attempts):
+            wait = min(_LONGEST_WAIT, 2.0**attempt)
+            try:
+                response = self._client.post(f"{self.options.url}/chat/completions", json=body, headers=headers)
+            except httpx.HTTPError as error:
+                problem = type(error).__name__
+            except (UnicodeError, httpx.InvalidURL):
+                raise self._failure("its URL or key holds characters that cannot be sent") from None
+            else:
+                if response.status_code == 200:
+                    return self._reply(response)
+                problem = f"HTTP {response.status_code}: {self._excerpt(response.text)}"
+                if response.status_code not in _RETRIED and response.status_code < 500:
+                    raise self._failure(problem)
+                wait = _asked_wait(response.headers.get("retry-after"), wait)
+            if attempt + 1 < self.options.attempts:
+                self._sleep(wait)
+        raise self._failure(f"{self.options.attempts} attempts failed, the last with {problem}")
+
+    def _reply(self, response: httpx.Response) -> _Reply:
+        try:
+            record = response.json()
+            text = record["choices"][0]["message"]["content"]
+            usage = record.get("usage") or {}
+            return _Reply(text or "", int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            shown = self._excerpt(response.text)
+            raise self._failure(f"this is no chat completion: {shown}; is the URL the endpoint's base?") from None
+
+    def _excerpt(self, text: str) -> str:
+        """The beginning of a server's words, without the key, which some echo."""
+        text = text.replace(self.options.key, "***") if self.options.key else text
+        return " ".join(text.split())[:300]
+
+    def _failure(self, problem: str) -> OptionError:
+        parts = urlsplit(self.options.url)
+        place = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        return OptionError(
+            f"The judge {self.options.model} at {place} gave no verdict ({problem}). {len(self._known)} replies are "
+            f"kept in {self.log}; run the same command again to go on."
+        )
+
+
+def _asked_wait(stated: str | None, otherwise: float) -> float:
+    try:
+        return min(_LONGEST_WAIT, max(0.0, float(stated or "")))
+    except ValueError:
+        return otherwise
+
+
+def _read_log(path: Path) -> dict[str, _Reply]:
+    """Replies so far; a cut last line is cut off, so that the next one is whole."""
+    if not path.exists():
+        return {}
+    known: dict[str, _Reply] = {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            record: Mapping[str, Any] = json.loads(line.decode("utf-8"))
+            reply = _Reply(str(record["text"]), int(record["prompt_tokens"]), int(record["completion_tokens"]))
+            known[record["key"]] = reply
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}, line {number}: no reply of a judge ({error}); delete the line.") from None
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return known
