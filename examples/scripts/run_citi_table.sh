@@ -24,7 +24,7 @@ others; the exit status is 1 then.
 
 Options (or environment variables):
   --model NAME         CITI_MODEL         base model (default: the one in the files, Llama-3-8B-Instruct)
-  --template NAME      CITI_TEMPLATE      its chat template (default: the one in the files, llama3)
+  --template NAME      CITI_TEMPLATE      its chat template (default: the one in the files, llama3_api_bank)
   --tool-data NAMES    CITI_TOOL_DATA     tool data sets (default: api_bank)
   --general-data NAMES CITI_GENERAL_DATA  data sets mixed in, except for ft and lora
                                           (default: code_alpaca,metamath,triviaqa,alpaca_gpt4)

@@ -18,9 +18,9 @@ from llamafactory_ext.data.family import ALPACA
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("citi_llama3", "citi_phi3", "citi_mistral")
 MODELS = {
-    "citi_llama3": ("meta-llama/Meta-Llama-3-8B-Instruct", "llama3"),
-    "citi_phi3": ("microsoft/Phi-3-mini-128k-instruct", "phi"),
-    "citi_mistral": ("mistralai/Mistral-7B-Instruct-v0.2", "mistral"),
+    "citi_llama3": ("meta-llama/Meta-Llama-3-8B-Instruct", "llama3_api_bank"),
+    "citi_phi3": ("microsoft/Phi-3-mini-128k-instruct", "phi3_api_bank"),
+    "citi_mistral": ("mistralai/Mistral-7B-Instruct-v0.2", "mistral_v02_api_bank"),
 }
 PAPER = {
     "citi_top_ratio": 0.2,
