@@ -22,7 +22,7 @@ from processes import BIN, environment
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "src" / "llamafactory_ext" / "lab" / "model"
 LAB = ("lab_tool", "lab_general", "lab_trajectories")
-PATIENCE = 90  # seconds; generous, because other tests may run beside these
+PATIENCE = 180  # seconds; generous, because other tests may run beside these
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chromium-headless-shell")
 
 
@@ -106,9 +106,9 @@ class Page:
 
     def press(self, name: str) -> None:
         """A button, or the head of an accordion."""
-        self.page.locator("button", has_text=re.compile(rf"^\s*{re.escape(name)}\b")).locator(
-            "visible=true"
-        ).first.click()
+        named = re.compile(rf"^\s*{re.escape(name)}\b")
+        # By class: tabs are buttons too, and kept twice.
+        self.page.locator("button.lg, button.label-wrap", has_text=named).locator("visible=true").first.click()
 
     def tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name, exact=True).click()

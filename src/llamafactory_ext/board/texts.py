@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ def element_text(name: str, language: str) -> dict[str, Any]:
 @cache
 def table() -> dict[str, dict[str, dict[str, Any]]]:
     """Element name to language to what the element shows, for every element of ours."""
+    # The page takes <output_dir> for a tag.
     declared = {
-        option.name: {"label": option.name, "info": option.help} for panel in PANELS for option in panel.options
+        option.name: {"label": option.name, "info": escape(option.help, quote=False)}
+        for panel in PANELS
+        for option in panel.options
     }
     named = texts(FALLBACK)["elements"]
     return {

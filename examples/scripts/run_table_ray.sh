@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Runs a table with every training spread over a Ray cluster by LLaMA-Factory.
+set -euo pipefail
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=examples/scripts/steps.sh
+source "$here/steps.sh"
+
+usage() {
+    cat <<EOF
+Usage: run_table_ray.sh SCRIPT [options] [-- words for SCRIPT ...]
+
+SCRIPT is run_citi_table.sh or run_tl_table.sh; run this on the head of a running cluster (ray start). Its rows run one
+after the other, each on all workers. The workers need this repository, the data and --out at the same absolute paths.
+
+Options (or environment variables):
+  --workers N          RAY_ROW_WORKERS   processes of a training (default: 8)
+  --gpus-per-worker N  RAY_ROW_GPUS      (default: 1)
+  --placement WORD     RAY_ROW_PLACEMENT PACK, or SPREAD over as many machines as possible (default: PACK)
+  -h, --help
+Example: run_table_ray.sh run_citi_table.sh --workers 8 -- --rows main --out /shared/table -- bf16=true
+EOF
+}
+
+workers=${RAY_ROW_WORKERS:-8}
+gpus=${RAY_ROW_GPUS:-1}
+placement=${RAY_ROW_PLACEMENT:-PACK}
+script=
+words=()
+
+while (($#)); do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --)
+            shift
+            words=("$@")
+            break
+            ;;
+        --workers | --gpus-per-worker | --placement)
+            if (($# < 2)); then
+                problem "$1 needs a value"
+                shift
+                continue
+            fi
+            case $1 in
+                --workers) workers=$2 ;;
+                --gpus-per-worker) gpus=$2 ;;
+                --placement) placement=$2 ;;
+            esac
+            shift 2
+            ;;
+        -*)
+            problem "$1 is not an option; see --help (words for the script come after --)"
+            shift
+            ;;
+        *)
+            [[ -z $script ]] || problem "\"$1\" is one word too many; words for the script come after --"
+            script=$1
+            shift
+            ;;
+    esac
+done
+
+path=$here/${script##*/}
+[[ -n $script && -f $path ]] || problem "\"$script\" is no script here; name run_citi_table.sh or run_tl_table.sh"
+[[ $workers =~ ^[1-9][0-9]*$ ]] || problem "--workers is \"$workers\"; give a whole number"
+[[ $gpus =~ ^[0-9]+$ ]] || problem "--gpus-per-worker is \"$gpus\"; give a whole number"
+contains "$placement" PACK SPREAD || problem "--placement is \"$placement\"; give PACK or SPREAD"
+need ray llamafactory-cli
+end_on_problems
+
+contains -- "${words[@]}" || words+=(--)
+export USE_RAY=1
+exec bash "$path" "${words[@]}" "ray_num_workers=$workers" "resources_per_worker.GPU=$gpus" \
+    "placement_strategy=$placement"
