@@ -127,6 +127,7 @@ def test_categories(tmp_path: Path) -> None:
         "[AddAlarm(token='t', time='7')]": "CORRECT",
         "API-Request: [AddAlarm(time=7, token='t')] Done.": "CORRECT",
         "no call": "NO_API_CALL",
+        '{"name": "AddAlarm", "arguments": {"token": "t", "time": 7}}': "CORRECT",
         "[Lookup(word='w')]": "API_NAME_MISMATCH",
         "[ToolSearcher(keywords='alarm')]": "API_NAME_MISMATCH",
         "[AddAlarm(token='t', time='6', day='1')]": "INVALID_INPUT_PARAMETER",
@@ -138,9 +139,10 @@ def test_categories(tmp_path: Path) -> None:
     }
     report = run(tmp_path, {0: [*cases]})
     assert {answer: verdict.category for answer, verdict in zip(cases, report.verdicts, strict=True)} == cases
-    assert report.figure("C").value == pytest.approx(2 / 11)
+    assert report.figure("C").value == pytest.approx(3 / 12)
     assert report.figure("C").parse_failures == 1
     assert "338/399" in report.notes[0]
+    assert "1 predictions state calls as JSON" in report.notes[1]
 
 
 def test_a_call_right_after_a_call_and_the_network(tmp_path: Path) -> None:

@@ -44,7 +44,13 @@ CASES = {
     "empty prediction": ((WEATHER,), "", 0, 0),
     "a list": ((WEATHER,), turn("weather", "[1]"), 0, 0),
     "a text": ((WEATHER,), turn("weather", '"Rome"'), 0, 0),
-    "another format": ((WEATHER,), '{"name": "weather", "arguments": {"city": "Rome", "unit": "C"}}', 0, 3),
+    "another format": ((WEATHER,), '{"name": "weather", "arguments": {"city": "Rome", "unit": "C"}}', 3, 3),
+    "tagged JSON": (
+        (WEATHER,),
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>',
+        1,
+        1,
+    ),
     # "None" of the first alternative deletes the unit for good, so the second, whose keys no longer agree, is lost.
     "None and alternatives": (
         (WEATHER, turn("weather", '{"city": "Oslo", "unit": "C"}')),
@@ -75,6 +81,13 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tu
 def test_verdicts(case: str, verdicts: dict[str, dict[str, tuple[float, ...]]]) -> None:
     for mode, level in zip(("official", "strict"), CASES[case][2:], strict=True):
         assert verdicts[mode][case] == tuple(float(level > place) for place in range(3)), mode
+
+
+def test_rewritten_calls_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "clean.json").write_text(json.dumps([record(WEATHER)] * 2), encoding="utf-8")
+    answers = {"clean:0": CASES["another format"][1], "clean:1": WEATHER}
+    report = score("rotbench", write_predictions(tmp_path / "p.jsonl", "rotbench", answers), tmp_path)
+    assert "1 predictions state calls as JSON and were put into the benchmark's form first." in report.notes
 
 
 def test_parse_failures_are_counted(tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CallParseError, DataError, NoCallError
-from ..toolcalls import ToolCall, parse_calls
+from ..toolcalls import ToolCall, parse_calls, render_calls
 from .predictions import Prediction
 from .references import Item
 from .report import Mode, Verdict
 
 # Formats with marks of their own first: a text of theirs may look like one of the plainer formats too.
 _FORMATS = ("qwen", "mistral", "react", "nexusraven", "json", "api_bank", "python", "glm4")
+_JSON_FORMATS = ("qwen", "mistral", "json")
+REWRITTEN = "call rewritten from JSON"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,24 @@ def predicted_calls(prediction: Prediction) -> list[ToolCall]:
     if last.get("role") == "assistant" and last.get("tool_calls"):
         return message_calls(last)
     return find_any_calls(prediction.prediction)
+
+
+def in_published_form(text: str, format_name: str) -> str | None:
+    """The first call of a text that states calls as JSON, rewritten as the published evaluator reads calls.
+
+    Chat templates make models write calls as JSON whatever the benchmark's prompt says; the published inference code
+    does this conversion, not the published evaluator. None if the text states no such call.
+    """
+    for name in _JSON_FORMATS:
+        with suppress(CallParseError, DataError):
+            return render_calls(parse_calls(text, name)[:1], format_name)
+    return None
+
+
+def rewritten_note(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """How many predictions `in_published_form` changed, if any."""
+    count = sum(verdict.detail == REWRITTEN for verdict in verdicts)
+    return (f"{count} predictions state calls as JSON and were put into the benchmark's form first.",) if count else ()
 
 
 def find_any_calls(text: str) -> list[ToolCall]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import CallParseError, DataError, NoCallError
 from ..toolcalls import ToolCall, parse_calls
-from .answers import Answered, Scored
+from .answers import Answered, Scored, find_any_calls
 from .references import Item
 from .report import Mode, Verdict
 from .rouge import TooLongError, rouge_l
@@ -89,13 +89,13 @@ def _call_verdict(one: Answered) -> Verdict:
 
 
 def _first_call(text: str) -> ToolCall:
-    """The first call, by our parser, or, for quotes within quotes, by the published patterns."""
+    """The first call, by our parser; for quotes within quotes by the published patterns; else in any other format."""
     try:
         return parse_calls(text, "api_bank")[0]
     except CallParseError:
         found = published_call(text)
         if found is None:
-            raise
+            return find_any_calls(text)[0]
         return ToolCall(*found)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..data.reading import iter_records
 from ..errors import DataError, OptionError
-from .answers import Answered, Scored
+from .answers import REWRITTEN, Answered, Scored, in_published_form, rewritten_note
 from .api_bank import CORRECTNESS, PUBLISHED_CEILING, is_reply, published_call, reply_verdict
 from .references import Item
 from .report import Verdict
@@ -44,7 +44,8 @@ def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> 
         DataError: the checkout or the test files lack the gold of an item.
     """
     calls = [one for one in answered if not is_reply(one.item)]
-    categories, left_out = _execute(calls, _root(checkout), folder) if calls else ({}, 0)
+    made = {one.item.id: _made(one) for one in calls}
+    categories, left_out = _execute(calls, made, _root(checkout), folder) if calls else ({}, 0)
     verdicts = []
     for one in answered:
         if is_reply(one.item):
@@ -53,7 +54,8 @@ def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> 
             category = categories[one.item.id]
             scores = {CORRECTNESS: float(category == "CORRECT")}
             parsed = category != "NO_API_CALL"
-            verdicts.append(Verdict(one.item.id, scores, category, parsed, group=one.item.group))
+            detail = REWRITTEN if made[one.item.id][1] else ""
+            verdicts.append(Verdict(one.item.id, scores, category, parsed, detail, one.item.group))
         else:
             verdicts.append(Verdict(one.item.id, {}, "NOT_EXECUTED", group=one.item.group))
     notes = [PUBLISHED_CEILING] if calls else []
@@ -62,7 +64,15 @@ def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> 
             f"{left_out} items whose gold call is {' or '.join(_NOT_HERE)} are not in C: these need models and "
             "packages that the sandbox does not hold."
         )
-    return Scored(tuple(verdicts), tuple(notes))
+    return Scored(tuple(verdicts), (*notes, *rewritten_note(verdicts)))
+
+
+def _made(one: Answered) -> tuple[tuple[str, dict[str, str]] | None, bool]:
+    """The predicted call by the published patterns, and whether it had to be put into their form first."""
+    text = one.prediction.prediction
+    found = published_call(text)
+    rewritten = in_published_form(text, "api_bank") if found is None else None
+    return (found, False) if rewritten is None else (published_call(rewritten), True)
 
 
 def _root(checkout: Path | None) -> Path:
@@ -78,7 +88,12 @@ def _root(checkout: Path | None) -> Path:
     raise DataError(f"{checkout} is no checkout of API-Bank: it has no tool_manager.py; name the folder api-bank.")
 
 
-def _execute(calls: Sequence[Answered], root: Path, folder: Path) -> tuple[dict[str, str], int]:
+def _execute(
+    calls: Sequence[Answered],
+    made: Mapping[str, tuple[tuple[str, dict[str, str]] | None, bool]],
+    root: Path,
+    folder: Path,
+) -> tuple[dict[str, str], int]:
     """Categories by id, and how many calls were left out."""
     chains: dict[int, list[Mapping[str, Any]]] | None = None
     categories: dict[str, str] = {}
@@ -91,7 +106,7 @@ def _execute(calls: Sequence[Answered], root: Path, folder: Path) -> tuple[dict[
             gold = _planned_gold(one.item, chains)
         else:
             gold = _dialogue_gold(one.item, root / "lv1-lv2-samples" / _DIALOGUES[level])
-        found = published_call(one.prediction.prediction)
+        found, _ = made[one.item.id]
         if gold["api_name"] in _NOT_HERE:
             left_out += 1
         elif found is None:

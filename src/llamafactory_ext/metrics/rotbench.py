@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import CallParseError, DataError, NoCallError
 from ..toolcalls import ToolCall, parse_calls
-from .answers import Answered, Scored, predicted_calls
+from .answers import REWRITTEN, Answered, Scored, in_published_form, predicted_calls, rewritten_note
 from .references import Item
 from .report import Mode, Verdict
 
@@ -32,7 +32,8 @@ def score(answered: Sequence[Answered], mode: Mode) -> Scored:
         return Scored(verdicts, ("TS/PI/CF compare the first call, also one without arguments.",))
     levels = dict.fromkeys(one.item.group for one in answered)
     shown = ", ".join(f"{level} {_CEILING[level]}" for level in levels if level in _CEILING)
-    return Scored(verdicts, (f"Gold answers score with the published evaluator (all figures, per cent): {shown}.",))
+    ceiling = f"Gold answers score with the published evaluator (all figures, per cent): {shown}."
+    return Scored(verdicts, (ceiling, *rewritten_note(verdicts)))
 
 
 def level_verdict(item: Item, level: int, category: str = "", detail: str = "", parsed: bool = True) -> Verdict:
@@ -58,8 +59,10 @@ def _gold(item: Item) -> tuple[list[str], list[str]]:
 
 def _official(one: Answered) -> Verdict:
     alternatives, names = _gold(one.item)
+    text = one.prediction.prediction
+    rewritten = in_published_form(text, "react") if _ACTION not in text else None
     try:
-        action, given = _official_parts(one.prediction.prediction)
+        action, given = _official_parts(text if rewritten is None else rewritten)
         if not given:
             return level_verdict(one.item, 0, "no call", "no arguments, or no strict JSON", parsed=False)
         levels = [_official_level(alternatives, names, action, given, target) for target in (1, 2, 3)]
@@ -67,7 +70,7 @@ def _official(one: Answered) -> Verdict:
         return level_verdict(
             one.item, 0, "no call", f"the published script stops here ({type(error).__name__})", parsed=False
         )
-    return level_verdict(one.item, max(levels))
+    return level_verdict(one.item, max(levels), detail="" if rewritten is None else REWRITTEN)
 
 
 def _official_parts(text: str) -> tuple[str, Any]:
