@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that run the tests, each file in one of them; a worker may take 2 GiB.
+WORKERS ?= 2
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 # The CPU builds; a GPU takes `pip install '.[vllm]'` (see the README). torch+cpu is not on every package index.
@@ -33,7 +35,7 @@ demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and a
 	$(BIN)/llamafactory-ext lab demo
 
 test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own environment
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	@$(MAKE) --no-print-directory vllm-test
 
 # Without dependency resolution: constraints/vllm.txt is complete, and leaves out a gigabyte that nothing here imports.

@@ -52,6 +52,7 @@ EXTRAS = {
         "mypy>=1.14",
         "playwright>=1.50",
         "pytest>=8.3",
+        "pytest-xdist>=3.6",
         "ray>=2.40",
         "ruff>=0.9",
         "setuptools>=77,<82",
