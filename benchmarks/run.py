@@ -15,6 +15,7 @@ import mi
 import rp
 import scores
 import table
+import tl_sft
 import torch
 import uco
 import whole
@@ -33,6 +34,8 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "8": uco.checkpointing,
     "9": mi.router_loss_in_backward,
     "10": whole.run,
+    "11": tl_sft.step,
+    "12": tl_sft.loss,
     "linear": linear.run,
 }
 

@@ -135,10 +135,10 @@ def as_table(findings: Findings, settings: Settings) -> str:
     for name, count in rows:
         table.add_row(name, f"{count:,}", f"{count / findings.calls:.1%}" if findings.calls else "-")
     used = findings.examples - findings.unusable
-    table.caption = (
+    summary = (
         f"{used:,} examples, {findings.with_calls:,} with calls; {findings.key_tokens:,} key tokens; "
         f"{findings.unusable:,} examples left out" + ("" if settings.use_mae else "; not judged (tl_use_mae: false)")
     )
     text = StringIO()
     Console(width=100, file=text).print(table)
-    return text.getvalue().rstrip()
+    return f"{text.getvalue().rstrip()}\n{summary}"
