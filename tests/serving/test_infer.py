@@ -180,6 +180,36 @@ def test_a_server_that_goes_down_leaves_what_it_answered(tmp_path: Path) -> None
     assert len({record["id"] for record in lines(tmp_path / "out.jsonl")}) == 9
 
 
+def test_answers_under_way_are_kept_when_another_fails(tmp_path: Path) -> None:
+    failed = threading.Event()
+
+    def mixed(path: str, body: Any) -> Any:
+        if body and "city 0" in body["messages"][-1]["content"]:
+            failed.set()
+            return 400, "refused"
+        if body:
+            assert failed.wait(300)
+        return echo(path, body)
+
+    with serving(mixed) as stub, pytest.raises(DataError, match=r"item:0: .* refused"):
+        ask(tmp_path, 4, **server_options(stub.url, concurrency=4))
+    assert {record["id"] for record in lines(tmp_path / "out.jsonl")} == {"item:1", "item:2", "item:3"}
+
+
+def test_stopping_by_hand_tells_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopping(self: Any, prompts: Any) -> Any:
+        yield prompts[0], "one"
+        raise KeyboardInterrupt
+
+    with serving(echo) as stub:
+        monkeypatch.setattr("llamafactory_ext.serving.infer_server.ServerBackend.answers", stopping)
+        with pytest.raises(SystemExit, match="130"):
+            ask(tmp_path, 3, **server_options(stub.url))
+    assert "1 of 3 answers are kept in" in capsys.readouterr().err
+
+
 def test_passing_failures_are_tried_again(tmp_path: Path) -> None:
     def moody(path: str, body: Any) -> Any:
         return (429, "slow down") if len(stub.requests) in (1, 2) else echo(path, body)

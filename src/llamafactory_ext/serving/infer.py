@@ -88,11 +88,17 @@ def _ask(backend: Backend, prompts: Sequence[Prompt], file: AnswerFile) -> None:
                 file.add(prompt, text, messages)
                 progress.advance(bar)
     except ExtError as error:
-        kept = f"{len(file.done)} of {len(prompts)} answers are kept in {file.path}; run the same command to go on."
-        raise type(error)(f"{error.message}\n{kept}") from None
+        raise type(error)(f"{error.message}\n{_kept(file, prompts)}") from None
+    except KeyboardInterrupt:
+        _tell([_kept(file, prompts)])
+        sys.exit(130)
     if too_long:
         _tell([f"{len(too_long)} prompts leave no room for an answer ({', '.join(too_long[:5])}); theirs are empty."])
     print(f"{len(file.done)} answers: {file.path}")
+
+
+def _kept(file: AnswerFile, prompts: Sequence[Prompt]) -> str:
+    return f"{len(file.done)} of {len(prompts)} answers are kept in {file.path}; run the same command to go on."
 
 
 def _questions(options: InferOptions) -> QuestionSet:

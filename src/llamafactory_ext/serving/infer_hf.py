@@ -92,7 +92,13 @@ class HfBackend:
         size = self._options.batch_size
         for start in range(0, len(fitting), size):
             batch = fitting[start : start + size]
-            replies = self._generate([ids for ids, _ in batch])
+            try:
+                replies = self._generate([ids for ids, _ in batch])
+            except torch.OutOfMemoryError:
+                longest = max(len(ids) for ids, _ in batch)
+                raise OptionError(
+                    f"{len(batch)} prompts of up to {longest} tokens do not fit the memory; lower --batch_size"
+                ) from None
             for (_, prompt), reply in zip(batch, replies, strict=True):
                 yield prompt, self._texts.decode(reply)
 

@@ -6,7 +6,9 @@ The key comes from the environment only and stands in no message, file or log.
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import Any, Final
 import httpx
 
 from ..errors import DataError, ExtError, OptionError
-from .agent import Limits, PromptTooLongError, TextChat, ToolChat, dialogue
+from .agent import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
 from .agent_tools import HttpToolServer
 from .infer_options import KEY_VARIABLE, InferOptions
 from .infer_prompts import Prompt, chat_messages, message_text, openai_tools, styled_messages, template_named
@@ -160,6 +162,7 @@ class ServerBackend:
         self._server = ChatServer(options.url, options.model, options.retries, options.timeout)
         self._server.check()
         self._tools = HttpToolServer(options.tool_server, options.timeout) if options.tool_server else None
+        self._ends: Counter[str] = Counter()
 
     def identity(self) -> dict[str, Any]:
         """A server does not tell its weights: its model's name has to do."""
@@ -175,33 +178,63 @@ class ServerBackend:
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Any]]:
         """Each prompt with its answer, in the order in which they finish."""
-        waiting = iter(prompts)
         with ThreadPoolExecutor(self._options.concurrency) as pool:
             running: dict[Future[Any], Prompt] = {}
             try:
-                for prompt in waiting:
+                for prompt in prompts:
                     running[pool.submit(self._answer, prompt)] = prompt
                     if len(running) >= 2 * self._options.concurrency:
-                        yield from _finished(running)
+                        yield from self._finished(running)
                 while running:
-                    yield from _finished(running)
+                    yield from self._finished(running)
+            except ExtError:
+                self._server.end()
+                for future in running:
+                    future.cancel()
+                wait(running)  # what is under way and succeeds is kept
+                for future, prompt in running.items():
+                    if not future.cancelled() and future.exception() is None:
+                        yield prompt, self._told(future.result())
+                raise
             finally:
                 self._server.end()
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; tell how the dialogues ended."""
+        if self._ends:
+            counts = ", ".join(f"{end} {count}" for end, count in self._ends.most_common())
+            print(f"The dialogues ended by: {counts}", file=sys.stderr)
         self._server.close()
         if self._tools is not None:
             self._tools.close()
+
+    def _finished(self, running: dict[Future[Any], Prompt]) -> Iterator[tuple[Prompt, Any]]:
+        """The answers that are ready; waits for one. Those beside a failed one are handed over before its error is."""
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        failure = None
+        for future in done:
+            prompt = running.pop(future)
+            if (error := future.exception()) is not None:
+                failure = failure or error
+            else:
+                yield prompt, self._told(future.result())
+        if failure is not None:
+            raise failure
+
+    def _told(self, answer: Any) -> Any:
+        """An answer as `Backend.answers` hands it over."""
+        if not isinstance(answer, Episode):
+            return answer
+        self._ends[answer.end] += 1
+        return answer.answer, answer.messages
 
     def _answer(self, prompt: Prompt) -> Any:
         try:
             if self._tools is None:
                 return message_text(self._server.reply(self._body(prompt.messages, prompt.tools)).message)
             limits = Limits(self._options.turns, self._options.turn_seconds, self._options.turn_tokens)
-            episode = dialogue(self._chat(prompt), self._tools, prompt.messages, limits)
-            return episode.answer, episode.messages
+            return dialogue(self._chat(prompt), self._tools, prompt.messages, limits)
         except PromptTooLongError:
             return None
         except ExtError as error:
@@ -225,20 +258,3 @@ class ServerBackend:
         if options.temperature:
             body |= {"top_p": options.top_p, "seed": options.seed}
         return body | ({"tools": list(tools)} if tools else {})
-
-
-def _finished(running: dict[Future[Any], Prompt]) -> Iterator[tuple[Prompt, Any]]:
-    """The answers that are ready; waits for one.
-
-    Those beside a failed one are handed over before its error is.
-    """
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    failure = None
-    for future in done:
-        prompt = running.pop(future)
-        if (error := future.exception()) is not None:
-            failure = failure or error
-        else:
-            yield prompt, future.result()
-    if failure is not None:
-        raise failure

@@ -1,0 +1,45 @@
+"""API-Bank, ToolAlpaca's calls, RoTBench and BFCL: our scorers behind OpenCompass's prompts and inference."""
+
+from os import environ as _environ
+
+from llamafactory_ext_opencompass.benchmarks import ToolBenchmark, ToolEvaluator
+from mmengine.config import read_base
+from opencompass.openicl.icl_inferencer import GenInferencer
+from opencompass.openicl.icl_prompt_template import PromptTemplate
+from opencompass.openicl.icl_retriever import ZeroRetriever
+
+with read_base():
+    from .served import limit, models  # noqa: F401  # OpenCompass reads it out of the file
+
+datasets = [
+    {
+        "abbr": _benchmark,
+        "type": ToolBenchmark,
+        "benchmark": _benchmark,
+        "source": f"{_environ['EVAL_TOOL_DATA']}/{_folder}",
+        "template": _environ.get("EVAL_TEMPLATE", "llama3_toolalpaca"),
+        "reader_cfg": {"input_columns": ["prompt"], "output_column": "label"},
+        "infer_cfg": {
+            "prompt_template": {
+                "type": PromptTemplate,
+                "template": {"round": [{"role": "HUMAN", "prompt": "{prompt}"}]},
+            },
+            "retriever": {"type": ZeroRetriever},
+            "inferencer": {"type": GenInferencer, "max_out_len": 1024},
+        },
+        "eval_cfg": {
+            "evaluator": {
+                "type": ToolEvaluator,
+                "benchmark": _benchmark,
+                "source": f"{_environ['EVAL_TOOL_DATA']}/{_folder}",
+                "checkout": _environ.get("EVAL_CHECKOUT", ""),
+                "model": _environ["EVAL_MODEL"],
+            }
+        },
+    }
+    for _benchmark, _folder in (("rotbench", "rotbench"), ("bfcl", "bfcl_v3"), ("api_bank", "api_bank"))
+    if _folder in _environ["EVAL_TOOL_FOLDERS"].split(",")
+]
+
+for _dataset in datasets:
+    _dataset["reader_cfg"] = {**_dataset["reader_cfg"], **limit}
