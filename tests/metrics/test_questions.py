@@ -54,6 +54,7 @@ def test_foreign_answers(tmp_path: Path) -> None:
     path.write_text('{"question": "?", "answer": "twelve"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="test:0"):
         score("gsm8k", write_predictions(tmp_path / "p.jsonl", "gsm8k", {"test:0": "12"}), path)
+    path.write_text('{"question": "?", "answer": []}\n', encoding="utf-8")
     with pytest.raises(DataError, match="test:0"):
         score("triviaqa", write_predictions(tmp_path / "p.jsonl", "triviaqa", {"test:0": "12"}), path)
 

@@ -49,6 +49,7 @@ def test_table_report_and_verdicts(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ([], "needs a benchmark and --predictions and --references"),
         (["rotbench"], "needs --predictions and --references"),
         (["chess", "--predictions", "p.jsonl", "--references", "."], "no benchmark 'chess'"),
         (["rotbench", "--predictions", "p.jsonl", "--references", ".", "--mode", "lenient"], "no mode 'lenient'"),

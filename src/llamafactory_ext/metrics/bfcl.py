@@ -67,7 +67,7 @@ def _level(gold: ToolCall, call: ToolCall) -> int:
 def _gold(one: Answered) -> list[ToolCall]:
     try:
         return [ToolCall(*call) for text in one.item.record["ground_truth"] for call in decode(text)]
-    except (CallParseError, DataError) as error:
+    except (CallParseError, DataError, AttributeError) as error:
         raise DataError(f"{one.item.id}: a published call is none ({error}); get BFCL's files again.") from None
 
 

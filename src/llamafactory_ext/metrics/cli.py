@@ -9,12 +9,13 @@ from rich.table import Table
 
 from ..errors import OptionError
 from .judge import Judge, JudgeOptions
+from .references import BENCHMARKS
 from .report import MODES, Report, verdicts_path, write_report
 from .scoring import score as score_files
 
 
 def score(
-    benchmark: str,
+    benchmark: str = "",
     predictions: str = "",
     references: str = "",
     mode: str = "official",
@@ -37,11 +38,12 @@ def score(
         judge: ask a judge about toolalpaca's solutions. Its endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL and
             _KEY; replies are kept beside the report, and the same command goes on where it stopped.
     """
-    missing = [f"--{name}" for name, given in (("predictions", predictions), ("references", references)) if not given]
+    needed = {"a benchmark": benchmark, "--predictions": predictions, "--references": references}
+    missing = [name for name, given in needed.items() if not given]
     if missing:
         raise OptionError(
-            f"score needs {' and '.join(missing)}: llamafactory-ext score {benchmark} --predictions FILE "
-            "--references DIR [--mode official|strict] [--out FILE]"
+            f"score needs {' and '.join(missing)}: llamafactory-ext score {benchmark or 'BENCHMARK'} "
+            f"--predictions FILE --references DIR [--mode official|strict] [--out FILE]; benchmarks: {', '.join(BENCHMARKS)}."
         )
     source = Path(str(predictions))
     target = Path(str(out)) if out else source.with_name(f"{source.stem}.{mode}.json")

@@ -58,8 +58,8 @@ def score_triviaqa(answered: Sequence[Answered], mode: Mode) -> Scored:
 
 def _match_verdict(one: Answered, mode: Mode) -> Verdict:
     answers = one.item.record["answer"]
-    if not isinstance(answers, list) or not answers:
-        raise DataError(f'{one.item.id}: "answer" is no list of texts; write one question with its answers per line.')
+    if not answers:
+        raise DataError(f'{one.item.id}: "answer" is empty; write one question with its answers per line.')
     text = one.prediction.prediction
     if mode == "strict":
         text = (text.strip().splitlines() or [""])[0]

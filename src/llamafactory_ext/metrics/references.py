@@ -52,6 +52,9 @@ class References:
     files: tuple[Path, ...]
 
 
+Required = Mapping[str, type]  # keys and the types of their values
+
+
 @dataclass(frozen=True)
 class _Source:
     """Where a benchmark's items come from.
@@ -60,12 +63,12 @@ class _Source:
         pattern: of the files' names.
         folders: below a given folder in which they may lie; the first that has some counts.
         items: the items of one file.
-        required: keys a record must have to be of this benchmark.
+        required: what a record must have to be of this benchmark.
     """
 
     pattern: str
-    items: Callable[[Path, tuple[str, ...]], Iterator[Item]]
-    required: tuple[str, ...]
+    items: Callable[[Path, Required], Iterator[Item]]
+    required: Required
     folders: tuple[str, ...] = (".",)
 
 
@@ -73,38 +76,47 @@ def _stem(path: Path) -> str:
     return path.name.partition(".")[0]
 
 
-def _records(path: Path, required: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _records(path: Path, required: Required) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for place, record in iter_records(path):
-        missing = [key for key in required if not isinstance(record, dict) or key not in record]
-        if missing:
-            raise DataError(f"{path}, {place}: there is no {missing[0]!r}; this is no file of the benchmark.")
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, {place}: no JSON object; this is no file of the benchmark.")
+        for key, kind in required.items():
+            if not isinstance(record.get(key), kind):
+                raise DataError(
+                    f"{path}, {place}: {key!r} is missing or no {_KINDS[kind]}; this is no file of the benchmark, or "
+                    "a changed one. Get the published file."
+                )
         yield place, record
 
 
-def _numbered(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+_KINDS: Mapping[type, str] = {str: "text", list: "list", dict: "object"}
+
+
+def _numbered(path: Path, required: Required) -> Iterator[Item]:
     for number, (_, record) in enumerate(_records(path, required)):
         yield Item(f"{_stem(path)}:{number}", _stem(path), record)
 
 
-def _tooleyes(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+def _tooleyes(path: Path, required: Required) -> Iterator[Item]:
     for number, (_, record) in enumerate(_records(path, required)):
         yield Item(f"tooleyes:{number}", str(record["scenario"]), record)
 
 
-def _humaneval(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+def _humaneval(path: Path, required: Required) -> Iterator[Item]:
     for _, record in _records(path, required):
         yield Item(str(record["task_id"]), "", record)
 
 
-def _bfcl(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+def _bfcl(path: Path, required: Required) -> Iterator[Item]:
     for _, record in _records(path, required):
         yield Item(str(record["id"]), _stem(path).removeprefix("BFCL_v3_"), record)
 
 
-def _bfcl_ast(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+def _bfcl_ast(path: Path, required: Required) -> Iterator[Item]:
     answers_path = path.parent / "possible_answer" / path.name
     answers = {
-        str(answer["id"]): answer["ground_truth"] for _, answer in _records(answers_path, ("id", "ground_truth"))
+        str(answer["id"]): answer["ground_truth"]
+        for _, answer in _records(answers_path, {"id": str, "ground_truth": list})
     }
     for item in _bfcl(path, required):
         if item.id not in answers:
@@ -112,38 +124,58 @@ def _bfcl_ast(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
         yield Item(item.id, item.group, {**item.record, "possible_answer": answers[item.id]})
 
 
-def _toolalpaca(path: Path, required: tuple[str, ...]) -> Iterator[Item]:
+def _toolalpaca(path: Path, required: Required) -> Iterator[Item]:
     for place, api in _records(path, required):
         if len(api["Instructions"]) != len(api["Golden_Answers"]):
             raise DataError(f"{path}, {place}: Instructions and Golden_Answers differ in number; get the file again.")
+        if not all(_is_gold(gold) for gold in api["Golden_Answers"]):
+            raise DataError(f"{path}, {place}: a gold step lacks Action or Action_Input; get the file again.")
         for index, (text, gold) in enumerate(zip(api["Instructions"], api["Golden_Answers"], strict=True)):
             record = {"api": api, "index": index, "instruction": text, "golden_answer": gold}
             yield Item(f"{api['Name']}:{index}", str(api["Name"]), record)
 
 
+def _is_gold(gold: Any) -> bool:
+    return isinstance(gold, list) and all(isinstance(step, dict) and step.keys() >= _STEP_KEYS for step in gold)
+
+
+_STEP_KEYS = {"Action", "Action_Input"}
 _SOURCES = {
     "api_bank": _Source(
         r"level-(?:[12]-(?:api|response)|3-batch-inf(?:-response)?)\.json",
         _numbered,
-        ("instruction", "input"),
+        {"instruction": str, "input": str},
         (".", "test-data"),
     ),
     "toolalpaca": _Source(
-        r"eval_(?:real|simulated)\.json", _toolalpaca, ("Name", "Instructions", "Golden_Answers", "NLDocumentation")
+        r"eval_(?:real|simulated)\.json",
+        _toolalpaca,
+        {"Name": str, "Instructions": list, "Golden_Answers": list, "NLDocumentation": str},
     ),
     "rotbench": _Source(
-        r"(?:clean|slight|medium|heavy|union)\.json", _numbered, ("conversations", "scenario"), (".", "First_Turn")
+        r"(?:clean|slight|medium|heavy|union)\.json",
+        _numbered,
+        {"conversations": list, "scenario": str},
+        (".", "First_Turn"),
     ),
-    "bfcl": _Source(r"BFCL_v3_exec_\w+\.json", _bfcl, ("id", "question", "function", "ground_truth")),
+    "bfcl": _Source(
+        r"BFCL_v3_exec_\w+\.json", _bfcl, {"id": str, "question": list, "function": list, "ground_truth": list}
+    ),
     "bfcl_ast": _Source(
-        r"BFCL_v3_(?:simple|multiple|parallel|parallel_multiple)\.json", _bfcl_ast, ("id", "question", "function")
+        r"BFCL_v3_(?:simple|multiple|parallel|parallel_multiple)\.json",
+        _bfcl_ast,
+        {"id": str, "question": list, "function": list},
     ),
-    "tooleyes": _Source(r"scenario_data_zero_processed\.json", _tooleyes, ("conversations", "path", "scenario")),
-    "gsm8k": _Source(r"test\.jsonl", _numbered, ("question", "answer")),
+    "tooleyes": _Source(
+        r"scenario_data_zero_processed\.json", _tooleyes, {"conversations": list, "path": str, "scenario": str}
+    ),
+    "gsm8k": _Source(r"test\.jsonl", _numbered, {"question": str, "answer": str}),
     "humaneval": _Source(
-        r"HumanEval\.jsonl(?:\.gz)?", _humaneval, ("task_id", "prompt", "entry_point", "test", "canonical_solution")
+        r"HumanEval\.jsonl(?:\.gz)?",
+        _humaneval,
+        dict.fromkeys(("task_id", "prompt", "entry_point", "test", "canonical_solution"), str),
     ),
-    "triviaqa": _Source(r".+\.jsonl", _numbered, ("question", "answer")),
+    "triviaqa": _Source(r".+\.jsonl", _numbered, {"question": str, "answer": list}),
 }
 BENCHMARKS = tuple(_SOURCES)
 _DEFAULT_FILES = {"toolalpaca": "eval_real.json"}
