@@ -43,7 +43,8 @@ def score(
     if missing:
         raise OptionError(
             f"score needs {' and '.join(missing)}: llamafactory-ext score {benchmark or 'BENCHMARK'} "
-            f"--predictions FILE --references DIR [--mode official|strict] [--out FILE]; benchmarks: {', '.join(BENCHMARKS)}."
+            f"--predictions FILE --references DIR [--mode official|strict] [--out FILE]; "
+            f"benchmarks: {', '.join(BENCHMARKS)}."
         )
     source = Path(str(predictions))
     target = Path(str(out)) if out else source.with_name(f"{source.stem}.{mode}.json")
