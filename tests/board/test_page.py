@@ -16,8 +16,9 @@ import gradio as gr
 import psutil
 import pytest
 import yaml
+from llamafactory.hparams import get_train_args
 from llamafactory.webui import interface
-from llamafactory.webui.components import export
+from llamafactory.webui.components import export, train
 
 from board_server import MODEL, ROOT
 from llamafactory_ext.board.panels import PANELS
@@ -68,6 +69,11 @@ class Board:
     def preview(self, changes: Values) -> str:
         (update,) = self.runner.preview_train(self.inputs(self.data(changes), "train.cmd_preview_btn"))
         return str(update[self.element("train.output_box")])
+
+
+def words_of(preview: str) -> list[str]:
+    """The previewed command as a shell reads it."""
+    return shlex.split(preview.strip("`").removeprefix("bash").replace("\\\n", " "))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +127,7 @@ def test_a_citi_command_can_be_pasted(board: Board) -> None:
             "train.extra_args": '{"optim": "adamw_torch", "citi_alpha": 3, "lr_scheduler_kwargs": {"a b": 1}}',
         }
     )
-    words = shlex.split(shown.strip("`").removeprefix("bash").replace("\\\n", " "))
+    words = words_of(shown)
     assert words[:2] == ["llamafactory-cli", "train"]
     options: dict[str, list[str]] = {}
     for word in words[2:]:
@@ -137,6 +143,34 @@ def test_a_citi_command_can_be_pasted(board: Board) -> None:
     assert options["citi_alpha"] == ["3"]
     assert json.loads(options["lr_scheduler_kwargs"][0]) == {"a b": 1}
     assert not {"trust_remote_code", "learning_rate", "num_train_epochs", "tl_w_max", "lora_rank"} & options.keys()
+
+
+@pytest.mark.parametrize("method", ["citi", "tl_sft", "tl_ppo"])
+def test_a_previewed_command_is_accepted(board: Board, method: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """By upstream's parser and all of our checks, with every field as it stands at first."""
+    chosen = {
+        "top.model_path": str(tiny_llama_dir),
+        "train.output_dir": str(tmp_path / "out"),
+        "train.extra_args": '{"use_cpu": true}',
+    }
+    if method != "citi":
+        chosen |= {"top.finetuning_type": "full", "train.training_stage": method.upper().replace("_", "-")}
+    groups = get_train_args(words_of(board.preview(chosen))[2:])
+    assert groups[3].finetuning_type == chosen.get("top.finetuning_type", "citi")
+    assert groups[3].tl_stage == (None if method == "citi" else method)
+
+
+def test_interrupted_runs_are_offered_again(board: Board) -> None:
+    for name, files in {"begun": ["manifest.json"], "ended": ["manifest.json", "adapter_model.safetensors"]}.items():
+        for file in files:
+            path = Path("saves", "Custom", "citi", name, file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    shown = board.element("train.output_dir")
+    assert train.list_output_dirs in [fn.fn for fn in board.page.fns.values() if shown in fn.outputs]
+    offered = [name for name, _ in train.list_output_dirs("Custom", "citi", "now").choices]
+    assert offered == ["train_now", "begun"]
+    assert [name for name, _ in train.list_output_dirs("Custom", "lora", "now").choices] == ["train_now"]
 
 
 def test_other_runs_are_as_upstream_makes_them(board: Board) -> None:
@@ -260,14 +294,18 @@ def test_abort_ends_a_citi_run_and_all_it_has_started(board: Board, monkeypatch:
         children = psutil.Process(process.pid).children()
         monkeypatch.setattr(board.runner, "trainer", process)
         monkeypatch.setattr(board.runner, "running_data", board.data({}))
+        monkeypatch.setattr(gr, "Info", print)
+        updates = board.runner.monitor()
+        next(updates)
         board.runner.set_abort()
+        *_, last = updates
         assert process.wait(120) == -signal.SIGTERM
         gone, alive = psutil.wait_procs(children, timeout=120)
         assert len(gone) == 1
         assert alive == []
         terminate(process.pid)  # nothing left to end: no error
-    assert board.runner.aborted
-    board.runner.aborted = False
+    assert last[board.element("train.output_box")].startswith("Aborted. Start again")
+    assert not board.runner.running
 
 
 def test_abort_of_other_runs_is_upstreams(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..board.panels import PANELS, Panel
@@ -14,6 +15,8 @@ from ..board.texts import FALLBACK, element_text, table
 from .groups import STAGES
 
 Function = Callable[..., Any]
+METHOD = "citi"
+MANIFEST, WEIGHTS = "manifest.json", "adapter_model.safetensors"
 SERVER, IPV6 = "GRADIO_SERVER_NAME", "GRADIO_IPV6"
 TRUST = "trust_remote_code"
 
@@ -77,6 +80,23 @@ def wrap_create_train_tab(original: Function) -> Function:
         return {**elements, **{panel.name: accordion for panel, accordion, _ in created}, **ours}
 
     return create_train_tab
+
+
+def wrap_list_output_dirs(original: Function) -> Function:
+    """`list_output_dirs` offers the runs that can go on; those of citi keep their checkpoints in their phases."""
+
+    @functools.wraps(original)
+    def list_output_dirs(model_name: str | None, finetuning_type: str, current_time: str) -> Any:
+        from llamafactory.webui.common import get_save_dir
+
+        offered = original(model_name, finetuning_type, current_time)
+        if model_name and finetuning_type == METHOD:
+            begun = sorted(Path(get_save_dir(model_name, finetuning_type)).glob(f"*/{MANIFEST}"))
+            names = [path.parent.name for path in begun if not (path.parent / WEIGHTS).is_file()]
+            offered.choices += [(name, name) for name in names if (name, name) not in offered.choices]
+        return offered
+
+    return list_output_dirs
 
 
 def wrap_create_export_tab(original: Function) -> Function:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import functools
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..board.panels import PANELS, panel_values, problems_of
+from ..board.texts import message
 from ..errors import OptionError
 from .arguments import HEADING
 from .groups import option_names
+
+if TYPE_CHECKING:
+    Base = Any  # upstream's Runner
+else:
+    Base = object
 
 Function = Callable[..., Any]
 METHOD = "citi"
@@ -20,62 +26,77 @@ TRUST = "top.trust_remote_code"
 INEFFECTIVE = ("learning_rate", "num_train_epochs")
 
 
+class OurRunner(Base):
+    """Stands before upstream's Runner: reads our panels, trusts no remote code unasked, and stops citi at once."""
+
+    was_aborted = False
+
+    def _initialize(self, data: dict[Any, Any], do_train: bool, from_preview: bool) -> str:
+        error = str(super()._initialize(data, do_train, from_preview))
+        problems = problems_of(self._panel_values(data)) if do_train and not error else []
+        return OptionError.listing(HEADING, problems).message if problems else error
+
+    def _parse_train_args(self, data: dict[Any, Any]) -> dict[str, Any]:
+        args = super()._parse_train_args(data)
+        extra = json.loads(self._get(data, "train.extra_args"))
+        for name, value in self._panel_values(data).items():
+            args[name] = extra.get(name, value)
+        args["trust_remote_code"] = extra.get("trust_remote_code", bool(self._get(data, TRUST)))
+        if args["finetuning_type"] == METHOD:
+            for name in INEFFECTIVE:  # each phase has its own
+                args.pop(name)
+        return args
+
+    def _parse_eval_args(self, data: dict[Any, Any]) -> dict[str, Any]:
+        return super()._parse_eval_args(data) | {"trust_remote_code": bool(self._get(data, TRUST))}
+
+    def _build_config_dict(self, data: dict[Any, Any]) -> dict[str, Any]:
+        """As upstream's, which must stay loadable without us where a run has nothing of ours."""
+        ours = {f"train.{option.name}" for panel in PANELS for option in panel.options}
+        used = {f"train.{name}" for name in self._panel_values(data)}
+        config = super()._build_config_dict(data)
+        return {name: value for name, value in config.items() if name not in (ours - used) | {TRUST}}
+
+    def set_abort(self) -> None:
+        """A citi run has moments at which upstream's signal is not heard; its files are whole at any moment."""
+        if self.trainer is None or self._get(self.running_data, "top.finetuning_type") != METHOD:
+            super().set_abort()
+            return
+        self.aborted = True
+        terminate(self.trainer.pid)
+
+    def monitor(self) -> Iterator[dict[Any, Any]]:
+        """Upstream's last word on an aborted run is that it has finished."""
+        data, self.was_aborted = self.running_data, False
+        box = self.manager.get_elem_by_id("train.output_box")
+        ours = self.do_train and self._get(data, "top.finetuning_type") == METHOD
+        for update in super().monitor():
+            ended = ours and self.was_aborted
+            yield {**update, box: message("aborted", self._get(data, "top.lang"))} if ended else update
+
+    def _finalize(self, lang: str, finish_info: str) -> None:
+        self.was_aborted = self.aborted  # upstream forgets it here
+        super()._finalize(lang, finish_info)
+
+    def _panel_values(self, data: dict[Any, Any]) -> dict[str, Any]:
+        from llamafactory.extras.constants import TRAINING_STAGES
+
+        entered = {
+            option.name: self._get(data, f"train.{option.name}") for panel in PANELS for option in panel.options
+        }
+        chosen = {
+            "finetuning_type": self._get(data, "top.finetuning_type"),
+            "stage": TRAINING_STAGES[self._get(data, "train.training_stage")],
+        }
+        return panel_values(chosen, entered)
+
+    def _get(self, data: dict[Any, Any], element: str) -> Any:
+        return data[self.manager.get_elem_by_id(element)]
+
+
 def extend_runner(base: type) -> type:
     """The class that replaces upstream's Runner."""
-    from llamafactory.extras.constants import TRAINING_STAGES
-
-    class Runner(base):  # type: ignore[misc, valid-type]
-        """Reads our panels too, never trusts remote code unasked, and stops a citi run at once."""
-
-        def _initialize(self, data: dict[Any, Any], do_train: bool, from_preview: bool) -> str:
-            error = str(super()._initialize(data, do_train, from_preview))
-            problems = problems_of(self._panel_values(data)) if do_train and not error else []
-            return OptionError.listing(HEADING, problems).message if problems else error
-
-        def _parse_train_args(self, data: dict[Any, Any]) -> dict[str, Any]:
-            args = super()._parse_train_args(data)
-            extra = json.loads(self._get(data, "train.extra_args"))
-            for name, value in self._panel_values(data).items():
-                args[name] = extra.get(name, value)
-            args["trust_remote_code"] = extra.get("trust_remote_code", bool(self._get(data, TRUST)))
-            if args["finetuning_type"] == METHOD:
-                for name in INEFFECTIVE:  # each phase has its own
-                    args.pop(name)
-            return args
-
-        def _parse_eval_args(self, data: dict[Any, Any]) -> dict[str, Any]:
-            return super()._parse_eval_args(data) | {"trust_remote_code": bool(self._get(data, TRUST))}
-
-        def _build_config_dict(self, data: dict[Any, Any]) -> dict[str, Any]:
-            """As upstream's, which must stay loadable without us where a run has nothing of ours."""
-            ours = {f"train.{option.name}" for panel in PANELS for option in panel.options}
-            used = {f"train.{name}" for name in self._panel_values(data)}
-            config = super()._build_config_dict(data)
-            return {name: value for name, value in config.items() if name not in (ours - used) | {TRUST}}
-
-        def set_abort(self) -> None:
-            """A citi run has moments at which upstream's signal is not heard; its files are whole at any moment."""
-            if self.trainer is None or self._get(self.running_data, "top.finetuning_type") != METHOD:
-                super().set_abort()
-                return
-            self.aborted = True
-            terminate(self.trainer.pid)
-
-        def _panel_values(self, data: dict[Any, Any]) -> dict[str, Any]:
-            entered = {
-                option.name: self._get(data, f"train.{option.name}") for panel in PANELS for option in panel.options
-            }
-            chosen = {
-                "finetuning_type": self._get(data, "top.finetuning_type"),
-                "stage": TRAINING_STAGES[self._get(data, "train.training_stage")],
-            }
-            return panel_values(chosen, entered)
-
-        def _get(self, data: dict[Any, Any], element: str) -> Any:
-            return data[self.manager.get_elem_by_id(element)]
-
-    Runner.__module__, Runner.__qualname__ = base.__module__, base.__qualname__
-    return Runner
+    return type(base.__name__, (OurRunner, base), {"__module__": base.__module__})
 
 
 def terminate(process_id: int) -> None:

@@ -151,6 +151,13 @@ BOARD_PATCHES: tuple[Patch, ...] = (
         board_page.wrap_create_train_tab,
     ),
     Patch(
+        "llamafactory.webui.components.train",
+        "list_output_dirs",
+        "looks for checkpoints in output_dir; an interrupted citi run has them in its phases",
+        "12f0a31ae9ddd7af",
+        board_page.wrap_list_output_dirs,
+    ),
+    Patch(
         "llamafactory.webui.components.export",
         "save_model",
         "forces trust_remote_code, and leaves errors of exporting without words",
