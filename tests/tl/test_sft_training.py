@@ -231,7 +231,14 @@ class Interrupt(TrainerCallback):
 def test_report_evaluation_and_loss_curve(
     options: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    options |= {"plot_loss": True, "val_size": 6, "do_eval": True, "eval_strategy": "steps", "eval_steps": 2}
+    options |= {
+        "plot_loss": True,
+        "include_effective_tokens_per_second": True,
+        "val_size": 6,
+        "do_eval": True,
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+    }
     train(options)
     folder = Path(options["output_dir"])
     report = json.loads((folder / "tl_report.json").read_text("utf-8"))
@@ -242,6 +249,7 @@ def test_report_evaluation_and_loss_curve(
     }
     assert report["train"]["calls"] + report["eval"]["calls"] == 24
     printed = capsys.readouterr().out
+    assert "effective_tokens_per_sec" in printed
     assert "out of the loss" in printed
     assert "Parameter Hallucination" in printed
     for name in ("training_loss.png", "training_eval_loss.png", "eval_results.json"):

@@ -15,6 +15,7 @@ from ..checkpoint.atomic import discard_folder, write_json
 from ..errors import DataError, OptionError
 from ..upstream.marking import request_weights
 from ..upstream.training import (
+    calculate_tps,
     get_dataset,
     get_logger,
     get_template_and_fix_tokenizer,
@@ -180,6 +181,9 @@ class _TlSft:
     def _train(self, trainer: TlSftTrainer) -> None:
         result = trainer.train(resume_from_checkpoint=self._checkpoint(trainer))
         trainer.save_model()
+        if self.finetuning_args.include_effective_tokens_per_second:
+            rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
+            result.metrics["effective_tokens_per_sec"] = rate
         trainer.log_metrics("train", result.metrics)
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()

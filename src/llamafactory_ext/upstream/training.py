@@ -2,12 +2,14 @@
 
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.extras.logging import get_logger
+from llamafactory.extras.misc import calculate_tps
 from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_model, load_tokenizer
 from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer
 
 __all__ = [
     "CustomSeq2SeqTrainer",
+    "calculate_tps",
     "get_dataset",
     "get_logger",
     "get_template_and_fix_tokenizer",
