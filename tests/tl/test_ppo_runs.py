@@ -115,3 +115,18 @@ def test_wrong_options_say_what_to_change(
     with pytest.raises(OptionError) as error:
         train(ppo_options(tiny_llama_dir, data, tmp_path, **changes))
     assert part in error.value.message
+
+
+def test_a_citi_policy_goes_on_from_its_adapter(
+    tiny_llama_dir: Path, tiny_adapter_dir: Path, data: Path, tmp_path: Path
+) -> None:
+    options = ppo_options(
+        tiny_llama_dir, data, tmp_path, finetuning_type="citi", adapter_name_or_path=str(tiny_adapter_dir), max_steps=3
+    )
+    run = train(options)
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (tiny_adapter_dir, run))
+    assert before.keys() == after.keys()
+    assert not [name for name in before if torch.equal(before[name], after[name])]
+    assert steps(run)[0]["kl"] == pytest.approx(0, abs=1e-5)  # the reference is the adapter as it was, not the base
+    with_base = steps(train(options | {"output_dir": str(tmp_path / "base"), "tl_reference": "base", "max_steps": 1}))
+    assert abs(with_base[0]["kl"]) > 1e-3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine_conflicts import engine_conflicts
-from .groups import STAGES
+from .groups import PPO_STAGE, STAGES
 
 # Options of other methods: with citi they would silently do nothing.
 FOREIGN_GROUPS = ("LoraArguments", "OFTArguments", "FreezeArguments")
@@ -97,7 +97,8 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
             "predict_with_generate does not work during citi training; remove it, and evaluate the finished adapter "
             "with do_predict"
         )
-    if model_args.adapter_name_or_path:
+    continues = finetuning_args.tl_stage == PPO_STAGE  # goes on from a trained adapter, and keeps its own folder
+    if model_args.adapter_name_or_path and not continues:
         problems.append(
             "adapter_name_or_path is not used in citi training, which starts from the base model; remove it "
             "(an interrupted run goes on when the same command is repeated)"
@@ -114,7 +115,7 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
         )
     problems += _lora_plus_problems(finetuning_args)
     problems += engine_conflicts(model_args, training_args, finetuning_args)
-    return problems + _output_problems(training_args)
+    return problems if continues else problems + _output_problems(training_args)
 
 
 def inference_conflicts(model_args: Any, data_args: Any) -> list[str]:

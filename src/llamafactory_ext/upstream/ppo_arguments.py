@@ -85,7 +85,7 @@ class TlPpoArguments:
     )
     tl_clip: float = field(default=0.2, metadata={"help": "TL: clip range of the probability ratio."})
     tl_value_clip: float = field(default=0.2, metadata={"help": "TL: clip range of the values; 0 leaves them."})
-    tl_value_coef: float = field(default=0.5, metadata={"help": "TL: weight of the critic's loss."})
+    tl_value_coef: float = field(default=0.1, metadata={"help": "TL: weight of the critic's loss."})
     tl_gamma: float = field(default=1.0, metadata={"help": "TL: discount per token."})
     tl_lambda: float = field(default=0.95, metadata={"help": "TL: lambda of the advantage estimate (GAE)."})
     tl_whiten: bool = field(

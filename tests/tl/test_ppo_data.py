@@ -1,0 +1,119 @@
+"""Queries out of dialogues: which turns, which tools, and what cannot be used; and rewards of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.tl.ppo_data import declared_tools, make_queries
+from llamafactory_ext.tl.ppo_reward import shares, tool_reward, user_reward
+from llamafactory_ext.tl.reward import Reward
+
+FUNCTION = {"name": "Add", "description": "Adds.", "parameters": {"type": "object", "properties": {"a": {}}}}
+TOOLS = json.dumps([FUNCTION])
+
+
+def call(value: int) -> dict[str, str]:
+    return {"role": "function", "content": json.dumps({"name": "Add", "arguments": {"a": value}})}
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def encode(messages: Sequence[Mapping[str, str]], system: str, tools: str) -> tuple[list[int], str]:
+    return list(range(10 * (len(messages) - 1))), messages[-1]["content"]
+
+
+def queries_of(*examples: dict[str, Any], **changes: Any) -> tuple[list[Any], Any]:
+    options: dict[str, Any] = {"longest": 100, "last_only": False, "skip_bad": False} | changes
+    return make_queries(examples, encode, tool_reward("paper", None), **options)
+
+
+TRAJECTORY = {
+    "_prompt": [
+        turn("user", "Add."),
+        call(1),
+        turn("observation", '{"error": "missing required parameter b"}'),
+        call(2),
+        turn("observation", "3"),
+        call(3),
+        turn("observation", "6"),
+    ],
+    "_response": [turn("assistant", "It is 6.")],
+    "_system": "",
+    "_tools": TOOLS,
+}
+
+
+def test_every_call_that_was_no_error_is_a_query() -> None:
+    queries, faults = queries_of(TRAJECTORY)
+    assert [json.loads(query.reference)["arguments"]["a"] for query in queries] == [2, 3]
+    assert [query.place for query in queries] == ["example 1, turn 4", "example 1, turn 6"]
+    assert [tool.name for tool in queries[0].tools] == ["Add"]
+    assert faults.lines() == []
+    (last,), _ = queries_of(TRAJECTORY, last_only=True)
+    assert last.place == "example 1, turn 6"
+
+
+def test_tools_are_found_in_the_column_or_as_json_in_the_prompt() -> None:
+    api_bank = {"apiCode": "Get", "description": "Gets.", "parameters": {"x": {"type": "str", "description": "X."}}}
+    text = f"API descriptions:\n{json.dumps(api_bank)}\n{json.dumps(FUNCTION)}\nUser: {{'no': tool}} {{\"a\": 1}}"
+    assert [tool.name for tool in declared_tools("", [text])] == ["Get", "Add"]
+    assert [tool.name for tool in declared_tools(None, [json.dumps([FUNCTION, {"no": 1}])])] == ["Add"]
+    wrapped = json.dumps([{"type": "function", "function": FUNCTION}])
+    assert [tool.name for tool in declared_tools(wrapped, [text])] == ["Add"]
+    with pytest.raises(DataError, match="no JSON"):
+        declared_tools("[{", [])
+
+
+def test_everything_that_cannot_be_used_is_counted_and_shown() -> None:
+    examples = [
+        TRAJECTORY | {"_prompt": [turn("user", "Add.")], "_response": [call(1)], "_tools": '[{"x": 1}]'},
+        {"_prompt": [turn("user", "Hello.")], "_response": [turn("assistant", "Add(a=")], "_tools": ""},
+        TRAJECTORY | {"_prompt": [], "_response": [call(1)]},
+        TRAJECTORY | {"_prompt": [turn("user", "Add.")] * 20, "_response": [call(1)]},
+        TRAJECTORY | {"_prompt": [turn("user", "Add.")], "_response": [turn("function", "no call")]},
+        TRAJECTORY,
+    ]
+    with pytest.raises(DataError) as error:
+        queries_of(*examples)
+    for part in (
+        "a tool cannot be read: a tool needs a name: 1 of 7 (example 1, turn 2)",
+        "no tool is declared, in the tools column or as JSON in the prompt: 1 of 7 (example 2, turn 2)",
+        "the prompt is empty: 1 of 7 (example 3, turn 1)",
+        "the prompt has more than 100 tokens: 1 of 7",
+        "The reference answer cannot be read as a call: 1 of 7 (example 5, turn 2)",
+        "tl_skip_bad: true",
+    ):
+        assert part in error.value.message
+    queries, faults = queries_of(*examples, skip_bad=True)
+    assert len(queries) == 2
+    assert len(faults.lines()) == 5
+
+
+def test_no_query_at_all_is_an_error_even_if_bad_ones_are_skipped() -> None:
+    with pytest.raises(DataError, match="no query to train on"):
+        queries_of({"_prompt": [turn("user", "Hi.")], "_response": [turn("assistant", "Hi.")]}, skip_bad=True)
+
+
+def test_a_users_reward_is_found_and_its_result_checked() -> None:
+    reward = user_reward("ppo_rewards:length")
+    tools = declared_tools("", ['{"name": "AddReminder"}', '{"name": "GetWeather"}'])
+    found = reward("aeiou", "API-Request: [x]", tools)
+    assert (found.total, found.parts) == (1.25 - 0.125, {"vowels": 1.25})
+    for name in ("ppo_rewards", "ppo_rewards:absent", "json:__doc__", ":x"):
+        with pytest.raises(OptionError, match="module:function"):
+            user_reward(name)
+    with pytest.raises(OptionError, match="return a number"):
+        user_reward("ppo_rewards:words")("text", "", [])
+
+
+def test_shares_name_every_category_that_can_occur() -> None:
+    found = shares([Reward(1.0, {"correct": 1.0}), Reward(-1.3, {"own": -1.3}), Reward(-2.0, {"unparsable": -2.0})])
+    assert found["correct"] == found["own"] == found["unparsable"] == pytest.approx(1 / 3)
+    assert found["wrong_tool"] == 0

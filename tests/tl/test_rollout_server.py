@@ -1,0 +1,140 @@
+"""Rollouts from a server: a stub that speaks the OpenAI protocol, alone and within a whole run."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.tl.rollout import Response, Sampling
+from llamafactory_ext.tl.rollout_server import ServerRollout
+from ppo_runs import ppo_options, steps, train, write_ppo_data
+
+SAMPLING = Sampling(max_tokens=5, end_ids=frozenset({4}), pad_id=1, rows=2)
+
+
+class Stub(ThreadingHTTPServer):
+    """Answers every prompt with its own last tokens; remembers what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.with_ids, self.status, self.adapters = True, 200, {}  # type: ignore[var-annotated]
+        self.drop = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Stub
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = self.path.rpartition("/")[2]
+        self.server.seen.append((name, body))
+        answer: Any = {}
+        if name == "load_lora_adapter":
+            self.server.adapters[body["lora_name"]] = sorted(file.name for file in Path(body["lora_path"]).iterdir())
+        elif name == "unload_lora_adapter":
+            del self.server.adapters[body["lora_name"]]
+        else:
+            assert body["model"] in self.server.adapters
+            answer = {"choices": [self._choice(i, ids) for i, ids in enumerate(body["prompt"])][self.server.drop :]}
+            answer["choices"].reverse()
+        text = json.dumps(answer).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def _choice(self, index: int, ids: list[int]) -> dict[str, Any]:
+        found = {"index": index, "text": f"text {ids[-1]}", "finish_reason": "stop" if ids[-1] % 2 else "length"}
+        return found | ({"token_ids": [ids[-1], 70, 4]} if self.server.with_ids else {})
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    server = Stub()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Policy:
+    def save_pretrained(self, folder: str) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "adapter_model.safetensors").write_bytes(b"")
+
+
+def rollout(url: str, folder: Path) -> ServerRollout:
+    return ServerRollout(url, 60.0, folder, Policy(), lambda text: [60, 61, 62, 63, 64, 65], publishes=True)
+
+
+def test_the_server_gets_the_adapter_of_each_step_once(stub: Stub, tmp_path: Path) -> None:
+    draw = rollout(stub.url, tmp_path)
+    prompts = [[0, 51], [0, 52], [0, 53]]
+    expected = [Response((51, 70, 4), True), Response((52, 70, 4), False), Response((53, 70, 4), True)]
+    assert draw(prompts, SAMPLING, 0) == expected
+    assert draw(prompts[:1], SAMPLING, 0) == expected[:1]
+    assert list(stub.adapters) == ["tl_ppo_0"]
+    draw(prompts, SAMPLING, 4)
+    assert stub.adapters == {"tl_ppo_4": ["adapter_model.safetensors"]}
+    names = [name for name, _ in stub.seen]
+    loads = ["load_lora_adapter"]
+    assert names == [*loads, *["completions"] * 3, *loads, "unload_lora_adapter", *["completions"] * 2]
+    asked = stub.seen[1][1]
+    assert asked["prompt"] == [[0, 51], [0, 52]]
+    assert (asked["max_tokens"], asked["temperature"], asked["stop_token_ids"]) == (5, 1.0, [4])
+
+
+def test_texts_without_ids_are_encoded_cut_and_ended(stub: Stub, tmp_path: Path) -> None:
+    stub.with_ids = False
+    first, second = rollout(stub.url, tmp_path)(
+        [[51], [52]], Sampling(max_tokens=9, end_ids=frozenset({4}), pad_id=1), 0
+    )
+    assert first == Response((60, 61, 62, 63, 64, 65, 4), True)
+    assert second == Response((60, 61, 62, 63, 64, 65), False)
+    (cut,) = rollout(stub.url, tmp_path)([[52]], SAMPLING, 0)
+    assert len(cut.ids) == 5
+
+
+def test_a_server_that_fails_is_an_error_with_the_next_step(stub: Stub, tmp_path: Path) -> None:
+    stub.drop = 1
+    with pytest.raises(DataError, match="1 answers to 2 prompts"):
+        rollout(stub.url, tmp_path)([[51], [52]], SAMPLING, 0)
+    stub.status = 400
+    with pytest.raises(OptionError, match=r"status 400.*--enable-lora"):
+        rollout(stub.url, tmp_path)([[51]], SAMPLING, 0)
+    with pytest.raises(OptionError, match="cannot be reached"):
+        rollout("http://127.0.0.1:9/v1", tmp_path)([[51]], SAMPLING, 0)
+
+
+def test_a_run_trains_on_the_servers_responses(stub: Stub, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    data = write_ppo_data(tmp_path / "data", 8)
+    options = ppo_options(
+        tiny_llama_dir,
+        data,
+        tmp_path / "out",
+        finetuning_type="lora",
+        lora_target="all",
+        tl_rollout="vllm",
+        tl_rollout_url=stub.url,
+    )
+    logged = steps(train(options))
+    assert [entry["response_tokens"] for entry in logged] == [3, 3]
+    assert set(stub.adapters) == {"tl_ppo_1"}
+    assert "adapter_model.safetensors" in stub.adapters["tl_ppo_1"]
