@@ -47,7 +47,7 @@ def gated(u_TK: Tensor, slots: int, size: Size) -> Tensor:
     """
     width = slots * size.ranks
     logits_TSE = u_TK[:, width : width + slots * size.gates].unflatten(1, (slots, size.gates))
-    gates_TSN = logits_TSE.float().softmax(dim=-1)[..., -size.experts :]
+    gates_TSN = logits_TSE.softmax(dim=-1, dtype=torch.float32)[..., -size.experts :]
     weights_TSN = (gates_TSN * size.scaling).to(u_TK.dtype)
     a_TSNR = u_TK[:, :width].unflatten(1, (slots, size.experts, size.rank))
     return (a_TSNR * weights_TSN.unsqueeze(-1)).flatten(2)
