@@ -22,11 +22,12 @@ ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("EVAL_PYTHON", ROOT / ".venv-eval" / "bin" / "python"))
 needs_opencompass = pytest.mark.skipif(not PYTHON.is_file(), reason="no .venv-eval here: make eval-test makes it")
 SUMS = {f"Ann has {i} apples and gets {i} more. How many has she?": 2 * i for i in range(2, 6)}
-TOOLS = [{"name": "weather", "description": "Tells the weather.", "parameters": {"type": "object", "properties": {}}}]
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOLS = [{"name": name, "description": "A tool.", "parameters": PARAMETERS} for name in ("weather", "finish")]
 CALL = 'Thought: I look.\nAction: weather\nAction Input: {"city": "Bonn"}'
 PROBLEM = {
     "task_id": "HumanEval/0",
-    "prompt": "def double(x):\n",
+    "prompt": 'def double(x):\n    """Twice x."""\n',
     "entry_point": "double",
     "canonical_solution": "    return 2 * x\n",
     "test": "def check(candidate):\n    assert candidate(3) == 6\n",

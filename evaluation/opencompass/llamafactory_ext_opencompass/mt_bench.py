@@ -73,22 +73,19 @@ class MtBenchEvaluator(BaseEvaluator):
             answer["question_id"]: answer["choices"][0]["turns"] for answer in _records(folder, FILES[2])
         }
 
-    def score(self, predictions: list[Any], references: list[str]) -> dict[str, Any]:
-        """Mean of the ratings, and details with each; one that cannot be read is None and left out, as in FastChat."""
+    def score(self, predictions: list[list[str]], references: list[str]) -> dict[str, Any]:
+        """Mean of the ratings, and each by question; one that cannot be read is None and left out, as in FastChat."""
         options = replace(JudgeOptions.from_environment(), temperature=0.0)
         judge = Judge(options, Path(os.environ["EVAL_JUDGE_LOG"]))
-        details = {}
-        for dialogue, label in zip(predictions, references, strict=True):
+        ratings: dict[str, list[float | None]] = {}
+        for answers, label in zip(predictions, references, strict=True):
             question = json.loads(label)
-            answers = [turn["assistant"] for turn in dialogue]
-            for turn in range(len(answers)):
-                given = rating(judge.ask(self._ask(question, answers, turn)))
-                key = f"{question['question_id']}:{turn + 1}"
-                details[key] = {"rating": given, "category": question["category"]}
-        ratings = [detail["rating"] for detail in details.values() if detail["rating"] is not None]
-        if not ratings:
+            replies = [judge.ask(self._ask(question, answers, turn)) for turn in range(len(answers))]
+            ratings[str(question["question_id"])] = [rating(reply) for reply in replies]
+        given = [value for values in ratings.values() for value in values if value is not None]
+        if not given:
             raise DataError("The judge gave no rating that can be read; see its replies in the log.")
-        return {"mt_bench": sum(ratings) / len(ratings), "details": details, "judge": judge.summary()}
+        return {"mt_bench": sum(given) / len(given), "ratings": ratings, "judge": judge.summary()}
 
     def _ask(self, question: Mapping[str, Any], answers: list[str], turn: int) -> str:
         """FastChat's prompt for a rating of one turn; its system text stands first."""

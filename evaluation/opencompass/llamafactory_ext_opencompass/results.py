@@ -132,10 +132,7 @@ def _verdicts(figure: str, path: Path, result: Any) -> Iterable[Verdict]:
 
 def _ratings(figure: str, path: Path, result: Any) -> Iterable[Verdict]:
     """One verdict for each question of MT-Bench, over its turns."""
-    turns: dict[str, list[float | None]] = {}
-    for key, detail in (result.get("details") or {}).items():
-        turns.setdefault(key.partition(":")[0], []).append(detail["rating"])
-    for question, ratings in turns.items():
+    for question, ratings in (result.get("ratings") or {}).items():
         given = [rating for rating in ratings if rating is not None]
         score = sum(given) / len(given) / 10 if given else 0.0
         yield Verdict(f"{path.stem}:{question}", {figure: score}, "rated", len(given) == len(ratings))
