@@ -9,7 +9,7 @@ import pytest
 
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics import Report, score
-from llamafactory_ext.metrics.sandbox import isolation_problem
+from metrics.isolation import isolation_problem
 from metrics.published_data import published, write_predictions
 
 MANAGER = """
@@ -115,7 +115,7 @@ def run(folder: Path, answers: dict[int, list[str]]) -> Report:
     return score("api_bank", file, folder, checkout=checkout(folder).parent)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _isolated() -> None:
     problem = isolation_problem()
     if problem is not None:

@@ -12,7 +12,7 @@ from llamafactory_ext.metrics.humaneval import program
 from llamafactory_ext.metrics.predictions import Prediction
 from llamafactory_ext.metrics.references import Item
 from llamafactory_ext.metrics.report import Mode
-from llamafactory_ext.metrics.sandbox import isolation_problem
+from metrics.isolation import isolation_problem
 from metrics.published_data import published, write_predictions
 
 RECORD = {

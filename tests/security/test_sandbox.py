@@ -10,13 +10,14 @@ import pytest
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.metrics import sandbox
 from llamafactory_ext.metrics.sandbox import Limits, run_program
+from metrics.isolation import isolation_problem
 
 PATIENT = Limits(seconds=120, memory_mb=300)  # a busy machine must not turn a verdict
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _isolated() -> None:
-    problem = sandbox.isolation_problem()
+    problem = isolation_problem()
     if problem is not None:
         pytest.skip(problem)
 

@@ -6,7 +6,7 @@ the papers; `strict` gives what the score should be. Needs neither LLaMA-Factory
 
 from .predictions import Prediction, PredictionFile, read_predictions
 from .references import BENCHMARKS, Item, References, read_references
-from .report import MODES, Figure, Report, Verdict, read_report, write_report
+from .report import MODES, Figure, Report, Verdict, read_report, read_verdicts, write_report
 from .scoring import score
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "read_predictions",
     "read_references",
     "read_report",
+    "read_verdicts",
     "score",
     "write_report",
 ]

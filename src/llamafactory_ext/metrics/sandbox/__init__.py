@@ -156,12 +156,3 @@ def _refusal(reason: str) -> OptionError:
         "newer) that lets users make namespaces (`unshare --user --net true` works there; in Docker, "
         "`--security-opt seccomp=unconfined` allows it)."
     )
-
-
-def isolation_problem() -> str | None:
-    """Why nothing can be isolated on this machine; None if it can."""
-    try:
-        outcome = run_program("print('ready')", limits=Limits(seconds=120))
-    except OptionError as error:
-        return error.message
-    return None if outcome.output == "ready\n" else f"a trial run ended as {outcome}"
