@@ -137,7 +137,7 @@ def learn(
 
 
 def ppo_options(start: Path, data: Path, seed: int) -> dict[str, Any]:
-    """What differs from `tl_ppo_tiny.yaml`: more requests, evaluation, a seed, the lab's plain template."""
+    """What differs from `tl_ppo_tiny.yaml`: requests of one call, evaluation, a seed, the lab's plain template."""
     return {
         "model_name_or_path": start,
         "template": "llama3",

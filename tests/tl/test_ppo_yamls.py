@@ -1,0 +1,53 @@
+"""The YAMLs of TL-Training's second stage run: the lab's on the embedded model, the paper's on a tiny one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
+from ppo_runs import steps, train
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "dataset": "lab_trajectories",
+    "max_samples": 8,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "max_steps": 1,
+    "tl_max_new_tokens": 8,
+    "save_strategy": "no",
+    "logging_steps": 1,
+    "plot_loss": False,
+    "overwrite_cache": True,
+    "use_cpu": True,
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    options: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "examples" / "yaml" / f"{name}.yaml"))
+    return options
+
+
+def test_the_papers_settings(tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = read("tl_ppo_codellama")
+    assert (options["learning_rate"], options["tl_critic_lr"], options["num_train_epochs"]) == (2e-6, 1e-6, 3)
+    assert options["per_device_train_batch_size"] * options["gradient_accumulation_steps"] == 8
+    assert (options["tl_critic"], options["tl_kl_coef"], options["tl_reward_clip"]) == ("own", 0.4, 5)
+    changes = {"model_name_or_path": str(tiny_llama_dir), "output_dir": str(tmp_path), "bf16": False}
+    (logged,) = steps(train(options | SMALL | changes))
+    assert -2 <= logged["reward"] <= 1
+
+
+def test_the_labs_yaml_goes_on_from_the_labs_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options, first = read("tl_ppo_tiny"), read("tl_sft_tiny")
+    assert options["model_name_or_path"] == first["output_dir"]
+    assert (options["template"], options["dataset"]) == (first["template"], first["dataset"])
+    changes = {"model_name_or_path": str(SHIPPED_MODEL), "output_dir": str(tmp_path)}
+    (logged,) = steps(train(options | SMALL | changes))
+    assert -2 <= logged["reward"] <= 1
