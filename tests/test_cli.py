@@ -45,6 +45,19 @@ def test_unknown_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert "There is no verb 'trian'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["data", "lab"])
+def test_a_verb_of_several_lists_them(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ((), ("--help",), ("-h",)):
+        assert call(monkeypatch, verb, *words) == 0
+        printed = capsys.readouterr().out
+        commands = [name for name in vars(cli.load_verb(verb)) if not name.startswith("_")]
+        assert all(f"  {command} " in printed for command in commands)
+    assert call(monkeypatch, verb, f"{commands[0]}x") == 2
+    assert f"has no command '{commands[0]}x'. Did you mean {commands[0]}?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_verb_can_be_imported(verb: str) -> None:
     assert callable(cli.load_verb(verb))

@@ -1,5 +1,7 @@
 """The command `llamafactory-ext`: one verb per room, each imported only when it is called."""
 
+import difflib
+import inspect
 import sys
 from importlib import import_module
 from typing import Any, Final
@@ -8,7 +10,7 @@ from .errors import ExtError, OptionError
 
 VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
-    "data": ("llamafactory_ext.data.cli", "Data", "convert public data sets"),
+    "data": ("llamafactory_ext.data.cli", "Data", "convert, mix, check, preview and count data sets"),
     "importance": ("llamafactory_ext.citi.cli", "Importance", "show and draw component importance"),
     "infer": ("llamafactory_ext.serving.infer", "infer", "ask a model all questions of a benchmark, resumable"),
     "score": ("llamafactory_ext.metrics.cli", "score", "score saved predictions of the papers' benchmarks"),
@@ -42,6 +44,33 @@ def load_verb(verb: str) -> Any:
         ) from error
 
 
+def _names_one(verb: str, room: type, arguments: list[str]) -> bool:
+    """Whether a verb of several is followed by one of them; help is given where it was asked for.
+
+    Raises:
+        OptionError: it has none of that name.
+    """
+    methods = {name: inspect.getdoc(method) or "" for name, method in vars(room).items() if not name.startswith("_")}
+    listing = "\n".join(
+        [
+            f"Usage: llamafactory-ext {verb} COMMAND [ARGUMENTS]",
+            "",
+            *(f"  {name:<12}{about.partition(chr(10))[0]}" for name, about in methods.items()),
+            "",
+            f"`llamafactory-ext {verb} COMMAND --help` says more.",
+        ]
+    )
+    word = arguments[0] if arguments else "--help"
+    if word in ("--help", "-h", "help"):
+        print(listing)
+        return False
+    if word.replace("-", "_") not in methods:
+        close = difflib.get_close_matches(word, methods, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise OptionError(f"`llamafactory-ext {verb}` has no command {word!r}.{hint}\n{listing}")
+    return True
+
+
 def main() -> None:
     """Run a verb; an error of ours is one message and exit code 2."""
     verb, arguments = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
@@ -53,7 +82,10 @@ def main() -> None:
             raise OptionError(f"There is no verb {verb!r}.\n{USAGE}")
         import fire
 
-        fire.Fire(load_verb(verb), command=arguments, name=f"llamafactory-ext {verb}")
+        component = load_verb(verb)
+        if isinstance(component, type) and not _names_one(verb, component, arguments):
+            return
+        fire.Fire(component, command=arguments, name=f"llamafactory-ext {verb}")
     except ExtError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
         sys.exit(2)

@@ -73,6 +73,53 @@ def test_wrong_words_stop_it_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [("convert", "out"), ("mix", "tool"), ("check", "model"), ("preview", "html"), ("stats", "out")],
+)
+def test_an_option_without_its_value_is_told(
+    verb: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "data", verb, "gsm8k", f"--{option}")
+    assert f"--{option} needs a value after it" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_other_split_is_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sample("gsm8k", tmp_path / "sums", "test.jsonl")
+    write_sample("humaneval", tmp_path / "code")
+    for words, message in (
+        (["gsm8k", "--source", tmp_path / "sums"], "it holds test.jsonl: add --split test"),
+        (["humaneval", "--source", tmp_path / "code", "--split", "train"], "for test only: drop --split train"),
+        (["metamath", "--source", tmp_path / "sums"], "name the file itself"),
+    ):
+        with pytest.raises(SystemExit):
+            run(monkeypatch, "data", "convert", *words, "--out", tmp_path / "out")
+        assert message in capsys.readouterr().err
+
+
+def test_an_entry_without_its_file_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dataset_info.json").write_text('{"gsm8k": {"file_name": "gsm8k.json"}}')
+    for verb in ("check", "stats", "preview"):
+        with pytest.raises(SystemExit):
+            run(
+                monkeypatch,
+                "data",
+                verb,
+                "gsm8k",
+                "--dataset_dir",
+                tmp_path,
+                *["--model=x", "--template=y"] * (verb == "preview"),
+            )
+        assert "gsm8k.json does not exist; make it with: llamafactory-ext data convert" in capsys.readouterr().err
+
+
 def test_without_name_or_source_it_says_what_to_type(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

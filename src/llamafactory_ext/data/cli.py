@@ -53,7 +53,7 @@ class Data:
             task: the ability these examples stand for.
             unknown: nothing; other options are an error.
         """
-        if _helped(CONVERT, extra, unknown):
+        if _helped(CONVERT, extra, unknown, source=source, out=out, dataset_name=dataset_name, split=split, task=task):
             return
         if not name or not source:
             raise OptionError(
@@ -97,7 +97,16 @@ class Data:
             expect: the SHA-256 that the result must have.
             unknown: nothing; other options are an error.
         """
-        if _helped(MIX, extra, unknown):
+        if _helped(
+            MIX,
+            extra,
+            unknown,
+            tool=tool,
+            general=general,
+            dataset_name=dataset_name,
+            dataset_dir=dataset_dir,
+            expect=expect,
+        ):
             return
         recipe = Recipe(
             tool=_names(tool),
@@ -134,7 +143,7 @@ class Data:
         Raises:
             DataError: all errors at once.
         """
-        if _helped(CHECK, extra, unknown):
+        if _helped(CHECK, extra, unknown, dataset_dir=dataset_dir, template=template, model=model):
             return
         problems = []
         if not what:
@@ -187,7 +196,17 @@ class Data:
             html: write a web page there instead.
             unknown: nothing; other options are an error.
         """
-        if _helped(PREVIEW, extra, unknown):
+        if _helped(
+            PREVIEW,
+            extra,
+            unknown,
+            yaml=yaml,
+            dataset_dir=dataset_dir,
+            template=template,
+            model=model,
+            stage=stage,
+            html=html,
+        ):
             return
         request = from_yaml(Path(str(yaml))) if yaml else Request(names=(), model="", template="")
         given = {
@@ -227,7 +246,7 @@ class Data:
             out: folder for the counts as JSON and the figure.
             unknown: nothing; other options are an error.
         """
-        if _helped(STATS, extra, unknown):
+        if _helped(STATS, extra, unknown, dataset_dir=dataset_dir, rules=rules, out=out):
             return
         names = _names(what)
         if not names:
@@ -249,10 +268,10 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(str(word).strip() for word in words if str(word).strip())
 
 
-def _helped(verb: Verb, extra: tuple[object, ...], unknown: dict[str, object]) -> bool:
+def _helped(verb: Verb, extra: tuple[object, ...], unknown: dict[str, object], **texts: object) -> bool:
     """Whether help was asked for and given; python-fire hands the flag over to functions that take any option."""
     if {"help", "h"} & unknown.keys():
         print(verb.help())
         return True
-    verb.refuse(extra, unknown)
+    verb.refuse(extra, unknown, texts)
     return False

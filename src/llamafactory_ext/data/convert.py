@@ -178,9 +178,19 @@ def _choose_files(request: Request, family: Family) -> tuple[Chosen, str]:
         raise DataError(f"--source {source} cannot be read ({error.strerror}); check its permissions.") from None
     if not chosen.files:
         raise DataError(
-            f"--source {source} holds no {split} file of {family.name} ({family.about}); name the file itself."
+            f"--source {source} holds no {split} file of {family.name} ({family.about}); "
+            f"{_other_split(family, source, split)}."
         )
     return chosen, split
+
+
+def _other_split(family: Family, source: Path, split: str) -> str:
+    """What to do where a folder holds no file of a split."""
+    only, other = family.split_of(""), "train" if split == "test" else "test"
+    if only == other:
+        return f"it was published for {other} only: drop --split {split}"
+    there = [] if only else [file.name for file in family.choose(source, other).files]
+    return f"it holds {', '.join(there[:3])}: add --split {other}" if there else "name the file itself"
 
 
 def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversion) -> None:

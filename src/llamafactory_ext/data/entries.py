@@ -72,7 +72,7 @@ class DataEntry:
         """The entry `name` of `folder`/dataset_info.json.
 
         Raises:
-            DataError: no such entry, or none with a file of its own.
+            DataError: no such entry, none with a file of its own, or the file is not there.
         """
         info = read_dataset_info(folder)
         if name not in info:
@@ -85,6 +85,11 @@ class DataEntry:
         file_name = entry.get("file_name")
         if any(key in entry for key in _REMOTE) or not isinstance(file_name, str):
             raise DataError(f'{folder / DATASET_INFO}, entry "{name}": it names no local file; name a file.')
+        if not (folder / file_name).exists():
+            raise DataError(
+                f"{folder / file_name} does not exist; make it with: llamafactory-ext data convert NAME --source ... "
+                f'--out {folder}, or correct "file_name" of "{name}" in {folder / DATASET_INFO}.'
+            )
         return cls.of(name, entry, folder / file_name)
 
     @classmethod

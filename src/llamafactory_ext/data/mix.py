@@ -129,8 +129,6 @@ def _check(recipe: Recipe) -> list[DataEntry]:
     for name in dict.fromkeys(recipe.tool + recipe.general):
         try:
             entries.append(DataEntry.named(name, recipe.folder))
-            if not entries[-1].path.is_file():
-                problems.append(f"{entries[-1].path} does not exist; make it with: llamafactory-ext data convert")
         except DataError as error:
             problems.append(error.message)
     if problems:

@@ -35,8 +35,13 @@ class Verb:
             [f"Usage: llamafactory-ext data {self.usage}", "", self.about, "", *lists, "Options:", *options]
         )
 
-    def refuse(self, extra: tuple[object, ...], unknown: dict[str, object]) -> None:
+    def refuse(self, extra: tuple[object, ...], unknown: dict[str, object], texts: dict[str, object]) -> None:
         """Complain of left-over words before any work; python-fire would do so afterwards.
+
+        Args:
+            extra: words that no argument takes.
+            unknown: options that there are none of.
+            texts: options that take a text, by name; python-fire gives True for one without a value.
 
         Raises:
             OptionError: all of them at once.
@@ -46,6 +51,9 @@ class Verb:
             close = difflib.get_close_matches(option, self.options, n=1)
             hint = f"did you mean --{close[0]}?" if close else f"the options are --{', --'.join(self.options)}"
             problems.append(f"--{option} is unknown; {hint}")
+        problems += [
+            f"--{option} needs a value after it" for option, value in texts.items() if isinstance(value, bool)
+        ]
         if problems:
             raise OptionError.listing(f"data {self.name}:", problems)
 
