@@ -22,7 +22,7 @@ from llamafactory_ext_opencompass.results import PARTS, read_reports
 from llamafactory_ext.errors import DataError, ExtError, OptionError
 from llamafactory_ext.metrics.judge import JudgeOptions
 from llamafactory_ext.metrics.report import Report, write_report
-from llamafactory_ext.metrics.sandbox import isolation_problem
+from llamafactory_ext.metrics.sandbox import run_program
 from llamafactory_ext.serving.infer_options import KEY_VARIABLE
 from llamafactory_ext.serving.infer_server import ChatServer
 
@@ -148,8 +148,8 @@ def _problems(names: list[str], model: str, data: Path, tool_data: str, execute:
     if "humaneval" in names:
         if not execute:
             found.append("humaneval runs what the model writes: in a sandbox, and only with --execute")
-        elif (problem := isolation_problem()) is not None:
-            found.append(f"humaneval: nothing can be isolated here: {problem}")
+        else:
+            found += _isolation_problem()
     return found
 
 
@@ -158,6 +158,15 @@ def _judge_problem() -> list[str]:
         JudgeOptions.from_environment()
     except OptionError as error:
         return [f"mt_bench: {error.message}"]
+    return []
+
+
+def _isolation_problem() -> list[str]:
+    """Why no generated code can run here, before a model is asked for any."""
+    try:
+        run_program("pass")
+    except OptionError as error:
+        return [f"humaneval: {error.message}"]
     return []
 
 

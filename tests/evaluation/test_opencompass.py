@@ -14,7 +14,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llamafactory_ext.metrics.report import read_report
-from llamafactory_ext.metrics.sandbox import isolation_problem
+from metrics.isolation import isolation_problem
 from processes import run
 from serving.stub_server import Stub, serving
 
