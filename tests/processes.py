@@ -20,8 +20,10 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "LLAMAFACTORY_VERBOSITY": "WARN"} | changes
 
 
-def run(command: Sequence[str], cwd: Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and keep what it printed; when it hangs, end all it has started and fail the test."""
+def run(
+    command: Sequence[str], cwd: Path, stdin: str = "", *, limit: int = 900, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and keep what it printed; after `limit` seconds end all it has started and fail."""
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -33,7 +35,7 @@ def run(command: Sequence[str], cwd: Path, stdin: str = "", **variables: str) ->
         start_new_session=True,
     ) as process:
         try:
-            printed, errors = process.communicate(stdin, timeout=900)
+            printed, errors = process.communicate(stdin, timeout=limit)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
