@@ -52,6 +52,7 @@ def test_equal_records_count_once(tmp_path: Path) -> None:
         (LINES[0].replace("rotbench", "bfcl"), ["line 1", "'bfcl', not of 'rotbench'"]),
         (LINES[0].replace('"prediction"', '"text"'), ['line 1: "prediction" is missing']),
         (LINES[1].replace('{"role": "user", "content": "x"}', "7"), ["line 1", '"messages" is no list of objects']),
+        (LINES[0].replace("Action", "\\ud800"), ["line 1: half a surrogate pair"]),
         (LINES[0].replace("a:0", ""), ["line 1", '"id" is empty']),
         ("[]\n", ["line 1: a JSON object is expected"]),
         ("[" * 100_000 + "\n", ["line 1: malformed JSON"]),

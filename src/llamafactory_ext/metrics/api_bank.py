@@ -19,7 +19,8 @@ from .rouge import TooLongError, rouge_l
 
 CORRECTNESS, ROUGE = "C", "R"
 _REQUEST = re.compile(r"\[(\w+)\((.*)\)\]")
-_PARAMETER = re.compile(r"""(\w+)\s*=\s*['"](.+?)['"]|(\w+)\s*=\s*(\[.*\])|(\w+)\s*=\s*(\w+)""")
+# As published, but for the word boundaries, which change no match and keep long words from taking quadratic time.
+_PARAMETER = re.compile(r"""\b(\w++)\s*=\s*['"](.+?)['"]|\b(\w++)\s*=\s*(\[.*\])|\b(\w++)\s*=\s*(\w+)""")
 PUBLISHED_CEILING = (
     "Gold answers do not score 100 % with the published evaluator: level 1 338/399 (84.7 %), all levels 668/779 "
     "(85.8 %), offline."

@@ -50,6 +50,10 @@ class Prediction:
         for name in _TEXTS:
             if not isinstance(record.get(name), str):
                 raise DataError(f'"{name}" is missing or no text')
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError("half a surrogate pair, which is no text") from None
         if not record["id"]:
             raise DataError('"id" is empty')
         messages = record.get("messages")
