@@ -27,7 +27,8 @@ Options (or environment variables):
   --infer-only         EVAL_INFER_ONLY=1  only ask
   --out DIR            EVAL_OUT         where everything goes (default: saves/eval)
   -h, --help
-Everything after -- goes to every \`infer\`, such as: -- limit=100 template=llama3 max_new_tokens=512
+Everything after -- goes to every \`infer\`, or to that of one benchmark if its name stands before it, such as:
+  -- limit=100 rotbench.template=llama3_toolalpaca api_bank.template=llama3_api_bank
 
 Results: DIR/NAME/BENCHMARK.jsonl (answers), DIR/NAME/BENCHMARK.MODE.json (scores), DIR/report, DIR/logs, DIR/summary.txt.
 EOF
@@ -122,14 +123,14 @@ for word in "${modes[@]}"; do
 done
 contains "$backend" vllm hf openai || problem "--backend \"$backend\" is none of vllm, hf, openai"
 [[ -z $score_only || -z $infer_only ]] || problem "--score-only and --infer-only exclude each other"
-options=()
 for pair in "${extra[@]}"; do
+    key=${pair%%=*}
     if [[ $pair != ?*=* ]]; then
         problem "\"$pair\" after -- is not of the form option=value"
-    elif contains "${pair%%=*}" model benchmark source out backend; then
-        problem "${pair%%=*} is set by this script; see --help"
-    else
-        options+=("--${pair%%=*}" "${pair#*=}")
+    elif [[ $key == *.* ]] && ! contains "${key%%.*}" "${benchmarks[@]}"; then
+        problem "\"$pair\" after --: ${key%%.*} is not among the benchmarks ${benchmarks[*]}"
+    elif contains "${key#*.}" model benchmark source out backend; then
+        problem "${key#*.} is set by this script; see --help"
     fi
 done
 need llamafactory-ext
@@ -139,7 +140,11 @@ begin "$folder"
 declare -A files # step -> what it writes
 
 ask() { # MODEL BENCHMARK
-    local name answers
+    local name answers pair key options=()
+    for pair in "${extra[@]}"; do
+        key=${pair%%=*}
+        [[ $key == *.* && ${key%%.*} != "$2" ]] || options+=("--${key#*.}" "${pair#*=}")
+    done
     name=$(name_of "$1")
     answers=$out/$name/$2.jsonl
     mkdir -p "$out/$name"

@@ -127,6 +127,14 @@ def test_every_model_is_asked_every_benchmark_then_scored_and_reported(published
     assert [call[1] for call in published.calls] == ["score"] * 4 + ["report"]
 
 
+def test_options_for_one_benchmark(published: Folder) -> None:
+    result = published(*EVAL, "api_bank,rotbench", "one=m", "--infer-only", "--", "limit=3", "rotbench.template=a b")
+    assert result.returncode == 0, result.stderr
+    asked = [" ".join(call).partition(".jsonl ")[2] for call in published.calls]
+    assert asked == ["--limit 3", "--limit 3 --template a b"]
+    assert "bfcl is not among the benchmarks" in published(*EVAL, "rotbench", "one=m", "--", "bfcl.limit=1").stderr
+
+
 def test_a_failed_inference_leaves_the_rest_to_go_on(published: Folder) -> None:
     words = (*EVAL, "api_bank,rotbench", "one=m", "--mode", "official,strict")
     result = published(*words, FAIL="published/api_bank")
