@@ -106,6 +106,17 @@ def test_calls_in_the_text_of_an_answer_are_read_in_the_format_of_their_marker(t
     assert result.calls == 5
 
 
+def test_an_alpaca_records_history_comes_before_its_prompt() -> None:
+    columns = {"prompt": "instruction", "response": "output", "history": "before"}
+    entry = DataEntry.of("x", {"file_name": "x.json", "columns": columns}, Path("x.json"))
+    record: dict[str, Any] = {"instruction": "c", "output": "d", "before": [["a", "b"]]}
+    expected = (("human", "a"), ("gpt", "b"), ("human", "c"), ("gpt", "d"))
+    assert entry.dialogue(record) == Dialogue(expected)
+    assert entry.dialogue(record | {"before": None}) == Dialogue(expected[2:])
+    assert entry.dialogue(record | {"before": [["a"]]}) == '"before" is no list of pairs of texts, question and answer'
+    assert entry.has_dialogues
+
+
 def test_malformed_json_in_the_middle_is_told_with_the_faults_before_it(tmp_path: Path) -> None:
     result = look(tmp_path, f"[{json.dumps(talk(('gpt', 'a')))},\n {{]")
     assert len(result.lines()) == 2

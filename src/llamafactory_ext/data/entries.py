@@ -127,7 +127,7 @@ class DataEntry:
     def has_dialogues(self) -> bool:
         """Whether its records hold more than one text for the question and one for the answer."""
         columns = self.entry.get("columns", {})
-        return bool(self.shape.messages or columns.get("system") or columns.get("tools"))
+        return bool(self.shape.messages or columns.get("system") or columns.get("tools") or columns.get("history"))
 
     def records(self) -> Iterator[tuple[str, Any]]:
         """(place, record), one at a time."""
@@ -147,7 +147,10 @@ class DataEntry:
             extra[key] = value or ""
         if not self.shape.messages:
             prompt = "\n".join(record[column] for column in self.shape.prompts if record[column])
-            return Dialogue(((HUMAN, prompt), (GPT, record[self.shape.response])), **extra)
+            earlier = _earlier_turns(record.get(columns.get("history")) if columns.get("history") else None)
+            if earlier is None:
+                return f'"{columns["history"]}" is no list of pairs of texts, question and answer'
+            return Dialogue((*earlier, (HUMAN, prompt), (GPT, record[self.shape.response])), **extra)
         return self._turns(record[self.shape.messages], extra)
 
     def _turns(self, messages: list[Mapping[str, Any]], extra: dict[str, str]) -> Dialogue | str:
@@ -163,3 +166,14 @@ class DataEntry:
         if turns[0][0] == SYSTEM:
             extra["system"] = turns.pop(0)[1]
         return Dialogue(tuple(turns), **extra)
+
+
+def _earlier_turns(history: Any) -> tuple[tuple[str, str], ...] | None:
+    """The turns before the prompt, as an alpaca record's history gives them; None for anything else."""
+    if not isinstance(history, list):
+        return ()
+    if not all(
+        isinstance(pair, list) and [isinstance(text, str) for text in pair] == [True, True] for pair in history
+    ):
+        return None
+    return tuple(turn for asked, answered in history for turn in ((HUMAN, asked), (GPT, answered)))
