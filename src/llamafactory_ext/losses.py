@@ -65,10 +65,14 @@ class _LinearNll(torch.autograd.Function):
                 dlogits = p.to(dtype)
                 if dhidden is not None:
                     dhidden[part] = dlogits @ head
-                if dhead is not None:
+                if dhead is not None and dhead.dtype == dlogits.dtype:
+                    dhead.addmm_(dlogits.t(), hidden)  # no product of the head's size beside it
+                elif dhead is not None:
                     dhead += dlogits.t() @ hidden
                 if dbias is not None:
                     dbias += p.sum(0)
+                del dlogits
+            del p  # before the next chunk's logits come
         found = zip((dhidden, dhead, dbias), (hidden_KD, head_VD, bias_V), strict=True)
         ctx.gradients = [g if g is None or like is None else g.to(like.dtype) for g, like in found]
         return loss
