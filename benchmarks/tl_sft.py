@@ -110,6 +110,9 @@ def loss(setting: Setting) -> list[Row]:
         losses["cut-cross-entropy"] = library
     errors = _compare(losses, hidden_BTD, head)
     calls = {name: _backward(function, hidden_BTD, head) for name, function in losses.items()}
+    calls |= {
+        f"{name}, frozen head": _backward(losses[name], hidden_BTD, head, frozen=True) for name in ("full", "ours")
+    }
     found = times(calls, rounds=min(setting.rounds, 6), device=setting.device)
     memory = {name: peak_bytes(call, setting.device) for name, call in calls.items()}
     head_bytes = head.weight.numel() * head.weight.itemsize
@@ -124,7 +127,7 @@ def loss(setting: Setting) -> list[Row]:
         "liger": "its fused linear cross entropy takes no weights per token and needs a GPU",
     }
     row.figures = []
-    for name in calls:
+    for name in losses:
         if name != "full":
             beyond = (memory[name] - head_bytes) / (memory["full"] - head_bytes)
             row.figures += [
@@ -132,7 +135,13 @@ def loss(setting: Setting) -> list[Row]:
                 Figure(
                     f"{name}: peak beyond the head's gradient / full logits", beyond, 0.10 if name == "ours" else None
                 ),
+                Figure(f"{name}: peak with the head's gradient / full logits", memory[name] / memory["full"]),
             ]
+    ours_frozen, full_frozen = "ours, frozen head", "full, frozen head"
+    row.figures += [
+        time_ratio("frozen head: time / full logits", ours_frozen, full_frozen, found),
+        Figure("frozen head: peak / full logits", memory[ours_frozen] / memory[full_frozen]),
+    ]
     return [row]
 
 
@@ -163,8 +172,11 @@ def _cut_cross_entropy(
     return library, "runs"
 
 
-def _backward(function: Callable[[], Tensor], hidden_BTD: Tensor, head: nn.Linear) -> Callable[[], None]:
+def _backward(
+    function: Callable[[], Tensor], hidden_BTD: Tensor, head: nn.Linear, *, frozen: bool = False
+) -> Callable[[], None]:
     def call() -> None:
+        head.weight.requires_grad_(not frozen)
         hidden_BTD.grad = head.weight.grad = None
         function().backward()
 

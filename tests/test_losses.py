@@ -90,6 +90,34 @@ def test_half_precision_products_keep_a_float32_softmax(case: dict) -> None:
         assert linear_nll(case["hidden"], case["head"], case["labels"]).dtype == torch.float64, "as asked, no autocast"
 
 
+def test_chunks_larger_than_a_block_are_passed_over_in_blocks(
+    case: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", 2 * V)
+    test_value_and_gradients_equal_cross_entropy(case, True, 5)
+    low = {name: case[name].detach().to(torch.bfloat16).requires_grad_() for name in ("hidden", "head")}
+    linear_nll(low["hidden"], low["head"], case["labels"], weights_K=case["weights"], chunk=5).backward()
+    exact = torch.autograd.grad(
+        reference(case | {"bias": torch.zeros(V).double()}, True), [case["hidden"], case["head"]]
+    )
+    for name, wanted in zip(("hidden", "head"), exact, strict=True):
+        assert (low[name].grad - wanted).abs().max() < 0.02 * wanted.abs().max()
+
+
+def test_tokens_of_weight_zero_never_reach_the_head(case: dict[str, torch.Tensor]) -> None:
+    hidden = case["hidden"].detach().clone()
+    hidden[3] = float("nan")  # would show in the loss
+    weights = case["weights"].clone()
+    weights[4] = 0
+    head = nn.Linear(D, V, dtype=torch.float64)
+    loss = summed_nll(hidden[None], case["labels"][None], head, weights_BT=weights[None])
+    kept = [place for place in range(1, K) if place != 4]
+    nll = nn.functional.cross_entropy(
+        head(hidden[[place - 1 for place in kept]]), case["labels"][kept], reduction="none"
+    )
+    assert loss.item() == pytest.approx((nll * weights[kept]).sum().item(), rel=1e-12)
+
+
 # The head of a model
 
 

@@ -18,8 +18,43 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 IGNORE_INDEX = -100
-CHUNK_CPU = 1 << 24  # logits alive at once; they stay near the caches
+CHUNK_CPU = 3 << 22  # logits alive at once
 CHUNK_GPU = 1 << 28
+BLOCK_CPU = 1 << 19  # of these, what the softmax passes over several times; it stays in the cache
+BLOCK_GPU = 1 << 26
+
+
+def _softmax_gradient_(
+    logits_CV: Tensor, labels: Tensor, weight: Tensor | None, dbias_V: Tensor | None, high: torch.dtype, train: bool
+) -> Tensor:
+    """Summed loss of a chunk; turns its logits into their gradient, in place, if there is something to train.
+
+    Args:
+        logits_CV: overwritten.
+        labels: token ids, (C, 1).
+        weight: of each token, (C, 1).
+        dbias_V: takes up the gradient of the logits, summed over the tokens, before it is rounded.
+        high: number type of softmax and sums.
+        train: whether the gradient is wanted.
+    """
+    loss = torch.zeros((), dtype=high, device=logits_CV.device)
+    rows = max(1, (BLOCK_GPU if logits_CV.is_cuda else BLOCK_CPU) // logits_CV.shape[1])
+    for start in range(0, len(logits_CV), rows):
+        part = slice(start, start + rows)
+        p, label = logits_CV[part].to(high), labels[part]  # the logits themselves where they are that exact
+        p -= p.amax(dim=1, keepdim=True)
+        label_logit = p.gather(1, label)
+        total = p.exp_().sum(dim=1, keepdim=True)
+        nll = total.log() - label_logit
+        loss += (nll if weight is None else nll * weight[part]).sum()
+        if train:
+            p.scatter_add_(1, label, -total)
+            p *= total.reciprocal() if weight is None else weight[part] / total
+            if dbias_V is not None:
+                dbias_V += p.sum(0)
+            if p.dtype != logits_CV.dtype:
+                logits_CV[part] = p
+    return loss
 
 
 class _LinearNll(torch.autograd.Function):
@@ -44,35 +79,23 @@ class _LinearNll(torch.autograd.Function):
         dhead = torch.zeros(head_VD.shape, dtype=high, device=head_VD.device) if need_head else None
         dbias = torch.zeros(head_VD.shape[0], dtype=high, device=head_VD.device) if need_bias else None
         loss = torch.zeros((), dtype=high, device=hidden_KD.device)
-        for start in range(0, len(labels_K), chunk):
+        chunk = -(-len(labels_K) // max(1, -(-len(labels_K) // chunk)))  # as few, but of one size
+        buffer_CV = torch.empty(chunk, head_VD.shape[0], dtype=dtype, device=hidden_KD.device)
+        for start in range(0, len(labels_K), max(1, chunk)):
             part = slice(start, start + chunk)
             hidden, labels = hidden_KD[part].to(dtype), labels_K[part, None]
             weight = None if weights_K is None else weights_K[part, None].to(high)
-            logits = hidden @ head.t()
+            logits = torch.mm(hidden, head.t(), out=buffer_CV[: len(labels)])
             if bias_V is not None:
                 logits += bias_V.to(dtype)
-            top, arg = logits.max(dim=1, keepdim=True)
-            label_logits = logits.gather(1, labels).to(high)
-            p = torch.softmax(logits, dim=1, dtype=high)
-            del logits
-            # The greatest probability never underflows, the label's may.
-            nll = top.to(high) - p.gather(1, arg).log() - label_logits
-            loss += (nll if weight is None else nll * weight).sum()
-            if need_hidden or need_head or need_bias:
-                p.scatter_add_(1, labels, torch.full_like(nll, -1))
-                if weight is not None:
-                    p *= weight
-                dlogits = p.to(dtype)
-                if dhidden is not None:
-                    dhidden[part] = dlogits @ head
-                if dhead is not None and dhead.dtype == dlogits.dtype:
-                    dhead.addmm_(dlogits.t(), hidden)  # no product of the head's size beside it
-                elif dhead is not None:
-                    dhead += dlogits.t() @ hidden
-                if dbias is not None:
-                    dbias += p.sum(0)
-                del dlogits
-            del p  # before the next chunk's logits come
+            loss += _softmax_gradient_(logits, labels, weight, dbias, high, need_hidden or need_head or need_bias)
+            if dhidden is not None:
+                dhidden[part] = logits @ head
+            if dhead is not None and dhead.dtype == dtype:
+                dhead.addmm_(logits.t(), hidden)  # no product of the head's size beside it
+            elif dhead is not None:
+                dhead += logits.t() @ hidden
+        del buffer_CV
         found = zip((dhidden, dhead, dbias), (hidden_KD, head_VD, bias_V), strict=True)
         ctx.gradients = [g if g is None or like is None else g.to(like.dtype) for g, like in found]
         return loss
@@ -134,9 +157,11 @@ def summed_nll(
         labels_BT: token ids or -100.
         head: what was deferred.
         dtype: number type of the head's product, as for `linear_nll`.
-        weights_BT: >= 0, of each label; None: 1 everywhere.
+        weights_BT: >= 0, of each label, 0 as good as -100; None: 1 everywhere.
     """
     kept_BT = labels_BT[:, 1:] != IGNORE_INDEX
+    if weights_BT is not None:
+        kept_BT &= weights_BT[:, 1:] != 0
     states_KX, labels_K = states_BTX[:, :-1][kept_BT], labels_BT[:, 1:][kept_BT]
     weights_K = None if weights_BT is None else weights_BT[:, 1:][kept_BT]
     if head is not None:
