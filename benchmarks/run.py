@@ -12,6 +12,7 @@ from pathlib import Path
 import layer
 import linear
 import mi
+import ppo
 import rp
 import scores
 import table
@@ -38,6 +39,7 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "12": tl_sft.loss,
     "linear": linear.run,
 }
+APART: dict[str, Callable[[Setting], list[Row]]] = {"ppo": ppo.run}  # measured only where `--rows` names it
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shape", choices=SHAPES, default="small")
-    parser.add_argument("--rows", default=",".join(ROWS), help="row 1 brings row 2 along (default: all)")
+    parser.add_argument("--rows", default=",".join(ROWS), help="row 1 brings row 2 along (default: all but ppo)")
     parser.add_argument("--rounds", type=int, default=12, help="how often the variants take turns")
     parser.add_argument("--out", type=Path, help="results as JSON")
     parser.add_argument("--readme", action="store_true", help="put the results into benchmarks/README.md")
     options = parser.parse_args(arguments)
     wanted = ["1" if name == "2" else name for name in options.rows.split(",")]
-    if unknown := [name for name in wanted if name not in ROWS]:
-        parser.error(f"--rows: there is no row {unknown[0]}; choose from {', '.join(ROWS)}")
+    if unknown := [name for name in wanted if name not in ROWS | APART]:
+        parser.error(f"--rows: there is no row {unknown[0]}; choose from {', '.join(ROWS | APART)}")
     if options.device == "cpu":
         torch.set_num_threads(1)  # two processes' worth of noise is worse than one slow core
     start = time.perf_counter()
@@ -74,7 +76,7 @@ def measured(wanted: Sequence[str], setting: Setting, console: Console) -> list[
     for name in wanted:
         start = time.perf_counter()
         try:
-            rows = ROWS[name](setting)
+            rows = (ROWS | APART)[name](setting)
         except torch.OutOfMemoryError as error:
             rows = [Row(name, f"not measured: {str(error).splitlines()[0]}")]
         for row in rows:

@@ -37,6 +37,17 @@ def test_every_row_has_figures_with_versions_and_machine(results: Path) -> None:
     assert results.with_name("toy_linear.png").stat().st_size > 10_000
 
 
+def test_ppo_runs_against_grpo_where_it_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", "--rows", "ppo", "--shape", "toy", "--rounds", "1", "--out"]
+    done = run_command([*command, str(tmp_path / "toy.json")], BENCHMARKS)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "toy.json").read_text("utf-8"))["rows"]
+    assert len(row["figures"]) == 16
+    assert all(figure["value"] > 0 for figure in row["figures"])
+    for side in ("tl_ppo", "GRPOTrainer"):
+        assert row["settings"][f"{side}, all responses of 4 tokens"]["tokens_per_step"] == 4 * 4
+
+
 def test_what_is_exact_meets_its_goal(results: Path) -> None:
     figures = [figure for row in json.loads(results.read_text("utf-8"))["rows"] for figure in row["figures"]]
     exact = [figure for figure in figures if figure["unit"] == "relative error"]

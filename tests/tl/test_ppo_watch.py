@@ -9,7 +9,7 @@ import pytest
 
 from llamafactory_ext.tl.ppo_watch import Watch
 
-GOOD = {"reward": 0.2, "reward_spread": 1.0, "kl": 0.1, "value": 0.0, "response_tokens": 9.0}
+GOOD = {"reward": 0.2, "reward_spread": 1.0, "kl": 0.1, "value": 0.0, "response_tokens": 9.0, "empty": 0.0}
 
 
 def seen(watch: Watch, step: int, **changes: float) -> list[str]:
@@ -49,6 +49,16 @@ def test_a_reward_collapse_is_noticed_and_noise_is_not() -> None:
 def test_equal_rewards_leave_nothing_to_learn() -> None:
     (line,) = seen(Watch(10.0), 3, reward=-2.0, reward_spread=0.0)
     assert "all 64 responses have the same reward -2.000" in line
+
+
+def test_empty_responses_are_counted_until_there_are_none() -> None:
+    watch = Watch(10.0)
+    (line,) = seen(watch, 2, empty=3 / 64)
+    assert line.startswith("Step 2: 3 of 64 responses are empty")
+    assert "tl_sft" in line
+    assert seen(watch, 3, empty=5 / 64) == []
+    assert seen(watch, 4) == []
+    assert len(seen(watch, 5, empty=1.0)) == 1
 
 
 def test_it_goes_on_from_a_checkpoint() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,33 +35,12 @@ from .ppo_math import (
 from .ppo_processes import sum_named, sum_of_all
 from .ppo_reference import Reference
 from .ppo_reward import Query, RewardFunction
+from .ppo_settings import PpoSettings
 from .ppo_watch import AFTER_NAN, Watch
 from .rollout import Response, Sampling, draw_responses
 
 OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_update")
-WATCHED = ("reward", "reward_spread", "kl", "value", "response_tokens")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PpoSettings:
-    """PPO's numbers; the options of the same names explain them."""
-
-    epochs: int
-    minibatches: int
-    clip: float
-    value_clip: float | None
-    value_coef: float
-    gamma: float
-    lam: float
-    whiten: bool
-    kl_coef: float
-    kl_estimator: str
-    kl_target: float | None
-    kl_horizon: int
-    kl_limit: float
-    reward_clip: float | None
-    critic_lr: float | None
-    show: int
+WATCHED = ("reward", "reward_spread", "kl", "value", "response_tokens", "empty")
 
 
 class PpoTrainer(PpoCheckpoints, Trainer):

@@ -34,7 +34,7 @@ class Watch:
         Args:
             step: the optimiser step that learns from it.
             batch: "reward" and "reward_spread" (mean, standard deviation), "kl" (per response), "value" and
-                "response_tokens" (means).
+                "response_tokens" (means), "empty" (share of responses without text).
             responses: how many.
         """
         broken = sorted(name for name, value in batch.items() if not math.isfinite(value))
@@ -57,6 +57,12 @@ class Watch:
                 f"Step {step}: reward collapse. The mean reward of the last {WINDOW} batches is {now:.3f}, that of "
                 f"the first {WINDOW} was {before:.3f}. Lower learning_rate, raise tl_kl_coef, or use more responses "
                 "per update (gradient_accumulation_steps), and start from an earlier checkpoint."
+            )
+        if self._newly("empty", batch["empty"] > 0):
+            said.append(
+                f"Step {step}: {round(batch['empty'] * responses)} of {responses} responses are empty: they end "
+                "before any text, and count with their reward. If they stay, check that template and tl_stop are "
+                "those the model was trained with, train with tl_sft first, or raise tl_kl_coef."
             )
         if self._newly("same", batch["reward_spread"] == 0 and responses > 1):
             said.append(

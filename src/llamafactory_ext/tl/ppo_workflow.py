@@ -25,7 +25,8 @@ from .ppo_data import make_queries
 from .ppo_policy import load_policy
 from .ppo_reference import Reference
 from .ppo_reward import Query, RewardFunction, tool_reward, user_reward
-from .ppo_trainer import PpoSettings, PpoTrainer
+from .ppo_settings import settings_of
+from .ppo_trainer import PpoTrainer
 from .rollout import Sampling
 from .rollout_server import ServerRollout
 
@@ -152,28 +153,6 @@ def reward_of(args: Any) -> RewardFunction:
     if args.tl_reward_function:
         return user_reward(args.tl_reward_function)
     return tool_reward(args.tl_reward_variant, None if args.tl_call_format == "auto" else args.tl_call_format)
-
-
-def settings_of(args: Any) -> PpoSettings:
-    """PPO's numbers from the options."""
-    return PpoSettings(
-        epochs=args.tl_ppo_epochs,
-        minibatches=args.tl_minibatches,
-        clip=args.tl_clip,
-        value_clip=args.tl_value_clip or None,
-        value_coef=args.tl_value_coef,
-        gamma=args.tl_gamma,
-        lam=args.tl_lambda,
-        whiten=args.tl_whiten,
-        kl_coef=args.tl_kl_coef,
-        kl_estimator=args.tl_kl_estimator,
-        kl_target=args.tl_kl_target or None,
-        kl_horizon=args.tl_kl_horizon,
-        kl_limit=args.tl_kl_limit,
-        reward_clip=args.tl_reward_clip or None,
-        critic_lr=args.tl_critic_lr or None,
-        show=args.tl_show_responses,
-    )
 
 
 def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:

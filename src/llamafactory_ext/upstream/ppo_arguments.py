@@ -35,8 +35,20 @@ class TlPpoArguments:
     tl_temperature: float = field(
         default=1.0, metadata={"help": "TL: temperature of the responses; 0 draws them greedily."}
     )
-    tl_top_p: float = field(default=1.0, metadata={"help": "TL: probability that tokens are drawn from."})
-    tl_top_k: int = field(default=0, metadata={"help": "TL: number of tokens drawn from; 0 is all."})
+    tl_top_p: float = field(
+        default=1.0,
+        metadata={
+            "help": "TL: probability that tokens are drawn from. Log-probabilities and KL stay those of all tokens, "
+            "so below 1 the update is biased."
+        },
+    )
+    tl_top_k: int = field(
+        default=0,
+        metadata={
+            "help": "TL: number of tokens drawn from; 0 is all. Log-probabilities and KL stay those of all tokens, so "
+            "a limit biases the update."
+        },
+    )
     tl_max_new_tokens: int = field(default=256, metadata={"help": "TL: longest response in tokens."})
     tl_stop: str | None = field(
         default=None,
