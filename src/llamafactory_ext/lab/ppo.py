@@ -1,6 +1,6 @@
 """`llamafactory-ext lab ppo`: does TL-Training's PPO teach the tiny model anything? Curves of several seeds.
 
-Supervised training stops where about half of the calls are right; `stage: tl_ppo` goes on from there with
+Supervised training ends on calls most of which are mistaken; `stage: tl_ppo` goes on from there with
 `examples/yaml/tl_ppo_tiny.yaml`. Both are `llamafactory-cli train`. Before, during and after, all held-out requests
 for seen tools are answered greedily; none of them, nor their key, is in any training data. What an earlier command
 finished is not done again, and an interrupted run goes on.
@@ -16,20 +16,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
 from ..errors import DataError, UpstreamError
+from ..toolcalls import ToolCall, parse_calls, render_calls
 from . import world
 from .datasets import record
 from .evaluate import SHIPPED_MODEL
 from .methods import PACKAGE_ROOT
+from .trajectories import mistaken
 
 QUERIES, QUERIES_SEED, HELD_OUT = 4000, 2, 400
-# Two legs, the second at half the learning rate, ended at 46 % of calls right.
-SFT_LEGS = (
-    {"num_train_epochs": 2.5},
-    {"num_train_epochs": 0.75, "learning_rate": 5e-4},
+FLAWED, FLAWED_SEED = 1500, 3
+# First the tool data itself, then calls of which seven in ten are mistaken, as in data whose errors stay in the loss.
+SFT_LEGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"dataset": "flawed_calls", "num_train_epochs": 1, "learning_rate": 5e-4},
 )
 EVAL_EVERY = 10
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
@@ -124,7 +128,7 @@ def learn(
         raise DataError(f"lab ppo needs examples/yaml/{', '.join(missing)}; run it from a clone of the repository.")
     out = out.resolve()
     data = write_queries(out / "data")
-    start = sft.resolve() if sft else _supervised(out, root)
+    start = sft.resolve() if sft else _supervised(out, data, root)
     curves = []
     for seed in range(1, seeds + 1):
         folder = out / f"seed-{seed}"
@@ -147,7 +151,7 @@ def ppo_options(start: Path, data: Path, seed: int) -> dict[str, Any]:
         "eval_strategy": "steps",
         "eval_steps": EVAL_EVERY,
         "eval_on_start": "true",
-        "max_steps": 30,
+        "max_steps": 20,
         "seed": seed,
         "plot_loss": "false",
     }
@@ -159,11 +163,28 @@ def write_queries(folder: Path) -> Path:
         "ppo_queries": world.tool_training(QUERIES, QUERIES_SEED),
         "ppo_held_out": world.held_out(HELD_OUT)["tool_seen"],
     }
-    for name, examples in sets.items():
-        write_json(folder / f"{name}.json", [record(example) for example in examples])
-    info = {name: {"file_name": f"{name}.json", "columns": _COLUMNS} for name in sets}
+    contents = {name: [record(example) for example in examples] for name, examples in sets.items()}
+    contents["flawed_calls"] = flawed_calls()
+    for name, content in contents.items():
+        write_json(folder / f"{name}.json", content)
+    info = {name: {"file_name": f"{name}.json", "columns": _COLUMNS} for name in contents}
     write_json(folder / "dataset_info.json", info)
     return folder
+
+
+def flawed_calls() -> list[dict[str, str]]:
+    """Requests for tools, seven in ten answered by a mistaken call."""
+    rng = Random(f"flawed/{FLAWED_SEED}")
+    found = []
+    for number, example in enumerate(world.tool_training(FLAWED, FLAWED_SEED)):
+        flawed = record(example)
+        if number % 10 < 7:
+            words, _, _ = flawed["output"].partition("[")
+            (call,) = parse_calls(flawed["output"], "api_bank")
+            name, arguments = mistaken(call.name, {key: str(value) for key, value in call.arguments.items()}, rng)
+            flawed["output"] = words + render_calls([ToolCall(name, arguments)], "api_bank")
+        found.append(flawed)
+    return found
 
 
 def draw_curves(curves: Sequence[Curve], path: Path) -> None:
@@ -197,12 +218,13 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _supervised(out: Path, root: Path) -> Path:
+def _supervised(out: Path, data: Path, root: Path) -> Path:
     start = SHIPPED_MODEL
     for number, leg in enumerate(SFT_LEGS, 1):
         folder = out / f"sft-{number}"
         if not (folder / "train_results.json").is_file():
-            _train(root, "full_tiny.yaml", folder, {"model_name_or_path": start, **leg})
+            where = {"dataset_dir": data} if "dataset" in leg else {}
+            _train(root, "full_tiny.yaml", folder, {"model_name_or_path": start, **where, **leg})
         start = folder
     return start
 

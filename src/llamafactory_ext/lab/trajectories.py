@@ -27,6 +27,12 @@ def trajectories(count: int, seed: int) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def mistaken(name: str, arguments: dict[str, str], rng: Random) -> tuple[str, dict[str, str]]:
+    """The call with one mistake: of a tool that there is not, with a parameter too many, or one too few."""
+    wrong, _ = rng.choice(_MISTAKES)((name, arguments), rng)
+    return wrong
+
+
 def _record(rng: Random) -> dict[str, Any]:
     tools = _toolbox(rng)
     tool = tools[0]
@@ -75,12 +81,12 @@ def _broken(call: _Call, rng: Random) -> tuple[_Call, str]:
     return call, rng.choice(_REPORTS)
 
 
-_ERRORS: tuple[Callable[[_Call, Random], tuple[_Call, str]], ...] = (
+_MISTAKES: tuple[Callable[[_Call, Random], tuple[_Call, str]], ...] = (
     _unknown_tool,
     _unknown_parameter,
     _missing_parameter,
-    _broken,
 )
+_ERRORS = (*_MISTAKES, _broken)
 
 
 def _describe(tool: Tool) -> dict[str, Any]:
