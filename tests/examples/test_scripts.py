@@ -243,6 +243,18 @@ def test_a_table_on_ray(folder: Folder) -> None:
     assert folder("run_table_ray.sh", "run_citi_table.sh", "--placement", "X", "--workers", "0").returncode == 2
 
 
+def test_all_of_it_runs_with_the_real_commands(tmp_path: Path) -> None:
+    """Every method and every step, two optimiser steps each."""
+    words = ["--max-steps", "2", "--limit", "2", "--out", "out"]
+    small = ["preprocessing_num_workers=1", "max_samples=80", "plot_loss=false"]
+    result = run(["bash", str(SCRIPTS / "run_all_tiny.sh"), *words, "--", *small], tmp_path)
+    printed = result.stdout + result.stderr
+    assert result.returncode == 0, printed
+    lines = [line.split() for line in (tmp_path / "out" / "summary.txt").read_text().splitlines()[1:]]
+    names = ["citi", "lora", "full", "tl_sft", "tl_ppo", "export", "answers", "evaluate.base", "evaluate.citi"]
+    assert {line[0]: line[1] for line in lines} == dict.fromkeys(names, "done"), printed
+
+
 def test_real_commands_train_export_and_ask(tmp_path: Path) -> None:
     """The same script, the real commands, two optimiser steps each; one step fails and stops none of the others."""
     small = ["preprocessing_num_workers=1", "max_samples=12", "citi_importance_samples=2", "citi_report_samples=0"]
