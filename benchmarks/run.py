@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--rows", default=",".join(ROWS), help="row 1 brings row 2 along (default: all but ppo)")
-    parser.add_argument("--rounds", type=int, default=12, help="how often the variants take turns")
+    parser.add_argument("--rounds", type=int, default=8, help="how often the variants take turns")
     parser.add_argument("--out", type=Path, help="results as JSON")
     parser.add_argument("--readme", action="store_true", help="put the results into benchmarks/README.md")
     options = parser.parse_args(arguments)

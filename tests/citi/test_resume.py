@@ -78,6 +78,15 @@ def test_in_the_middle_of_an_epoch(options: Options, straight: Run, tmp_path: Pa
     assert [step["step"] for step in run.steps(phase)] == list(range(1, STEPS[phase] + 1))
 
 
+def test_after_the_last_checkpoint_of_a_phase_that_max_steps_ends(options: Options, tmp_path: Path) -> None:
+    settings = {"max_steps": 3, "citi_phases": "mi", "citi_report_samples": 0}
+    straight = train(options(tmp_path / "straight", **settings))
+    interrupt(options(tmp_path / "resumed", **settings), Interrupt("mi", "on_save", 3))
+    run = train(options(tmp_path / "resumed", **settings))
+    assert equal(run.weights(), straight.weights())
+    assert [step["step"] for step in run.steps("mi")] == [1, 2, 3]
+
+
 def test_in_the_second_epoch_of_a_phase(options: Options, straight: Run, tmp_path: Path) -> None:
     settings = options(tmp_path)
     interrupt(settings, Interrupt("mi", "on_step_end", 14))

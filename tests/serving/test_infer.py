@@ -181,13 +181,15 @@ def test_a_server_that_goes_down_leaves_what_it_answered(tmp_path: Path) -> None
 
 
 def test_answers_under_way_are_kept_when_another_fails(tmp_path: Path) -> None:
-    failed = threading.Event()
+    under_way, failed = threading.Semaphore(0), threading.Event()
 
     def mixed(path: str, body: Any) -> Any:
         if body and "city 0" in body["messages"][-1]["content"]:
+            assert all(under_way.acquire(timeout=300) for _ in range(3))
             failed.set()
             return 400, "refused"
         if body:
+            under_way.release()
             assert failed.wait(300)
         return echo(path, body)
 

@@ -38,6 +38,13 @@ class SafeCheckpoints(Trainer):
             Path(self.args.output_dir), check=self.args.should_save, lowest=self._lowest_of_all_processes
         )
 
+    def _run_epoch(self, **parts: Any) -> None:
+        """Transformers' epoch; nothing when the checkpoint to go on from was the last: it would take one step more."""
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(**parts)
+        else:
+            self.control.should_training_stop = True
+
     def _lowest_of_all_processes(self, number: int) -> int:
         value: Tensor = torch.tensor(number, device=self.args.device)
         if distributed.is_initialized():
