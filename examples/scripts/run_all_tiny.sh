@@ -86,9 +86,7 @@ done
 [[ $limit =~ ^[1-9][0-9]*$ ]] || problem "--limit is \"$limit\"; give a whole number"
 [[ -f $model/config.json ]] || problem "--model: $model holds no model"
 [[ -f $dataset_dir/dataset_info.json ]] || problem "--dataset-dir: $dataset_dir/dataset_info.json does not exist"
-for pair in "${extra[@]}"; do
-    [[ $pair == ?*=* ]] || problem "\"$pair\" after -- is not of the form key=value"
-done
+check_pairs "after --" "${extra[@]}"
 need llamafactory-cli llamafactory-ext
 end_on_problems
 begin "$folder"

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Trains every row of the tables in the CITI paper (arXiv:2409.13202) for one base model, one run after the other.
 set -euo pipefail
-if ((BASH_VERSINFO[0] < 5)); then
-    echo "run_citi_table.sh needs bash 5 or newer, this is $BASH_VERSION" >&2
-    exit 2
-fi
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=examples/scripts/steps.sh
+source "$here/steps.sh"
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+root=$(cd -- "$here/../.." && pwd)
 yamls=$root/examples/yaml
 
 main_rows=(citi ft lora)
@@ -45,16 +44,6 @@ Results: DIR/ROW (the run), DIR/logs/ROW.log, DIR/summary.txt.
 EOF
 }
 
-problems=()
-problem() { problems+=("$1"); }
-
-contains() { # WORD WORDS...
-    local word=$1 other
-    shift
-    for other in "$@"; do [[ $other == "$word" ]] && return 0; done
-    return 1
-}
-
 model=${CITI_MODEL:-}
 template=${CITI_TEMPLATE:-}
 tool_data=${CITI_TOOL_DATA:-api_bank}
@@ -63,7 +52,7 @@ dataset_dir=${CITI_DATASET_DIR:-$root/data}
 eval_data=${CITI_EVAL_DATA:-}
 importance=${CITI_IMPORTANCE:-}
 wanted=${CITI_ROWS:-main,ablations}
-out=${CITI_OUT:-saves/citi_table}
+folder=${CITI_OUT:-saves/citi_table}
 extra=()
 
 while (($#)); do
@@ -92,7 +81,7 @@ while (($#)); do
                 --eval-data) eval_data=$2 ;;
                 --importance) importance=$2 ;;
                 --rows) wanted=$2 ;;
-                --out) out=$2 ;;
+                --out) folder=$2 ;;
             esac
             shift 2
             ;;
@@ -124,32 +113,12 @@ for word in "${words[@]}"; do
         *) add_rows "$word" ;;
     esac
 done
-for pair in "${extra[@]}"; do
-    [[ $pair == ?*=* ]] || problem "\"$pair\" after -- is not of the form key=value"
-    if [[ $pair == output_dir=* || $pair == overwrite_output_dir=* ]]; then
-        problem "${pair%%=*} is set by this script; use --out"
-    fi
-done
-info=$dataset_dir/dataset_info.json
-if [[ ! -f $info ]]; then
-    problem "--dataset-dir: $info does not exist; name the folder of your data sets"
-else
-    IFS=, read -r -a names <<<"$tool_data,$general_data${eval_data:+,$eval_data}"
-    for name in "${names[@]}"; do
-        grep -qF "\"$name\"" "$info" || problem "data set \"$name\" is not in $info; see examples/README.md"
-    done
-fi
+check_pairs "after --" "${extra[@]}"
+check_data "$dataset_dir" "$tool_data,$general_data${eval_data:+,$eval_data}"
 [[ -z $importance || -f $importance ]] || problem "--importance: $importance does not exist"
-command -v llamafactory-cli >/dev/null ||
-    problem "llamafactory-cli is not found; activate the environment, or put its bin folder into PATH"
-if ((${#problems[@]})); then
-    echo "These options do not work:" >&2
-    printf '  - %s\n' "${problems[@]}" >&2
-    exit 2
-fi
-
-mkdir -p "$out/logs"
-trap 'echo "Interrupted; the same command goes on here." >&2; exit 130' INT TERM
+need llamafactory-cli
+end_on_problems
+begin "$folder"
 
 # The importance file of a row of citi: as chosen when the row began, given, from row citi, or none yet.
 importance_of() { # ROW
@@ -181,75 +150,21 @@ settings_of() { # ROW
     ((${#extra[@]} == 0)) || printf '%s\n' "${extra[@]}"
 }
 
-number() { # FILE KEY
-    [[ ! -f $1 ]] || sed -n "s/.*\"$2\": *\([-+.0-9eE]*\).*/\1/p" "$1" | tail -n 1
-}
-
-rounded() { # NUMBER
-    [[ -z $1 ]] || LC_ALL=C printf '%.4f' "$1"
-}
-
-# Mean training loss, of each phase of a citi run.
-train_losses() { # ROW
-    local folder loss text=
-    for folder in "$out/$1"/phase-*/; do
-        [[ -d $folder ]] || continue
-        loss=$(number "${folder}train_results.json" train_loss)
-        folder=${folder%/}
-        text+="${text:+ }${folder##*-} $(rounded "$loss")"
-    done
-    [[ -n $text ]] || text=$(rounded "$(number "$out/$1/train_results.json" train_loss)")
-    echo "${text:--}"
-}
-
-declare -A status
-failed=0
-
-run_row() { # ROW
-    local row=$1 log=$out/logs/$1.log settings=$out/logs/$1.settings started=$SECONDS code=0 words=() now
-    now=$(settings_of "$row")
-    if [[ -f $settings && $now != "$(cat "$settings")" ]]; then
-        status[$row]="refused: begun with other settings"
-        failed=1
-        echo "$row: begun with other settings; choose another --out, or delete $out/$row and $settings:" >&2
-        diff <(cat "$settings") <(echo "$now") | grep '^[<>]' >&2 || true
-        return
-    fi
-    if [[ -f $out/logs/$row.done ]]; then
-        status[$row]="done before"
-        echo "$row: done before"
-        return
-    fi
-    echo "$now" >"$settings"
-    mapfile -t words <"$settings"
-    echo "$row: llamafactory-cli ${words[*]}"
-    llamafactory-cli "${words[@]}" >>"$log" 2>&1 || code=$?
-    if ((code)); then
-        status[$row]="failed with status $code"
-        failed=1
-        echo "$row: failed with status $code; the end of $log:" >&2
-        tail -n 5 "$log" | sed 's/^/    /' >&2
-    else
-        echo "$((SECONDS - started))" >"$out/logs/$row.done"
-        status[$row]="done"
-        echo "$row: done in $((SECONDS - started)) s"
-    fi
-}
-
-summary() {
-    local row seconds
-    printf '%-20s  %-36s  %9s  %-36s  %s\n' row status seconds "training loss" "evaluation loss"
-    for row in "${rows[@]}"; do
-        seconds=-
-        [[ ! -f $out/logs/$row.done ]] || seconds=$(cat "$out/logs/$row.done")
-        printf '%-20s  %-36s  %9s  %-36s  %s\n' "$row" "${status[$row]}" "$seconds" "$(train_losses "$row")" \
-            "$(rounded "$(number "$out/$row/eval_results.json" eval_loss)")"
-    done
-}
-
 for row in "${rows[@]}"; do
-    run_row "$row"
+    mapfile -t words < <(settings_of "$row")
+    step "$row" llamafactory-cli "${words[@]}" || true
 done
-echo
-summary | tee "$out/summary.txt"
-exit "$failed"
+
+# Mean training loss, of each phase of a citi run; and the loss on held-out data.
+# shellcheck disable=SC2329 # finish calls it
+losses() { # ROW
+    local run=$out/$1 phase text=
+    for phase in "$run"/phase-*/; do
+        [[ -d $phase ]] || continue
+        phase=${phase%/}
+        text+="${text:+ }${phase##*-} $(figure "$phase/train_results.json" train_loss)"
+    done
+    [[ -n $text ]] || text=$(figure "$run/train_results.json" train_loss)
+    printf '%-36s  %s\n' "$text" "$(figure "$run/eval_results.json" eval_loss)"
+}
+finish losses "$(printf '%-36s  %s' "training loss" "evaluation loss")"

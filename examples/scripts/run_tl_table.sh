@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Trains every row of the ablation table in the TL-Training paper (arXiv:2412.15495, Table 5), one run after the other.
 set -euo pipefail
-if ((BASH_VERSINFO[0] < 5)); then
-    echo "run_tl_table.sh needs bash 5 or newer, this is $BASH_VERSION" >&2
-    exit 2
-fi
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=examples/scripts/steps.sh
+source "$here/steps.sh"
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+root=$(cd -- "$here/../.." && pwd)
 yamls=$root/examples/yaml/tl/ablations
 
 sft_rows=(none mae pkt mae_pkt)
@@ -42,23 +41,13 @@ Results: DIR/ROW (the run), DIR/logs/ROW.log, DIR/summary.txt.
 EOF
 }
 
-problems=()
-problem() { problems+=("$1"); }
-
-contains() { # WORD WORDS...
-    local word=$1 other
-    shift
-    for other in "$@"; do [[ $other == "$word" ]] && return 0; done
-    return 1
-}
-
 model=${TL_MODEL:-}
 template=${TL_TEMPLATE:-}
 data=${TL_DATA:-tl_training}
 dataset_dir=${TL_DATASET_DIR:-$root/data}
 eval_data=${TL_EVAL_DATA:-}
 wanted=${TL_ROWS:-sft,irm}
-out=${TL_OUT:-saves/tl_table}
+folder=${TL_OUT:-saves/tl_table}
 extra=() sft_extra=() ppo_extra=()
 
 while (($#)); do
@@ -85,7 +74,7 @@ while (($#)); do
                 --dataset-dir) dataset_dir=$2 ;;
                 --eval-data) eval_data=$2 ;;
                 --rows) wanted=$2 ;;
-                --out) out=$2 ;;
+                --out) folder=$2 ;;
                 --sft) sft_extra+=("$2") ;;
                 --ppo) ppo_extra+=("$2") ;;
             esac
@@ -118,31 +107,13 @@ for word in "${words[@]}"; do
         *) add_rows "$word" ;;
     esac
 done
-for pair in "${extra[@]}" "${sft_extra[@]}" "${ppo_extra[@]}"; do
-    [[ $pair == ?*=* ]] || problem "\"$pair\" is not of the form key=value"
-    if [[ $pair == output_dir=* || $pair == overwrite_output_dir=* ]]; then
-        problem "${pair%%=*} is set by this script; use --out"
-    fi
-done
-info=$dataset_dir/dataset_info.json
-if [[ ! -f $info ]]; then
-    problem "--dataset-dir: $info does not exist; name the folder of your data sets"
-else
-    IFS=, read -r -a names <<<"$data${eval_data:+,$eval_data}"
-    for name in "${names[@]}"; do
-        grep -qF "\"$name\"" "$info" || problem "data set \"$name\" is not in $info; see examples/README.md"
-    done
-fi
-command -v llamafactory-cli >/dev/null ||
-    problem "llamafactory-cli is not found; activate the environment, or put its bin folder into PATH"
-if ((${#problems[@]})); then
-    echo "These options do not work:" >&2
-    printf '  - %s\n' "${problems[@]}" >&2
-    exit 2
-fi
-
-mkdir -p "$out/logs"
-trap 'echo "Interrupted; the same command goes on here." >&2; exit 130' INT TERM
+check_pairs "after --" "${extra[@]}"
+check_pairs "after --sft" "${sft_extra[@]}"
+check_pairs "after --ppo" "${ppo_extra[@]}"
+check_data "$dataset_dir" "$data${eval_data:+,$eval_data}"
+need llamafactory-cli
+end_on_problems
+begin "$folder"
 
 # The words of a row's command after `llamafactory-cli`, one a line.
 settings_of() { # ROW
@@ -163,71 +134,19 @@ settings_of() { # ROW
     fi
 }
 
-number() { # FILE KEY
-    [[ ! -f $1 ]] || sed -n "s/.*\"$2\": *\([-+.0-9eE]*\).*/\1/p" "$1" | tail -n 1
-}
-
-rounded() { # NUMBER
-    if [[ -z $1 ]]; then echo -; else LC_ALL=C printf '%.4f' "$1"; fi
-}
-
-declare -A status
-failed=0
-
-run_row() { # ROW
-    local row=$1 from=${base[$1]:-} log=$out/logs/$1.log settings=$out/logs/$1.settings
-    local started=$SECONDS code=0 words=() now
-    now=$(settings_of "$row")
-    if [[ -f $settings && $now != "$(cat "$settings")" ]]; then
-        status[$row]="refused: begun with other settings"
-        failed=1
-        echo "$row: begun with other settings; choose another --out, or delete $out/$row and $settings:" >&2
-        diff <(cat "$settings") <(echo "$now") | grep '^[<>]' >&2 || true
-        return
-    fi
-    if [[ -f $out/logs/$row.done ]]; then
-        status[$row]="done before"
-        echo "$row: done before"
-        return
-    fi
-    if [[ -n $from && ! -f $out/logs/$from.done ]]; then
-        status[$row]="left out: row $from is not done"
-        failed=1
-        echo "$row: left out, as it goes on from row $from, which is not done" >&2
-        return
-    fi
-    echo "$now" >"$settings"
-    mapfile -t words <"$settings"
-    echo "$row: llamafactory-cli ${words[*]}"
-    llamafactory-cli "${words[@]}" >>"$log" 2>&1 || code=$?
-    if ((code)); then
-        status[$row]="failed with status $code"
-        failed=1
-        echo "$row: failed with status $code; the end of $log:" >&2
-        tail -n 5 "$log" | sed 's/^/    /' >&2
-    else
-        echo "$((SECONDS - started))" >"$out/logs/$row.done"
-        status[$row]="done"
-        echo "$row: done in $((SECONDS - started)) s"
-    fi
-}
-
-summary() {
-    local row seconds
-    printf '%-9s  %-36s  %9s  %13s  %15s  %12s\n' row status seconds "training loss" "evaluation loss" "last reward"
-    for row in "${rows[@]}"; do
-        seconds=-
-        [[ ! -f $out/logs/$row.done ]] || seconds=$(cat "$out/logs/$row.done")
-        printf '%-9s  %-36s  %9s  %13s  %15s  %12s\n' "$row" "${status[$row]}" "$seconds" \
-            "$(rounded "$(number "$out/$row/train_results.json" train_loss)")" \
-            "$(rounded "$(number "$out/$row/eval_results.json" eval_loss)")" \
-            "$(rounded "$(number "$out/$row/trainer_state.json" reward)")"
-    done
-}
-
 for row in "${rows[@]}"; do
-    run_row "$row"
+    from=${base[$row]:-}
+    if [[ -n $from && ! -f $out/logs/$from.done ]]; then
+        skip "$row" "it goes on from row $from, which is not done"
+        continue
+    fi
+    mapfile -t words < <(settings_of "$row")
+    step "$row" llamafactory-cli "${words[@]}" || true
 done
-echo
-summary | tee "$out/summary.txt"
-exit "$failed"
+
+# shellcheck disable=SC2329 # finish calls it
+figures() { # ROW
+    printf '%13s  %15s  %12s\n' "$(figure "$out/$1/train_results.json" train_loss)" \
+        "$(figure "$out/$1/eval_results.json" eval_loss)" "$(figure "$out/$1/trainer_state.json" reward)"
+}
+finish figures "$(printf '%13s  %15s  %12s' "training loss" "evaluation loss" "last reward")"

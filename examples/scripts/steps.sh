@@ -42,14 +42,15 @@ failed=0
 
 # Runs a command as a step with a log; skips it if it is done, refuses it if it was begun with another command.
 step() { # NAME COMMAND...
-    local name=$1 log=$out/logs/$1.log settings=$out/logs/$1.settings started=$SECONDS code=0
+    local name=$1 log=$out/logs/$1.log settings=$out/logs/$1.settings started=$SECONDS code=0 now
     shift
     step_names+=("$name")
-    if [[ -f $settings && $* != "$(cat "$settings")" ]]; then
+    now=$(printf '%s\n' "$@")
+    if [[ -f $settings && $now != "$(cat "$settings")" ]]; then
         status[$name]="refused: begun with other settings"
         failed=1
-        echo "$name: begun with other settings; choose another --out, or delete its results and $settings:" >&2
-        printf '< %s\n> %s\n' "$(cat "$settings")" "$*" >&2
+        echo "$name: begun with other settings; choose another --out, or delete $out/$name and $settings:" >&2
+        diff <(cat "$settings") <(echo "$now") | grep '^[<>]' >&2 || true
         return 1
     fi
     if [[ -f $out/logs/$name.done ]]; then
@@ -57,7 +58,7 @@ step() { # NAME COMMAND...
         echo "$name: done before"
         return 0
     fi
-    echo "$*" >"$settings"
+    echo "$now" >"$settings"
     echo "$name: $*"
     "$@" >>"$log" 2>&1 || code=$?
     if ((code)); then
@@ -79,9 +80,44 @@ skip() { # NAME REASON
     echo "$1: left out: $2" >&2
 }
 
-summary() { # FUNCTION: prints what a step came to
+number() { # FILE KEY
+    [[ ! -f $1 ]] || sed -n "s/.*\"$2\": *\([-+.0-9eE]*\).*/\1/p" "$1" | tail -n 1
+}
+
+# A number of a run's results with four digits, or - where there is none.
+figure() { # FILE KEY
+    local value
+    value=$(number "$1" "$2")
+    if [[ -z $value ]]; then echo -; else LC_ALL=C printf '%.4f\n' "$value"; fi
+}
+
+# What overrules the files of runs.
+check_pairs() { # WHERE KEY=VALUE...
+    local where=$1 pair
+    shift
+    for pair in "$@"; do
+        [[ $pair == ?*=* ]] || problem "\"$pair\" $where is not of the form key=value"
+        if [[ $pair == output_dir=* || $pair == overwrite_output_dir=* ]]; then
+            problem "${pair%%=*} is set by this script; use --out"
+        fi
+    done
+}
+
+check_data() { # DIR NAMES
+    local info=$1/dataset_info.json name names
+    if [[ ! -f $info ]]; then
+        problem "--dataset-dir: $info does not exist; name the folder of your data sets"
+        return
+    fi
+    IFS=, read -r -a names <<<"$2"
+    for name in "${names[@]}"; do
+        grep -qF "\"$name\"" "$info" || problem "data set \"$name\" is not in $info; see examples/README.md"
+    done
+}
+
+summary() { # FUNCTION [HEADING]: prints what a step came to, under the heading
     local show=$1 name seconds
-    printf '%-24s  %-36s  %9s  %s\n' step status seconds result
+    printf '%-24s  %-36s  %9s  %s\n' step status seconds "${2:-result}"
     for name in "${step_names[@]}"; do
         seconds=-
         [[ ! -f $out/logs/$name.done ]] || seconds=$(cat "$out/logs/$name.done")
@@ -89,8 +125,8 @@ summary() { # FUNCTION: prints what a step came to
     done
 }
 
-finish() { # FUNCTION
+finish() { # FUNCTION [HEADING]
     echo
-    summary "$1" | tee "$out/summary.txt"
+    summary "$@" | tee "$out/summary.txt"
     exit "$failed"
 }
