@@ -70,9 +70,10 @@ def preview(page: Page) -> str:
 
 def train(page: Page) -> None:
     page.press("Start")
-    ended = page.text(re.compile("^(Finished|Failed)"))
+    # Where the run's log stands: a notice of an earlier run may still be on the page.
+    ended = page.page.locator(".prose", has_text=re.compile(r"^\s*(Finished|Failed)")).locator("visible=true").first
     ended.wait_for()
-    assert ended.inner_text().startswith("Finished"), ended.inner_text()
+    assert ended.inner_text().strip().startswith("Finished"), ended.inner_text()
 
 
 def chat(page: Page, run: str, question: str) -> str:
