@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..checkpoint.atomic import write_json
+from ..checkpoint.atomic import write_json, write_text
 from ..errors import DataError, OptionError
 from .report_figures import bars, colours_of, radar
 from .report_runs import Run, read_runs
@@ -36,8 +36,8 @@ def write(runs: list[Run], folder: Path, group: str) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         pictures = _pictures(tables, runs, group, folder)
         write_json(folder / "report.json", {"tables": [table.to_json() for table in tables], "runs": _runs_json(runs)})
-        _write_text(folder / "report.md", markdown(tables, runs, pictures))
-        _write_text(folder / "report.html", html(tables, runs, pictures))
+        write_text(folder / "report.md", markdown(tables, runs, pictures))
+        write_text(folder / "report.html", html(tables, runs, pictures))
     except OSError as error:
         raise DataError(f"{folder} cannot be written ({error.strerror}); name another --out.") from None
     return [folder / name for name in ("report.md", "report.json", "report.html")] + list(pictures.values())
@@ -76,9 +76,3 @@ def _runs_json(runs: list[Run]) -> list[dict[str, object]]:
         }
         for run in runs
     ]
-
-
-def _write_text(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.tmp")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(path)

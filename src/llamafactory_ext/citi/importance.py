@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from ..errors import OptionError
 from ..losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
+from ..processes import sum_of_all
 
 Reduction = Literal["dataset", "batch", "example", "token"]
 REDUCTIONS: tuple[Reduction, ...] = ("dataset", "batch", "example", "token")
@@ -207,8 +208,7 @@ def signed_scores(
         for j, part in enumerate((sums.total, sums.left, sums.moved)):
             values[i, j] = part.get(ties.get(name, name), values[i, j])
     values[-1] = trained
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(values)
+    sum_of_all(values)
     total, left, moved = values[:-1].T.tolist()
     limit = VANISHING_HALF if next(model.parameters()).dtype.itemsize == 2 else VANISHING
     vanishing = tuple(

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint.atomic import discard_folder, publish_folder, read_json, sync, write_json
+from ..checkpoint.atomic import discard_folder, publish_folder, read_json, sync, write_json, write_text
 from ..checkpoint.base import MANIFEST, difference
 from ..checkpoint.folders import COMPLETE, find_fault, remove_leftovers, seal_folder
 from ..errors import CheckpointError
@@ -128,9 +128,7 @@ class RunFolder:
             return
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         kept = "".join(line for line in lines if _logged_step(line) <= step)
-        staged = path.with_name(f".{LOG}.tmp")
-        staged.write_text(kept, encoding="utf-8")
-        staged.replace(path)
+        write_text(path, kept)
 
     def finish(self) -> None:
         """Copies the last phase's adapter to the top; the weights come last and mark the run as finished."""

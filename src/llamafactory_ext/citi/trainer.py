@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from ..checkpoint.saving import SafeCheckpoints
 from ..data.marks import MARKS_COLUMN, TokenMarks
+from ..processes import sum_of_all
 from ..tl.weights import WEIGHTS_COLUMN
 from ..token_loss import TokenLoss
 from ..upstream.training import CustomSeq2SeqTrainer
@@ -81,7 +82,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         if self.router is not None and len(batches) > 1 and not self._routers_alone:
             if self.router.scope == "token":
                 tokens = sum((batch[MARKS_COLUMN] > 0).sum() for batch in batches)
-                self._step_tokens = self._sum(torch.as_tensor(tokens, dtype=torch.float64, device=device))
+                self._step_tokens = sum_of_all(torch.as_tensor(tokens, dtype=torch.float64, device=device))
             elif self.exact_step:
                 self._step_totals = self._all_processes(self._sum_over(batches))
         return batches, items
@@ -164,7 +165,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         totals = self._all_processes(totals)
         value = router.value(totals, self._gates).sum() * share
         self._track("loss_router", value, mean=False)
-        moves = self._sum(router.own_gradients(totals, gates=self._gates, weight=share))
+        moves = sum_of_all(router.own_gradients(totals, gates=self._gates, weight=share))
         if self.accelerator.scaler is not None:
             moves = moves * self.accelerator.scaler.get_scale()
         layers = self.accelerator.unwrap_model(model).base_model.molora_layers()
@@ -196,15 +197,8 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         )
 
     def _all_processes(self, totals: Totals) -> Totals:
-        flat = self._sum(torch.cat([totals.sums_L2.flatten(), totals.rows[None]]))
+        flat = sum_of_all(torch.cat([totals.sums_L2.flatten(), totals.rows[None]]))
         return Totals(flat[:-1].view_as(totals.sums_L2), flat[-1])
-
-    @staticmethod
-    def _sum(values: Tensor) -> Tensor:
-        """The sum over all processes."""
-        if distributed.is_initialized():
-            distributed.all_reduce(values)
-        return values
 
     # Checkpoints
 
@@ -246,7 +240,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         names, steps = list(self._running), max(1, self._steps)
         if not names:
             return {}
-        values = self._sum(torch.stack([self._running[name] for name in names]))
+        values = sum_of_all(torch.stack([self._running[name] for name in names]))
         self._running, self._steps = {}, 0
         found = {}
         for name, (total, count) in zip(names, values.tolist(), strict=True):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from ..checkpoint.atomic import write_json, write_text
 from ..errors import DataError
 
 Mode = Literal["official", "strict"]
@@ -176,16 +177,9 @@ def verdicts_path(report_path: Path) -> Path:
 
 def write_report(report: Report, path: Path) -> None:
     """Write the report and, beside it, one verdict per line; each file appears whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(asdict(verdict), ensure_ascii=False) + "\n" for verdict in report.verdicts]
-    _write(verdicts_path(path), "".join(lines))
-    _write(path, json.dumps(report.to_json(), ensure_ascii=False, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.tmp")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(path)
+    write_text(verdicts_path(path), "".join(lines))
+    write_json(path, report.to_json())
 
 
 def read_verdicts(path: Path) -> tuple[Verdict, ...]:

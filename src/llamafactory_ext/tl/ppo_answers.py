@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ppo_processes import sum_named
+from ..processes import sum_named
 from .ppo_reward import Query, RewardFunction, shares
 from .reward import Reward
 from .rollout import Response, Sampling

@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 from transformers import Trainer, set_seed
 
 from ..errors import OptionError
+from ..processes import sum_named, sum_of_all
 from .critic import ActorCritic
 from .ppo_answers import Answers, Drawer, own_share
 from .ppo_batches import QueryLoader, batches_of_epoch, micro_batches
@@ -32,7 +33,6 @@ from .ppo_math import (
     value_loss,
     whiten,
 )
-from .ppo_processes import sum_named, sum_of_all
 from .ppo_reference import Reference
 from .ppo_reward import Query, RewardFunction
 from .ppo_settings import PpoSettings
