@@ -9,6 +9,7 @@ import tiny
 from llamafactory_ext.tl.critic import ActorCritic
 from llamafactory_ext.tl.ppo_experience import Experience
 from llamafactory_ext.tl.ppo_reference import Reference
+from llamafactory_ext.tl.rollout import Sampling, draw_responses
 
 PROMPTS = [[0, 50, 60], [0, 51, 61, 71, 81], [0, 52]]
 RESPONSES = [[90, 91, 4], [92], [93, 94, 95, 96, 4]]
@@ -31,6 +32,43 @@ def test_padding_changes_neither_log_probabilities_nor_values(architecture: str,
             assert torch.allclose(logp_BR[row, : len(response)], expected, atol=1e-5)
             values = model.value_head(out.hidden_states[-1][0, before]).squeeze(-1)
             assert torch.allclose(values_BR[row, : len(response)], values, atol=1e-5)
+
+
+@pytest.mark.parametrize("cache", ["dynamic", "static"])
+@pytest.mark.parametrize("own_critic", [False, True])
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+def test_what_a_rollout_notes_is_what_a_pass_over_its_responses_gives(
+    architecture: str, own_critic: bool, cache: str
+) -> None:
+    policy = tiny.tiny_model(architecture).eval()
+    model = ActorCritic(policy, own_critic=own_critic, temperature=0.7)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(model.value_head.weight)
+    # Every third token ends a response, so that rows leave the batch.
+    ends = frozenset(range(0, policy.config.vocab_size, 3))
+    sampling = Sampling(max_tokens=8, end_ids=ends, pad_id=1, temperature=0.7, top_k=60, rows=4, cache=cache)
+    prompts = PROMPTS * 2
+    with model.observed() as observer:
+        responses = draw_responses(policy, prompts, sampling, str, device=torch.device("cpu"), observer=observer)
+    assert len({len(response.ids) for response in responses}) > 2
+    batch = Experience.of(prompts, [response.ids for response in responses], pad_id=1)
+    noted = batch.columns([response.notes for response in responses])
+    with torch.no_grad():
+        looked = [part_NR * batch.mask_NR for part_NR in model(*batch.inputs(), values=not own_critic)]
+    for left_NR, right_NR in zip(noted, looked, strict=True):
+        assert right_NR.any()
+        assert torch.allclose(left_NR, right_NR, atol=1e-5)
+
+
+@pytest.mark.parametrize("own_critic", [False, True])
+def test_log_probabilities_and_values_come_alone_on_request(own_critic: bool) -> None:
+    model = ActorCritic(tiny.tiny_model(), own_critic=own_critic, temperature=1.0)
+    torch.nn.init.normal_(model.value_head.weight)
+    inputs = Experience.of(PROMPTS, RESPONSES, pad_id=1).inputs()
+    with torch.no_grad():
+        logp_BR, values_BR = model(*inputs)
+        assert torch.equal(*model(*inputs, values=False), logp_BR)
+        assert torch.equal(*model(*inputs, logp=False), values_BR)
 
 
 def test_the_reference_is_the_policy_as_it_was_and_leaves_it_as_it_is() -> None:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.tl.critic import ActorCritic
 from ppo_runs import ppo_options, ppo_records, steps, train, warnings, write_ppo_data
 
 
@@ -61,6 +62,37 @@ def test_the_first_update_starts_at_the_reference(tiny_llama_dir: Path, data: Pa
     assert first["policy_loss"] == pytest.approx(0, abs=1e-5)  # whitened advantages have mean zero
     assert first["kl_update"] == pytest.approx(0, abs=1e-6)
     assert abs(last["kl"]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "looks"),
+    [
+        ({}, ["logp"]),
+        ({"tl_critic": "own"}, ["values", "logp"]),
+        ({"bf16": True}, ["both", "logp"]),
+    ],
+    ids=["shared critic", "own critic", "16 bits"],
+)
+def test_in_float32_the_rollout_spares_a_look_at_the_policy(
+    tiny_llama_dir: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    looks: list[str],
+) -> None:
+    """The looks at a batch before its update, the last of them at the reference, and then the update's own."""
+    seen: list[str] = []
+    forward = ActorCritic.forward
+
+    def counted(self: ActorCritic, *args: Any, logp: bool = True, values: bool = True) -> Any:
+        seen.append("both" if logp and values else "logp" if logp else "values")
+        return forward(self, *args, logp=logp, values=values)
+
+    monkeypatch.setattr(ActorCritic, "forward", counted)
+    run = train(ppo_options(tiny_llama_dir, data, tmp_path, max_steps=2, gradient_accumulation_steps=2, **changes))
+    assert seen == [*looks, "both", "both"] * 2
+    assert steps(run)[0]["kl_update"] == pytest.approx(0, abs=1e-2 if "bf16" in changes else 1e-6)
 
 
 def test_accumulation_does_not_change_an_update(tiny_llama_dir: Path, data: Path, tmp_path: Path) -> None:

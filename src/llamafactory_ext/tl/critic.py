@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+
+from .rollout import Observer
 
 
 class ActorCritic(nn.Module):
@@ -51,13 +55,17 @@ class ActorCritic(nn.Module):
     def _no_split_modules(self) -> Any:
         return getattr(_plain(self.policy), "_no_split_modules", None)
 
-    def forward(self, ids_BT: Tensor, mask_BT: Tensor, responses: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids_BT: Tensor, mask_BT: Tensor, responses: int, *, logp: bool = True, values: bool = True
+    ) -> tuple[Tensor, ...]:
         """Log-probabilities of the last `responses` tokens and the values before them, both (B, R) in float32.
 
         Args:
             ids_BT: prompts padded on the left, responses on the right.
             mask_BT: 0 on padding.
             responses: R.
+            logp: whether log-probabilities are wanted, the first of what is returned.
+            values: whether values are wanted, the last of what is returned.
         """
         inputs: dict[str, Any] = {
             "input_ids": ids_BT,
@@ -67,18 +75,53 @@ class ActorCritic(nn.Module):
         }
         if self._few_logits:
             inputs["logits_to_keep"] = responses + 1
+        found: list[Tensor] = []
+        if logp or self.critic is None:
+            with self._states() as seen:
+                logits_BRV = self.policy(**inputs).logits[:, -responses - 1 : -1]
+        if logp:
+            found.append(chosen_logp(logits_BRV, ids_BT[:, -responses:], self.temperature))
+        if values:
+            states_BTD = seen[-1] if self.critic is None else self.critic(**inputs).logits
+            found.append(self._values(states_BTD[:, -responses - 1 : -1]))
+        return tuple(found)
+
+    @contextmanager
+    def observed(self) -> Iterator[Observer]:
+        """An observer of a rollout, for use within.
+
+        It notes what `forward` would give for each token drawn: the log-probability and, with a shared critic, the
+        value. Both are those of `forward` up to the rounding of other batches and cached keys.
+        """
+        with self._states() as seen:
+
+            def note(logits_BV: Tensor, token_B: Tensor) -> Tensor:
+                noted = [chosen_logp(logits_BV[None], token_B[None], self.temperature)[0]]
+                if self.critic is None:
+                    noted.append(self._values(seen[-1][:, -1]))
+                seen.clear()
+                return torch.stack(noted, dim=1)
+
+            yield note
+
+    @contextmanager
+    def _states(self) -> Iterator[list[Tensor]]:
+        """The last hidden states of the policy's passes within, one after the other."""
         seen: list[Tensor] = []
         head = self.policy.get_output_embeddings()
         hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         try:
-            logits_BRV = self.policy(**inputs).logits[:, -responses - 1 : -1]
+            yield seen
         finally:
             hook.remove()
-        logp_BR = chosen_logp(logits_BRV, ids_BT[:, -responses:], self.temperature)
-        states_BTD = seen[-1] if self.critic is None else self.critic(**inputs).logits
-        states_BRD = states_BTD[:, -responses - 1 : -1]
-        values_BR = self.value_head(states_BRD.to(self.value_head.weight.dtype)).squeeze(-1)
-        return logp_BR, values_BR.float()
+
+    def _values(self, states: Tensor) -> Tensor:
+        """Of states (..., D), in float32."""
+        return self.value_head(states.to(self.value_head.weight.dtype)).squeeze(-1).float()
+
+    def in_float32(self) -> bool:
+        """Whether the policy computes in float32 throughout."""
+        return all(weight.dtype == torch.float32 for weight in self.policy.parameters())
 
     def actor_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """What trains in the policy, by its name in this module."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -130,13 +131,13 @@ class PpoTrainer(PpoCheckpoints, Trainer):
 
     # Responses and what they are worth
 
-    def answer(self, queries: Sequence[Query], sampling: Sampling) -> list[Response]:
-        """Responses of the policy as it is now."""
+    def answer(self, queries: Sequence[Query], sampling: Sampling, *, noted: bool = False) -> list[Response]:
+        """Responses of the policy as it is now, on request with notes of its log-probabilities and values."""
         prompts = [query.ids for query in queries]
         if self.server is not None:
             return self.server(prompts, sampling, self.state.global_step)
         self.model_wrapped.eval()
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), self.actor_critic.observed() if noted else nullcontext() as observer:
             return draw_responses(
                 self.actor_critic.policy,
                 prompts,
@@ -144,7 +145,16 @@ class PpoTrainer(PpoCheckpoints, Trainer):
                 self.processing_class.decode,
                 device=self.args.device,
                 all_closed=self._all_closed if self._engine_saves and distributed.is_initialized() else None,
+                observer=observer,
             )
+
+    def _draws_exactly(self) -> bool:
+        """Whether the pass that draws a token gives its log-probability as exactly as the one that learns from it.
+
+        In 16 bits, other batches and cached keys give other numbers.
+        """
+        coarse = self.accelerator.mixed_precision != "no" or self.args.tf32 or self.args.torch_compile
+        return not coarse and not self._engine_saves and self.actor_critic.in_float32()
 
     def _all_closed(self, mine: bool) -> bool:
         """Where weights are spread over processes, all of them draw equally long."""
@@ -154,16 +164,16 @@ class PpoTrainer(PpoCheckpoints, Trainer):
         """Answers queries, scores the answers, and works out advantages; all of this process's part."""
         settings, device, began = self.settings, self.args.device, time.monotonic()
         queries = [self.queries[place] for place in places]
-        responses = self.answer(queries, self.sampling)
+        responses = self.answer(queries, self.sampling, noted=self._draws_exactly())
         seconds = time.monotonic() - began
         answers = Answers.of(queries, responses, self.reward, self.sampling, self.processing_class)
         batch = Experience.of(
             [query.ids for query in queries], [response.ids for response in responses], self.sampling.pad_id
         ).to(device)
         mask_NR = batch.mask_NR
-        logp_NR, values_NR = self._look_at(batch)
+        logp_NR, values_NR = self._policy_and_critic(batch, responses)
         with self.reference.in_place():
-            reference_NR, _ = self._look_at(batch)
+            (reference_NR,) = self._look_at(batch, values=False)
         kl_NR = kl_estimate(logp_NR, reference_NR, settings.kl_estimator) * mask_NR
         scores_N = torch.tensor([reward.total for reward in answers.rewards], dtype=torch.float32, device=device)
         if settings.reward_clip is not None:
@@ -184,18 +194,25 @@ class PpoTrainer(PpoCheckpoints, Trainer):
             orders_KN=torch.stack([torch.randperm(len(batch)) for _ in range(settings.epochs)]).to(device),
         )
 
+    def _policy_and_critic(self, batch: Experience, responses: Sequence[Response]) -> list[Tensor]:
+        """Log-probabilities and values (N, R): those that the rollout noted, the others by another look."""
+        noted = batch.columns([response.notes for response in responses])
+        if not noted:
+            return self._look_at(batch)
+        return noted if len(noted) == 2 else [*noted, *self._look_at(batch, logp=False)]
+
     @torch.no_grad()
-    def _look_at(self, batch: Experience) -> tuple[Tensor, Tensor]:
+    def _look_at(self, batch: Experience, *, logp: bool = True, values: bool = True) -> list[Tensor]:
         """Log-probabilities and values of all responses (N, R), in parts of similar length."""
         self.model_wrapped.eval()
-        logp_NR, values_NR = torch.zeros_like(batch.mask_NR), torch.zeros_like(batch.mask_NR)
+        found = [torch.zeros_like(batch.mask_NR) for wanted in (logp, values) if wanted]
         for places in batch.lengths().argsort(stable=True).split(self.sampling.rows):
             part = batch.rows(places)
             with self.accelerator.autocast():
-                logp_BR, values_BR = self.actor_critic(*part.inputs())
-            width = logp_BR.shape[1]
-            logp_NR[places, :width], values_NR[places, :width] = logp_BR, values_BR
-        return logp_NR * batch.mask_NR, values_NR * batch.mask_NR
+                looked = self.actor_critic(*part.inputs(), logp=logp, values=values)
+            for whole_NR, part_BR in zip(found, looked, strict=True):
+                whole_NR[places, : part_BR.shape[1]] = part_BR
+        return [whole_NR * batch.mask_NR for whole_NR in found]
 
     # Updates
 

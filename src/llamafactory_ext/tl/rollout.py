@@ -1,8 +1,9 @@
 """Responses drawn from a causal language model in batches: the part of PPO that takes the longest.
 
 What it does: prompts of similar length share a batch, padded on the left; keys and values are cached; a row leaves the
-batch once its response has ended, so that the last long response does not drag the others along. What it does not do:
-score responses, or know about training. Another source of responses is a server (`rollout_server.py`).
+batch once its response has ended, so that the last long response does not drag the others along. An observer may note
+what the passes that draw tokens have computed anyway. What it does not do: score responses, or know about training.
+Another source of responses is a server (`rollout_server.py`).
 
 Shapes: B rows of a batch, T positions, V vocabulary.
 """
@@ -17,6 +18,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, StaticCache
 
+Observer = Callable[
+    [Tensor, Tensor], Tensor
+]  # logits (B, V) and the tokens drawn from them (B): K numbers each (B, K)
 COMPACT_BELOW = 0.75  # share of rows still open under which the closed ones are taken out of the batch
 
 
@@ -54,10 +58,12 @@ class Response:
     Attributes:
         ids: its tokens, at least one.
         ended: whether it ended by itself, not at the length limit.
+        notes: what an observer noted of each token; empty without one.
     """
 
     ids: tuple[int, ...]
     ended: bool
+    notes: tuple[tuple[float, ...], ...] = ()
 
 
 def buckets(lengths: Sequence[int], rows: int) -> Iterator[list[int]]:
@@ -87,6 +93,7 @@ def draw_responses(
     *,
     device: torch.device,
     all_closed: Callable[[bool], bool] | None = None,
+    observer: Observer | None = None,
 ) -> list[Response]:
     """One response per prompt, in the order of the prompts.
 
@@ -99,10 +106,13 @@ def draw_responses(
         all_closed: given whether all rows of this process are closed, says whether those of all processes are. Needed
             where every process must call the model equally often (weights spread over processes); each process must
             then have equally many prompts.
+        observer: notes numbers of each token that is drawn.
     """
     found: dict[int, Response] = {}
     for places in buckets([len(prompt) for prompt in prompts], sampling.rows):
-        drawn = _draw_batch(model, [prompts[place] for place in places], sampling, decode, device, all_closed)
+        drawn = _draw_batch(
+            model, [prompts[place] for place in places], sampling, decode, device, all_closed, observer
+        )
         found |= dict(zip(places, drawn, strict=True))
     return [found[place] for place in range(len(prompts))]
 
@@ -114,11 +124,13 @@ def _draw_batch(
     decode: Callable[[Sequence[int]], str],
     device: torch.device,
     all_closed: Callable[[bool], bool] | None,
+    observer: Observer | None,
 ) -> list[Response]:
     ids_BT, mask_BT = (part.to(device) for part in pad_left(prompts, sampling.pad_id))
     positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
     cache = _new_cache(model, sampling, mask_BT.shape[1])
     drawn: list[list[int]] = [[] for _ in prompts]
+    notes: list[list[tuple[float, ...]]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     ends = torch.tensor(sorted(sampling.end_ids), device=device)
     rows = list(range(len(prompts)))  # of `drawn`, in the batch as it is now
@@ -133,11 +145,14 @@ def _draw_batch(
             logits_to_keep=1,
         ).logits[:, -1]
         token_B = choose(logits_BV, sampling)
+        noted = observer(logits_BV, token_B).tolist() if observer else None
         closed_B = torch.isin(token_B, ends)
         tokens, alive, closing = token_B.tolist(), open_B.tolist(), closed_B.tolist()
         for place, row in enumerate(rows):
             if alive[place]:
                 drawn[row].append(tokens[place])
+                if noted:
+                    notes[row].append(tuple(noted[place]))
                 ended[row] = closing[place] or _stops(drawn[row], sampling.stop, decode)
                 closed_B[place] = ended[row]
         open_B = open_B & ~closed_B
@@ -151,7 +166,7 @@ def _draw_batch(
             cache.batch_select_indices(kept)
             ids_BT, mask_BT, positions_BT, open_B = (part[kept] for part in (ids_BT, mask_BT, positions_BT, open_B))
             rows = [rows[place] for place in kept.tolist()]
-    return [Response(tuple(ids), end) for ids, end in zip(drawn, ended, strict=True)]
+    return [Response(tuple(ids), end, tuple(seen)) for ids, end, seen in zip(drawn, ended, notes, strict=True)]
 
 
 def choose(logits_BV: Tensor, sampling: Sampling) -> Tensor:
