@@ -1,9 +1,9 @@
 """API-Bank's official verdict on calls: the API classes of the user's own checkout execute them, in the sandbox.
 
 The gold of levels 1 and 2 are the checkout's dialogues. The gold results of level 3, whose file is not published with
-the test data, are read out of the chains in level-3-batch-inf-response.json. ToolSearcher needs an embedding model and
-SearchEngine rank_bm25 and nltk, which the sandbox does not hold: items whose gold call is one of these are left out,
-and the report says how many. What needs the network fails, as it does for the published ceiling.
+the test data, are read out of the chains in level-3-batch-inf-response.json. ToolSearcher needs an embedding model;
+SearchEngine needs rank_bm25, nltk and its data, which the sandbox does not hold. Items whose gold call cannot be
+executed are left out, and the report says how many. What needs the network fails, as it does for the published figure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ast
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,24 +21,32 @@ from ..data.reading import iter_records
 from ..errors import DataError, OptionError
 from .answers import REWRITTEN, Answered, Scored, in_published_form, rewritten_note
 from .api_bank import CORRECTNESS, PUBLISHED_CEILING, is_reply, published_call, reply_verdict
+from .api_bank_search import PUBLISHED_EMBEDDER, Embedder
 from .references import Item
 from .report import Verdict
 from .sandbox import Limits, run_program
 
 _DIALOGUES = {"1": "level-1-given-desc", "2": "level-2-toolsearcher"}
-_NOT_HERE = ("ToolSearcher", "SearchEngine")
+_SEARCHER, _NOT_HERE = "ToolSearcher", "SearchEngine"
+_NEEDS = {
+    _SEARCHER: f"it needs an embedding model: --embedder DIR with {PUBLISHED_EMBEDDER}",
+    _NOT_HERE: "it needs packages and data that the sandbox does not hold",
+}
 _LEVEL_3_GOLD = "level-3-batch-inf-response.json"
 _STEP = re.compile(r"^API-Request: \[.*\]->(\{.*\})\s*$", re.MULTILINE)
 _LIMITS = Limits(seconds=900, memory_mb=2048, disk_mb=64)
 
 
-def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> Scored:
+def score(
+    answered: Sequence[Answered], checkout: Path | None, folder: Path, embedder: Embedder | None = None
+) -> Scored:
     """Scores calls and replies with the published verdicts.
 
     Args:
         answered: items with predictions.
         checkout: of API-Bank (AlibabaResearch/DAMO-ConvAI, folder api-bank), or of the repository.
         folder: where the test files lie.
+        embedder: for ToolSearcher's calls; without it they are left out.
 
     Raises:
         OptionError: calls to score, but no checkout, or no isolation.
@@ -45,7 +54,7 @@ def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> 
     """
     calls = [one for one in answered if not is_reply(one.item)]
     made = {one.item.id: _made(one) for one in calls}
-    categories, left_out = _execute(calls, made, _root(checkout), folder) if calls else ({}, 0)
+    categories, left_out = _execute(calls, made, _root(checkout), folder, embedder) if calls else ({}, {})
     verdicts = []
     for one in answered:
         if is_reply(one.item):
@@ -59,11 +68,11 @@ def score(answered: Sequence[Answered], checkout: Path | None, folder: Path) -> 
         else:
             verdicts.append(Verdict(one.item.id, {}, "NOT_EXECUTED", group=one.item.group))
     notes = [PUBLISHED_CEILING] if calls else []
-    if left_out:
-        notes.append(
-            f"{left_out} items whose gold call is {' or '.join(_NOT_HERE)} are not in C: these need models and "
-            "packages that the sandbox does not hold."
-        )
+    notes += [
+        f"{count} items whose gold call is {name} are not in C: {_NEEDS[name]}." for name, count in left_out.items()
+    ]
+    if calls and embedder is not None:
+        notes.append(embedder.note)
     return Scored(tuple(verdicts), (*notes, *rewritten_note(verdicts)))
 
 
@@ -93,12 +102,14 @@ def _execute(
     made: Mapping[str, tuple[tuple[str, dict[str, str]] | None, bool]],
     root: Path,
     folder: Path,
-) -> tuple[dict[str, str], int]:
-    """Categories by id, and how many calls were left out."""
+    embedder: Embedder | None,
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Categories by id, and how many gold calls of which API were left out."""
+    absent = (_NOT_HERE,) if embedder is not None else (_SEARCHER, _NOT_HERE)
     chains: dict[int, list[Mapping[str, Any]]] | None = None
     categories: dict[str, str] = {}
     tasks = []
-    left_out = 0
+    left_out: Counter[str] = Counter()
     for one in calls:
         level = one.item.group.partition("-")[2][:1]
         if level == "3":
@@ -107,22 +118,29 @@ def _execute(
         else:
             gold = _dialogue_gold(one.item, root / "lv1-lv2-samples" / _DIALOGUES[level])
         found, _ = made[one.item.id]
-        if gold["api_name"] in _NOT_HERE:
-            left_out += 1
+        if gold["api_name"] in absent:
+            left_out[gold["api_name"]] += 1
         elif found is None:
             categories[one.item.id] = "NO_API_CALL"
-        elif found[0] in _NOT_HERE:
+        elif found[0] in (_SEARCHER, _NOT_HERE) and found[0] != gold["api_name"]:
             categories[one.item.id] = "API_NAME_MISMATCH"
         else:
             task = {"id": one.item.id, "level": int(level), "name": found[0], "arguments": found[1], "gold": gold}
             tasks.append(task)
-    return categories | (_run(root, tasks) if tasks else {}), left_out
+    vectors: dict[str, list[float]] = {}
+    searches = [task for task in tasks if task["name"] == _SEARCHER]
+    if searches and embedder is not None:
+        vectors = embedder(_run(root, searches, vectors)[1])
+    return categories | (_run(root, tasks, vectors)[0] if tasks else {}), left_out
 
 
-def _run(root: Path, tasks: list[dict[str, Any]]) -> dict[str, str]:
+def _run(
+    root: Path, tasks: list[dict[str, Any]], vectors: Mapping[str, list[float]]
+) -> tuple[dict[str, str], list[str]]:
+    """Categories by id, and the texts whose vectors ToolSearcher missed."""
     mark = secrets.token_hex(16)
     source = Path(__file__).with_name("api_bank_worker.py").read_text(encoding="utf-8")
-    job = json.dumps({"checkout": str(root), "tasks": tasks, "mark": mark})
+    job = json.dumps({"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark})
     outcome = run_program(source, stdin=job, limits=_LIMITS, readable=[root])
     line = outcome.output.rpartition(f"\n{mark}")[2]
     if outcome.status != "finished" or not line:
@@ -130,8 +148,8 @@ def _run(root: Path, tasks: list[dict[str, Any]]) -> dict[str, str]:
             f"{root}: the checkout's API classes could not be run ({outcome.status}: {outcome.error.strip()[:500]}); "
             "check that it is whole, or use --mode strict."
         )
-    found: dict[str, str] = json.loads(line)
-    return found
+    categories, missed = json.loads(line)
+    return categories, missed
 
 
 def _dialogue_gold(item: Item, folder: Path) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ def score(
     mode: str = "official",
     out: str = "",
     checkout: str = "",
+    embedder: str = "",
     execute: bool = False,
     judge: bool = False,
 ) -> None:
@@ -34,6 +35,7 @@ def score(
         mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
         out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
         checkout: your checkout of API-Bank, whose API classes api_bank's official mode runs in the sandbox.
+        embedder: for api_bank's ToolSearcher: a local copy of sentence-transformers/paraphrase-MiniLM-L3-v2.
         execute: let humaneval run what the model wrote, in the sandbox.
         judge: ask a judge about toolalpaca's solutions. Its endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL and
             _KEY; replies are kept beside the report, and the same command goes on where it stopped.
@@ -61,6 +63,7 @@ def score(
         known,
         execute=execute is True,
         checkout=str(checkout),
+        embedder=str(embedder),
         judge=asked,
     )
     write_report(report, target)

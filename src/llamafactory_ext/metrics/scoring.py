@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import DataError, OptionError
 from . import api_bank, api_bank_execution, bfcl, bfcl_ast, humaneval, questions, rotbench, toolalpaca, tooleyes
 from .answers import Answered, Scored, Scorer
+from .api_bank_search import Embedder
 from .judge import Judge
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
@@ -31,6 +32,7 @@ def score(
     *,
     execute: bool = False,
     checkout: str | Path | None = None,
+    embedder: str | Path | None = None,
     judge: Judge | None = None,
 ) -> Report:
     """Score a prediction file.
@@ -42,6 +44,7 @@ def score(
         mode: "official" or "strict".
         execute: whether code that the model wrote may run, in the sandbox (humaneval).
         checkout: of API-Bank, whose classes `official` runs, in the sandbox (api_bank).
+        embedder: folder of the sentence-transformers model by which API-Bank's ToolSearcher finds tools (api_bank).
         judge: who judges procedure and response (toolalpaca).
 
     Raises:
@@ -56,7 +59,12 @@ def score(
     if benchmark == "humaneval":
         scored = humaneval.score(answered, mode, execute)
     elif benchmark == "api_bank" and mode == "official":
-        scored = api_bank_execution.score(answered, Path(checkout) if checkout else None, wanted.files[0].parent)
+        scored = api_bank_execution.score(
+            answered,
+            Path(checkout) if checkout else None,
+            wanted.files[0].parent,
+            Embedder(Path(embedder)) if embedder else None,
+        )
     elif benchmark == "api_bank":
         scored = api_bank.score(answered, mode)
     elif benchmark == "toolalpaca":
