@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType
 from torch import distributed
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fsdp_on_cpu import let_fsdp_run_on_a_cpu
 from runs import Interrupt, phase_of, train
 
 torch.set_num_threads(1)
@@ -32,19 +31,6 @@ class Spread(TrainerCallback):
         parameters = list(model.parameters())
         away = [weight for weight in parameters if isinstance(weight, DTensor) or weight.numel() == 0]
         self.parts[phase_of(args)] = [len(away), len(parameters)]
-
-
-def let_fsdp_run_on_a_cpu(patch: pytest.MonkeyPatch) -> None:
-    """Accelerate takes FSDP for accelerators alone and goes on without it elsewhere, silently; torch's runs here."""
-    original = AcceleratorState.__init__
-
-    def init(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
-        known = PartialState._shared_state
-        if fsdp_plugin is not None and known.get("distributed_type") == DistributedType.MULTI_CPU:
-            known["distributed_type"] = DistributedType.MULTI_GPU
-        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-
-    patch.setattr(AcceleratorState, "__init__", init)
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ def test_bad_data_is_an_error_with_counts_and_is_left_out_if_asked(
         ({"tl_rollout": "vllm"}, "tl_rollout_url"),
         ({"tl_rollout": "vllm", "tl_rollout_url": "http://127.0.0.1:9/v1"}, "finetuning_type: lora"),
         ({"tl_clip": 2}, "tl_clip=2"),
-        ({"fsdp": "full_shard"}, "fsdp does not work with stage: tl_ppo"),
+        ({"fsdp": "full_shard"}, "fsdp_config: {version: 2}"),
         ({"tl_stop": 3}, "tl_stop=3"),
         ({"finetuning_type": "citi"}, "output_dir of a citi run"),
     ],

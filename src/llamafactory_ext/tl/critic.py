@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,13 +29,15 @@ class ActorCritic(nn.Module):
         own_critic: the value head reads a copy of the policy's model, in which the same weights train; False: it reads
             the policy's own last hidden state, and its gradient goes into the policy's weights.
         temperature: of sampling; log-probabilities are those of the distribution that responses are drawn from.
+        twin: the policy loaded once more, for an own critic in the place of a copy, which parts of weights do not
+            allow; it becomes part of the result.
     """
 
-    def __init__(self, policy: Any, *, own_critic: bool, temperature: float) -> None:
+    def __init__(self, policy: Any, *, own_critic: bool, temperature: float, twin: Any = None) -> None:
         super().__init__()
         disable_dropout(policy)
         self.policy = policy
-        self.critic = copy_without_head(policy) if own_critic else None
+        self.critic = (copy_without_head(policy) if twin is None else without_head(twin)) if own_critic else None
         head = policy.get_output_embeddings()
         width = policy.config.get_text_config().hidden_size
         # Values start at zero: the first advantages are the rewards themselves.
@@ -55,9 +57,20 @@ class ActorCritic(nn.Module):
     def _no_split_modules(self) -> Any:
         return getattr(_plain(self.policy), "_no_split_modules", None)
 
+    def tie_weights(self) -> None:
+        """Ties input and output embedding of the policy again; FSDP asks for it when it has replaced all weights."""
+        self.policy.tie_weights()
+
     def forward(
-        self, ids_BT: Tensor, mask_BT: Tensor, responses: int, *, logp: bool = True, values: bool = True
-    ) -> tuple[Tensor, ...]:
+        self,
+        ids_BT: Tensor,
+        mask_BT: Tensor,
+        responses: int,
+        *,
+        logp: bool = True,
+        values: bool = True,
+        policy_inputs: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Log-probabilities of the last `responses` tokens and the values before them, both (B, R) in float32.
 
         Args:
@@ -66,7 +79,11 @@ class ActorCritic(nn.Module):
             responses: R.
             logp: whether log-probabilities are wanted, the first of what is returned.
             values: whether values are wanted, the last of what is returned.
+            policy_inputs: calls the policy alone with these arguments, and gives what it gives; for engines, which
+                gather weights when a whole module is called.
         """
+        if policy_inputs is not None:
+            return self.policy(**policy_inputs)
         inputs: dict[str, Any] = {
             "input_ids": ids_BT,
             "attention_mask": mask_BT,
@@ -149,9 +166,14 @@ def copy_without_head(policy: Any) -> Any:
     head = policy.get_output_embeddings()
     # The head is left out of the copy's memory, unless it is the input embedding too.
     shared = policy.get_input_embeddings().weight is head.weight
-    found = copy.deepcopy(policy, {} if shared else {id(head): nn.Identity()})
-    _plain(found).set_output_embeddings(nn.Identity())
-    return found
+    return without_head(copy.deepcopy(policy, {} if shared else {id(head): nn.Identity()}))
+
+
+def without_head(model: Any) -> Any:
+    """The model, with its last hidden states for logits."""
+    disable_dropout(model)
+    _plain(model).set_output_embeddings(nn.Identity())
+    return model
 
 
 def disable_dropout(model: nn.Module) -> None:

@@ -1,41 +1,60 @@
-"""What a checkpoint of PPO holds beside the policy: critic, the batch being learned, and whatever the run adapts."""
+"""What a checkpoint of PPO holds beside the policy: critic, the batch being learned, and whatever the run adapts.
+
+Under FSDP every process writes its parts of what trains and of the optimizer's state as safetensors and JSON, and
+reads them again: a run goes on with as many processes. DeepSpeed writes and reads its own files; weights that do not
+train are not in them.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
+from ..checkpoint.optimizer import by_name, by_number
 from ..checkpoint.plain import read_state, write_state
 from ..checkpoint.saving import SafeCheckpoints
 from ..errors import CheckpointError
 from .critic import ActorCritic
+from .ppo_engines import gathered, held, let_go, parts_of, whole_of
 from .ppo_experience import Experience
+from .ppo_reference import Reference
 from .ppo_watch import Watch
 
 CRITIC = "critic.safetensors"
 STATE = "ppo_state"
+PARTS = "parts"
 
 
 class PpoCheckpoints(SafeCheckpoints):
     """Mixin, before the trainer of PPO; the policy is saved as upstream saves one, and `save_model` saves it alone."""
 
     actor_critic: ActorCritic
+    reference: Reference
     coefficient: float
     watch: Watch
     experience: Experience | None
     tracked: dict[str, list[float]]
     updates: int
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The policy, whole, and what trains of it in float32, whatever an engine makes of it."""
+        if not self._engine_saves:
+            super().save_model(output_dir, _internal_call)
+            return
+        let_go(self.model_wrapped)
+        whole = gathered(self.actor_critic.policy, keep=self.args.should_save)
+        if self.args.should_save:
+            self._save(output_dir, whole)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        folder, own = Path(output_dir or self.args.output_dir), None
-        if state_dict is not None:
-            policy = (name for name in state_dict if name.startswith("policy."))
-            own = {name.removeprefix("policy."): state_dict[name] for name in policy}
-        self.actor_critic.policy.save_pretrained(str(folder), state_dict=own)
+        folder = Path(output_dir or self.args.output_dir)
+        self.actor_critic.policy.save_pretrained(str(folder), state_dict=state_dict)
         self.processing_class.save_pretrained(str(folder))
         if self._saving and not self._engine_saves:
             critic = self.actor_critic.critic_parameters()
@@ -62,6 +81,59 @@ class PpoCheckpoints(SafeCheckpoints):
         self.watch.restore(state["watch"])
         if state["experience"] is not None:
             self.experience = Experience.restore(state["experience"]).to(self.args.device)
+
+    # Engines
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
+        """The reference is taken between an engine's wrapping and the loading of a checkpoint."""
+        if not self._engine_saves:
+            return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        self.reference.keep(partial(let_go, self.model_wrapped))
+        if resume_from_checkpoint is not None:
+            self._resume_engine(Path(resume_from_checkpoint))
+        return prepared
+
+    def _resume_engine(self, checkpoint: Path) -> None:
+        if self.is_deepspeed_enabled:
+            deepspeed_load_checkpoint(self.model_wrapped, str(checkpoint), load_module_strict=False)
+        else:
+            state = read_state(checkpoint, self._parts_name, "process's part of the model")
+            own = dict(self.actor_critic.actor_parameters() + self.actor_critic.critic_parameters())
+            if {name: list(held(weight).shape) for name, weight in own.items()} != {
+                name: list(part.shape) for name, part in state["weights"].items()
+            }:
+                raise CheckpointError(
+                    f"{checkpoint / self._parts_name}: the parts in it are of another critic or of other trained "
+                    "weights; set tl_critic and finetuning_type as they were in the interrupted run."
+                )
+            with torch.no_grad():
+                for name, weight in own.items():
+                    held(weight).copy_(state["weights"][name])
+            self.optimizer.load_state_dict(whole_of(by_number(state["optimizer"], self._groups()), self.optimizer))
+        self.lr_scheduler.load_state_dict(read_state(checkpoint, "scheduler", "scheduler state"))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self._engine_saves:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        if self.is_deepspeed_enabled:
+            self.model_wrapped.save_checkpoint(output_dir, exclude_frozen_parameters=True)
+        else:
+            own = self.actor_critic.actor_parameters() + self.actor_critic.critic_parameters()
+            state = {
+                "weights": {name: held(weight) for name, weight in own},
+                "optimizer": parts_of(by_name(self.optimizer.state_dict(), self._groups())),
+            }
+            write_state(Path(output_dir), self._parts_name, state)
+        if self.args.should_save:
+            write_state(Path(output_dir), "scheduler", self.lr_scheduler.state_dict())
+
+    @property
+    def _parts_name(self) -> str:
+        return f"{PARTS}_{self.args.process_index}_of_{self.args.world_size}"
+
+    # One process, or DDP
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / CRITIC

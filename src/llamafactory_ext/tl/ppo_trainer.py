@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from transformers import Trainer, set_seed
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ..errors import OptionError
 from ..processes import sum_named, sum_of_all
@@ -24,6 +25,7 @@ from .critic import ActorCritic
 from .ppo_answers import Answers, Drawer, own_share
 from .ppo_batches import QueryLoader, batches_of_epoch, micro_batches
 from .ppo_checkpoints import PpoCheckpoints
+from .ppo_engines import ThroughRoot, prepare_for_deepspeed, whole_policy
 from .ppo_experience import Experience
 from .ppo_math import (
     adapted_coefficient,
@@ -79,6 +81,8 @@ class PpoTrainer(PpoCheckpoints, Trainer):
         super().__init__(model=model, train_dataset=queries, eval_dataset=held_out, **kwargs)
         self.actor_critic, self.queries, self.reward, self.reference = model, queries, reward, reference
         self.settings, self.sampling, self.server, self.say = settings, sampling, server, say
+        if self.is_deepspeed_enabled:
+            prepare_for_deepspeed(model, self.args)
         self.model_accepts_loss_kwargs = True  # no division by transformers: the loss is a mean over the whole step
         self.compute_loss_func = self.compute_loss
         self.args.logging_nan_inf_filter = False  # it would log an average in the place of what is no number
@@ -137,14 +141,15 @@ class PpoTrainer(PpoCheckpoints, Trainer):
         if self.server is not None:
             return self.server(prompts, sampling, self.state.global_step)
         self.model_wrapped.eval()
-        with self.accelerator.autocast(), self.actor_critic.observed() if noted else nullcontext() as observer:
+        model, observed = self.actor_critic, self.actor_critic.observed() if noted else nullcontext()
+        with self.accelerator.autocast(), whole_policy(model), observed as observer:
             return draw_responses(
-                self.actor_critic.policy,
+                cast(Any, ThroughRoot(model)) if self._engine_saves else model.policy,
                 prompts,
                 sampling,
                 self.processing_class.decode,
                 device=self.args.device,
-                all_closed=self._all_closed if self._engine_saves and distributed.is_initialized() else None,
+                all_closed=self._all_closed if is_deepspeed_zero3_enabled() else None,
                 observer=observer,
             )
 
@@ -157,7 +162,7 @@ class PpoTrainer(PpoCheckpoints, Trainer):
         return not coarse and not self._engine_saves and self.actor_critic.in_float32()
 
     def _all_closed(self, mine: bool) -> bool:
-        """Where weights are spread over processes, all of them draw equally long."""
+        """Under ZeRO-3, whose processes gather weights together for each token, all of them draw equally long."""
         return not sum_of_all(torch.tensor(float(not mine), device=self.args.device)).item()
 
     def _gather_experience(self, places: Sequence[int]) -> Experience:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from transformers import set_seed
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ..checkpoint.folders import remove_leftovers
+from ..citi.engines import engine_of, start_communication
 from ..errors import CheckpointError, OptionError
 from ..upstream.ppo_data import encode_turn, load_dialogues
 from ..upstream.training import (
@@ -58,10 +61,20 @@ def run_tl_ppo(
     )
     if not training_args.do_train and not held_out:
         raise OptionError("Nothing to do: set do_train: true, or do_eval: true with eval_dataset or val_size.")
-    policy, fresh = load_policy(load_model, tokenizer, model_args, training_args, finetuning_args)
-    reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh)
-    temperature = finetuning_args.tl_temperature
-    model = ActorCritic(policy, own_critic=finetuning_args.tl_critic == "own", temperature=temperature or 1.0)
+    start_communication(training_args)
+    own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
+    loaded = []
+    for _ in range(2 if own_critic and is_deepspeed_zero3_enabled() else 1):
+        set_seed(training_args.seed)  # fresh adapters of policy and critic begin alike
+        loaded.append(load_policy(load_model, tokenizer, model_args, training_args, finetuning_args))
+    (policy, fresh), *twins = loaded
+    reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh, spread=spread)
+    model = ActorCritic(
+        policy,
+        own_critic=own_critic,
+        temperature=finetuning_args.tl_temperature or 1.0,
+        twin=twins[0][0] if twins else None,
+    )
     _say_model(model, reference)
     if training_args.ddp_find_unused_parameters is None:
         training_args.ddp_find_unused_parameters = False

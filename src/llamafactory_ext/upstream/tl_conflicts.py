@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from .groups import PPO_STAGE, SFT_STAGE
+from .ppo_engine_conflicts import ppo_engine_conflicts
 
 LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
 BACKENDS = ("use_mca", "use_hyper_parallel")
@@ -40,13 +41,8 @@ def stage_training_conflicts(stage: str, model_args: Any, data_args: Any, traini
         problems.append(f"USE_MCA does not work with stage: {stage}; unset the variable")
     if data_args.streaming:
         problems.append(f"streaming does not work with stage: {stage}, which judges all data first; remove it")
-    if stage == PPO_STAGE and (
-        training_args.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
-    ):
-        problems.append(
-            f"fsdp does not work with stage: {stage}, which draws responses from the model inside FSDP's wrapper and "
-            "puts the reference's weights in its place; remove it, and use DDP with finetuning_type: lora"
-        )
+    if stage == PPO_STAGE:
+        problems += ppo_engine_conflicts(model_args, training_args)
     if not training_args.do_train or stage != SFT_STAGE:
         return problems
     if training_args.label_smoothing_factor:

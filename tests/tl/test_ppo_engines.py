@@ -1,0 +1,153 @@
+"""PPO on engines that spread the model over two processes: what one process learns, saved, and resumed exactly."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ppo_runs import ppo_options, steps, train, write_ppo_data
+from processes import run as run_process
+
+needs_deepspeed = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed: DS_BUILD_OPS=0 pip install it"
+)
+FSDP = {
+    "fsdp": "full_shard auto_wrap",
+    "fsdp_config": {
+        "version": 2,
+        "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
+        "cpu_ram_efficient_loading": True,
+    },
+}
+POLICIES: dict[str, dict[str, Any]] = {
+    "full": {"finetuning_type": "full"},
+    "lora": {"finetuning_type": "lora", "lora_rank": 4, "lora_target": "all", "tl_critic": "own"},
+    "citi": {"finetuning_type": "citi", "disable_gradient_checkpointing": False},
+}
+NAMES = ("reward", "response_tokens", "kl", "policy_loss", "value_loss", "value", "part_vowels", "grad_norm")
+
+
+def zero(stage: int) -> dict[str, Any]:
+    return {
+        "deepspeed": {
+            "train_batch_size": "auto",
+            "train_micro_batch_size_per_gpu": "auto",
+            "gradient_accumulation_steps": "auto",
+            "gradient_clipping": "auto",
+            "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 64},
+        }
+    }
+
+
+class Places:
+    """The model, the data, and where runs go."""
+
+    def __init__(self, folder: Path, model: Path, adapter: Path) -> None:
+        self.runs, self.model, self.adapter = folder, model, adapter
+        self.data = write_ppo_data(folder / "data", 18)
+
+    def options(self, policy: str, name: str, batch: int, **changes: Any) -> dict[str, Any]:
+        """Greedy responses, three batches of eight, two passes over each; the checkpoint is within the second."""
+        common: dict[str, Any] = {
+            "per_device_train_batch_size": batch,
+            "tl_temperature": 0,
+            "tl_ppo_epochs": 2,
+            "max_steps": 5,
+            "save_strategy": "steps",
+            "save_steps": 3,
+            "adam_epsilon": 1e-3,
+            "learning_rate": 5e-3,
+            "eval_dataset": "held",
+            "do_eval": True,
+        } | POLICIES[policy]
+        if policy == "citi":
+            common["adapter_name_or_path"] = str(self.adapter)
+        return ppo_options(self.model, self.data, self.runs / name, **(common | changes))
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory, tiny_llama_dir: Path, tiny_adapter_dir: Path) -> Places:
+    return Places(tmp_path_factory.mktemp("engines"), tiny_llama_dir, tiny_adapter_dir)
+
+
+@pytest.fixture(scope="module")
+def one(places: Places) -> dict[str, Path]:
+    """Each policy's run on one process."""
+    return {policy: train(places.options(policy, f"one_{policy}", 8)) for policy in POLICIES}
+
+
+def spread_runs(places: Places, engines: dict[str, dict[str, Any]]) -> None:
+    """Each policy's run on two processes, and the same from its checkpoint on."""
+    jobs = {}
+    for engine, settings in engines.items():
+        for policy in POLICIES:
+            name = f"{engine}_{policy}"
+            jobs[name] = places.options(policy, name, 4, **settings)
+            again = {"resume_from_checkpoint": str(places.runs / name / "checkpoint-3"), "do_eval": False}
+            jobs[f"{name}_again"] = places.options(policy, f"{name}_again", 4, **settings, **again)
+    (places.runs / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+    script = Path(__file__).with_name("spread_ppo.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    result = run_process([*torchrun, str(script), "jobs.json"], places.runs, DS_ACCELERATOR="cpu")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    (file,) = folder.glob("*model.safetensors")
+    return load_file(file)
+
+
+def check(places: Places, one: dict[str, Path], name: str, *, spread: bool) -> None:
+    """The run equals that of one process, its weights were spread as the engine says, and it was resumed exactly."""
+    found, expected = places.runs / name, one[name.rpartition("_")[2]]
+    for step, (ours, theirs) in enumerate(zip(steps(found), steps(expected), strict=True)):
+        assert {key: ours[key] for key in NAMES if key in theirs} == pytest.approx(
+            {key: theirs[key] for key in NAMES if key in theirs}, abs=1e-4
+        ), step
+    moved, right = weights(found), weights(expected)
+    assert moved.keys() == right.keys()
+    assert all(moved[key].dtype == right[key].dtype for key in right)
+    assert all(torch.allclose(moved[key], right[key], atol=1e-4) for key in right)
+    ours, theirs = (json.loads((folder / "eval_results.json").read_text("utf-8")) for folder in (found, expected))
+    assert ours["eval_reward"] == pytest.approx(theirs["eval_reward"], abs=1e-4)
+    away, count = json.loads((places.runs / f"{name}.json").read_text("utf-8"))
+    assert (away == count) if spread else (away == 0)
+    again = places.runs / f"{name}_again"
+    assert [without_clock(entry) for entry in steps(again)] == [without_clock(entry) for entry in steps(found)]
+    resumed = weights(again)
+    assert all(torch.equal(resumed[key], moved[key]) for key in moved)
+
+
+def without_clock(entry: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in entry.items() if "seconds" not in key}
+
+
+@pytest.fixture(scope="module")
+def fsdp(places: Places) -> Places:
+    spread_runs(places, {"fsdp": FSDP})
+    return places
+
+
+@pytest.fixture(scope="module")
+def zeros(places: Places) -> Places:
+    spread_runs(places, {"zero2": zero(2), "zero3": zero(3)})
+    return places
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_fsdp_learns_what_one_process_learns(one: dict[str, Path], fsdp: Places, policy: str) -> None:
+    check(fsdp, one, f"fsdp_{policy}", spread=True)
+
+
+@needs_deepspeed
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("stage", [2, 3])
+def test_zero_learns_what_one_process_learns(one: dict[str, Path], zeros: Places, policy: str, stage: int) -> None:
+    check(zeros, one, f"zero{stage}_{policy}", spread=stage == 3)
