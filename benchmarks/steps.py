@@ -91,22 +91,19 @@ class Citi:
         """Mean next-token loss without full logits."""
         return chunked_loss(self.model, batch, self.head)
 
-    @torch.no_grad()
     def sums(self, batch: Batch) -> Totals:
         """What `citi_router_window: step` does once more per micro-batch."""
         self.begin(batch)
-        self.model(**batch.inputs, logits_to_keep=1)
+        with self.router.forward_only():
+            self.model(**batch.inputs, logits_to_keep=1)
         return self.router.totals()
 
     @torch.no_grad()
     def router_step(self, batch: Batch) -> None:
-        """Router Pre-training: a forward pass in which every router forms its own gradient."""
+        """Router Pre-training: a forward pass up to the last router, in which each forms its own gradient."""
         self.begin(batch)
-        self.router.alone = True
-        try:
+        with self.router.forward_only(learn=True):
             self.model(**batch.inputs, logits_to_keep=1)
-        finally:
-            self.router.alone = False
         totals = self.router.totals()
         self.router.value(totals, self.gates)
         moves = self.router.own_gradients(totals, gates=self.gates)

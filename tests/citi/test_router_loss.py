@@ -166,14 +166,48 @@ def test_routers_alone_learn_from_forward_what_autograd_says(scope: str, parts: 
     routers = [layer.molora_router["default"].weight for layer in model.layers]
     expected = torch.cat([router.grad.flatten() for router in routers])
     loss = RouterLoss(["0", "1"], delta=0.95, beta=0.3, scope=scope)
-    loss.alone, totals = True, None
+    totals = None
     for layer in model.layers:
         layer.gate_loss = loss
     for rows in torch.arange(2).chunk(parts):
         loss.begin(batch["is_tool"][rows], batch["mask"][rows], batch["sample"][rows])
-        with torch.no_grad():
-            base = model(batch["x"][rows])
+        with loss.forward_only(learn=True):
+            model(batch["x"][rows])
         totals = loss.totals() if totals is None else totals + loss.totals()
     assert torch.allclose(loss.own_gradients(totals, gates=E), expected, rtol=0, atol=1e-12)
-    loss.alone = False
-    assert torch.equal(base, model(batch["x"][rows])), "experts that are zero may be left out"
+
+
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("learn", [True, False])
+@pytest.mark.parametrize("mode", ["plain", "reentrant", "non-reentrant"])
+def test_a_pass_for_the_routers_alone_ends_with_the_last_of_them(
+    learn: bool, stop: bool, mode: str, batch: dict
+) -> None:
+    model, loss, reached = Stack(), RouterLoss(["0", "1"], delta=0.95, beta=0.3, scope="batch"), []
+    for layer in model.layers:
+        layer.gate_loss = loss
+        nn.init.zeros_(layer.molora_B["default"].weight)
+
+    def forward() -> None:
+        loss.begin(batch["is_tool"], batch["mask"], batch["sample"])
+        model(batch["x"], mode)
+        reached.append("end")
+
+    with torch.no_grad():
+        forward()
+    expected = loss.totals()
+    reached.clear()
+    with loss.forward_only(learn=learn, stop=stop):
+        forward()
+    assert reached == ([] if stop else ["end"])
+    assert torch.equal(loss.totals().sums_L2, expected.sums_L2)
+    assert torch.is_grad_enabled()
+    forward()
+    assert reached[-1] == "end", "other passes are whole"
+
+
+def test_a_fault_within_a_pass_for_the_routers_alone_is_not_swallowed(batch: dict) -> None:
+    loss = RouterLoss(["0", "1"], delta=0.95, beta=0.3, scope="batch")
+    with pytest.raises(RuntimeError, match="shapes"), loss.forward_only(learn=True):
+        Stack()(batch["x"][..., :2])
+    assert not loss.alone

@@ -17,7 +17,8 @@ Shapes: T tokens, E = N + 1 gates, S samples, L routers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,12 +140,16 @@ class _Batch:
         return Z.mean(dim=1, keepdim=True) + ~self.mask_T[:, None], Z.var(dim=1, keepdim=True)
 
 
+class _AllSeen(Exception):  # noqa: N818 - not an error
+    """Ends a forward pass that no router needs any further."""
+
+
 class RouterLoss:
     """beta * L_r over all routers of a model, as a `GateLoss` for `MoLoraModel.set_gate_loss`.
 
     A training micro-batch: `begin(...)`, the forward pass, `attach(lm_loss, ...)`, backward of what that returns.
-    While all experts are zero and only routers train, no backward is needed: with `alone` set, `begin(...)` and the
-    forward pass of every micro-batch, then `own_gradients(...)`.
+    While all experts are zero and only routers train, no backward is needed: `begin(...)` and the forward pass within
+    `forward_only(learn=True)` for every micro-batch, then `own_gradients(...)`.
     """
 
     def __init__(self, layers: Sequence[str], *, delta: float, beta: float, scope: Scope) -> None:
@@ -157,7 +162,7 @@ class RouterLoss:
         self._coefficients_L2: Tensor | None = None
         self._upstream: Tensor | None = None
         self._moves: dict[int, Tensor] = {}
-        self.alone = False
+        self.alone = self._stops = False
 
     def begin(self, is_tool: Tensor, mask: Tensor, sample: Tensor) -> None:
         """States what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
@@ -168,6 +173,27 @@ class RouterLoss:
     def end(self) -> None:
         """Forgets the batch: passes that follow are neither seen nor trained."""
         self._batch, self._recording, self._coefficients_L2 = None, False, None
+
+    @contextmanager
+    def forward_only(self, *, learn: bool = False, stop: bool = True) -> Iterator[None]:
+        """Within, a forward pass serves the routers alone, and ends with the last of them: it has no result.
+
+        Args:
+            learn: routers form their gradients (see `learn`); all B must be 0.
+            stop: False where the pass must be complete, as for engines that gather weights in it.
+        """
+        self.alone, self._stops = learn, stop
+        try:
+            with torch.no_grad():
+                yield
+        except _AllSeen:
+            return
+        finally:
+            self.alone = self._stops = False
+
+    def _stop_after_the_last(self) -> None:
+        if self._stops and len(self._sums) == len(self.layers):
+            raise _AllSeen
 
     def observe(self, layer: str, gates_TE: Tensor) -> None:
         """Part of `GateLoss`: sums of this router."""
@@ -184,6 +210,8 @@ class RouterLoss:
             sums = torch.stack([Z.sum(dtype=torch.float64), Z.square().sum(dtype=torch.float64)])
         self._sums[self.layers[layer]] = sums
         self._class_gates[self.layers[layer]] = batch.classes_2T @ gates_TE
+        if not self.alone:
+            self._stop_after_the_last()
 
     def totals(self) -> Totals:
         """The sums of the pass since `begin`."""
@@ -264,6 +292,7 @@ class RouterLoss:
         moves = moves.unflatten(0, (len(columns), -1)).to(gates_TE.dtype)
         i = self.layers[layer]
         self._moves[i] = self._moves[i] + moves if i in self._moves else moves
+        self._stop_after_the_last()
 
     def own_gradients(self, totals: Totals, *, gates: int, weight: float = 1.0) -> Tensor:
         """The gradient of beta * L_r from what `learn` has gathered since the last call: all routers, flat, in order.

@@ -87,7 +87,6 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
                 self._step_totals = self._all_processes(self._sum_over(batches))
         return batches, items
 
-    @torch.no_grad()
     def _sum_over(self, batches: list[dict[str, Any]]) -> Totals:
         """The router loss's sums over all micro-batches of the step, by forward passes that keep nothing."""
         assert self.router is not None
@@ -98,7 +97,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
             self._begin(inputs.pop(MARKS_COLUMN))
             for name in NOT_FOR_MODEL:
                 inputs.pop(name, None)
-            with self.compute_loss_context_manager():
+            with self.router.forward_only(stop=not self._engine_saves), self.compute_loss_context_manager():
                 self.model_wrapped(**inputs, **self._few_logits)
             part = self.router.totals()
             totals = part if totals is None else totals + part
@@ -132,7 +131,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         return all(parameter_group(name) == "router" for name in names) and not any(B.any() for B in experts)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch. While only routers learn, a forward pass without a head: their gradient is local then."""
+        """One micro-batch; while only routers learn, a forward pass up to the last one: their gradients are local."""
         if not self._routers_alone:
             return super().training_step(model, inputs, *args, **kwargs)
         assert self.router is not None
@@ -141,12 +140,8 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         self._begin(inputs.pop(MARKS_COLUMN))
         for name in NOT_FOR_MODEL:
             inputs.pop(name, None)
-        self.router.alone = True
-        try:
-            with torch.no_grad(), self.compute_loss_context_manager():
-                model(**inputs, **self._few_logits)
-        finally:
-            self.router.alone = False
+        with self.router.forward_only(learn=True), self.compute_loss_context_manager():
+            model(**inputs, **self._few_logits)
         self._seen += 1
         return self._learn_routers(model, self.router)
 

@@ -28,7 +28,8 @@ class GateLoss(Protocol):
 
     Attributes:
         alone: only routers train and all B are 0. The experts then add nothing, the language-model loss has no
-            gradient, and no router changes another's input: forward calls `learn` and leaves the experts out.
+            gradient, and no router changes another's input: forward calls `learn`, before the base linear, and leaves
+            the experts out.
     """
 
     alone: bool
@@ -174,12 +175,18 @@ def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter) -> Tenso
     if isinstance(base, Tensor):
         y, W0_OD, b0_O, dtype = base, None, None, base.dtype
     else:
-        y, W0_OD, b0_O, dtype = None, base.weight, base.bias, base.weight.dtype
-        if torch.is_autocast_enabled(device) and dtype != torch.float64:
-            dtype = torch.get_autocast_dtype(device)
+        y, W0_OD, b0_O, dtype = None, base.weight, base.bias, product_type(base.weight)
     with torch.autocast(device, enabled=False):
         result: Tensor = _MoLora.apply(y, x, W0_OD, b0_O, *adapter, dtype)
     return result
+
+
+def product_type(operand: Tensor) -> torch.dtype:
+    """The number type in which a linear multiplies `operand`, its input or weight: autocast's, if that is on."""
+    device, dtype = operand.device.type, operand.dtype
+    if torch.is_autocast_enabled(device) and dtype != torch.float64:
+        return torch.get_autocast_dtype(device)
+    return dtype
 
 
 def computable_here(base: nn.Module) -> TypeGuard[nn.Linear]:

@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from .kernel import Adapter, GateLoss, apply_molora, computable_here
+from .kernel import Adapter, GateLoss, apply_molora, computable_here, product_type
 
 
 class MoLoraLinear(nn.Module, BaseTunerLayer):
@@ -93,13 +93,13 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         """Maps x (..., D) to (..., O)."""
         active = [] if self.disable_adapters else cast(list[str], self.active_adapters)
         names = [name for name in active if name in self.molora_A]
-        if not names or (self.gate_loss is not None and self.gate_loss.alone):
-            result = self.base_layer(x, *args, **kwargs)
-            if names and self.gate_loss is not None:
-                router_ED = self.weights(names[0])[0].detach()
-                self.gate_loss.learn(self.layer_name, x.detach().to(result.dtype), router_ED)
-            return result
-        result = self.base_layer if computable_here(self.base_layer) else self.base_layer(x, *args, **kwargs)
+        if not names:
+            return self.base_layer(x, *args, **kwargs)
+        if self.gate_loss is not None and self.gate_loss.alone:
+            router_ED = self.weights(names[0])[0].detach()
+            self.gate_loss.learn(self.layer_name, x.detach().to(product_type(x)), router_ED)
+            return self.base_layer(x, *args, **kwargs)
+        result: Any = self.base_layer if computable_here(self.base_layer) else self.base_layer(x, *args, **kwargs)
         for name in names:
             weights, size = self.weights(name), (self.rank[name], self.scaling[name])
             result = apply_molora(result, x, Adapter(*weights, *size, self.layer_name, self.gate_loss))
