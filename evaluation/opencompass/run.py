@@ -27,7 +27,14 @@ from llamafactory_ext.serving.infer_options import KEY_VARIABLE
 from llamafactory_ext.serving.infer_server import ChatServer
 
 HERE: Final = Path(__file__).resolve().parent
-TOOL_FOLDERS: Final = ("rotbench", "bfcl_v3", "api_bank")
+# Our benchmarks, and what of --tool_data each needs.
+TOOL_BENCHMARKS: Final = {
+    "rotbench": "rotbench",
+    "bfcl": "bfcl_v3",
+    "bfcl_ast": "bfcl_v3/possible_answer",
+    "toolalpaca": "toolalpaca",
+    "api_bank": "api_bank",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ def run(
     workers: int = 16,
     execute: bool = False,
     checkout: str = "",
+    embedder: str = "",
 ) -> None:
     """Evaluate a served model.
 
@@ -92,7 +100,7 @@ def run(
         url: the server, up to and with /v1; a key is taken from OPENAI_API_KEY.
         model: as the server calls it.
         data: folder that holds OpenCompass's `data/` (see README.md beside this file).
-        tool_data: folder with rotbench, bfcl_v3 and api_bank as published, for `tools`.
+        tool_data: folder with rotbench, bfcl_v3, toolalpaca and api_bank as published, for `tools`.
         out: where everything goes; `llamafactory-ext report OUT` reads it.
         only: which of gsm8k, triviaqa, mmlu, humaneval, mt_bench, tools; commas separate.
         limit: only the first so many items of each data set (0: all); the figures are then marked partial.
@@ -100,6 +108,7 @@ def run(
         workers: requests at a time.
         execute: run the code that the model writes for HumanEval, in a sandbox.
         checkout: your checkout of API-Bank: its official verdicts execute it; without one they are strict.
+        embedder: with `checkout`, for API-Bank's ToolSearcher: a local copy of paraphrase-MiniLM-L3-v2.
     """
     names = [str(name) for name in only] if isinstance(only, list | tuple) else str(only).split(",")
     problems = [f'"{word}" is one word too many' for word in extra]
@@ -114,6 +123,7 @@ def run(
         "EVAL_LIMIT": str(limit),
         "EVAL_TEMPLATE": str(template),
         "EVAL_CHECKOUT": str(Path(str(checkout)).resolve()) if checkout else "",
+        "EVAL_EMBEDDER": str(Path(str(embedder)).resolve()) if embedder else "",
     }
     folder = Path(str(out)).resolve()
     failures = []
@@ -141,8 +151,9 @@ def _problems(names: list[str], model: str, data: Path, tool_data: str, execute:
         missing = [file for file in PARTS[name].files if not (data / file).exists()]
         if missing:
             found.append(f"{name} needs {', '.join(str(data / file) for file in missing)}; README.md says where from")
-    if "tools" in names and not _tool_folders(tool_data):
-        found.append(f"tools needs --tool_data: a folder with {', '.join(TOOL_FOLDERS)} as published, or some of them")
+    if "tools" in names and not _tool_benchmarks(tool_data):
+        folders = ", ".join(name for name in TOOL_BENCHMARKS.values() if "/" not in name)
+        found.append(f"tools needs --tool_data: a folder with {folders} as published, or some of them")
     if "mt_bench" in names:
         found += _judge_problem()
     if "humaneval" in names:
@@ -170,8 +181,8 @@ def _isolation_problem() -> list[str]:
     return []
 
 
-def _tool_folders(tool_data: str) -> list[str]:
-    return [name for name in TOOL_FOLDERS if tool_data and (Path(tool_data) / name).is_dir()]
+def _tool_benchmarks(tool_data: str) -> list[str]:
+    return [name for name, needed in TOOL_BENCHMARKS.items() if tool_data and (Path(tool_data) / needed).is_dir()]
 
 
 def _variables(url: str, model: str, data: str, tool_data: str) -> dict[str, str]:
@@ -182,7 +193,7 @@ def _variables(url: str, model: str, data: str, tool_data: str) -> dict[str, str
         "EVAL_URL": str(url),
         "EVAL_MODEL": str(model),
         "EVAL_TOOL_DATA": str(Path(tool_data).resolve()) if tool_data else "",
-        "EVAL_TOOL_FOLDERS": ",".join(_tool_folders(tool_data)),
+        "EVAL_TOOL_BENCHMARKS": ",".join(_tool_benchmarks(tool_data)),
         "COMPASS_DATA_CACHE": str(Path(str(data or ".")).resolve()),
         "HF_HUB_OFFLINE": "1",
         "NO_PROXY": urlsplit(str(url)).hostname or "",

@@ -22,9 +22,11 @@ ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("EVAL_PYTHON", ROOT / ".venv-eval" / "bin" / "python"))
 needs_opencompass = pytest.mark.skipif(not PYTHON.is_file(), reason="no .venv-eval here: make eval-test makes it")
 SUMS = {f"Ann has {i} apples and gets {i} more. How many has she?": 2 * i for i in range(2, 6)}
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"name": name, "description": "A tool.", "parameters": PARAMETERS} for name in ("weather", "finish")]
 CALL = 'Thought: I look.\nAction: weather\nAction Input: {"city": "Bonn"}'
+PYTHONIC = "weather(city='Mainz')"
+ANSWER = {"weather": {"city": ["Mainz"]}}
 PROBLEM = {
     "task_id": "HumanEval/0",
     "prompt": 'def double(x):\n    """Twice x."""\n',
@@ -58,8 +60,36 @@ def write_data(folder: Path) -> Path:
     system = f"You are an assistant. You have the following tools:\n{json.dumps(TOOLS)}"
     turns = [("system", system), ("user", "How is Bonn?"), ("assistant", [CALL])]
     record = {"id": 0, "scenario": "x", "conversations": [{"from": who, "value": what} for who, what in turns]}
-    (folder / "tools" / "rotbench" / "First_Turn").mkdir(parents=True)
-    (folder / "tools" / "rotbench" / "First_Turn" / "clean.json").write_text(json.dumps([record]), encoding="utf-8")
+    named = {"id": "simple_0", "question": [[{"role": "user", "content": "How is Mainz?"}]], "function": TOOLS[:1]}
+    api = {
+        "Name": "Sky",
+        "NLDocumentation": 'weather: Tells it.\nParameters: {"city": "Required. string. The city."}',
+        "Function_Description": {"weather": 'Tells it.\nParameters: {"city": "Required. string. The city."}'},
+        "Function_Projection": {"weather": ["/weather", "get"]},
+        "Instructions": ["How is Bonn?"],
+        "Golden_Answers": [[{"Action": "weather", "Action_Input": '{"city": "Bonn"}'}]],
+    }
+    for name, made in (
+        ("rotbench/First_Turn/clean.json", json.dumps([record])),
+        ("bfcl_v3/BFCL_v3_simple.json", json.dumps(named)),
+        ("bfcl_v3/possible_answer/BFCL_v3_simple.json", json.dumps({"id": "simple_0", "ground_truth": [ANSWER]})),
+        ("bfcl_v3/BFCL_v3_exec_simple.json", json.dumps({**named, "id": "exec_simple_0", "ground_truth": [PYTHONIC]})),
+        ("toolalpaca/eval_real.json", json.dumps([api])),
+    ):
+        (folder / "tools" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "tools" / name).write_text(made, encoding="utf-8")
+    return folder
+
+
+def write_mmlu(folder: Path) -> Path:
+    """One question of each of the 57 subjects, and an example to show."""
+    listing = "from opencompass.configs.datasets.mmlu.mmlu_all_sets import mmlu_all_sets; print(*mmlu_all_sets)"
+    subjects = run([str(PYTHON), "-c", listing], folder).stdout.splitlines()[-1].split()
+    for subject in subjects:
+        for split in ("dev", "test"):
+            path = folder / "data" / "mmlu" / split / f"{subject}_{split}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"Which letter is the third in {subject}?,A,B,C,D,C\n" * 5, encoding="utf-8")
     return folder
 
 
@@ -86,6 +116,10 @@ def gold(path: str, body: Any) -> Any:
             return completion(body, f"So the answer is {total}")
     if "Rate " in asked:
         return completion(body, "Good. Rating: [[9]]" if "More" in asked else "Rating: [[6]]")
+    if "Mainz" in asked:
+        return completion(body, f"[{PYTHONIC}]")
+    if "Which letter" in asked:
+        return completion(body, "C" if "law" in asked else "D")
     if "def double" in asked:
         return completion(body, "```python\ndef double(x):\n    return 2 * x\n```")
     return completion(body, CALL)
@@ -106,13 +140,24 @@ def test_gold_answers_score_full_marks(tmp_path: Path) -> None:
         result = evaluate(stub, write_data(tmp_path), "--only", ",".join(names), "--execute")
     assert result.returncode == 0, result.stdout + result.stderr
     found = {path.name.partition(".")[0]: read_report(path) for path in (tmp_path / "out").glob("*.official.json")}
-    assert set(found) == {"gsm8k", "rotbench", *names} - {"tools"}
+    assert set(found) == {"gsm8k", "rotbench", "bfcl", "bfcl_ast", "toolalpaca", *names} - {"tools"}
     for benchmark, report in found.items():
         full = 0.75 if benchmark == "mt_bench" else 1.0  # turns rated 6 and 9
         assert {figure.value for figure in report.figures} == {full}, benchmark
         assert not report.partial
     assert (found["mt_bench"].figure("MT").n, found["mt_bench"].judge["replies"]) == (2, 4)
     assert found["gsm8k"].figure("GSM").n == 4
+
+
+@needs_opencompass
+def test_mmlu(tmp_path: Path) -> None:
+    with serving(gold) as stub:
+        result = evaluate(stub, write_mmlu(tmp_path), "--only", "mmlu", "--limit", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = read_report(tmp_path / "out" / "mmlu.official.json")
+    assert report.n_predictions == report.figure("MMLU").n == 2 * 57
+    assert report.n_references == 5 * 57
+    assert report.figure("MMLU").value == pytest.approx(2 / 57)  # international and professional law
 
 
 @needs_opencompass

@@ -1,4 +1,4 @@
-"""API-Bank, ToolAlpaca's calls, RoTBench and BFCL: our scorers behind OpenCompass's prompts and inference."""
+"""API-Bank, ToolAlpaca's first calls, RoTBench and BFCL: our scorers behind OpenCompass's inference."""
 
 from os import environ as _environ
 
@@ -33,12 +33,13 @@ datasets = [
                 "benchmark": _benchmark,
                 "source": f"{_environ['EVAL_TOOL_DATA']}/{_folder}",
                 "checkout": _environ.get("EVAL_CHECKOUT", ""),
+                "embedder": _environ.get("EVAL_EMBEDDER", ""),
                 "model": _environ["EVAL_MODEL"],
             }
         },
     }
-    for _benchmark, _folder in (("rotbench", "rotbench"), ("bfcl", "bfcl_v3"), ("api_bank", "api_bank"))
-    if _folder in _environ["EVAL_TOOL_FOLDERS"].split(",")
+    for _benchmark in _environ["EVAL_TOOL_BENCHMARKS"].split(",")
+    for _folder in ("bfcl_v3" if _benchmark.startswith("bfcl") else _benchmark,)
 ]
 
 for _dataset in datasets:

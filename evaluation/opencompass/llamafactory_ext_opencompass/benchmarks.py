@@ -52,12 +52,14 @@ class ToolEvaluator(BaseEvaluator):
         benchmark: as `llamafactory-ext score` calls it.
         source: folder of the published files.
         checkout: the user's checkout of API-Bank, which its official verdicts need; strict ones without it.
+        embedder: what its ToolSearcher needs.
         model: as the server calls it; its hash goes into the records.
     """
 
-    def __init__(self, benchmark: str, source: str, checkout: str, model: str) -> None:
+    def __init__(self, benchmark: str, source: str, checkout: str, embedder: str, model: str) -> None:
         super().__init__()
-        self._benchmark, self._source, self._checkout = benchmark, source, checkout
+        self._benchmark, self._source = benchmark, source
+        self._checkout, self._embedder = checkout or None, embedder or None
         self._model_hash = settings_hash({"served_model": model, "through": "opencompass"})
 
     def score(self, predictions: list[str], references: list[str]) -> dict[str, Any]:
@@ -70,6 +72,6 @@ class ToolEvaluator(BaseEvaluator):
                     file.write(Prediction(own_id, self._benchmark, sha256, self._model_hash, text).to_line())
             is_strict = self._benchmark == "api_bank" and not self._checkout
             mode: Mode = "strict" if is_strict else "official"
-            report = score(self._benchmark, path, self._source, mode, checkout=self._checkout or None)
+            report = score(self._benchmark, path, self._source, mode, checkout=self._checkout, embedder=self._embedder)
         figures = {figure.name: 100 * figure.value for figure in report.figures}
         return figures | {"report": report.to_json()}
