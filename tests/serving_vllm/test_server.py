@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
-import pytest
 from transformers import AutoTokenizer
 
 from serving_vllm.exports import export, prompts, reference
-
-START = 600.0  # seconds; 20 on an idle machine
-
-
-def ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as reply:
-        return json.loads(reply.read() or "null")
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
-    end = time.monotonic() + START
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        try:
-            ask(f"{url}/health")
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail(f"the server did not start:\n{log.read_text()[-4000:]}")
-
-
-def serve(folder: Path, log: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
-    """Start a server of vLLM on a free port, its engine in a process of its own; what it prints goes to `log`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "citi", "--dtype", "float32"]
-    command += ["--enforce-eager", "--max-model-len", "128", *options]
-    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-    with log.open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
-    return process, f"http://127.0.0.1:{port}"
+from serving_vllm.servers import START, ask, serve, wait_until_ready
 
 
 def test_a_served_model_answers_as_transformers_does(tmp_path: Path) -> None:
     folder = export(tmp_path / "out")
-    process, url = serve(folder, tmp_path / "log")
+    process, url = serve(folder, tmp_path / "log", "--max-model-len", "128")
     try:
         wait_until_ready(url, process, tmp_path / "log")
         body = {"model": "citi", "temperature": 0, "max_tokens": 8, "ignore_eos": True, "return_token_ids": True}

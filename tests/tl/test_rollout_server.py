@@ -7,14 +7,18 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from peft import LoraConfig, get_peft_model
 
 from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.tl import ppo_workflow
 from llamafactory_ext.tl.rollout import Response, Sampling
 from llamafactory_ext.tl.rollout_server import ServerRollout
 from ppo_runs import ppo_options, steps, train, write_ppo_data
+from tiny import tiny_model
 
 SAMPLING = Sampling(max_tokens=5, end_ids=frozenset({4}), pad_id=1, rows=2)
 
@@ -90,9 +94,11 @@ def test_the_server_gets_the_adapter_of_each_step_once(stub: Stub, tmp_path: Pat
     expected = [Response((51, 70, 4), True), Response((52, 70, 4), False), Response((53, 70, 4), True)]
     assert draw(prompts, SAMPLING, 0) == expected
     assert draw(prompts[:1], SAMPLING, 0) == expected[:1]
-    assert list(stub.adapters) == ["tl_ppo_0"]
+    (first,) = stub.adapters
+    assert first.startswith("tl_ppo_0_")
     draw(prompts, SAMPLING, 4)
-    assert stub.adapters == {"tl_ppo_4": ["adapter_model.safetensors"]}
+    assert [name[:9] for name in stub.adapters] == ["tl_ppo_4_"]
+    assert list(stub.adapters.values()) == [["adapter_model.safetensors"]]
     names = [name for name, _ in stub.seen]
     loads = ["load_lora_adapter"]
     assert names == [*loads, *["completions"] * 3, *loads, "unload_lora_adapter", *["completions"] * 2]
@@ -136,5 +142,14 @@ def test_a_run_trains_on_the_servers_responses(stub: Stub, tiny_llama_dir: Path,
     )
     logged = steps(train(options))
     assert [entry["response_tokens"] for entry in logged] == [3, 3]
-    assert set(stub.adapters) == {"tl_ppo_1"}
-    assert "adapter_model.safetensors" in stub.adapters["tl_ppo_1"]
+    ((name, files),) = stub.adapters.items()
+    assert name.startswith("tl_ppo_1_")
+    assert "adapter_model.safetensors" in files
+
+
+def test_weights_spread_over_processes_are_not_sent(tmp_path: Path) -> None:
+    model = get_peft_model(tiny_model("llama"), LoraConfig(target_modules="all-linear"))
+    options = SimpleNamespace(tl_rollout="vllm", tl_rollout_url="http://127.0.0.1:9/v1", finetuning_type="lora")
+    training = SimpleNamespace(deepspeed=None, fsdp="full_shard", output_dir=str(tmp_path))
+    with pytest.raises(OptionError, match="FSDP and ZeRO-3 spread over all; set tl_rollout: hf"):
+        ppo_workflow._server_of(options, training, model, None)

@@ -193,6 +193,11 @@ def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Dr
             "tl_rollout: vllm needs finetuning_type: lora, since a running server takes new weights only as a LoRA "
             "adapter; set that, or tl_rollout: hf."
         )
+    if engine_of(training_args) == "fsdp" or is_deepspeed_zero3_enabled():
+        raise OptionError(
+            "tl_rollout: vllm needs the whole adapter on the process that sends it, which FSDP and ZeRO-3 spread over "
+            "all; set tl_rollout: hf, or train with DDP or ZeRO-2."
+        )
     return ServerRollout(
         url=args.tl_rollout_url,
         timeout=args.tl_rollout_timeout,
