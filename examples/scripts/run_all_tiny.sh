@@ -42,41 +42,13 @@ wanted=${TINY_STEPS:-$(IFS=, && echo "${all_steps[*]}")}
 max_steps=${TINY_MAX_STEPS:-}
 limit=${TINY_LIMIT:-50}
 folder=${TINY_OUT:-saves/all_tiny}
-extra=()
 
-while (($#)); do
-    case $1 in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --)
-            shift
-            extra=("$@")
-            break
-            ;;
-        --model | --dataset-dir | --steps | --max-steps | --limit | --out)
-            if (($# < 2)); then
-                problem "$1 needs a value"
-                shift
-                continue
-            fi
-            case $1 in
-                --model) model=$2 ;;
-                --dataset-dir) dataset_dir=$2 ;;
-                --steps) wanted=$2 ;;
-                --max-steps) max_steps=$2 ;;
-                --limit) limit=$2 ;;
-                --out) folder=$2 ;;
-            esac
-            shift 2
-            ;;
-        *)
-            problem "$1 is not an option; see --help (options for the runs come after --)"
-            shift
-            ;;
-    esac
-done
+options=(
+    [--model]=model [--dataset-dir]=dataset_dir [--steps]=wanted [--max-steps]=max_steps
+    [--limit]=limit [--out]=folder
+)
+read_options "$@"
+no_words
 
 IFS=, read -r -a steps <<<"$wanted"
 for name in "${steps[@]}"; do

@@ -53,44 +53,14 @@ eval_data=${CITI_EVAL_DATA:-}
 importance=${CITI_IMPORTANCE:-}
 wanted=${CITI_ROWS:-main,ablations}
 folder=${CITI_OUT:-saves/citi_table}
-extra=()
 
-while (($#)); do
-    case $1 in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --)
-            shift
-            extra=("$@")
-            break
-            ;;
-        --model | --template | --tool-data | --general-data | --dataset-dir | --eval-data | --importance | --rows | --out)
-            if (($# < 2)); then
-                problem "$1 needs a value"
-                shift
-                continue
-            fi
-            case $1 in
-                --model) model=$2 ;;
-                --template) template=$2 ;;
-                --tool-data) tool_data=$2 ;;
-                --general-data) general_data=$2 ;;
-                --dataset-dir) dataset_dir=$2 ;;
-                --eval-data) eval_data=$2 ;;
-                --importance) importance=$2 ;;
-                --rows) wanted=$2 ;;
-                --out) folder=$2 ;;
-            esac
-            shift 2
-            ;;
-        *)
-            problem "$1 is not an option; see --help (options for the runs come after --)"
-            shift
-            ;;
-    esac
-done
+options=(
+    [--model]=model [--template]=template [--tool-data]=tool_data [--general-data]=general_data
+    [--dataset-dir]=dataset_dir [--eval-data]=eval_data [--importance]=importance [--rows]=wanted
+    [--out]=folder
+)
+read_options "$@"
+no_words
 
 rows=()
 add_rows() { # ROWS...

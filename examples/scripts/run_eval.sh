@@ -42,48 +42,13 @@ backend=${EVAL_BACKEND:-vllm}
 score_only=${EVAL_SCORE_ONLY:-}
 infer_only=${EVAL_INFER_ONLY:-}
 folder=${EVAL_OUT:-saves/eval}
-named=()
-extra=()
 
-while (($#)); do
-    case $1 in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --)
-            shift
-            extra=("$@")
-            break
-            ;;
-        --score-only) score_only=1 && shift ;;
-        --infer-only) infer_only=1 && shift ;;
-        --models | --benchmarks | --source | --mode | --backend | --out)
-            if (($# < 2)); then
-                problem "$1 needs a value"
-                shift
-                continue
-            fi
-            case $1 in
-                --models) listed=$2 ;;
-                --benchmarks) wanted=$2 ;;
-                --source) source=$2 ;;
-                --mode) mode=$2 ;;
-                --backend) backend=$2 ;;
-                --out) folder=$2 ;;
-            esac
-            shift 2
-            ;;
-        -*)
-            problem "$1 is not an option; see --help (options for infer come after --)"
-            shift
-            ;;
-        *)
-            named+=("$1")
-            shift
-            ;;
-    esac
-done
+options=(
+    [--models]=listed [--benchmarks]=wanted [--source]=source [--mode]=mode [--backend]=backend
+    [--out]=folder
+)
+flags=([--score-only]=score_only [--infer-only]=infer_only)
+read_options "$@"
 
 IFS=, read -r -a words <<<"$listed"
 models=("${named[@]}" "${words[@]}")
@@ -140,17 +105,17 @@ begin "$folder"
 declare -A files # step -> what it writes
 
 ask() { # MODEL BENCHMARK
-    local name answers pair key options=()
+    local name answers pair key asked=()
     for pair in "${extra[@]}"; do
         key=${pair%%=*}
-        [[ $key == *.* && ${key%%.*} != "$2" ]] || options+=("--${key#*.}" "${pair#*=}")
+        [[ $key == *.* && ${key%%.*} != "$2" ]] || asked+=("--${key#*.}" "${pair#*=}")
     done
     name=$(name_of "$1")
     answers=$out/$name/$2.jsonl
     mkdir -p "$out/$name"
     files[$name.$2]=$answers
     step "$name.$2" llamafactory-ext infer --model "${1#"$name"=}" --benchmark "$2" --source "$(source_of "$2")" \
-        --backend "$backend" --out "$answers" "${options[@]}"
+        --backend "$backend" --out "$answers" "${asked[@]}"
 }
 
 # Quick, and the answers may have grown: always done anew.

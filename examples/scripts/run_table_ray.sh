@@ -24,44 +24,13 @@ EOF
 workers=${RAY_ROW_WORKERS:-8}
 gpus=${RAY_ROW_GPUS:-1}
 placement=${RAY_ROW_PLACEMENT:-PACK}
-script=
-words=()
 
-while (($#)); do
-    case $1 in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --)
-            shift
-            words=("$@")
-            break
-            ;;
-        --workers | --gpus-per-worker | --placement)
-            if (($# < 2)); then
-                problem "$1 needs a value"
-                shift
-                continue
-            fi
-            case $1 in
-                --workers) workers=$2 ;;
-                --gpus-per-worker) gpus=$2 ;;
-                --placement) placement=$2 ;;
-            esac
-            shift 2
-            ;;
-        -*)
-            problem "$1 is not an option; see --help (words for the script come after --)"
-            shift
-            ;;
-        *)
-            [[ -z $script ]] || problem "\"$1\" is one word too many; words for the script come after --"
-            script=$1
-            shift
-            ;;
-    esac
-done
+options=(
+    [--workers]=workers [--gpus-per-worker]=gpus [--placement]=placement
+)
+read_options "$@"
+script=${named[0]:-}
+for word in "${named[@]:1}"; do problem "\"$word\" is one word too many; words for the script come after --"; done
 
 path=$here/${script##*/}
 [[ -n $script && -f $path ]] || problem "\"$script\" is no script here; name run_citi_table.sh or run_tl_table.sh"
@@ -71,7 +40,7 @@ contains "$placement" PACK SPREAD || problem "--placement is \"$placement\"; giv
 need ray llamafactory-cli
 end_on_problems
 
-contains -- "${words[@]}" || words+=(--)
+contains -- "${extra[@]}" || extra+=(--)
 export USE_RAY=1
-exec bash "$path" "${words[@]}" "ray_num_workers=$workers" "resources_per_worker.GPU=$gpus" \
+exec bash "$path" "${extra[@]}" "ray_num_workers=$workers" "resources_per_worker.GPU=$gpus" \
     "placement_strategy=$placement"

@@ -30,55 +30,22 @@ gpus=${SLURM_ROW_GPUS:-1}
 limit=${SLURM_ROW_TIME:-24:00:00}
 partition=${SLURM_ROW_PARTITION:-}
 setup=${SLURM_ROW_SETUP:-}
-script=
 dry=
-words=()
 
-while (($#)); do
-    case $1 in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --)
-            shift
-            words=("$@")
-            break
-            ;;
-        --dry-run) dry=1 && shift ;;
-        --rows | --gpus | --time | --partition | --setup)
-            if (($# < 2)); then
-                problem "$1 needs a value"
-                shift
-                continue
-            fi
-            case $1 in
-                --rows) rows=$2 ;;
-                --gpus) gpus=$2 ;;
-                --time) limit=$2 ;;
-                --partition) partition=$2 ;;
-                --setup) setup=$2 ;;
-            esac
-            shift 2
-            ;;
-        -*)
-            problem "$1 is not an option; see --help (words for the script come after --)"
-            shift
-            ;;
-        *)
-            [[ -z $script ]] || problem "\"$1\" is one word too many; words for the script come after --"
-            script=$1
-            shift
-            ;;
-    esac
-done
+options=(
+    [--rows]=rows [--gpus]=gpus [--time]=limit [--partition]=partition [--setup]=setup
+)
+flags=([--dry-run]=dry)
+read_options "$@"
+script=${named[0]:-}
+for word in "${named[@]:1}"; do problem "\"$word\" is one word too many; words for the script come after --"; done
 
 path=$here/${script##*/}
 [[ -n $script && -f $path ]] || problem "\"$script\" is no script here; name run_citi_table.sh or run_tl_table.sh"
 [[ -n $rows ]] || problem "--rows is missing: the rows to submit"
 [[ $gpus =~ ^[0-9]+$ ]] || problem "--gpus is \"$gpus\"; give a whole number"
 [[ -z $setup || -f $setup ]] || problem "--setup: $setup does not exist"
-contains --rows "${words[@]}" && problem "--rows stands before --; each job gets one of them"
+contains --rows "${extra[@]}" && problem "--rows stands before --; each job gets one of them"
 [[ -n $dry ]] || command -v sbatch >/dev/null || problem "sbatch is not found; run this where Slurm is, or use --dry-run"
 end_on_problems
 IFS=, read -r -a names <<<"$rows"
@@ -90,7 +57,7 @@ submit() { # NAME GPUS DEPENDENCY ROWS
     [[ -z $partition ]] || job+=("--partition=$partition")
     [[ -z $3 ]] || job+=("--dependency=$3")
     local command
-    printf -v command '%q ' "$path" --rows "$4" "${words[@]}"
+    printf -v command '%q ' "$path" --rows "$4" "${extra[@]}"
     [[ -z $setup ]] || printf -v command 'source %q && %s' "$setup" "$command"
     job+=(--wrap "bash -c $(printf '%q' "$command")")
     if [[ -n $dry ]]; then

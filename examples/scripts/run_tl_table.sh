@@ -48,44 +48,14 @@ dataset_dir=${TL_DATASET_DIR:-$root/data}
 eval_data=${TL_EVAL_DATA:-}
 wanted=${TL_ROWS:-sft,irm}
 folder=${TL_OUT:-saves/tl_table}
-extra=() sft_extra=() ppo_extra=()
+sft_extra=() ppo_extra=()
 
-while (($#)); do
-    case $1 in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --)
-            shift
-            extra=("$@")
-            break
-            ;;
-        --model | --template | --data | --dataset-dir | --eval-data | --rows | --out | --sft | --ppo)
-            if (($# < 2)); then
-                problem "$1 needs a value"
-                shift
-                continue
-            fi
-            case $1 in
-                --model) model=$2 ;;
-                --template) template=$2 ;;
-                --data) data=$2 ;;
-                --dataset-dir) dataset_dir=$2 ;;
-                --eval-data) eval_data=$2 ;;
-                --rows) wanted=$2 ;;
-                --out) folder=$2 ;;
-                --sft) sft_extra+=("$2") ;;
-                --ppo) ppo_extra+=("$2") ;;
-            esac
-            shift 2
-            ;;
-        *)
-            problem "$1 is not an option; see --help (options for the runs come after --)"
-            shift
-            ;;
-    esac
-done
+options=(
+    [--model]=model [--template]=template [--data]=data [--dataset-dir]=dataset_dir
+    [--eval-data]=eval_data [--rows]=wanted [--out]=folder [--sft]=sft_extra+ [--ppo]=ppo_extra+
+)
+read_options "$@"
+no_words
 
 rows=()
 add_rows() { # ROWS...

@@ -23,6 +23,44 @@ need() { # COMMAND...
     done
 }
 
+declare -A options=() flags=() # option to variable, which gets its value, or 1; a list is marked by +
+named=() extra=()
+
+# Reads the command line by `options` and `flags`; other words go to `named`, those after -- to `extra`.
+read_options() { # WORDS...
+    local word
+    while (($#)); do
+        word=$1
+        shift
+        if [[ $word == -h || $word == --help ]]; then
+            usage
+            exit 0
+        elif [[ $word == -- ]]; then
+            # shellcheck disable=SC2034 # read by the script
+            extra=("$@")
+            return
+        elif [[ -n ${flags[$word]:-} ]]; then
+            printf -v "${flags[$word]}" 1
+        elif [[ -z ${options[$word]:-} ]]; then
+            if [[ $word == -* ]]; then problem "$word is not an option; see --help"; else named+=("$word"); fi
+        elif ((! $#)); then
+            problem "$word needs a value"
+        elif [[ ${options[$word]} == *+ ]]; then
+            local -n list=${options[$word]%+}
+            list+=("$1")
+            shift
+        else
+            printf -v "${options[$word]}" %s "$1"
+            shift
+        fi
+    done
+}
+
+no_words() {
+    local word
+    for word in "${named[@]}"; do problem "\"$word\" is not an option; see --help (those of the runs come after --)"; done
+}
+
 end_on_problems() {
     ((${#problems[@]})) || return 0
     echo "These options do not work:" >&2
