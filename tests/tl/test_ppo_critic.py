@@ -37,9 +37,7 @@ def test_padding_changes_neither_log_probabilities_nor_values(architecture: str,
 @pytest.mark.parametrize("cache", ["dynamic", "static"])
 @pytest.mark.parametrize("own_critic", [False, True])
 @pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
-def test_what_a_rollout_notes_is_what_a_pass_over_its_responses_gives(
-    architecture: str, own_critic: bool, cache: str
-) -> None:
+def test_a_rollout_gives_what_a_pass_over_its_responses_gives(architecture: str, own_critic: bool, cache: str) -> None:
     policy = tiny.tiny_model(architecture).eval()
     model = ActorCritic(policy, own_critic=own_critic, temperature=0.7)
     torch.manual_seed(1)
@@ -48,16 +46,18 @@ def test_what_a_rollout_notes_is_what_a_pass_over_its_responses_gives(
     ends = frozenset(range(0, policy.config.vocab_size, 3))
     sampling = Sampling(max_tokens=8, end_ids=ends, pad_id=1, temperature=0.7, top_k=60, rows=4, cache=cache)
     prompts = PROMPTS * 2
-    with model.observed() as observer:
-        responses = draw_responses(policy, prompts, sampling, str, device=torch.device("cpu"), observer=observer)
+    with model.rollout_values() as values:
+        responses = draw_responses(policy, prompts, sampling, str, device=torch.device("cpu"), values=values)
     assert len({len(response.ids) for response in responses}) > 2
     batch = Experience.of(prompts, [response.ids for response in responses], pad_id=1)
-    noted = batch.columns([response.notes for response in responses])
     with torch.no_grad():
-        looked = [part_NR * batch.mask_NR for part_NR in model(*batch.inputs(), values=not own_critic)]
-    for left_NR, right_NR in zip(noted, looked, strict=True):
-        assert right_NR.any()
-        assert torch.allclose(left_NR, right_NR, atol=1e-5)
+        logp_NR, values_NR = (part_NR * batch.mask_NR for part_NR in model(*batch.inputs()))
+    assert torch.allclose(batch.column([response.logp for response in responses]), logp_NR, atol=1e-5)
+    if own_critic:
+        assert not any(response.values for response in responses)
+    else:
+        assert values_NR.any()
+        assert torch.allclose(batch.column([response.values for response in responses]), values_NR, atol=1e-5)
 
 
 @pytest.mark.parametrize("own_critic", [False, True])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tiny
-from llamafactory_ext.tl.rollout import Response, Sampling, buckets, choose, draw_responses, pad_left
+from llamafactory_ext.tl.rollout import Response, Sampling, buckets, choose, draw, draw_responses, pad_left
 
 GREEDY = Sampling(max_tokens=12, end_ids=frozenset({4}), pad_id=1, temperature=0)
 PROMPTS = [[0, 50, 60], [0, 51, 61, 71, 81, 91, 101], [0, 52], [0, 53, 63, 73, 83], [0, 54, 64, 74]]
@@ -26,7 +27,7 @@ def llama() -> PreTrainedModel:
     return tiny.tiny_model()
 
 
-def draw(model: PreTrainedModel, sampling: Sampling, prompts: list[list[int]] = PROMPTS) -> list[Response]:
+def answers(model: PreTrainedModel, sampling: Sampling, prompts: list[list[int]] = PROMPTS) -> list[Response]:
     words = tiny.tiny_tokenizer()
     return draw_responses(model, prompts, sampling, words.decode, device=torch.device("cpu"))
 
@@ -48,7 +49,7 @@ def test_greedy_responses_are_those_of_transformers(model: PreTrainedModel, cach
     ends = [4, free[0][2], free[3][5]]  # tokens that make some responses end early
     expected = [generated(model, prompt, ends) for prompt in PROMPTS]
     assert len({len(ids) for ids in expected}) > 1
-    found = draw(model, replace(GREEDY, end_ids=frozenset(ends), cache=cache, rows=rows))
+    found = answers(model, replace(GREEDY, end_ids=frozenset(ends), cache=cache, rows=rows))
     assert [response.ids for response in found] == expected
     assert [response.ended for response in found] == [ids[-1] in ends for ids in expected]
 
@@ -61,7 +62,7 @@ def test_rows_that_have_ended_leave_the_batch(llama: PreTrainedModel) -> None:
         lambda _, __, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True
     )
     try:
-        responses = draw(llama, replace(GREEDY, end_ids=ends))
+        responses = answers(llama, replace(GREEDY, end_ids=ends))
     finally:
         hook.remove()
     assert sizes[0] == len(PROMPTS)
@@ -97,7 +98,7 @@ def test_stop_texts_end_a_response_and_stay_in_it(
     free = generated(llama, PROMPTS[1], [4])
     text = tiny_tokenizer.decode(free)
     stop = next(text[at : at + 3] for at in range(2, len(text) - 3) if "�" not in text[at : at + 3])
-    (response,) = draw(llama, replace(GREEDY, stop=(stop,)), PROMPTS[1:2])
+    (response,) = answers(llama, replace(GREEDY, stop=(stop,)), PROMPTS[1:2])
     assert response.ended
     assert free[: len(response.ids)] == response.ids
     assert stop in tiny_tokenizer.decode(response.ids)
@@ -119,20 +120,37 @@ def test_padding_is_on_the_left() -> None:
 
 def test_sampling_draws_from_the_models_distribution() -> None:
     torch.manual_seed(0)
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(4000, 4)
-    drawn = Counter(choose(logits, replace(GREEDY, temperature=1.0)).tolist())
-    for token, share in enumerate((0.5, 0.3, 0.15, 0.05)):
-        assert abs(drawn[token] / 4000 - share) < 5 * (share * (1 - share) / 4000) ** 0.5
-    assert set(choose(logits, replace(GREEDY, temperature=1.0, top_k=2)).tolist()) == {0, 1}
-    assert set(choose(logits, replace(GREEDY, temperature=1.0, top_p=0.6)).tolist()) == {0, 1}
-    assert set(choose(logits, replace(GREEDY, temperature=1.0, top_p=0.5)).tolist()) == {0}
-    assert set(choose(logits, replace(GREEDY, temperature=0.01)).tolist()) == {0}
-    assert set(choose(logits, GREEDY).tolist()) == {0}
+    shares = (0.5, 0.3, 0.15, 0.05)
+    logits = torch.tensor(shares).log().expand(4000, 4)
+
+    def drawn(**changes: Any) -> Counter[int]:
+        tokens, logp = choose(logits, replace(GREEDY, **({"temperature": 1.0} | changes)))
+        if changes.get("temperature", 1.0) in (0, 1):  # of the whole distribution, whatever is left of it
+            assert torch.allclose(logp, torch.tensor(shares)[tokens].log())
+        return Counter(tokens.tolist())
+
+    found = drawn()
+    for token, share in enumerate(shares):
+        assert abs(found[token] / 4000 - share) < 5 * (share * (1 - share) / 4000) ** 0.5
+    found = drawn(top_k=2)
+    assert set(found) == {0, 1}
+    assert abs(found[0] / 4000 - 0.625) < 0.04
+    assert set(drawn(top_p=0.6)) == {0, 1}
+    assert set(drawn(top_p=0.5)) == {0}
+    assert set(drawn(top_k=2, top_p=0.6)) == {0}  # of the two that are left, the first has 0.625
+    assert set(drawn(temperature=0.01)) == {0}
+    assert set(drawn(temperature=0)) == {0}
+
+
+def test_what_has_no_weight_is_never_drawn() -> None:
+    torch.manual_seed(0)
+    weights = torch.tensor([0, 0, 1e-3, 0, 1, 0, 0]).expand(3000, 7)
+    assert set(draw(weights).tolist()) == {2, 4}
 
 
 def test_the_same_seed_gives_the_same_responses(llama: PreTrainedModel) -> None:
     found = []
     for _ in range(2):
         torch.manual_seed(3)
-        found.append(draw(llama, replace(GREEDY, temperature=1.0)))
+        found.append(answers(llama, replace(GREEDY, temperature=1.0)))
     assert found[0] == found[1]

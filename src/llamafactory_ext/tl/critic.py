@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-
-from .rollout import Observer
 
 
 class ActorCritic(nn.Module):
@@ -104,22 +102,19 @@ class ActorCritic(nn.Module):
         return tuple(found)
 
     @contextmanager
-    def observed(self) -> Iterator[Observer]:
-        """An observer of a rollout, for use within.
-
-        It notes what `forward` would give for each token drawn: the log-probability and, with a shared critic, the
-        value. Both are those of `forward` up to the rounding of other batches and cached keys.
-        """
+    def rollout_values(self) -> Iterator[Callable[[], Tensor] | None]:
+        """Within, the values (B) of the policy's last pass, from its last position; None with an own critic."""
+        if self.critic is not None:
+            yield None
+            return
         with self._states() as seen:
 
-            def note(logits_BV: Tensor, token_B: Tensor) -> Tensor:
-                noted = [chosen_logp(logits_BV[None], token_B[None], self.temperature)[0]]
-                if self.critic is None:
-                    noted.append(self._values(seen[-1][:, -1]))
+            def last_values() -> Tensor:
+                states_BTD = seen[-1]
                 seen.clear()
-                return torch.stack(noted, dim=1)
+                return self._values(states_BTD[:, -1])
 
-            yield note
+            yield last_values
 
     @contextmanager
     def _states(self) -> Iterator[list[Tensor]]:

@@ -68,13 +68,12 @@ class Experience:
                 chosen[name] = part[:, :response]
         return Experience(**chosen)
 
-    def columns(self, notes: Sequence[Sequence[Sequence[float]]]) -> list[Tensor]:
-        """K numbers per token of each response, as K tensors (N, R), 0 behind the end."""
-        count = len(notes[0][0]) if notes[0] else 0
-        found_KNR = torch.zeros((count, *self.mask_NR.shape))
-        for row, noted in enumerate(notes if count else ()):
-            found_KNR[:, row, : len(noted)] = torch.tensor(noted).T
-        return list(found_KNR.to(self.mask_NR.device))
+    def column(self, numbers: Sequence[Sequence[float]]) -> Tensor:
+        """A number per token of each response (N, R), 0 behind the end."""
+        found_NR = torch.zeros_like(self.mask_NR, device="cpu")
+        for row, given in enumerate(numbers):
+            found_NR[row, : len(given)] = torch.tensor(given)
+        return found_NR.to(self.mask_NR.device)
 
     def lengths(self) -> Tensor:
         """Tokens of prompt and response (N)."""

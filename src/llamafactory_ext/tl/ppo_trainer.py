@@ -135,14 +135,14 @@ class PpoTrainer(PpoCheckpoints, Trainer):
 
     # Responses and what they are worth
 
-    def answer(self, queries: Sequence[Query], sampling: Sampling, *, noted: bool = False) -> list[Response]:
-        """Responses of the policy as it is now, on request with notes of its log-probabilities and values."""
+    def answer(self, queries: Sequence[Query], sampling: Sampling, *, valued: bool = False) -> list[Response]:
+        """Responses of the policy as it is now, on request with the values that a shared critic gave on the way."""
         prompts = [query.ids for query in queries]
         if self.server is not None:
             return self.server(prompts, sampling, self.state.global_step)
         self.model_wrapped.eval()
-        model, observed = self.actor_critic, self.actor_critic.observed() if noted else nullcontext()
-        with self.accelerator.autocast(), whole_policy(model), observed as observer:
+        model, valuing = self.actor_critic, self.actor_critic.rollout_values() if valued else nullcontext()
+        with self.accelerator.autocast(), whole_policy(model), valuing as values:
             return draw_responses(
                 cast(Any, ThroughRoot(model)) if self._engine_saves else model.policy,
                 prompts,
@@ -150,7 +150,7 @@ class PpoTrainer(PpoCheckpoints, Trainer):
                 self.processing_class.decode,
                 device=self.args.device,
                 all_closed=self._all_closed if is_deepspeed_zero3_enabled() else None,
-                observer=observer,
+                values=values,
             )
 
     def _draws_exactly(self) -> bool:
@@ -169,7 +169,7 @@ class PpoTrainer(PpoCheckpoints, Trainer):
         """Answers queries, scores the answers, and works out advantages; all of this process's part."""
         settings, device, began = self.settings, self.args.device, time.monotonic()
         queries = [self.queries[place] for place in places]
-        responses = self.answer(queries, self.sampling, noted=self._draws_exactly())
+        responses = self.answer(queries, self.sampling, valued=self._draws_exactly())
         seconds = time.monotonic() - began
         answers = Answers.of(queries, responses, self.reward, self.sampling, self.processing_class)
         batch = Experience.of(
@@ -200,11 +200,13 @@ class PpoTrainer(PpoCheckpoints, Trainer):
         )
 
     def _policy_and_critic(self, batch: Experience, responses: Sequence[Response]) -> list[Tensor]:
-        """Log-probabilities and values (N, R): those that the rollout noted, the others by another look."""
-        noted = batch.columns([response.notes for response in responses])
-        if not noted:
+        """Log-probabilities and values (N, R): those that the rollout gave, if it is exact, the others by a look."""
+        if not responses[0].logp or not self._draws_exactly():
             return self._look_at(batch)
-        return noted if len(noted) == 2 else [*noted, *self._look_at(batch, logp=False)]
+        logp_NR = batch.column([response.logp for response in responses])
+        if not responses[0].values:
+            return [logp_NR, *self._look_at(batch, logp=False)]
+        return [logp_NR, batch.column([response.values for response in responses])]
 
     @torch.no_grad()
     def _look_at(self, batch: Experience, *, logp: bool = True, values: bool = True) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """Responses drawn from a causal language model in batches: the part of PPO that takes the longest.
 
 What it does: prompts of similar length share a batch, padded on the left; keys and values are cached; a row leaves the
-batch once its response has ended, so that the last long response does not drag the others along. An observer may note
-what the passes that draw tokens have computed anyway. What it does not do: score responses, or know about training.
-Another source of responses is a server (`rollout_server.py`).
+batch once its response has ended, so that the last long response does not drag the others along. Log-probabilities
+are kept, and what else the passes that draw tokens have computed anyway. What it does not do: score responses, or know
+about training. Another source of responses is a server (`rollout_server.py`).
 
 Shapes: B rows of a batch, T positions, V vocabulary.
 """
@@ -16,11 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, StaticCache
+from transformers import StaticCache
 
-Observer = Callable[
-    [Tensor, Tensor], Tensor
-]  # logits (B, V) and the tokens drawn from them (B): K numbers each (B, K)
+from .rollout_cache import growing_cache
+
 COMPACT_BELOW = 0.75  # share of rows still open under which the closed ones are taken out of the batch
 
 
@@ -58,12 +57,15 @@ class Response:
     Attributes:
         ids: its tokens, at least one.
         ended: whether it ended by itself, not at the length limit.
-        notes: what an observer noted of each token; empty without one.
+        logp: log-probability of each token at the sampling's temperature (1 if greedy), before `top_p` and `top_k`;
+            empty if it was not told.
+        values: what the critic said before each token; empty if it was not asked.
     """
 
     ids: tuple[int, ...]
     ended: bool
-    notes: tuple[tuple[float, ...], ...] = ()
+    logp: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
 
 
 def buckets(lengths: Sequence[int], rows: int) -> Iterator[list[int]]:
@@ -93,7 +95,7 @@ def draw_responses(
     *,
     device: torch.device,
     all_closed: Callable[[bool], bool] | None = None,
-    observer: Observer | None = None,
+    values: Callable[[], Tensor] | None = None,
 ) -> list[Response]:
     """One response per prompt, in the order of the prompts.
 
@@ -106,13 +108,11 @@ def draw_responses(
         all_closed: given whether all rows of this process are closed, says whether those of all processes are. Needed
             where every process must call the model equally often (weights spread over processes); each process must
             then have equally many prompts.
-        observer: notes numbers of each token that is drawn.
+        values: the critic's, of the rows of the model's last pass (B).
     """
     found: dict[int, Response] = {}
     for places in buckets([len(prompt) for prompt in prompts], sampling.rows):
-        drawn = _draw_batch(
-            model, [prompts[place] for place in places], sampling, decode, device, all_closed, observer
-        )
+        drawn = _draw_batch(model, [prompts[place] for place in places], sampling, decode, device, all_closed, values)
         found |= dict(zip(places, drawn, strict=True))
     return [found[place] for place in range(len(prompts))]
 
@@ -124,66 +124,79 @@ def _draw_batch(
     decode: Callable[[Sequence[int]], str],
     device: torch.device,
     all_closed: Callable[[bool], bool] | None,
-    observer: Observer | None,
+    values: Callable[[], Tensor] | None,
 ) -> list[Response]:
+    count, most = len(prompts), sampling.max_tokens
     ids_BT, mask_BT = (part.to(device) for part in pad_left(prompts, sampling.pad_id))
-    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
-    cache = _new_cache(model, sampling, mask_BT.shape[1])
+    positions_BT, width = (mask_BT.cumsum(1) - 1).clamp(min=0), mask_BT.shape[1]
+    mask_BT = torch.cat([mask_BT, mask_BT.new_ones((count, most))], dim=1)
+    cache = _new_cache(model, sampling, width)
     drawn: list[list[int]] = [[] for _ in prompts]
-    notes: list[list[tuple[float, ...]]] = [[] for _ in prompts]
-    ended = [False] * len(prompts)
-    ends = torch.tensor(sorted(sampling.end_ids), device=device)
-    rows = list(range(len(prompts)))  # of `drawn`, in the batch as it is now
-    open_B = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    for step in range(sampling.max_tokens):
+    ended = [False] * count
+    rows_B = torch.arange(count, device=device)  # of `drawn`, in the batch as it is now
+    rows = rows_B.tolist()
+    logp_NR, values_NR = torch.zeros((2, count, most), device=device)
+    for step in range(most):
         logits_BV = model(
             input_ids=ids_BT,
-            attention_mask=mask_BT,
+            attention_mask=mask_BT[:, : width + step],
             position_ids=positions_BT,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        token_B = choose(logits_BV, sampling)
-        noted = observer(logits_BV, token_B).tolist() if observer else None
-        closed_B = torch.isin(token_B, ends)
-        tokens, alive, closing = token_B.tolist(), open_B.tolist(), closed_B.tolist()
-        for place, row in enumerate(rows):
-            if alive[place]:
-                drawn[row].append(tokens[place])
-                if noted:
-                    notes[row].append(tuple(noted[place]))
-                ended[row] = closing[place] or _stops(drawn[row], sampling.stop, decode)
-                closed_B[place] = ended[row]
-        open_B = open_B & ~closed_B
-        left = int(open_B.sum())
-        if step + 1 == sampling.max_tokens or (all_closed(left == 0) if all_closed else left == 0):
+        token_B, logp_NR[rows_B, step] = choose(logits_BV, sampling)
+        if values:
+            values_NR[rows_B, step] = values()
+        for row, token in zip(rows, token_B.tolist(), strict=True):
+            if not ended[row]:
+                drawn[row].append(token)
+                ended[row] = token in sampling.end_ids or _stops(drawn[row], sampling.stop, decode)
+        left = [place for place, row in enumerate(rows) if not ended[row]]
+        if step + 1 == most or (all_closed(not left) if all_closed else not left):
             break
-        mask_BT = torch.cat([mask_BT, torch.ones_like(mask_BT[:, :1])], dim=1)
         positions_BT, ids_BT = positions_BT[:, -1:] + 1, token_B[:, None]
-        if sampling.cache == "dynamic" and all_closed is None and left < COMPACT_BELOW * len(rows):
-            kept = open_B.nonzero().flatten()
+        if sampling.cache == "dynamic" and all_closed is None and len(left) < COMPACT_BELOW * len(rows):
+            kept = torch.tensor(left, device=device)
             cache.batch_select_indices(kept)
-            ids_BT, mask_BT, positions_BT, open_B = (part[kept] for part in (ids_BT, mask_BT, positions_BT, open_B))
-            rows = [rows[place] for place in kept.tolist()]
-    return [Response(tuple(ids), end, tuple(seen)) for ids, end, seen in zip(drawn, ended, notes, strict=True)]
+            ids_BT, mask_BT, positions_BT, rows_B = (part[kept] for part in (ids_BT, mask_BT, positions_BT, rows_B))
+            rows = rows_B.tolist()
+    noted = (logp_NR.tolist(), values_NR.tolist() if values else [[]] * count)
+    return [
+        Response(tuple(ids), end, *(tuple(numbers[: len(ids)]) for numbers in both))
+        for ids, end, *both in zip(drawn, ended, *noted, strict=True)
+    ]
 
 
-def choose(logits_BV: Tensor, sampling: Sampling) -> Tensor:
-    """The next token of each row (B)."""
-    if sampling.temperature == 0:
-        return logits_BV.argmax(-1)
-    logits_BV = logits_BV.float() / sampling.temperature
-    if 0 < sampling.top_k < logits_BV.shape[-1]:
-        least_B1 = logits_BV.topk(sampling.top_k, dim=-1).values[:, -1:]
-        logits_BV = logits_BV.masked_fill(logits_BV < least_B1, float("-inf"))
-    probabilities_BV = logits_BV.softmax(-1)
+def choose(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """The next token of each row, and its log-probability in float32 (B each)."""
+    all_BV = (logits_BV.float() / (sampling.temperature or 1.0)).softmax(-1)
+    token_B = logits_BV.argmax(-1) if sampling.temperature == 0 else draw(_most_probable(all_BV, sampling))
+    return token_B, all_BV.gather(1, token_B[:, None]).squeeze(1).log()
+
+
+def draw(weights_BV: Tensor) -> Tensor:
+    """A place of each row with a probability in proportion to its weight (B)."""
+    if weights_BV.device.type != "cpu":
+        return torch.multinomial(weights_BV, 1).squeeze(1)
+    # One random number a row instead of one a weight, of which a CPU makes few.
+    sums_BV = weights_BV.cumsum(-1, dtype=torch.float64)
+    at_B1 = torch.rand((len(sums_BV), 1), dtype=torch.float64) * sums_BV[:, -1:]
+    return torch.searchsorted(sums_BV, at_B1, right=True).squeeze(1).clamp(max=weights_BV.shape[1] - 1)
+
+
+def _most_probable(weights_BV: Tensor, sampling: Sampling) -> Tensor:
+    """The probabilities with zeros where `top_k` and `top_p` do not let a token be drawn."""
+    if 0 < sampling.top_k < weights_BV.shape[-1]:
+        least_B1 = weights_BV.topk(sampling.top_k, dim=-1).values[:, -1:]
+        weights_BV = weights_BV.masked_fill(weights_BV < least_B1, 0)
+        weights_BV = weights_BV / weights_BV.sum(-1, keepdim=True)
     if sampling.top_p < 1:
-        ranked_BV, order_BV = probabilities_BV.sort(dim=-1, descending=True)
+        ranked_BV, order_BV = weights_BV.sort(dim=-1, descending=True)
         before_BV = ranked_BV.cumsum(-1) - ranked_BV  # of the more probable tokens: the first is always kept
         ranked_BV = ranked_BV.masked_fill(before_BV >= sampling.top_p, 0)
-        probabilities_BV = torch.zeros_like(ranked_BV).scatter(1, order_BV, ranked_BV)
-    return torch.multinomial(probabilities_BV, 1).squeeze(1)
+        weights_BV = torch.zeros_like(ranked_BV).scatter(1, order_BV, ranked_BV)
+    return weights_BV
 
 
 def _stops(ids: list[int], stop: tuple[str, ...], decode: Callable[[Sequence[int]], str]) -> bool:
@@ -198,4 +211,4 @@ def _new_cache(model: nn.Module, sampling: Sampling, prompt: int) -> Any:
     config: Any = model.config
     if sampling.cache == "static":
         return StaticCache(config=config, max_cache_len=prompt + sampling.max_tokens)
-    return DynamicCache(config=config)
+    return growing_cache(config)
