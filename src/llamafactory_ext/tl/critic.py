@@ -152,7 +152,7 @@ def chosen_logp(logits_BRV: Tensor, ids_BR: Tensor, temperature: float) -> Tenso
     chosen = []
     for logits_RV, ids_R in zip(logits_BRV, ids_BR, strict=True):  # row by row: float32 logits of one row at a time
         scaled_RV = logits_RV.to(torch.promote_types(logits_RV.dtype, torch.float32)) / temperature
-        chosen.append(scaled_RV.gather(1, ids_R[:, None]).squeeze(1) - scaled_RV.logsumexp(1))
+        chosen.append(-nn.functional.cross_entropy(scaled_RV, ids_R, reduction="none"))
     return torch.stack(chosen)
 
 

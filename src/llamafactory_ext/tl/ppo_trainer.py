@@ -2,7 +2,8 @@
 
 What it does: before the first of its updates, a batch of queries is answered, scored and turned into advantages; the
 loop's steps are the updates that learn from it. Logging, schedules and wrapping are transformers', saving is
-`ppo_checkpoints.py`'s. What it does not do: read data or choose rewards.
+`ppo_checkpoints.py`'s, passes over responses without learning are `ppo_looks.py`'s. What it does not do: read data or
+choose rewards.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .ppo_batches import QueryLoader, batches_of_epoch, micro_batches
 from .ppo_checkpoints import PpoCheckpoints
 from .ppo_engines import ThroughRoot, prepare_for_deepspeed, whole_policy
 from .ppo_experience import Experience
+from .ppo_looks import PpoLooks
 from .ppo_math import (
     adapted_coefficient,
     advantages_and_returns,
@@ -46,7 +48,7 @@ OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_updat
 WATCHED = ("reward", "reward_spread", "kl", "value", "response_tokens", "empty")
 
 
-class PpoTrainer(PpoCheckpoints, Trainer):
+class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
     """Trains an `ActorCritic` by PPO on queries (TL-Training, arXiv:2412.15495, section 3.3).
 
     Args:
@@ -153,14 +155,6 @@ class PpoTrainer(PpoCheckpoints, Trainer):
                 values=values,
             )
 
-    def _draws_exactly(self) -> bool:
-        """Whether the pass that draws a token gives its log-probability as exactly as the one that learns from it.
-
-        In 16 bits, other batches and cached keys give other numbers.
-        """
-        coarse = self.accelerator.mixed_precision != "no" or self.args.tf32 or self.args.torch_compile
-        return not coarse and not self._engine_saves and self.actor_critic.in_float32()
-
     def _all_closed(self, mine: bool) -> bool:
         """Under ZeRO-3, whose processes gather weights together for each token, all of them draw equally long."""
         return not sum_of_all(torch.tensor(float(not mine), device=self.args.device)).item()
@@ -198,28 +192,6 @@ class PpoTrainer(PpoCheckpoints, Trainer):
             returns_NR=returns_NR,
             orders_KN=torch.stack([torch.randperm(len(batch)) for _ in range(settings.epochs)]).to(device),
         )
-
-    def _policy_and_critic(self, batch: Experience, responses: Sequence[Response]) -> list[Tensor]:
-        """Log-probabilities and values (N, R): those that the rollout gave, if it is exact, the others by a look."""
-        if not responses[0].logp or not self._draws_exactly():
-            return self._look_at(batch)
-        logp_NR = batch.column([response.logp for response in responses])
-        if not responses[0].values:
-            return [logp_NR, *self._look_at(batch, logp=False)]
-        return [logp_NR, batch.column([response.values for response in responses])]
-
-    @torch.no_grad()
-    def _look_at(self, batch: Experience, *, logp: bool = True, values: bool = True) -> list[Tensor]:
-        """Log-probabilities and values of all responses (N, R), in parts of similar length."""
-        self.model_wrapped.eval()
-        found = [torch.zeros_like(batch.mask_NR) for wanted in (logp, values) if wanted]
-        for places in batch.lengths().argsort(stable=True).split(self.sampling.rows):
-            part = batch.rows(places)
-            with self.accelerator.autocast():
-                looked = self.actor_critic(*part.inputs(), logp=logp, values=values)
-            for whole_NR, part_BR in zip(found, looked, strict=True):
-                whole_NR[places, : part_BR.shape[1]] = part_BR
-        return [whole_NR * batch.mask_NR for whole_NR in found]
 
     # Updates
 
