@@ -84,18 +84,28 @@ def one(places: Places) -> dict[str, Path]:
 
 
 def spread_runs(places: Places, engines: dict[str, dict[str, Any]]) -> None:
-    """Each policy's run on two processes, and the same from its checkpoint on."""
+    """Each policy's run on two processes, and the same from its checkpoint on.
+
+    Args:
+        places: where everything is.
+        engines: the options of each engine, for all policies or, as <engine>_<policy>, for one.
+    """
     jobs = {}
-    for engine, settings in engines.items():
-        for policy in POLICIES:
-            name = f"{engine}_{policy}"
-            jobs[name] = places.options(policy, name, 4, **settings)
-            again = {"resume_from_checkpoint": str(places.runs / name / "checkpoint-3"), "do_eval": False}
-            jobs[f"{name}_again"] = places.options(policy, f"{name}_again", 4, **settings, **again)
-    (places.runs / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+    for name, settings in engines.items():
+        for policy in [name.partition("_")[2]] if "_" in name else POLICIES:
+            folder = f"{name.partition('_')[0]}_{policy}"
+            jobs[folder] = places.options(policy, folder, 4, **settings)
+            again = {"resume_from_checkpoint": str(places.runs / folder / "checkpoint-3"), "do_eval": False}
+            jobs[f"{folder}_again"] = places.options(policy, f"{folder}_again", 4, **settings, **again)
+    torchrun(places.runs, jobs)
+
+
+def torchrun(folder: Path, jobs: dict[str, dict[str, Any]]) -> None:
+    """Runs jobs one after the other, each on two processes."""
+    (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("spread_ppo.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_process([*torchrun, str(script), "jobs.json"], places.runs, DS_ACCELERATOR="cpu")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    result = run_process([*command, str(script), "jobs.json"], folder, DS_ACCELERATOR="cpu")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 
@@ -131,7 +141,7 @@ def without_clock(entry: dict[str, float]) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def fsdp(places: Places) -> Places:
-    spread_runs(places, {"fsdp": FSDP})
+    spread_runs(places, {"fsdp": FSDP, "gradop_lora": FSDP | {"fsdp": "shard_grad_op auto_wrap"}})
     return places
 
 
@@ -141,9 +151,9 @@ def zeros(places: Places) -> Places:
     return places
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_fsdp_learns_what_one_process_learns(one: dict[str, Path], fsdp: Places, policy: str) -> None:
-    check(fsdp, one, f"fsdp_{policy}", spread=True)
+@pytest.mark.parametrize("name", [*(f"fsdp_{policy}" for policy in POLICIES), "gradop_lora"])
+def test_fsdp_learns_what_one_process_learns(one: dict[str, Path], fsdp: Places, name: str) -> None:
+    check(fsdp, one, name, spread=True)
 
 
 @needs_deepspeed

@@ -69,6 +69,7 @@ class Reference:
             if self.adapter_off:
                 with self._policy.disable_adapter():
                     yield
+                    self._let_go()  # the adapter's flags change in what is in place when it is turned on
                 for name, weight in self._policy.named_parameters():  # turning an adapter on lets all of it move
                     weight.requires_grad_(name in trained)
                 return
