@@ -38,7 +38,8 @@ def loaded(packed: PackedMoLora, adapters: list[dict[str, torch.Tensor]]) -> Pac
     for number, adapter in enumerate(adapters):
         for kind, tensor in adapter.items():
             packed.load(number, kind, tensor)
-    packed.down.quant_method.process_weights_after_loading(packed.down)
+    for product in (packed.down, *packed.ups):
+        product.quant_method.process_weights_after_loading(product)
     return packed
 
 
@@ -93,7 +94,7 @@ def test_inputs_spread_over_processes(size: int, monkeypatch: pytest.MonkeyPatch
         width = HIDDEN // size
         group.append(loaded(PackedMoLora([slot], SIZE, width, 12, spread_inputs=size > 1), [adapter]))
     share = list(x.chunk(size, 1))
-    whole = sum(one.down.quant_method.apply(one.down, part) for one, part in zip(group, share, strict=True))
+    whole = sum(one.down(part) for one, part in zip(group, share, strict=True))
     monkeypatch.setattr(layer, "tensor_model_parallel_all_reduce", lambda _: whole)
     found = sum(one(torch.zeros(TOKENS, 12), part) for one, part in zip(group, share, strict=True))
     torch.testing.assert_close(found, added(adapter, x), atol=1e-4, rtol=1e-4)

@@ -46,6 +46,12 @@ class Slot:
     d_in: int
     d_out: int
 
+    @property
+    def outputs(self) -> Range:
+        """The local output columns that the adapter adds to; its pieces lie side by side."""
+        start, stop, local = self.pieces[-1]
+        return self.pieces[0][2], local + stop - start
+
 
 def column_slot(name: str, parts: Sequence[Part], index: int | None, d_in: int, ranks: int) -> Slot:
     """The slot of a linear whose outputs are spread: router and A whole, B by output.
