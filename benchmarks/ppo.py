@@ -1,8 +1,9 @@
 """Row ppo: an optimizer step of `stage: tl_ppo` against trl's GRPOTrainer, rollouts included, on the embedded model.
 
 Both answer the same prompts (each four times), draw from the whole distribution, score the texts with the same
-reward, look at a reference model and make one update in as many micro-batches. Ours trains a critic, so it looks once
-more at the policy for values; GRPO measures an entropy instead. Times are per generated token.
+reward, look at a reference model and make one update in as many micro-batches. Ours trains a critic, whose values the
+rollout gives along with the log-probabilities; GRPO needs neither before its update, and measures an entropy. Times
+are per generated token.
 """
 
 from __future__ import annotations
