@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from llamafactory_ext.errors import CheckpointError
 from ppo_runs import ppo_options, steps, train, write_ppo_data
 from processes import run as run_process
 
@@ -83,29 +84,25 @@ def one(places: Places) -> dict[str, Path]:
     return {policy: train(places.options(policy, f"one_{policy}", 8)) for policy in POLICIES}
 
 
-def spread_runs(places: Places, engines: dict[str, dict[str, Any]]) -> None:
+def spread_runs(places: Places, engines: dict[str, dict[str, Any]], **more: dict[str, Any]) -> None:
     """Each policy's run on two processes, and the same from its checkpoint on.
 
     Args:
         places: where everything is.
         engines: the options of each engine, for all policies or, as <engine>_<policy>, for one.
+        more: other runs by name.
     """
-    jobs = {}
+    jobs = more
     for name, settings in engines.items():
         for policy in [name.partition("_")[2]] if "_" in name else POLICIES:
             folder = f"{name.partition('_')[0]}_{policy}"
             jobs[folder] = places.options(policy, folder, 4, **settings)
             again = {"resume_from_checkpoint": str(places.runs / folder / "checkpoint-3"), "do_eval": False}
             jobs[f"{folder}_again"] = places.options(policy, f"{folder}_again", 4, **settings, **again)
-    torchrun(places.runs, jobs)
-
-
-def torchrun(folder: Path, jobs: dict[str, dict[str, Any]]) -> None:
-    """Runs jobs one after the other, each on two processes."""
-    (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+    (places.runs / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("spread_ppo.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_process([*command, str(script), "jobs.json"], folder, DS_ACCELERATOR="cpu")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    result = run_process([*torchrun, str(script), "jobs.json"], places.runs, DS_ACCELERATOR="cpu")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 
@@ -141,7 +138,9 @@ def without_clock(entry: dict[str, float]) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def fsdp(places: Places) -> Places:
-    spread_runs(places, {"fsdp": FSDP, "gradop_lora": FSDP | {"fsdp": "shard_grad_op auto_wrap"}})
+    half = places.options("full", "half_full", 4, **FSDP, bf16=True, max_steps=1, do_eval=False)
+    engines = {"fsdp": FSDP, "gradop_lora": FSDP | {"fsdp": "shard_grad_op auto_wrap"}}
+    spread_runs(places, engines, half_full=half)
     return places
 
 
@@ -154,6 +153,20 @@ def zeros(places: Places) -> Places:
 @pytest.mark.parametrize("name", [*(f"fsdp_{policy}" for policy in POLICIES), "gradop_lora"])
 def test_fsdp_learns_what_one_process_learns(one: dict[str, Path], fsdp: Places, name: str) -> None:
     check(fsdp, one, name, spread=True)
+
+
+def test_a_checkpoint_of_an_engine_does_not_go_on_without_it(fsdp: Places) -> None:
+    again = {"resume_from_checkpoint": str(fsdp.runs / "fsdp_full" / "checkpoint-3")}
+    with pytest.raises(CheckpointError, match="saved under FSDP or DeepSpeed; set fsdp or deepspeed"):
+        train(fsdp.options("full", "without", 8, **again))
+
+
+def test_fsdp_in_16_bits_rounds_no_log_probabilities(one: dict[str, Path], fsdp: Places) -> None:
+    """Rounded to bfloat16 they would be off by a hundredth, as the policy and as its reference."""
+    first, exact = steps(fsdp.runs / "half_full")[0], steps(one["full"])[0]
+    assert first["kl"] == pytest.approx(0, abs=1e-5)
+    assert first["kl_update"] == pytest.approx(0, abs=1e-3)
+    assert first["grad_norm"] == pytest.approx(exact["grad_norm"], rel=0.1)
 
 
 @needs_deepspeed

@@ -29,6 +29,7 @@ from .ppo_watch import Watch
 CRITIC = "critic.safetensors"
 STATE = "ppo_state"
 PARTS = "parts"
+GLOBAL_STEP = "global_step"  # DeepSpeed's folder
 
 
 class PpoCheckpoints(SafeCheckpoints):
@@ -95,6 +96,11 @@ class PpoCheckpoints(SafeCheckpoints):
         return prepared
 
     def _resume_engine(self, checkpoint: Path) -> None:
+        if not any(checkpoint.glob(f"{GLOBAL_STEP}*" if self.is_deepspeed_enabled else f"{self._parts_name}.json")):
+            raise CheckpointError(
+                f"{checkpoint} was saved under another engine or by another number of processes; set fsdp, deepspeed "
+                "and the number of processes as in the interrupted run."
+            )
         if self.is_deepspeed_enabled:
             deepspeed_load_checkpoint(self.model_wrapped, str(checkpoint), load_module_strict=False)
         else:
@@ -112,6 +118,7 @@ class PpoCheckpoints(SafeCheckpoints):
                     held(weight).copy_(state["weights"][name])
             self.optimizer.load_state_dict(whole_of(by_number(state["optimizer"], self._groups()), self.optimizer))
         self.lr_scheduler.load_state_dict(read_state(checkpoint, "scheduler", "scheduler state"))
+        self._load_scaler(str(checkpoint))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self._engine_saves:
@@ -137,6 +144,10 @@ class PpoCheckpoints(SafeCheckpoints):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / CRITIC
+        if not path.is_file() and any(any(path.parent.glob(f"{kind}*")) for kind in (PARTS, GLOBAL_STEP)):
+            raise CheckpointError(
+                f"{path.parent} was saved under FSDP or DeepSpeed; set fsdp or deepspeed as in the interrupted run."
+            )
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; the checkpoint is not one of stage: tl_ppo, use another.")
         saved, own = load_file(path), dict(self.actor_critic.critic_parameters())

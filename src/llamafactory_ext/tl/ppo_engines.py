@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,11 +26,22 @@ from ..citi.engines import prepare_for_deepspeed as prepare_layers
 from ..citi.phases import parameter_group
 
 
-def prepare_for_deepspeed(model: nn.Module, training_args: Any) -> None:
-    """What DeepSpeed leaves to its user, before it wraps policy and critic.
+def prepare_for_engine(model: nn.Module, state: Any, training_args: Any) -> None:
+    """What engines leave to their user, before they wrap policy and critic for training in 16 bits.
 
-    In 16 bits it has no autocast: all weights must be of that type. Its optimizer keeps those that train in float32.
+    FSDP would round what the root gives, log-probabilities, to 16 bits. DeepSpeed has no autocast: all weights must be
+    of that type; its optimizer keeps those that train in float32.
+
+    Args:
+        model: an `ActorCritic`.
+        state: accelerate's.
+        training_args: upstream's.
     """
+    fsdp = getattr(state, "fsdp_plugin", None)
+    if fsdp is not None:
+        if fsdp.mixed_precision_policy is not None:
+            fsdp.mixed_precision_policy = replace(fsdp.mixed_precision_policy, output_dtype=None)
+        return
     half = torch.bfloat16 if training_args.bf16 else torch.float16 if training_args.fp16 else None
     for weight in model.parameters():
         if half is not None and weight.is_floating_point():

@@ -26,7 +26,7 @@ from .critic import ActorCritic
 from .ppo_answers import Answers, Drawer, own_share
 from .ppo_batches import QueryLoader, batches_of_epoch, micro_batches
 from .ppo_checkpoints import PpoCheckpoints
-from .ppo_engines import ThroughRoot, prepare_for_deepspeed, whole_policy
+from .ppo_engines import ThroughRoot, prepare_for_engine, whole_policy
 from .ppo_experience import Experience
 from .ppo_looks import PpoLooks
 from .ppo_math import (
@@ -83,8 +83,8 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         super().__init__(model=model, train_dataset=queries, eval_dataset=held_out, **kwargs)
         self.actor_critic, self.queries, self.reward, self.reference = model, queries, reward, reference
         self.settings, self.sampling, self.server, self.say = settings, sampling, server, say
-        if self.is_deepspeed_enabled:
-            prepare_for_deepspeed(model, self.args)
+        if self._engine_saves:
+            prepare_for_engine(model, self.accelerator.state, self.args)
         self.model_accepts_loss_kwargs = True  # no division by transformers: the loss is a mean over the whole step
         self.compute_loss_func = self.compute_loss
         self.args.logging_nan_inf_filter = False  # it would log an average in the place of what is no number
