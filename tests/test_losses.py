@@ -90,18 +90,49 @@ def test_half_precision_products_keep_a_float32_softmax(case: dict) -> None:
         assert linear_nll(case["hidden"], case["head"], case["labels"]).dtype == torch.float64, "as asked, no autocast"
 
 
-def test_chunks_larger_than_a_block_are_passed_over_in_blocks(
-    case: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("block", [1, 7 * V, 3 * V + 2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("chunk", [3, 5, None])
+def test_blocks_of_the_vocabulary_change_nothing(
+    case: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, block: int, weighted: bool, chunk: int | None
 ) -> None:
-    monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", 2 * V)
-    test_value_and_gradients_equal_cross_entropy(case, True, 5)
-    low = {name: case[name].detach().to(torch.bfloat16).requires_grad_() for name in ("hidden", "head")}
+    monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", block)
+    monkeypatch.setattr("llamafactory_ext.losses.STORE_CPU", 4 * V)
+    test_value_and_gradients_equal_cross_entropy(case, weighted, chunk)
+    for frozen in (("head",), ("bias",), ("head", "bias"), ("hidden",)):
+        some = case | {name: case[name].detach() for name in frozen}
+        leaves = [leaf for leaf in (some["hidden"], some["head"], some["bias"]) if leaf.requires_grad]
+        expected = torch.autograd.grad(reference(some, weighted), leaves)
+        for found, wanted in zip(torch.autograd.grad(chunked(some, weighted, chunk), leaves), expected, strict=True):
+            assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("block", [2 * V, 1 << 19])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_gradients_are_those_of_its_own_logits(
+    case: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, block: int, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", block)
+    low = {name: case[name].detach().to(dtype).requires_grad_() for name in ("hidden", "head")}
     linear_nll(low["hidden"], low["head"], case["labels"], weights_K=case["weights"], chunk=5).backward()
-    exact = torch.autograd.grad(
-        reference(case | {"bias": torch.zeros(V).double()}, True), [case["hidden"], case["head"]]
-    )
-    for name, wanted in zip(("hidden", "head"), exact, strict=True):
-        assert (low[name].grad - wanted).abs().max() < 0.02 * wanted.abs().max()
+    exact = {name: low[name].detach().double().requires_grad_() for name in low} | {
+        "bias": torch.zeros(V).double(),
+        "labels": case["labels"],
+        "weights": case["weights"],
+    }
+    reference(exact, True).backward()
+    for name in ("hidden", "head"):
+        assert (low[name].grad - exact[name].grad).abs().max() < 0.02 * exact[name].grad.abs().max()
+
+
+def test_a_token_known_well_has_an_exact_gradient_in_half_precision() -> None:
+    """1 - p, about 1e-3 here, is less than what rounding p to bfloat16 may cost."""
+    low = {"hidden": torch.tensor([[7.0]]).bfloat16(), "head": torch.tensor([[1.0], [0.0]]).bfloat16()}
+    low = {name: value.requires_grad_() for name, value in low.items()}
+    linear_nll(low["hidden"], low["head"], torch.tensor([0])).backward()
+    rest = torch.tensor(-7.0).sigmoid().item()
+    assert low["hidden"].grad.item() == pytest.approx(-rest, rel=0.01)
+    assert low["head"].grad.flatten().tolist() == pytest.approx([-7 * rest, 7 * rest], rel=0.01)
 
 
 def test_tokens_of_weight_zero_never_reach_the_head(case: dict[str, torch.Tensor]) -> None:

@@ -1,16 +1,19 @@
-"""Next-token loss straight from the hidden states: logits exist for a few tokens at a time, their gradient at once.
+"""Next-token loss straight from the hidden states: logits exist for a part of the vocabulary, their gradient at once.
 
-What it does: sum_k w_k * -log softmax(W h_k)[label_k] over the tokens that are trained, in chunks. Forward already
-knows the weights, so it also forms the gradient; neither full logits nor a recomputation are ever needed. What it does
-not do: average; what to divide by is the caller's.
+What it does: sum_k w_k * -log softmax(W h_k)[label_k] over the tokens that are trained. The vocabulary is cut into
+blocks. Each block has a softmax of its own; its share of the whole is known when all have been seen, and multiplies
+narrow factors only. Forward already knows the weights, so it also forms the gradient; neither full logits nor a
+recomputation are ever needed. A head that is trained needs every block's softmax twice: they are kept where the head's
+gradient will be. What it does not do: average; what to divide by is the caller's.
 
-Shapes: B batch, T tokens, K trained tokens, D width, V vocabulary.
+Shapes: B batch, T tokens, K trained tokens, C tokens at once, D width, V vocabulary, S a block of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,43 +21,140 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 IGNORE_INDEX = -100
-CHUNK_CPU = 3 << 22  # logits alive at once
-CHUNK_GPU = 1 << 28
-BLOCK_CPU = 1 << 19  # of these, what the softmax passes over several times; it stays in the cache
-BLOCK_GPU = 1 << 26
+TOKENS_CPU, TOKENS_GPU = 1 << 10, 1 << 13  # at once
+BLOCK_CPU, BLOCK_GPU = 1 << 21, 1 << 26  # logits alive at once
+STORE_CPU, STORE_GPU = 3 << 22, 1 << 28  # logits of tokens for which the head's gradient has no room
 
 
-def _softmax_gradient_(
-    logits_CV: Tensor, labels: Tensor, weight: Tensor | None, dbias_V: Tensor | None, high: torch.dtype, train: bool
-) -> Tensor:
-    """Summed loss of a chunk; turns its logits into their gradient, in place, if there is something to train.
+class _Tokens:
+    """The loss of some tokens while the vocabulary passes by; `lse` is the log sum exp of what has passed.
 
     Args:
-        logits_CV: overwritten.
-        labels: token ids, (C, 1).
-        weight: of each token, (C, 1).
-        dbias_V: takes up the gradient of the logits, summed over the tokens, before it is rounded.
+        hidden_CD: in the number type of the products.
+        labels_C: token ids.
+        weight_C1: of each token, or 1.
         high: number type of softmax and sums.
-        train: whether the gradient is wanted.
+        train: whether dL/dhidden is wanted.
     """
-    loss = torch.zeros((), dtype=high, device=logits_CV.device)
-    rows = max(1, (BLOCK_GPU if logits_CV.is_cuda else BLOCK_CPU) // logits_CV.shape[1])
-    for start in range(0, len(logits_CV), rows):
-        part = slice(start, start + rows)
-        p, label = logits_CV[part].to(high), labels[part]  # the logits themselves where they are that exact
-        p -= p.amax(dim=1, keepdim=True)
-        label_logit = p.gather(1, label)
-        total = p.exp_().sum(dim=1, keepdim=True)
-        nll = total.log() - label_logit
-        loss += (nll if weight is None else nll * weight[part]).sum()
-        if train:
-            p.scatter_add_(1, label, -total)
-            p *= total.reciprocal() if weight is None else weight[part] / total
-            if dbias_V is not None:
-                dbias_V += p.sum(0)
-            if p.dtype != logits_CV.dtype:
-                logits_CV[part] = p
-    return loss
+
+    def __init__(
+        self, hidden_CD: Tensor, labels_C: Tensor, weight_C1: Tensor | float, high: torch.dtype, train: bool
+    ) -> None:
+        self.hidden_CD, self.labels_C1, self.weight_C1 = hidden_CD, labels_C[:, None], weight_C1
+        self.lse_C1 = hidden_CD.new_full(self.labels_C1.shape, -torch.inf, dtype=high)
+        self.label_logit_C1 = torch.zeros_like(self.lse_C1)
+        self.dhidden_CD = torch.zeros_like(hidden_CD, dtype=high) if train else None
+        self.block_lse: list[Tensor] = []
+
+    def see(self, logits_CS: Tensor, first: int, head_SD: Tensor) -> None:
+        """A block of the vocabulary that begins at token id `first`; its logits become their softmax, in place.
+
+        The label's own probability becomes 0: what it adds to the gradient, p - 1, is formed where it is not rounded.
+        The softmax may overwrite its input, as it reads and writes one row after the other.
+        """
+        p_CS = logits_CS.to(self.lse_C1.dtype)  # the logits themselves where they are that exact
+        place_C1 = self.labels_C1 - first
+        here_C1 = (place_C1 >= 0) & (place_C1 < p_CS.shape[1])
+        place_C1 = place_C1.clamp(0, p_CS.shape[1] - 1)
+        self.label_logit_C1 = torch.where(here_C1, p_CS.gather(1, place_C1), self.label_logit_C1)
+        greatest_C1 = p_CS.amax(dim=1, keepdim=True)
+        torch.softmax(p_CS, dim=1, out=p_CS)
+        block_lse_C1 = greatest_C1 - p_CS.amax(dim=1, keepdim=True).log()
+        p_CS.scatter_(1, place_C1, torch.where(here_C1, 0.0, p_CS.gather(1, place_C1)))
+        if p_CS.dtype != logits_CS.dtype:
+            logits_CS.copy_(p_CS)
+        lse_C1 = torch.logaddexp(self.lse_C1, block_lse_C1)
+        if self.dhidden_CD is not None:
+            self.dhidden_CD *= (self.lse_C1 - lse_C1).exp()
+            self.dhidden_CD += (logits_CS @ head_SD) * (block_lse_C1 - lse_C1).exp()
+        self.lse_C1 = lse_C1
+        self.block_lse.append(block_lse_C1)
+
+    def nll(self) -> Tensor:
+        """Of each token, unweighted: (C, 1)."""
+        return self.lse_C1 - self.label_logit_C1
+
+    def label_moves(self) -> Tensor:
+        """dL/d(label's logit) of each token: (C, 1)."""
+        return torch.expm1(-self.nll()) * self.weight_C1
+
+    def moves(self, block: int) -> Tensor:
+        """What the softmax of a block is multiplied with to give dL/dlogits: (C, 1)."""
+        return (self.block_lse[block] - self.lse_C1).exp() * self.weight_C1
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The output head and its gradients, as far as they are wanted.
+
+    Attributes:
+        weight_VD: in the number type of the products.
+        bias_V: in the same, or None.
+        dweight_VD: in float32 at least, zero.
+        dbias_V: in float32 at least, zero.
+    """
+
+    weight_VD: Tensor
+    bias_V: Tensor | None
+    dweight_VD: Tensor | None
+    dbias_V: Tensor | None
+
+    def train(self, tokens: _Tokens, *, first: bool) -> None:
+        """Lets the whole vocabulary pass by the tokens; adds up the head's gradients.
+
+        Args:
+            tokens: no more than D of them if they are the first and the head is trained.
+            first: the weight's gradient is still empty: its memory keeps the softmax until it is formed.
+        """
+        C, V = len(tokens.hidden_CD), len(self.weight_VD)
+        dtype, width = tokens.hidden_CD.dtype, max(1, (BLOCK_GPU if self.weight_VD.is_cuda else BLOCK_CPU) // C)
+        ends = [(start, min(V, start + width)) for start in range(0, V, width)]
+        keep = self.dweight_VD is not None or self.dbias_V is not None
+        within = first and self.dweight_VD is not None
+        if within and self.dweight_VD is not None:
+            stored = [self.dweight_VD[v:w].view(-1).view(dtype)[: C * (w - v)].view(C, w - v) for v, w in ends]
+        else:
+            memory = self.weight_VD.new_empty(C * (V if keep else min(V, width)))
+            stored = [memory[C * v * keep :][: C * (w - v)].view(C, w - v) for v, w in ends]
+        for logits_CS, (v, w) in zip(stored, ends, strict=True):
+            torch.mm(tokens.hidden_CD, self.weight_VD[v:w].t(), out=logits_CS)
+            if self.bias_V is not None:
+                logits_CS.add_(self.bias_V[v:w])
+            tokens.see(logits_CS, v, self.weight_VD[v:w])
+        if keep:
+            for block, (p_CS, (v, w)) in enumerate(zip(stored, ends, strict=True)):
+                moves_C1 = tokens.moves(block)
+                if self.dbias_V is not None:
+                    self.dbias_V[v:w] += moves_C1.squeeze(1) @ p_CS.to(moves_C1.dtype)
+                if self.dweight_VD is not None:
+                    _add_product_(self.dweight_VD[v:w], p_CS, (tokens.hidden_CD * moves_C1).to(dtype), replace=within)
+            labels_C, moves_C1 = tokens.labels_C1.squeeze(1), tokens.label_moves()
+            if self.dbias_V is not None:
+                self.dbias_V.index_add_(0, labels_C, moves_C1.squeeze(1))
+            if self.dweight_VD is not None:
+                self.dweight_VD.index_add_(0, labels_C, tokens.hidden_CD * moves_C1)
+
+
+def _add_product_(sum_SD: Tensor, p_CS: Tensor, hidden_CD: Tensor, *, replace: bool) -> None:
+    """Adds p^T hidden to the sum, or, from memory that p itself may lie in, puts it there."""
+    if replace:
+        sum_SD.copy_(p_CS.t() @ hidden_CD)
+    elif sum_SD.dtype == p_CS.dtype:
+        sum_SD.addmm_(p_CS.t(), hidden_CD)  # no product of its size beside it
+    else:
+        sum_SD += p_CS.t() @ hidden_CD
+
+
+def _cut(tokens: int, first: int, most: int) -> Iterator[slice]:
+    """Parts: `first`, if there are so many, and then as few as `most` allows, of about one size."""
+    start = min(tokens, first)
+    if start:
+        yield slice(0, start)
+    parts = -(-(tokens - start) // most)
+    for left in range(parts, 0, -1):
+        size = -(-(tokens - start) // left)
+        yield slice(start, start + size)
+        start += size
 
 
 class _LinearNll(torch.autograd.Function):
@@ -69,33 +169,26 @@ class _LinearNll(torch.autograd.Function):
         labels_K: Tensor,
         weights_K: Tensor | None,
         dtype: torch.dtype,
-        chunk: int,
+        chunk: int | None,
         train: bool,
     ) -> Tensor:
-        head = head_VD.to(dtype)
         high = torch.promote_types(dtype, torch.float32)
         need_hidden, need_head, need_bias = (train and need for need in ctx.needs_input_grad[:3])
+        K, (V, D), gpu = len(labels_K), head_VD.shape, head_VD.is_cuda
         dhidden = torch.empty_like(hidden_KD) if need_hidden else None
-        dhead = torch.zeros(head_VD.shape, dtype=high, device=head_VD.device) if need_head else None
-        dbias = torch.zeros(head_VD.shape[0], dtype=high, device=head_VD.device) if need_bias else None
-        loss = torch.zeros((), dtype=high, device=hidden_KD.device)
-        chunk = -(-len(labels_K) // max(1, -(-len(labels_K) // chunk)))  # as few, but of one size
-        buffer_CV = torch.empty(chunk, head_VD.shape[0], dtype=dtype, device=hidden_KD.device)
-        for start in range(0, len(labels_K), max(1, chunk)):
-            part = slice(start, start + chunk)
-            hidden, labels = hidden_KD[part].to(dtype), labels_K[part, None]
-            weight = None if weights_K is None else weights_K[part, None].to(high)
-            logits = torch.mm(hidden, head.t(), out=buffer_CV[: len(labels)])
-            if bias_V is not None:
-                logits += bias_V.to(dtype)
-            loss += _softmax_gradient_(logits, labels, weight, dbias, high, need_hidden or need_head or need_bias)
-            if dhidden is not None:
-                dhidden[part] = logits @ head
-            if dhead is not None and dhead.dtype == dtype:
-                dhead.addmm_(logits.t(), hidden)  # no product of the head's size beside it
-            elif dhead is not None:
-                dhead += logits.t() @ hidden
-        del buffer_CV
+        dhead = torch.zeros(V, D, dtype=high, device=head_VD.device) if need_head else None
+        dbias = torch.zeros(V, dtype=high, device=head_VD.device) if need_bias else None
+        head = _Head(head_VD.to(dtype), None if bias_V is None else bias_V.to(dtype), dhead, dbias)
+        loss = torch.zeros((), dtype=high, device=head_VD.device)
+        most = chunk or (TOKENS_GPU if gpu else TOKENS_CPU)
+        later = min(most, max(32, (STORE_GPU if gpu else STORE_CPU) // V)) if need_head or need_bias else most
+        for part in _cut(K, min(most, D) if need_head else 0, later):
+            weight = 1.0 if weights_K is None else weights_K[part, None].to(high)
+            tokens = _Tokens(hidden_KD[part].to(dtype), labels_K[part], weight, high, need_hidden)
+            head.train(tokens, first=part.start == 0)
+            loss += (tokens.nll() * weight).sum()
+            if dhidden is not None and tokens.dhidden_CD is not None:
+                dhidden[part] = tokens.dhidden_CD * weight + head.weight_VD[labels_K[part]] * tokens.label_moves()
         found = zip((dhidden, dhead, dbias), (hidden_KD, head_VD, bias_V), strict=True)
         ctx.gradients = [g if g is None or like is None else g.to(like.dtype) for g, like in found]
         return loss
@@ -127,13 +220,11 @@ def linear_nll(
         bias_V: the output head's bias.
         dtype: number type of the matrix products (default: the hidden states'); softmax and sums are in float32 at
             least.
-        chunk: tokens whose logits exist at once (default: by V and device).
+        chunk: the most tokens that pass the vocabulary together (default: by device).
 
     Returns:
         A scalar in float32 at least.
     """
-    elements = CHUNK_GPU if hidden_KD.is_cuda else CHUNK_CPU
-    chunk = chunk or max(32, elements // head_VD.shape[0])
     dtype = dtype or hidden_KD.dtype
     with torch.autocast(hidden_KD.device.type, enabled=False):
         result: Tensor = _LinearNll.apply(
