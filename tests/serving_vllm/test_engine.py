@@ -120,3 +120,10 @@ def test_quantization_is_refused_before_anything_is_loaded(tmp_path: Path) -> No
     folder = export(tmp_path / "out")
     with pytest.raises(OptionError, match="leave --quantization out"), engine(folder, quantization="fp8"):
         pass
+
+
+def test_two_processes_share_a_model(tmp_path: Path) -> None:
+    folder = export(tmp_path / "out")
+    with engine(folder, tensor_parallel_size=2, distributed_executor_backend="mp") as llm:
+        replies = answers(llm)
+    assert_equal(folder, replies)
