@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from llamafactory_ext.tl import ppo_workflow
 from llamafactory_ext.tl.rollout import Response, Sampling
 from llamafactory_ext.tl.rollout_server import ServerRollout
 from ppo_runs import ppo_options, steps, train, write_ppo_data
+from processes import run, write_yaml
 from tiny import tiny_model
 
 SAMPLING = Sampling(max_tokens=5, end_ids=frozenset({4}), pad_id=1, rows=2)
@@ -45,16 +47,17 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.rpartition("/")[2]
         self.server.seen.append((name, body))
         answer: Any = {}
+        status = self.server.status
         if name == "load_lora_adapter":
             self.server.adapters[body["lora_name"]] = sorted(file.name for file in Path(body["lora_path"]).iterdir())
         elif name == "unload_lora_adapter":
-            del self.server.adapters[body["lora_name"]]
+            status = 404 if self.server.adapters.pop(body["lora_name"], None) is None else status
         else:
             assert body["model"] in self.server.adapters
             answer = {"choices": [self._choice(i, ids) for i, ids in enumerate(body["prompt"])][self.server.drop :]}
             answer["choices"].reverse()
         text = json.dumps(answer).encode()
-        self.send_response(self.server.status)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
@@ -107,6 +110,14 @@ def test_the_server_gets_the_adapter_of_each_step_once(stub: Stub, tmp_path: Pat
     assert (asked["max_tokens"], asked["temperature"], asked["stop_token_ids"]) == (5, 1.0, [4])
 
 
+def test_a_server_started_anew_gets_the_next_adapter(stub: Stub, tmp_path: Path) -> None:
+    draw = rollout(stub.url, tmp_path)
+    draw([[51]], SAMPLING, 0)
+    stub.adapters.clear()
+    assert draw([[51]], SAMPLING, 1) == [Response((51, 70, 4), True)]
+    assert list(stub.adapters) == [draw.name]
+
+
 def test_texts_without_ids_are_encoded_cut_and_ended(stub: Stub, tmp_path: Path) -> None:
     stub.with_ids = False
     first, second = rollout(stub.url, tmp_path)(
@@ -145,6 +156,41 @@ def test_a_run_trains_on_the_servers_responses(stub: Stub, tiny_llama_dir: Path,
     ((name, files),) = stub.adapters.items()
     assert name.startswith("tl_ppo_1_")
     assert "adapter_model.safetensors" in files
+
+
+def test_two_processes_draw_from_the_adapter_that_one_of_them_sent(
+    stub: Stub, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    data = write_ppo_data(tmp_path / "data", 8)
+    changes = {
+        "lora_target": "all",
+        "per_device_train_batch_size": 2,
+        "tl_rollout": "vllm",
+        "tl_rollout_url": stub.url,
+    }
+    options = ppo_options(tiny_llama_dir, data, tmp_path / "out", finetuning_type="lora", **changes)
+    tests = Path(__file__).parents[1]
+    result = run(
+        ["llamafactory-cli", "train", write_yaml(tmp_path / "ppo.yaml", options).name],
+        tmp_path,
+        FORCE_TORCHRUN="1",
+        NPROC_PER_NODE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(free_port()),
+        PYTHONPATH=f"{tests}:{tests.parent / 'src'}",
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    sent = [body["lora_name"] for name, body in stub.seen if name == "load_lora_adapter"]
+    asked = [body["model"] for name, body in stub.seen if name == "completions"]
+    assert len(sent) == 2
+    assert asked == [sent[0], sent[0], sent[1], sent[1]]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_weights_spread_over_processes_are_not_sent(tmp_path: Path) -> None:
