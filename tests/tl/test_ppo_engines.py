@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from llamafactory_ext.errors import CheckpointError
@@ -19,14 +20,15 @@ from processes import run as run_process
 needs_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed: DS_BUILD_OPS=0 pip install it"
 )
-FSDP = {
-    "fsdp": "full_shard auto_wrap",
-    "fsdp_config": {
-        "version": 2,
-        "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
-        "cpu_ram_efficient_loading": True,
-    },
-}
+YAMLS = Path(__file__).parents[2] / "examples" / "yaml"
+
+
+def read(name: str) -> dict[str, Any]:
+    options: Any = OmegaConf.to_container(OmegaConf.load(YAMLS / f"{name}.yaml"))
+    return options
+
+
+FSDP = {name: read("distributed/tl_ppo_codellama_fsdp")[name] for name in ("fsdp", "fsdp_config")}
 POLICIES: dict[str, dict[str, Any]] = {
     "full": {"finetuning_type": "full"},
     "lora": {"finetuning_type": "lora", "lora_rank": 4, "lora_target": "all", "tl_critic": "own"},
@@ -36,15 +38,12 @@ NAMES = ("reward", "response_tokens", "kl", "policy_loss", "value_loss", "value"
 
 
 def zero(stage: int) -> dict[str, Any]:
-    return {
-        "deepspeed": {
-            "train_batch_size": "auto",
-            "train_micro_batch_size_per_gpu": "auto",
-            "gradient_accumulation_steps": "auto",
-            "gradient_clipping": "auto",
-            "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 64},
-        }
-    }
+    """The shipped configuration, with a threshold of a tiny model and without streams, which a CPU has not."""
+    config = json.loads((YAMLS.parent / "deepspeed" / f"zero{stage}.json").read_text("utf-8"))
+    config["zero_optimization"] |= {"overlap_comm": False}
+    if stage == 3:
+        config["zero_optimization"] |= {"stage3_param_persistence_threshold": 64}
+    return {"deepspeed": config}
 
 
 class Places:
@@ -174,3 +173,17 @@ def test_fsdp_in_16_bits_rounds_no_log_probabilities(one: dict[str, Path], fsdp:
 @pytest.mark.parametrize("stage", [2, 3])
 def test_zero_learns_what_one_process_learns(one: dict[str, Path], zeros: Places, policy: str, stage: int) -> None:
     check(zeros, one, f"zero{stage}_{policy}", spread=stage == 3)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (YAMLS / "distributed").glob("tl_ppo_*.yaml")))
+def test_every_yaml_is_the_papers_run_on_eight_gpus(name: str) -> None:
+    """The same options as for one GPU but for the engine, which is one of those above; batches of eight."""
+    ours, theirs = read(f"distributed/{name}"), read("tl_ppo_codellama")
+    varying = {"gradient_accumulation_steps", "output_dir"}
+    assert {key: ours[key] for key in theirs if key not in varying} == {
+        key: value for key, value in theirs.items() if key not in varying
+    }
+    assert ours["per_device_train_batch_size"] * ours["gradient_accumulation_steps"] * 8 == 8
+    assert ours["output_dir"] == f"saves/{name}"
+    engine = {key: ours[key] for key in ours.keys() - theirs.keys()}
+    assert engine in (FSDP, {"deepspeed": "examples/deepspeed/zero3.json"})
