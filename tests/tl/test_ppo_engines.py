@@ -126,6 +126,7 @@ def check(places: Places, one: dict[str, Path], name: str, *, spread: bool) -> N
     away, count = json.loads((places.runs / f"{name}.json").read_text("utf-8"))
     assert (away == count) if spread else (away == 0)
     again = places.runs / f"{name}_again"
+    assert [folder.name for folder in again.glob("checkpoint-*")] == ["checkpoint-5"]  # not begun anew
     assert [without_clock(entry) for entry in steps(again)] == [without_clock(entry) for entry in steps(found)]
     resumed = weights(again)
     assert all(torch.equal(resumed[key], moved[key]) for key in moved)
