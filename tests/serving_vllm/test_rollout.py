@@ -70,7 +70,9 @@ def source(url: str, folder: Path, model: Any, tokenizer: PreTrainedTokenizerBas
 
 
 def local(model: Any, sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> list[Response]:
-    return draw_responses(model, questions(tokenizer), sampling, tokenizer.decode, device=torch.device("cpu"))
+    """Without the log-probabilities, which a server's responses leave to the trainer."""
+    drawn = draw_responses(model, questions(tokenizer), sampling, tokenizer.decode, device=torch.device("cpu"))
+    return [Response(answer.ids, answer.ended) for answer in drawn]
 
 
 def move(model: Any, seed: int) -> None:
