@@ -98,6 +98,7 @@ def test_blocks_of_the_vocabulary_change_nothing(
 ) -> None:
     monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", block)
     monkeypatch.setattr("llamafactory_ext.losses.STORE_CPU", 4 * V)
+    monkeypatch.setattr("llamafactory_ext.losses.COLUMNS_CPU", 2)
     test_value_and_gradients_equal_cross_entropy(case, weighted, chunk)
     for frozen in (("head",), ("bias",), ("head", "bias"), ("hidden",)):
         some = case | {name: case[name].detach() for name in frozen}
