@@ -13,6 +13,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ..checkpoint.folders import remove_leftovers
 from ..citi.engines import engine_of, start_communication
+from ..citi.phases import total_size
 from ..errors import CheckpointError, OptionError
 from ..upstream.ppo_data import encode_turn, load_dialogues
 from ..upstream.training import (
@@ -210,7 +211,7 @@ def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Dr
 
 def _say_model(model: ActorCritic, reference: Reference) -> None:
     actor, critic = (
-        sum(weight.numel() for _, weight in part) for part in (model.actor_parameters(), model.critic_parameters())
+        total_size(weight for _, weight in part) for part in (model.actor_parameters(), model.critic_parameters())
     )
     kept = "the policy with its adapter off" if reference.adapter_off else f"a copy of {reference.copied:,} weights"
     logger.info_rank0(f"PPO trains {actor:,} weights of the policy, {critic:,} of the critic; reference: {kept}.")
