@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import tiny
+from llamafactory_ext.citi.router_formula import SCOPES
 from llamafactory_ext.citi.trainer import CitiTrainer
 from processes import run as run_process
 from runs import PHASES, Run, citi_options, equal, phase_of, train
 
-SCOPES = ("batch", "sample", "token")
 LOGGED = ("loss", "loss_lm", "loss_router", "gate0_general", "gate0_tool")
 CUTS = {"8x1": (8, 1), "2x4": (2, 4), "1x8": (1, 8)}
 
