@@ -80,6 +80,22 @@ def test_calls_in_the_text_of_an_assistant(form: str) -> None:
         assert (list(alone.calls), alone.problem) == ([1], NO_FEEDBACK)
 
 
+def test_tools_that_stand_in_the_prompt() -> None:
+    """As in API-Bank's records, whose data sets have no column of tools."""
+    tools = [
+        {"apiCode": name, "description": "A tool.", "parameters": {"city": {"type": "str"}}}
+        for name in ("GetWeather", "FindCity")
+    ]
+    prompt = "API descriptions:\n" + "\n".join(map(json.dumps, tools)) + "\nUser: Weather?"
+    answer = ("assistant", "API-Request: [GetWeather(city='Paris')]")
+    settings = Settings(use_mae=False)
+    judged = judge_example(turns(("user", prompt), answer), set(), settings)
+    assert (judged.problem, [call.name for call in judged.calls[1]]) == (None, ["GetWeather"])
+    assert judged.names == {"GetWeather", "FindCity"}
+    assert judge_example(turns(("user", "Weather?"), answer), set(), settings, prompt).names == judged.names
+    assert judge_example(turns(("user", prompt), answer), {"Other"}, settings).calls == {}
+
+
 def test_code_in_an_answer_is_no_call() -> None:
     messages = turns(("user", "How?"), ("assistant", 'Write print("x"), or find(1).'))
     assert judge_example(messages, NAMES, Settings()).calls == {}

@@ -111,7 +111,7 @@ def _trajectory(entry: DataEntry, record: Any) -> Dialogue | str:
 def _count(dialogue: Dialogue, settings: Settings, result: Statistics) -> str | None:
     """Add one trajectory; why it cannot be judged, in words, if it cannot."""
     turns = [{"role": _ROLES.get(role, role), "content": text} for role, text in dialogue.turns]
-    judged = judge_example(turns, declared_names(dialogue.tools), settings)
+    judged = judge_example(turns, declared_names(dialogue.tools), settings, dialogue.system)
     if judged.problem not in (None, NO_FEEDBACK):
         return judged.problem
     answered = [

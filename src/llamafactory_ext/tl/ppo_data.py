@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DataError
-from ..toolcalls import Tool, read_tool
+from ..toolcalls import Tool, described_tool, described_tools
 from .feedback import feedback_error
 from .ppo_reward import Query, RewardFunction, fault_of
 
@@ -104,16 +104,8 @@ def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:
         except (ValueError, RecursionError):
             raise DataError("the tools column is no JSON") from None
         listed = listed if isinstance(listed, list) else [listed]
-        return tuple(_tool(one) for one in listed)
-    found: dict[str, Tool] = {}
-    for text in texts:
-        for value in _objects(text):
-            try:
-                tool = _tool(value)
-            except DataError:
-                continue
-            found.setdefault(tool.name, tool)
-    return tuple(found.values())
+        return tuple(described_tool(one) for one in listed)
+    return described_tools(texts)
 
 
 def _query(
@@ -142,33 +134,3 @@ def _call_turns(example: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]
         if following and following["role"] == "observation" and feedback_error(following["content"]):
             continue
         yield messages[: place + 1]
-
-
-def _tool(value: Any) -> Tool:
-    described = value if isinstance(value, Mapping) else {}
-    if described.get("type") == "function":
-        return read_tool(value, "openai")
-    if "apiCode" in described or "input_parameters" in described:
-        return read_tool(value, "api_bank")
-    if "name" not in described:
-        raise DataError("a tool needs a name")
-    return read_tool(value, "rotbench")
-
-
-def _objects(text: str) -> Iterator[Any]:
-    """JSON objects, and the members of JSON lists, that begin a line."""
-    decoder = json.JSONDecoder()
-    at = 0
-    while at < len(text):
-        start = min((place for mark in "{[" if (place := text.find(mark, at)) >= 0), default=-1)
-        if start < 0:
-            return
-        if text[:start].rstrip(" \t")[-1:] not in ("", "\n", ":", ","):
-            at = start + 1
-            continue
-        try:
-            value, at = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            at = start + 1
-            continue
-        yield from value if isinstance(value, list) else [value]

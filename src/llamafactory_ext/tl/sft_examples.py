@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..errors import CallParseError, NoCallError
 from ..templates.messages import read_calls, results
-from ..toolcalls import FORMATS, ToolCall, parse_calls, render_calls
+from ..toolcalls import FORMATS, ToolCall, described_tools, parse_calls, render_calls
 from .feedback import judge_calls
 
 AUTO = "auto"
@@ -21,7 +21,7 @@ NOT_RENDERED = "the template cannot write it"
 ADVICE = {
     NO_FEEDBACK: "without feedback no call can be judged; set tl_use_mae: false to train on all of them",
     NOT_PARSED: "write JSON with name and arguments into function_call turns, or set tl_call_format",
-    NO_TOOLS: "fill the column that the data set's entry names as tools",
+    NO_TOOLS: "fill the column that the data set's entry names as tools, or describe them as JSON in the prompt",
     NOT_RENDERED: "mend them, or use another template",
 }
 
@@ -60,14 +60,21 @@ class Judged:
     problem: str | None = None
 
 
-def judge_example(turns: Sequence[Mapping[str, str]], declared: Collection[str] | None, settings: Settings) -> Judged:
+def judge_example(
+    turns: Sequence[Mapping[str, str]], declared: Collection[str] | None, settings: Settings, system: str = ""
+) -> Judged:
     """Find the calls of an example and judge them by their feedback (TL-Training, arXiv:2412.15495, section 3.1).
 
     Args:
         turns: with "role" and "content".
-        declared: the names of the tools the model is told of; None if they cannot be read.
+        declared: the names of the tools in the example's own column; None if they cannot be read. Where there are
+            none, those count that stand as JSON in the user's turns or the system prompt.
         settings: which rules hold.
+        system: the system prompt.
     """
+    if declared is not None and not declared:
+        said = (turn["content"] for turn in turns if turn["role"] == "user")
+        declared = {tool.name for tool in described_tools((system, *said))}
     calls: dict[int, tuple[ToolCall, ...]] = {}
     for place, turn in enumerate(turns):
         answered = place + 1 < len(turns) and turns[place + 1]["role"] == "observation"

@@ -4,6 +4,7 @@ Pure standard library: templates, losses, rewards and metrics all stand on this 
 """
 
 from .calls import find_calls, parse_calls, render_calls
+from .described import described_tool, described_tools
 from .formats import FORMATS
 from .model import ParsedCall, Tool, ToolCall
 from .tools import TOOL_FORMATS, read_tool, write_tool
@@ -14,6 +15,8 @@ __all__ = [
     "ParsedCall",
     "Tool",
     "ToolCall",
+    "described_tool",
+    "described_tools",
     "find_calls",
     "parse_calls",
     "read_tool",

@@ -111,7 +111,8 @@ class _Weighing:
             return True
         turns = [*prompt, *response]
         found.examples += 1
-        judged = judge_example(turns, declared_names(examples["_tools"][i]), settings)
+        declared, system = declared_names(examples["_tools"][i]), examples["_system"][i] or ""
+        judged = judge_example(turns, declared, settings, system)
         problem, why = judged.problem, ""
         if problem is None:
             template = _WeighingTemplate(self.template, judged, settings)

@@ -1,0 +1,58 @@
+"""Tools that stand as JSON in the text of a prompt, as in API-Bank's, instead of in a column of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ..errors import DataError
+from .model import Tool
+from .tools import read_tool
+
+_MOST_FAILURES = 300  # starts of no JSON in one text; each may cost a look at all of it
+_START = re.compile(r"(?:\A|[\n:,])[ \t]*([{\[])")
+
+
+def described_tools(texts: Iterable[str]) -> tuple[Tool, ...]:
+    """The tools that stand as JSON objects, or lists of them, in texts; the first of each name."""
+    found: dict[str, Tool] = {}
+    for text in texts:
+        for value in _objects(text):
+            try:
+                tool = described_tool(value)
+            except DataError:
+                continue
+            found.setdefault(tool.name, tool)
+    return tuple(found.values())
+
+
+def described_tool(value: Any) -> Tool:
+    """A tool in whichever of OpenAI's, API-Bank's and RoTBench's forms it is written.
+
+    Raises:
+        DataError: it is none.
+    """
+    described = value if isinstance(value, Mapping) else {}
+    if described.get("type") == "function":
+        return read_tool(value, "openai")
+    if "apiCode" in described or "input_parameters" in described:
+        return read_tool(value, "api_bank")
+    if "name" not in described:
+        raise DataError("a tool needs a name")
+    return read_tool(value, "rotbench")
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """JSON objects, and the members of JSON lists, that begin a line or come after a colon or a comma."""
+    decoder = json.JSONDecoder()
+    at = failures = 0
+    while failures < _MOST_FAILURES and (found := _START.search(text, at)) is not None:
+        try:
+            value, at = decoder.raw_decode(text, found.start(1))
+        except (ValueError, RecursionError):
+            at = found.end()
+            failures += 1
+            continue
+        yield from value if isinstance(value, list) else [value]
