@@ -13,6 +13,7 @@ from transformers import BertConfig, BertModel
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics import Report, score
 from llamafactory_ext.metrics.api_bank_search import Embedder
+from llamafactory_ext.metrics.api_bank_worker import search_modules
 from metrics.isolation import isolation_problem
 from metrics.published_data import published, write_predictions
 from tiny import tiny_tokenizer
@@ -188,6 +189,17 @@ def test_level_3_shares_one_world(tmp_path: Path) -> None:
     assert any("1 items whose gold call is ToolSearcher" in note for note in report.notes)
 
 
+def test_what_the_search_engine_ranks_by() -> None:
+    """Scores as rank_bm25 0.2.2 gives them, words as nltk 3.9 cuts them."""
+    modules = search_modules()
+    okapi = modules["rank_bm25"].BM25Okapi([["a", "b", "a"], ["b", "c"], ["a", "d", "e", "a"]])
+    scores = okapi.get_scores(["a", "c", "a"])
+    assert scores == pytest.approx([0.07297508910942724, 0.6009713220776361, 0.06591298371174073])
+    assert modules["numpy"].argsort(-modules["numpy"].array(scores))[:2] == [1, 0]
+    words = modules["nltk.tokenize"].word_tokenize("what's covid-19? they don't say 3.5 (yet)")
+    assert words == ["what", "'s", "covid-19", "?", "they", "do", "n't", "say", "3.5", "(", "yet", ")"]
+
+
 def embedder_folder(folder: Path) -> Path:
     """A sentence-transformers model of random weights."""
     config = BertConfig(
@@ -263,9 +275,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         score("api_bank", file, path, checkout=root)
 
 
-@pytest.mark.parametrize(("file", "counted", "right"), [("level-1-api", 398, 337), ("level-3-batch-inf", 131, 121)])
+@pytest.mark.parametrize(("file", "counted", "right"), [("level-1-api", 399, 338), ("level-3-batch-inf", 131, 121)])
 def test_published_ceiling(tmp_path: Path, file: str, counted: int, right: int) -> None:
-    """Level 1 has 338 of 399 with rank_bm25 and nltk; here SearchEngine's item is left out, and ToolSearcher's 114."""
+    """The recorded figure of level 1; of level 3 the 114 items of ToolSearcher are left out."""
     root = os.environ.get("LLAMAFACTORY_EXT_API_BANK")
     if not root:
         pytest.skip("LLAMAFACTORY_EXT_API_BANK names no checkout of API-Bank")

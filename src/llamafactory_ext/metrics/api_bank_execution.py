@@ -1,9 +1,9 @@
 """API-Bank's official verdict on calls: the API classes of the user's own checkout execute them, in the sandbox.
 
 The gold of levels 1 and 2 are the checkout's dialogues. The gold results of level 3, whose file is not published with
-the test data, are read out of the chains in level-3-batch-inf-response.json. ToolSearcher needs an embedding model;
-SearchEngine needs rank_bm25, nltk and its data, which the sandbox does not hold. Items whose gold call cannot be
-executed are left out, and the report says how many. What needs the network fails, as it does for the published figure.
+the test data, are read out of the chains in level-3-batch-inf-response.json. ToolSearcher needs an embedding model:
+without one, items whose gold call it is are left out, and the report says how many. What needs the network fails, as
+it does for the published figure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import ast
 import json
 import re
 import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,7 @@ from .report import Verdict
 from .sandbox import Limits, run_program
 
 _DIALOGUES = {"1": "level-1-given-desc", "2": "level-2-toolsearcher"}
-_SEARCHER, _NOT_HERE = "ToolSearcher", "SearchEngine"
-_NEEDS = {
-    _SEARCHER: f"it needs an embedding model: --embedder DIR with {PUBLISHED_EMBEDDER}",
-    _NOT_HERE: "it needs packages and data that the sandbox does not hold",
-}
+_SEARCHER = "ToolSearcher"
 _LEVEL_3_GOLD = "level-3-batch-inf-response.json"
 _STEP = re.compile(r"^API-Request: \[.*\]->(\{.*\})\s*$", re.MULTILINE)
 _LIMITS = Limits(seconds=900, memory_mb=2048, disk_mb=64)
@@ -54,7 +49,7 @@ def score(
     """
     calls = [one for one in answered if not is_reply(one.item)]
     made = {one.item.id: _made(one) for one in calls}
-    categories, left_out = _execute(calls, made, _root(checkout), folder, embedder) if calls else ({}, {})
+    categories, left_out = _execute(calls, made, _root(checkout), folder, embedder) if calls else ({}, 0)
     verdicts = []
     for one in answered:
         if is_reply(one.item):
@@ -68,9 +63,11 @@ def score(
         else:
             verdicts.append(Verdict(one.item.id, {}, "NOT_EXECUTED", group=one.item.group))
     notes = [PUBLISHED_CEILING] if calls else []
-    notes += [
-        f"{count} items whose gold call is {name} are not in C: {_NEEDS[name]}." for name, count in left_out.items()
-    ]
+    if left_out:
+        notes.append(
+            f"{left_out} items whose gold call is {_SEARCHER} are not in C: it needs an embedding model, "
+            f"--embedder DIR with {PUBLISHED_EMBEDDER}."
+        )
     if calls and embedder is not None:
         notes.append(embedder.note)
     return Scored(tuple(verdicts), (*notes, *rewritten_note(verdicts)))
@@ -103,13 +100,12 @@ def _execute(
     root: Path,
     folder: Path,
     embedder: Embedder | None,
-) -> tuple[dict[str, str], dict[str, int]]:
-    """Categories by id, and how many gold calls of which API were left out."""
-    absent = (_NOT_HERE,) if embedder is not None else (_SEARCHER, _NOT_HERE)
+) -> tuple[dict[str, str], int]:
+    """Categories by id, and how many calls were left out."""
     chains: dict[int, list[Mapping[str, Any]]] | None = None
     categories: dict[str, str] = {}
     tasks = []
-    left_out: Counter[str] = Counter()
+    left_out = 0
     for one in calls:
         level = one.item.group.partition("-")[2][:1]
         if level == "3":
@@ -118,11 +114,11 @@ def _execute(
         else:
             gold = _dialogue_gold(one.item, root / "lv1-lv2-samples" / _DIALOGUES[level])
         found, _ = made[one.item.id]
-        if gold["api_name"] in absent:
-            left_out[gold["api_name"]] += 1
+        if gold["api_name"] == _SEARCHER and embedder is None:
+            left_out += 1
         elif found is None:
             categories[one.item.id] = "NO_API_CALL"
-        elif found[0] in (_SEARCHER, _NOT_HERE) and found[0] != gold["api_name"]:
+        elif found[0] == _SEARCHER and gold["api_name"] != _SEARCHER:
             categories[one.item.id] = "API_NAME_MISMATCH"
         else:
             task = {"id": one.item.id, "level": int(level), "name": found[0], "arguments": found[1], "gold": gold}

@@ -1,20 +1,26 @@
 """Runs within the sandbox: calls the API classes of a checkout of API-Bank and says how each call ended.
 
 Standard library only, and none of our modules: it is sent there as text. Standard input holds the job, the last line
-of standard output the answer. What needs the network or a missing package raises, as it does offline; ToolSearcher
-finds the embeddings that the job holds, and the answer names the texts that it asked for in vain.
+of standard output the answer. What needs the network or a missing package raises, as it does offline. ToolSearcher
+finds the embeddings that the job holds, and the answer names the texts that it asked for in vain; SearchEngine finds
+what it needs of rank_bm25, nltk and numpy.
 """
 
 import importlib.abc
 import importlib.machinery
 import json
+import math
 import operator
 import os
+import re
 import sys
+from collections import Counter
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 _CORRECT, _ABORTED = "CORRECT", "ABORTED"
+# Words as nltk cuts them in a query: contractions in two, hyphens and inner full stops kept, other marks alone.
+_WORDS = re.compile(r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-.]\w+)*|[^\w\s]")
 
 
 class _Absent:
@@ -66,7 +72,7 @@ class _Similarity(float):
         return float(self)
 
 
-def _search_module(vectors: dict[str, list[float]], wanted: dict[str, None]) -> ModuleType:
+def _embedding_module(vectors: dict[str, list[float]], wanted: dict[str, None]) -> ModuleType:
     """Stands in for sentence_transformers; a text without a vector is put down in `wanted` and resembles nothing."""
 
     class SentenceTransformer:
@@ -84,6 +90,41 @@ def _search_module(vectors: dict[str, list[float]], wanted: dict[str, None]) -> 
     module: Any = ModuleType("sentence_transformers")
     module.SentenceTransformer, module.util = SentenceTransformer, SimpleNamespace(cos_sim=cos_sim)
     return module  # type: ignore[no-any-return]
+
+
+class _Okapi:
+    """BM25 as rank_bm25's BM25Okapi has it: k1 = 1.5, b = 0.75; a weight below 0 becomes a quarter of the mean."""
+
+    def __init__(self, corpus: list[list[str]]) -> None:
+        self._counts = [Counter(words) for words in corpus]
+        mean = sum(map(len, corpus)) / len(corpus)
+        self._lengths = [1.5 * (0.25 + 0.75 * len(words) / mean) for words in corpus]
+        held = Counter(word for counts in self._counts for word in counts)
+        weights = {word: math.log(len(corpus) - n + 0.5) - math.log(n + 0.5) for word, n in held.items()}
+        least = 0.25 * sum(weights.values()) / len(weights)
+        self._weights = {word: weight if weight >= 0 else least for word, weight in weights.items()}
+
+    def get_scores(self, query: list[str]) -> list[float]:
+        return [
+            sum(self._weights.get(word, 0.0) * counts[word] * 2.5 / (counts[word] + length) for word in query)
+            for counts, length in zip(self._counts, self._lengths, strict=True)
+        ]
+
+
+class _Numbers(list[float]):
+    def __neg__(self) -> "_Numbers":
+        return _Numbers(-one for one in self)
+
+
+def search_modules() -> dict[str, Any]:
+    """What SearchEngine takes from rank_bm25, nltk and numpy."""
+    made: dict[str, Any] = {name: ModuleType(name) for name in ("rank_bm25", "nltk", "nltk.tokenize", "numpy")}
+    made["rank_bm25"].BM25Okapi = _Okapi
+    made["nltk"].tokenize = made["nltk.tokenize"]
+    made["nltk.tokenize"].word_tokenize = _WORDS.findall
+    made["numpy"].array = _Numbers
+    made["numpy"].argsort = lambda numbers: sorted(range(len(numbers)), key=numbers.__getitem__)
+    return made
 
 
 def _dialogue_call(manager_class: Any, task: dict[str, Any]) -> str:
@@ -152,7 +193,7 @@ def main() -> None:
     os.environ["ALL_PROXY"] = ""  # Translate puts it back and cannot where it is not set
     sys.meta_path.append(_AbsentFinder())
     wanted: dict[str, None] = {}
-    sys.modules["sentence_transformers"] = _search_module(job["vectors"], wanted)
+    sys.modules.update(search_modules(), sentence_transformers=_embedding_module(job["vectors"], wanted))
     from tool_manager import ToolManager  # type: ignore[import-not-found]
 
     planner: Any = None
