@@ -190,7 +190,7 @@ def test_level_3_shares_one_world(tmp_path: Path) -> None:
 
 
 def test_what_the_search_engine_ranks_by() -> None:
-    """Scores as rank_bm25 0.2.2 gives them, words as nltk 3.9 cuts them."""
+    """Scores as rank_bm25 0.2.2 gives them, words as nltk 3.10 cuts them."""
     modules = search_modules()
     okapi = modules["rank_bm25"].BM25Okapi([["a", "b", "a"], ["b", "c"], ["a", "d", "e", "a"]])
     scores = okapi.get_scores(["a", "c", "a"])
