@@ -55,7 +55,8 @@ vllm-env: $(VLLM_VENV)/.installed  ## Make .venv-vllm: vLLM for a machine withou
 # Where the packages are not to be had the rest still passes, but nobody can overlook it; VLLM_TESTS=required fails.
 vllm-test:  ## Run the tests of the vLLM plugin in .venv-vllm
 	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.packages; then \
-		$(MAKE) --no-print-directory vllm-env && $(VLLM_BIN)/python -m pytest tests/serving_vllm; \
+		$(MAKE) --no-print-directory vllm-env && \
+			$(VLLM_BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/serving_vllm; \
 	else \
 		printf '%s\n' '' '!!! THE TESTS OF THE vLLM PLUGIN DID NOT RUN: pip could not install its packages (see above).' \
 			'!!! They need $(VLLM_PINS) and constraints/vllm.txt; let pip find the CPU' \
