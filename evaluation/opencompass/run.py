@@ -33,6 +33,7 @@ TOOL_BENCHMARKS: Final = {
     "bfcl": "bfcl_v3",
     "bfcl_ast": "bfcl_v3/possible_answer",
     "toolalpaca": "toolalpaca",
+    "tooleyes": "tooleyes",
     "api_bank": "api_bank",
 }
 
@@ -100,7 +101,7 @@ def run(
         url: the server, up to and with /v1; a key is taken from OPENAI_API_KEY.
         model: as the server calls it.
         data: folder that holds OpenCompass's `data/` (see README.md beside this file).
-        tool_data: folder with rotbench, bfcl_v3, toolalpaca and api_bank as published, for `tools`.
+        tool_data: folder with rotbench, bfcl_v3, toolalpaca, tooleyes and api_bank as published, for `tools`.
         out: where everything goes; `llamafactory-ext report OUT` reads it.
         only: which of gsm8k, triviaqa, mmlu, humaneval, mt_bench, tools; commas separate.
         limit: only the first so many items of each data set (0: all); the figures are then marked partial.

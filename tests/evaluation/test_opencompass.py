@@ -60,6 +60,7 @@ def write_data(folder: Path) -> Path:
     system = f"You are an assistant. You have the following tools:\n{json.dumps(TOOLS)}"
     turns = [("system", system), ("user", "How is Bonn?"), ("assistant", [CALL])]
     record = {"id": 0, "scenario": "x", "conversations": [{"from": who, "value": what} for who, what in turns]}
+    asked_only = {**record, "conversations": record["conversations"][:2], "path": "x"}
     named = {"id": "simple_0", "question": [[{"role": "user", "content": "How is Mainz?"}]], "function": TOOLS[:1]}
     api = {
         "Name": "Sky",
@@ -75,6 +76,7 @@ def write_data(folder: Path) -> Path:
         ("bfcl_v3/possible_answer/BFCL_v3_simple.json", json.dumps({"id": "simple_0", "ground_truth": [ANSWER]})),
         ("bfcl_v3/BFCL_v3_exec_simple.json", json.dumps({**named, "id": "exec_simple_0", "ground_truth": [PYTHONIC]})),
         ("toolalpaca/eval_real.json", json.dumps([api])),
+        ("tooleyes/scenario_data_zero_processed.json", json.dumps([asked_only])),
     ):
         (folder / "tools" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "tools" / name).write_text(made, encoding="utf-8")
@@ -140,9 +142,10 @@ def test_gold_answers_score_full_marks(tmp_path: Path) -> None:
         result = evaluate(stub, write_data(tmp_path), "--only", ",".join(names), "--execute")
     assert result.returncode == 0, result.stdout + result.stderr
     found = {path.name.partition(".")[0]: read_report(path) for path in (tmp_path / "out").glob("*.official.json")}
-    assert set(found) == {"gsm8k", "rotbench", "bfcl", "bfcl_ast", "toolalpaca", *names} - {"tools"}
+    assert set(found) == {"gsm8k", "rotbench", "bfcl", "bfcl_ast", "toolalpaca", "tooleyes", *names} - {"tools"}
     for benchmark, report in found.items():
-        full = 0.75 if benchmark == "mt_bench" else 1.0  # turns rated 6 and 9
+        # Turns of MT-Bench are rated 6 and 9; ToolEyes counts faults.
+        full = {"mt_bench": 0.75, "tooleyes": 0.0}.get(benchmark, 1.0)
         assert {figure.value for figure in report.figures} == {full}, benchmark
         assert not report.partial
     assert (found["mt_bench"].figure("MT").n, found["mt_bench"].judge["replies"]) == (2, 4)

@@ -1,4 +1,4 @@
-"""API-Bank, ToolAlpaca's first calls, RoTBench and BFCL: our scorers behind OpenCompass's inference."""
+"""API-Bank, RoTBench, BFCL, first calls of ToolAlpaca and ToolEyes: our scorers behind OpenCompass's inference."""
 
 from os import environ as _environ
 
