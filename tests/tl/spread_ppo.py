@@ -3,22 +3,16 @@
 import json
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
-from torch import distributed
 from transformers import TrainerCallback
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fsdp_on_cpu import let_fsdp_run_on_a_cpu
+from fsdp_on_cpu import one_process_group
 from llamafactory_ext.tl.ppo_engines import is_spread
 from ppo_runs import train
-
-torch.set_num_threads(1)
 
 
 class Spread(TrainerCallback):
@@ -34,17 +28,12 @@ class Spread(TrainerCallback):
 
 def main() -> None:
     folder = Path(sys.argv[1]).resolve().parent
-    distributed.init_process_group("gloo", timeout=timedelta(minutes=2))
-    with pytest.MonkeyPatch.context() as patch:
-        # Upstream ends each run's process group; a second one cannot be made under the same torchrun.
-        patch.setattr(distributed, "destroy_process_group", lambda: None)
-        let_fsdp_run_on_a_cpu(patch)
+    with one_process_group():
         for name, options in json.loads((folder / "jobs.json").read_text("utf-8")).items():
             spread = Spread()
             train(options, spread)
             if os.environ["RANK"] == "0":
                 (folder / f"{name}.json").write_text(json.dumps(spread.counts), encoding="utf-8")
-    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

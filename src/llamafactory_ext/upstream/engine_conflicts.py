@@ -10,14 +10,14 @@ from typing import Any
 
 def engine_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
     """Conflicts of FSDP and DeepSpeed settings with citi, one sentence each with the next step."""
-    fsdp = bool(training_args.fsdp) or _is_set("ACCELERATE_USE_FSDP")
+    fsdp = bool(training_args.fsdp) or is_set("ACCELERATE_USE_FSDP")
     if training_args.deepspeed:
         problems = _deepspeed_problems(training_args, finetuning_args)
         spread = training_args.hf_deepspeed_config.is_zero3()
-    elif _is_set("ACCELERATE_USE_DEEPSPEED"):
+    elif is_set("ACCELERATE_USE_DEEPSPEED"):
         problems, spread = [LAUNCHED], False
     elif fsdp:
-        problems, spread = _fsdp_problems(training_args), True
+        problems, spread = fsdp_problems(training_args, "citi"), True
     else:
         return []
     if spread and model_args.quantization_bit is not None:
@@ -36,16 +36,17 @@ LAUNCHED = (
 )
 
 
-def _fsdp_problems(training_args: Any) -> list[str]:
+def fsdp_problems(training_args: Any, method: str) -> list[str]:
+    """What none of our methods gets along with in FSDP; `method` is the option that chose it, as it is shown."""
     problems = []
     settings = training_args.fsdp_config if training_args.fsdp else {}
     version = settings.get("version", 1) if training_args.fsdp else os.environ.get("FSDP_VERSION", "1")
     if str(version) != "2":
         problems.append(
-            "fsdp: citi works with version 2 of FSDP; set fsdp_config: {version: 2}, or fsdp_version: 2 in the "
+            f"fsdp: {method} works with version 2 of FSDP; set fsdp_config: {{version: 2}}, or fsdp_version: 2 in the "
             "configuration of accelerate"
         )
-    if settings.get("activation_checkpointing") or _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
+    if settings.get("activation_checkpointing") or is_set("FSDP_ACTIVATION_CHECKPOINTING"):
         problems.append(
             "fsdp_config: activation_checkpointing renames the weights; remove it, as gradient checkpointing is on "
             "unless disable_gradient_checkpointing says otherwise"
@@ -57,12 +58,8 @@ def _deepspeed_problems(training_args: Any, finetuning_args: Any) -> list[str]:
     from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
     asked = HfDeepSpeedConfig(training_args.deepspeed)  # as written; the arguments' own has its "auto" filled in
-    source = training_args.deepspeed if isinstance(training_args.deepspeed, str) else "its configuration"
-    problems = [
-        f"deepspeed: {source} and the command differ ({line.removeprefix('- ')}); set the value in it to auto"
-        for line in training_args.hf_deepspeed_config.mismatches
-        if "hf learning_rate=" not in line
-    ]
+    source = source_of(training_args)
+    problems = [line for line in mismatches(training_args) if "hf learning_rate=" not in line]
     if "scheduler" in asked.config:
         problems.append(
             f"deepspeed: {source} has a scheduler, one for all phases of citi; remove it, and set lr_scheduler_type "
@@ -81,5 +78,20 @@ def _deepspeed_problems(training_args: Any, finetuning_args: Any) -> list[str]:
     return problems
 
 
-def _is_set(variable: str) -> bool:
+def source_of(training_args: Any) -> str:
+    """What to call DeepSpeed's configuration."""
+    return training_args.deepspeed if isinstance(training_args.deepspeed, str) else "its configuration"
+
+
+def mismatches(training_args: Any) -> list[str]:
+    """Where DeepSpeed's configuration and the command say different things."""
+    return [
+        f"deepspeed: {source_of(training_args)} and the command differ ({line.removeprefix('- ')}); set the value in "
+        "it to auto"
+        for line in training_args.hf_deepspeed_config.mismatches
+    ]
+
+
+def is_set(variable: str) -> bool:
+    """Whether accelerate takes a variable of the environment for switched on."""
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")

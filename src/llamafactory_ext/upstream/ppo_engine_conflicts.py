@@ -4,8 +4,9 @@ The stage keeps the reference's parts beside the policy's and gives the critic a
 configuration must leave the names of weights and the optimizer to it.
 """
 
-import os
 from typing import Any
+
+from .engine_conflicts import fsdp_problems, is_set, mismatches, source_of
 
 
 def ppo_engine_conflicts(model_args: Any, training_args: Any) -> list[str]:
@@ -13,9 +14,9 @@ def ppo_engine_conflicts(model_args: Any, training_args: Any) -> list[str]:
     if training_args.deepspeed:
         problems = _deepspeed_problems(training_args)
         spread = training_args.hf_deepspeed_config.is_zero3()
-    elif _is_set("ACCELERATE_USE_DEEPSPEED"):
+    elif is_set("ACCELERATE_USE_DEEPSPEED"):
         problems, spread = [LAUNCHED], False
-    elif training_args.fsdp or _is_set("ACCELERATE_USE_FSDP"):
+    elif training_args.fsdp or is_set("ACCELERATE_USE_FSDP"):
         problems, spread = _fsdp_problems(training_args), True
     else:
         return []
@@ -41,21 +42,9 @@ LAUNCHED = (
 
 
 def _fsdp_problems(training_args: Any) -> list[str]:
-    problems = []
-    settings = training_args.fsdp_config if training_args.fsdp else {}
-    version = settings.get("version", 1) if training_args.fsdp else os.environ.get("FSDP_VERSION", "1")
-    if str(version) != "2":
-        problems.append(
-            "fsdp: stage: tl_ppo works with version 2 of FSDP; set fsdp_config: {version: 2}, or fsdp_version: 2 in "
-            "the configuration of accelerate"
-        )
+    problems = fsdp_problems(training_args, "stage: tl_ppo")
     if training_args.save_only_model:
         problems.append("save_only_model does not work with stage: tl_ppo under FSDP; remove it")
-    if settings.get("activation_checkpointing") or _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
-        problems.append(
-            "fsdp_config: activation_checkpointing renames the weights; remove it, as gradient checkpointing is on "
-            "unless disable_gradient_checkpointing says otherwise"
-        )
     return problems
 
 
@@ -63,18 +52,10 @@ def _deepspeed_problems(training_args: Any) -> list[str]:
     from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
     asked = HfDeepSpeedConfig(training_args.deepspeed).config  # as written, without what "auto" stands for
-    source = training_args.deepspeed if isinstance(training_args.deepspeed, str) else "its configuration"
-    problems = [
-        f"deepspeed: {source} and the command differ ({line.removeprefix('- ')}); set the value in it to auto"
-        for line in training_args.hf_deepspeed_config.mismatches
-    ]
-    return problems + [
+    source = source_of(training_args)
+    return mismatches(training_args) + [
         f"deepspeed: {source} has a part {part}, which does not know policy and critic apart; remove it, and set "
         f"{instead}"
         for part, instead in INSTEAD.items()
         if part in asked
     ]
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
