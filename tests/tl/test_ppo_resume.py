@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from llamafactory_ext.errors import CheckpointError
 from ppo_runs import ppo_options, steps, train, write_ppo_data
-from processes import run, write_yaml
+from processes import train_on_two, write_yaml
 
 # Four updates per batch of responses: a checkpoint after 3 updates or 7 lies within one.
 HALF_WAY = {
@@ -82,17 +82,7 @@ def test_two_processes_learn_what_one_learns(tiny_llama_dir: Path, data: Path, t
         do_eval=True,
         **common,
     )
-    yaml = write_yaml(tmp_path / "two.yaml", options)
-    tests = str(Path(__file__).parents[1])
-    result = run(
-        ["llamafactory-cli", "train", yaml.name],
-        tmp_path,
-        FORCE_TORCHRUN="1",
-        NPROC_PER_NODE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(free_port()),
-        PYTHONPATH=f"{tests}:{Path(__file__).parents[2] / 'src'}",
-    )
+    result = train_on_two(write_yaml(tmp_path / "two.yaml", options))
     assert result.returncode == 0, result.stderr[-3000:]
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "two", one))
     start = load_file(tiny_llama_dir / "model.safetensors")
@@ -103,12 +93,3 @@ def test_two_processes_learn_what_one_learns(tiny_llama_dir: Path, data: Path, t
             assert left[name] == pytest.approx(right[name], abs=1e-4), name
     metrics = json.loads((tmp_path / "two" / "eval_results.json").read_text())
     assert metrics["eval_reward_se"] > 0
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

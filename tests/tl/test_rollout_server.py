@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +18,7 @@ from llamafactory_ext.tl import ppo_workflow
 from llamafactory_ext.tl.rollout import Response, Sampling
 from llamafactory_ext.tl.rollout_server import ServerRollout
 from ppo_runs import ppo_options, steps, train, write_ppo_data
-from processes import run, write_yaml
+from processes import train_on_two, write_yaml
 from tiny import tiny_model
 
 SAMPLING = Sampling(max_tokens=5, end_ids=frozenset({4}), pad_id=1, rows=2)
@@ -169,28 +168,12 @@ def test_two_processes_draw_from_the_adapter_that_one_of_them_sent(
         "tl_rollout_url": stub.url,
     }
     options = ppo_options(tiny_llama_dir, data, tmp_path / "out", finetuning_type="lora", **changes)
-    tests = Path(__file__).parents[1]
-    result = run(
-        ["llamafactory-cli", "train", write_yaml(tmp_path / "ppo.yaml", options).name],
-        tmp_path,
-        FORCE_TORCHRUN="1",
-        NPROC_PER_NODE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(free_port()),
-        PYTHONPATH=f"{tests}:{tests.parent / 'src'}",
-    )
+    result = train_on_two(write_yaml(tmp_path / "ppo.yaml", options))
     assert result.returncode == 0, result.stderr[-3000:]
     sent = [body["lora_name"] for name, body in stub.seen if name == "load_lora_adapter"]
     asked = [body["model"] for name, body in stub.seen if name == "completions"]
     assert len(sent) == 2
     assert asked == [sent[0], sent[0], sent[1], sent[1]]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_weights_spread_over_processes_are_not_sent(tmp_path: Path) -> None:
