@@ -15,7 +15,7 @@ from llamafactory_ext.metrics import Report, score
 from llamafactory_ext.metrics.api_bank_search import Embedder
 from llamafactory_ext.metrics.api_bank_worker import search_modules
 from metrics.isolation import isolation_problem
-from metrics.published_data import published, write_predictions
+from metrics.published_data import write_predictions
 from tiny import tiny_tokenizer
 
 MANAGER = """
@@ -275,13 +275,17 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         score("api_bank", file, path, checkout=root)
 
 
-@pytest.mark.parametrize(("file", "counted", "right"), [("level-1-api", 399, 338), ("level-3-batch-inf", 131, 121)])
+@pytest.mark.parametrize(
+    ("file", "counted", "right"), [("level-1-api", 399, 338), ("level-2-api", 90, 80), ("level-3-batch-inf", 131, 121)]
+)
 def test_published_ceiling(tmp_path: Path, file: str, counted: int, right: int) -> None:
-    """The recorded figure of level 1; of level 3 the 114 items of ToolSearcher are left out."""
+    """The recorded figure of level 1; of levels 2 and 3 the 45 and 114 items of ToolSearcher are left out."""
     root = os.environ.get("LLAMAFACTORY_EXT_API_BANK")
     if not root:
         pytest.skip("LLAMAFACTORY_EXT_API_BANK names no checkout of API-Bank")
-    path = published("api_bank") / "test-data" / f"{file}.json"
+    path = Path(root) / "test-data" / f"{file}.json"
+    if not path.exists():
+        pytest.skip(f"{path} is missing: take test-data from the repository's commit 1d76900")
     records = json.loads(path.read_text("utf-8"))
     said = "output" if "output" in records[0] else "expected_output"
     gold = {f"{file}:{number}": record[said] for number, record in enumerate(records)}
