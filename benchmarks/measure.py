@@ -14,7 +14,7 @@ import platform
 import statistics
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +77,25 @@ def times(variants: Mapping[str, Call], *, rounds: int, device: torch.device) ->
             _wait(device)
             if turn:
                 found[name].append(time.perf_counter() - start)
+    return found
+
+
+def times_of_runs(runs: Mapping[str, Sequence[Call]], *, rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of every round per variant, where a variant is a run of many steps.
+
+    The runs advance together, each by a step when it is the furthest behind, so that a machine that becomes slower for
+    a while slows all of them: runs one after the other would each have a machine of their own.
+    """
+    found: dict[str, list[float]] = {name: [0.0] * rounds for name in runs}
+    order = [((i + 0.5) / len(steps), name, step) for name, steps in runs.items() for i, step in enumerate(steps)]
+    order.sort(key=lambda item: item[0])
+    for turn in range(rounds):
+        for _, name, step in order:
+            _wait(device)
+            start = time.perf_counter()
+            step()
+            _wait(device)
+            found[name][turn] += time.perf_counter() - start
     return found
 
 

@@ -82,7 +82,7 @@ def checkpointing(setting: Setting) -> list[Row]:
     found = times(calls, rounds=setting.rounds, device=setting.device)
     memory = {name: peak_bytes(call, setting.device) for name, call in calls.items()}
     ours, theirs = sides
-    row = Row("8", "UCO step, checkpointing from the lowest trained layer on / upstream's policy (reentrant)")
+    row = Row("8", "UCO step, recomputing from the lowest trained layer to the last but one / upstream's policy")
     trained = sorted({int(name.split(".")[2]) for name in tuned})
     row.settings = setting.describe(base, memory, tuned=len(tuned), layers_with_tuned=trained)
     row.figures = [

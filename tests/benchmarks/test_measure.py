@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from measure import kept_bytes, peak_bytes
+from measure import kept_bytes, peak_bytes, times_of_runs
 
 CPU = torch.device("cpu")
 UNIT = 4096  # bytes of one tensor below
@@ -135,3 +135,14 @@ def test_kept_bytes_counts_each_storage_once_and_not_what_is_named() -> None:
     x = torch.ones(UNIT // 4, requires_grad=True)
     assert kept_bytes(lambda: x * x, {"x": x}) == 0
     assert kept_bytes(lambda: (x * 2).square().square(), {"x": x}) == 2 * UNIT
+
+
+def test_runs_advance_together() -> None:
+    seen: list[str] = []
+    runs = {
+        name: [lambda name=name, i=i: seen.append(f"{name}{i}") for i in range(n)] for name, n in (("a", 2), ("b", 4))
+    }
+    found = times_of_runs(runs, rounds=2, device=CPU)
+    assert seen == 2 * ["b0", "a0", "b1", "b2", "a1", "b3"]
+    assert {name: len(seconds) for name, seconds in found.items()} == {"a": 2, "b": 2}
+    assert all(second > 0 for seconds in found.values() for second in seconds)

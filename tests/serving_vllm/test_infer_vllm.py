@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from processes import run
 from serving.asking import ask, data_file, lines
 from serving_vllm.exports import export

@@ -1,8 +1,9 @@
 """Which layers keep their activations and which compute them again (gradient checkpointing), per phase.
 
 Upstream recomputes only layers that hold trainable parameters. CITI trains a few linears of scattered layers: every
-layer above the lowest of them keeps all its activations then. Here all of these are recomputed; the layers below keep
-nothing anyway, as no gradient reaches them. Always non-reentrant, which also needs no gradient at a layer's input.
+layer above the lowest of them keeps all its activations then. Here all of these are recomputed but the last, whose
+backward follows at once; the layers below keep nothing anyway, as no gradient reaches them. Always non-reentrant,
+which also needs no gradient at a layer's input.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ def _direct(function: Any, *args: Any) -> Any:
 def recompute_from_lowest_trained(model: nn.Module) -> None:
     """Sets the policy on a model whose gradient checkpointing is on; after every change of what is trainable."""
     function: Any = _direct
-    for layer in _layers(model):
+    layers = _layers(model)
+    for layer in layers:
         if any(parameter.requires_grad for parameter in layer.parameters()):
             function = _recompute
-        setattr(layer, _FUNCTION, function)
+        setattr(layer, _FUNCTION, _direct if layer is layers[-1] else function)
 
 
 @contextmanager
