@@ -28,6 +28,7 @@ INK, DOT, LINE = "#30343f", "#2e6f95", "#d1495b"
 
 def run(setting: Setting) -> list[Row]:
     """The plot's data: per sweep the positions, and milliseconds with quartiles of the rounds' own differences."""
+    setting = setting.narrow()
     shape = setting.shape
     sweeps = {
         "tokens": [
@@ -58,7 +59,7 @@ def adapter_cost(setting: Setting, experts: int) -> dict[str, float]:
     citi.enter("mi")
     floor = floor_model(base, names[0])
     calls = {"MOLoRA": clean(citi.model, citi.step, batch), "floor": step_on(floor, batch, floor.lm_head)}
-    found = times(calls, rounds=max(1, setting.rounds // 3), device=setting.device)
+    found = times(calls, rounds=setting.rounds * 3 // 2, device=setting.device)
     costs = [1000 * (ours - without) for ours, without in zip(found["MOLoRA"], found["floor"], strict=True)]
     low, _, high = statistics.quantiles(costs, n=4) if len(costs) > 1 else (costs[0],) * 3
     return {"low": low, "median": statistics.median(costs), "high": high}

@@ -26,10 +26,10 @@ def run(setting: Setting) -> list[Row]:
     memory = {name: peak_bytes(call, setting.device) for name, call in calls.items()}
     row = Row("4", "RP step, forward only with local router gradients / naive RP step")
     row.settings = setting.describe(base, memory, adapted=len(adapted))
-    for other in ("naive", "naive, checkpointed"):
+    for other, time_goal, peak_goal in (("naive", 0.33, 0.05), ("naive, checkpointed", None, None)):
         row.figures += [
-            time_ratio(f"time / {other}", "ours", other, found, 0.33),
-            Figure(f"peak / {other}", memory["ours"] / memory[other], 0.05),
+            time_ratio(f"time / {other}", "ours", other, found, time_goal),
+            Figure(f"peak / {other}", memory["ours"] / memory[other], peak_goal),
         ]
     row.figures.append(Figure("gradients against autograd", gradient_error(), 1e-12, unit="relative error"))
     return [row]

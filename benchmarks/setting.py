@@ -29,6 +29,7 @@ class Shape:
         alone: input and output width of single linears.
         alone_tokens: what they map.
         long: instead of this one where activations should outweigh gradients of weights (rows 8 and 9).
+        narrow: instead of this one where adapters should be a large part of a step (row linear).
     """
 
     hidden: int
@@ -43,13 +44,18 @@ class Shape:
     alone: tuple[tuple[int, int], ...] = ((1024, 1024), (1024, 3584), (4096, 4096))
     alone_tokens: int = 2048
     long: Shape | None = None
+    narrow: Shape | None = None
 
 
 SHAPES = {
     "toy": Shape(32, 48, 3, 4, 2, 128, 2, 12, alone=((32, 48),), alone_tokens=24),
     # As wide as a step of about half a second on one core allows: at hidden 512 the adapters of row 3 would add 3 % by
     # their arithmetic alone, here 1.6 %, at 4096 0.4 %.
-    "small": Shape(1024, 3584, 8, 16, 4, 32768, 2, 64, long=Shape(512, 1792, 8, 8, 4, 8192, 2, 512)),
+    "small": Shape(
+        *(1024, 3584, 8, 16, 4, 32768, 2, 64),
+        long=Shape(512, 1792, 8, 8, 4, 8192, 2, 512),
+        narrow=Shape(256, 896, 8, 8, 4, 2048, 2, 128),
+    ),
     "llama3-8b": Shape(4096, 14336, 32, 32, 8, 128256, 2, 1024, torch.bfloat16, ((4096, 4096), (4096, 14336))),
 }
 
@@ -71,6 +77,10 @@ class Setting:
     def long(self) -> Setting:
         """This setting with the shape's `long` form, if it has one."""
         return replace(self, shape=self.shape.long or self.shape)
+
+    def narrow(self) -> Setting:
+        """This setting with the shape's `narrow` form, if it has one."""
+        return replace(self, shape=self.shape.narrow or self.shape)
 
     def model(self, **changes: Any) -> PreTrainedModel:
         """A random Llama of this shape, frozen; `changes` override fields of the shape."""
@@ -109,7 +119,8 @@ class Setting:
 
     def describe(self, model: nn.Module, memory: Mapping[str, int], **more: Any) -> dict[str, Any]:
         """For the row's settings: the shape, and the peaks behind its ratios in MiB."""
-        shape = {name: value for name, value in asdict(self.shape).items() if not name.startswith(("alone", "long"))}
+        others = ("alone", "alone_tokens", "long", "narrow")
+        shape = {name: value for name, value in asdict(self.shape).items() if name not in others}
         shape["dtype"] = str(self.shape.dtype).removeprefix("torch.")
         peaks = {name: round(value / 2**20, 2) for name, value in memory.items()}
         return shape | {"linears": len(linear_components(model)), "peak_mib": peaks} | more
