@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from measure import Figure, Row, times
+from measure import Call, Figure, Row, times
 from mi import floor_model, step_on
-from setting import EXPERTS, Setting
+from setting import EXPERTS, Setting, twin
 from steps import Citi, clean
+from torch import nn
 
 from llamafactory_ext.citi.importance import linear_components
 
@@ -29,40 +31,64 @@ INK, DOT, LINE = "#30343f", "#2e6f95", "#d1495b"
 def run(setting: Setting) -> list[Row]:
     """The plot's data: per sweep the positions, and milliseconds with quartiles of the rounds' own differences."""
     setting = setting.narrow()
-    shape = setting.shape
+    shape, base = setting.shape, setting.model()
     sweeps = {
-        "tokens": [
-            (shape.rows * tokens, replace(setting, shape=replace(shape, tokens=tokens)), EXPERTS)
-            for tokens in (round(shape.tokens * part) for part in TOKENS)
-        ],
-        "layers": [
-            (layers, replace(setting, shape=replace(shape, layers=layers)), EXPERTS)
-            for layers in sorted({max(1, round(shape.layers * part)) for part in LAYERS})
-        ],
-        "experts": [(experts, setting, experts) for experts in NUM_EXPERTS],
+        "tokens": [Point(shape.rows * tokens, tokens=tokens) for tokens in parts(shape.tokens, TOKENS)],
+        "layers": [Point(layers, layers=layers) for layers in parts(shape.layers, LAYERS)],
+        "experts": [Point(experts, experts=experts) for experts in NUM_EXPERTS],
     }
     row = Row("linear", "adapters on all linears: MI step minus frozen forward + dX, over tokens, layers, experts")
+    row.settings = setting.describe(base, {})
     for name, points in sweeps.items():
-        found = [adapter_cost(point, experts) for _, point, experts in points]
-        positions = [position for position, _, _ in points]
+        found = costs(setting, base, points)
+        positions = [point.at for point in points]
         slope, offset, unexplained = fit(positions, [point["median"] for point in found])
-        row.settings[name] = {"at": positions, "ms": found, "slope": slope, "offset": offset}
+        row.settings[f"over {name}"] = {"at": positions, "ms": found, "slope": slope, "offset": offset}
         row.figures.append(Figure(f"1 - R² of a straight line over {name}", unexplained, unit="share"))
     return [row]
 
 
-def adapter_cost(setting: Setting, experts: int) -> dict[str, float]:
-    """Milliseconds that adapters on all linears cost, the step of the same model without them taken off."""
-    base, batch = setting.model(), setting.batch()
-    names = list(linear_components(base))
-    citi = Citi(base, names, fresh=False, experts=experts)
-    citi.enter("mi")
-    floor = floor_model(base, names[0])
-    calls = {"MOLoRA": clean(citi.model, citi.step, batch), "floor": step_on(floor, batch, floor.lm_head)}
+@dataclass(frozen=True)
+class Point:
+    """A dot of the plot: where it lies on its axis, and what differs from the setting there."""
+
+    at: int
+    tokens: int | None = None
+    layers: int | None = None
+    experts: int = EXPERTS
+
+
+def parts(whole: int, shares: Sequence[float]) -> list[int]:
+    """The shares of a number, each once."""
+    return sorted({max(1, round(whole * share)) for share in shares})
+
+
+def costs(setting: Setting, base: nn.Module, points: Sequence[Point]) -> list[dict[str, float]]:
+    """Milliseconds that adapters on all linears cost, the step of the same model without them taken off.
+
+    All points of a line take turns: a machine that is slow for a while raises the line, not one of its dots.
+    """
+    calls: dict[str, Call] = {}
+    for i, point in enumerate(points):
+        shape = setting.shape if point.tokens is None else replace(setting.shape, tokens=point.tokens)
+        here, batch = twin(base), replace(setting, shape=shape).batch()
+        del here.model.layers[point.layers or shape.layers :]
+        names = list(linear_components(here))
+        citi = Citi(here, names, fresh=False, experts=point.experts)
+        citi.enter("mi")
+        floor = floor_model(here, names[0])
+        calls |= {
+            f"with {i}": clean(citi.model, citi.step, batch),
+            f"without {i}": step_on(floor, batch, floor.lm_head),
+        }
     found = times(calls, rounds=setting.rounds * 3 // 2, device=setting.device)
-    costs = [1000 * (ours - without) for ours, without in zip(found["MOLoRA"], found["floor"], strict=True)]
-    low, _, high = statistics.quantiles(costs, n=4) if len(costs) > 1 else (costs[0],) * 3
-    return {"low": low, "median": statistics.median(costs), "high": high}
+    return [_spread(found[f"with {i}"], found[f"without {i}"]) for i in range(len(points))]
+
+
+def _spread(ours: Sequence[float], without: Sequence[float]) -> dict[str, float]:
+    milliseconds = [1000 * (a - b) for a, b in zip(ours, without, strict=True)]
+    low, _, high = statistics.quantiles(milliseconds, n=4) if len(milliseconds) > 1 else (milliseconds[0],) * 3
+    return {"low": low, "median": statistics.median(milliseconds), "high": high}
 
 
 def fit(positions: list[int], values: list[float]) -> tuple[float, float, float]:
@@ -77,7 +103,7 @@ def plot(data: dict[str, Any], path: Path) -> None:
     names = ("tokens", "layers", "experts")
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.2), layout="constrained")
     for axis, name in zip(axes, names, strict=True):
-        _panel(axis, name, data[name])
+        _panel(axis, name, data[f"over {name}"])
     axes[0].set_ylabel("added per step, ms", color=INK)
     figure.suptitle("What MOLoRA on every linear adds to a training step", color=INK, fontsize=11)
     figure.savefig(path, dpi=150)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from processes import BIN, environment
+from processes import BIN, environment, free_port
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "src" / "llamafactory_ext" / "lab" / "model"
@@ -46,9 +45,7 @@ def write_lab_data(folder: Path, count: int) -> None:
 @contextmanager
 def board(folder: Path, **variables: str) -> Iterator[str]:
     """The address of a Board that runs in `folder`; what it prints goes to `board.log` there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", "BROWSER": "true"} | variables
     with (folder / "board.log").open("w") as log:

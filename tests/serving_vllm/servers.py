@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from processes import free_port
 
 START = 600.0  # seconds; 20 on an idle machine
 
@@ -40,9 +41,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[str], log: Path) -> Non
 
 def serve(folder: Path, log: Path, *options: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
     """Start a server of vLLM on a free port, its engine in a process of its own; what it prints goes to `log`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "citi", "--dtype", "float32"]
     command += ["--enforce-eager", *options]

@@ -4,7 +4,6 @@ A citi configuration with wrong options is the probe: only a process in which th
 """
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
 from llamafactory_ext.upstream.groups import option_names
-from processes import BIN, environment, run, train_options, write_yaml
+from processes import BIN, environment, free_port, run, train_options, write_yaml
 
 PROBLEMS = ("citi_top_ratio=7: give a number above 0 to 1", "citi_rnak is not an option; did you mean citi_rank?")
 
@@ -154,9 +153,7 @@ def test_chat(probe: Path, tiny_llama_dir: Path, tiny_adapter_dir: Path) -> None
 
 def test_api(probe: Path, tiny_llama_dir: Path, tiny_adapter_dir: Path) -> None:
     write_yaml(probe / "api.yaml", chat_options(tiny_llama_dir, tiny_adapter_dir))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = (probe / "api.log").open("w")
     server = subprocess.Popen(
         [str(BIN / "llamafactory-cli"), "api", "api.yaml"],
