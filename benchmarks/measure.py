@@ -84,7 +84,8 @@ def times_of_runs(runs: Mapping[str, Sequence[Call]], *, rounds: int, device: to
     """Seconds of every round per variant, where a variant is a run of many steps.
 
     The runs advance together, each by a step when it is the furthest behind, so that a machine that becomes slower for
-    a while slows all of them: runs one after the other would each have a machine of their own.
+    a while slows all of them: runs one after the other would each have a machine of their own. No round is left out as
+    a warm-up, which would cost as much as a round.
     """
     found: dict[str, list[float]] = {name: [0.0] * rounds for name in runs}
     order = [((i + 0.5) / len(steps), name, step) for name, steps in runs.items() for i, step in enumerate(steps)]
