@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from measure import Figure, Row, kept_bytes, peak_bytes, time_ratio, times
 from peers import LoopedMoLora, lora_linear
@@ -9,6 +11,7 @@ from setting import EXPERTS, RANK, Setting
 from torch import nn
 
 from llamafactory_ext.molora import MoLoraLinear
+from llamafactory_ext.molora.kernel import triton_problem
 
 
 def run(setting: Setting) -> list[Row]:
@@ -21,11 +24,15 @@ def _measure(d_in: int, d_out: int, setting: Setting) -> Row:
     torch.manual_seed(0)
     base = nn.Linear(d_in, d_out, bias=False, dtype=torch.bfloat16, device=device).requires_grad_(False)
     settings = {"num_experts": EXPERTS, "r": RANK, "alpha": 2.0, "init_weights": False}
+    triton = "MOLoRA, Triton kernels"
     layers = {
         "MOLoRA": MoLoraLinear(base, "default", **settings),
         "PEFT LoRA r=32": lora_linear(base, EXPERTS * RANK),
         "per-expert loop": LoopedMoLora(base, EXPERTS, RANK),
     }
+    if triton_problem(gpu=device.type == "cuda") is None:
+        layers[triton] = copy.deepcopy(layers["MOLoRA"])
+        layers[triton].kernel = "triton"
     x = torch.randn(tokens, d_in, dtype=torch.bfloat16, device=device).requires_grad_()
     grad = torch.randn(tokens, d_out, dtype=torch.bfloat16, device=device)
 
@@ -46,4 +53,6 @@ def _measure(d_in: int, d_out: int, setting: Setting) -> Row:
         Figure("peak / per-expert loop", memory["MOLoRA"] / memory["per-expert loop"]),
         Figure("kept per token beyond x", kept / tokens, 112, unit="bytes"),
     ]
+    if triton in layers:
+        row.figures.append(time_ratio(f"{triton}: time / PEFT LoRA r=32", triton, "PEFT LoRA r=32", found, 0.80))
     return row

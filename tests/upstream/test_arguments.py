@@ -133,6 +133,14 @@ def test_ablations_that_work(options: dict[str, Any], given: dict[str, Any]) -> 
     assert finetuning_args.citi_adapter == given.get("citi_adapter", "molora")
 
 
+def test_a_kernel_for_gpus_on_a_cpu(options: dict[str, Any]) -> None:
+    message = problems_of(options | {"use_cpu": True, "citi_kernel": "triton"})
+    assert "citi_kernel: triton cannot be used, as it needs a GPU; set citi_kernel: torch" in message
+    assert "citi_kernel has no effect with citi_adapter: full" in problems_of(
+        options | {"citi_adapter": "full", "citi_phases": "mi", "citi_kernel": "triton"}
+    )
+
+
 def test_citi_options_without_citi(options: dict[str, Any]) -> None:
     message = problems_of(options | {"finetuning_type": "lora", "citi_rank": 4, "citi_lr": 1})
     assert "citi_rank has no effect with finetuning_type: lora; remove it, or set finetuning_type: citi" in message

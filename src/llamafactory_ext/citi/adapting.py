@@ -77,6 +77,8 @@ def adapt(base: nn.Module, selection: Selection, args: Any, base_name: str) -> P
     if args.citi_adapter == "lora":
         # PEFT shortens long lists of names; the checkpoint says in full what was chosen.
         model.peft_config["default"].target_modules = list(selection.adapted)
+    if args.citi_adapter == "molora":
+        model.base_model.set_kernel(args.citi_kernel)
     for name, parameter in model.named_parameters():
         if ".modules_to_save." in name:
             parameter.data = parameter.data.float()  # as upstream keeps whatever it trains

@@ -15,7 +15,7 @@ from ..upstream.groups import option_names
 from ..upstream.tl_arguments import TlArguments
 from .phases import Phase
 
-NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save")
+NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel")
 MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization")
 DATA_OPTIONS = (
     "dataset",

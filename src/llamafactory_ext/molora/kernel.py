@@ -6,18 +6,23 @@ gate the softmax runs over N outputs, one per expert (section 4.6). What it does
 depends on the input), dropout, sparse routing.
 
 Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, E gates: N, or N + 1 with the neutral
-one. The experts' gates are the last N.
+one, M = N R. The experts' gates are the last N.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, TypeGuard
+import importlib.util
+import os
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-ROWS = 8  # GEMMs whose smallest side is no multiple of 8 run about a third slower
+from . import gating
+
+Kernel = Literal["torch", "triton"]
 
 
 class GateLoss(Protocol):
@@ -44,23 +49,21 @@ class GateLoss(Protocol):
         """Forward of `layer` under `alone`: x (..., D) in the number type of the products, detached."""
 
 
-def _stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
-    """[A; router; zero rows], so that one GEMM serves both: (ceil(NR + E, 8), D)."""
-    rows = A_ND.shape[0] + router_ED.shape[0]
-    padding = A_ND.new_zeros(-rows % ROWS, A_ND.shape[1])
-    return torch.cat([A_ND.to(dtype), router_ED.to(dtype), padding.to(dtype)])
+def _gating(kernel: Kernel) -> ModuleType:
+    if kernel == "torch":
+        return gating
+    from . import gating_triton
+
+    return gating_triton
 
 
-def _gates(u_TK: Tensor, first: int, gates: int) -> Tensor:
-    """Softmax over the router's columns of u, from column `first` on, in float32 at least: (T, E)."""
-    logits = u_TK[:, first : first + gates]
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
-
-
-def _gated(u_TK: Tensor, gates_TE: Tensor, experts: int, rank: int, scaling: float) -> Tensor:
-    """The experts' activations times gate and alpha / r: (T, N R)."""
-    weight_TN = (gates_TE[:, -experts:] * scaling).to(u_TK.dtype)
-    return (u_TK[:, : experts * rank].unflatten(1, (experts, rank)) * weight_TN.unsqueeze(-1)).flatten(1)
+def triton_problem(*, gpu: bool = True) -> str | None:
+    """Why the kernel `triton` cannot be used here, or None; `gpu` says whether one would be used if there is one."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed (torch for a GPU brings it along)"
+    if not (gpu and torch.cuda.is_available()) and os.environ.get("TRITON_INTERPRET") != "1":
+        return "it needs a GPU"
+    return None
 
 
 class _MoLora(torch.autograd.Function):
@@ -84,6 +87,7 @@ class _MoLora(torch.autograd.Function):
         scaling: float,
         layer: str,
         gate_loss: GateLoss | None,
+        kernel: Kernel,
         dtype: torch.dtype,
     ) -> Tensor:
         if base is None:
@@ -92,14 +96,14 @@ class _MoLora(torch.autograd.Function):
         else:
             y = base
             ctx.mark_dirty(base)
-        u_TK = x.reshape(-1, x.shape[-1]).to(dtype) @ _stack(router_ED, A_ND, dtype).t()
-        experts = A_ND.shape[0] // rank
-        gates_TE = _gates(u_TK, experts * rank, router_ED.shape[0])
+        between, experts = _gating(kernel), A_ND.shape[0] // rank
+        u_TK = x.reshape(-1, x.shape[-1]).to(dtype) @ between.stack(router_ED, A_ND, dtype).t()
+        gates_TE = between.gates(u_TK, experts, rank, router_ED.shape[0])
         if gate_loss is not None:
             gate_loss.observe(layer, gates_TE)
-        y.view(-1, y.shape[-1]).addmm_(_gated(u_TK, gates_TE, experts, rank, scaling), B_ON.to(dtype).t())
+        y.view(-1, y.shape[-1]).addmm_(between.gated(u_TK, gates_TE, experts, rank, scaling), B_ON.to(dtype).t())
         ctx.save_for_backward(x, u_TK, gates_TE, W0_OD, router_ED, A_ND, B_ON)
-        ctx.rank, ctx.scaling, ctx.layer, ctx.gate_loss = rank, scaling, layer, gate_loss
+        ctx.rank, ctx.scaling, ctx.layer, ctx.gate_loss, ctx.kernel = rank, scaling, layer, gate_loss, kernel
         return y
 
     @staticmethod
@@ -108,36 +112,27 @@ class _MoLora(torch.autograd.Function):
         x, u_TK, gates_TE, W0_OD, router_ED, A_ND, B_ON = ctx.saved_tensors
         need_base, need_x, _, _, need_router, need_A, need_B = ctx.needs_input_grad[:7]
         rank, scaling, dtype = ctx.rank, ctx.scaling, u_TK.dtype
-        experts, gates = A_ND.shape[0] // rank, router_ED.shape[0]
+        between, experts, gates = _gating(ctx.kernel), A_ND.shape[0] // rank, router_ED.shape[0]
         grad_TO = grad.reshape(-1, grad.shape[-1]).to(dtype)
         grad_x = grad_router = grad_A = grad_B = None
         if need_B:
             # Formed as its transpose, with the long side last, which takes a third less on a CPU.
-            grad_B = (_gated(u_TK, gates_TE, experts, rank, scaling).t() @ grad_TO).t().to(B_ON.dtype)
+            grad_B = (between.gated(u_TK, gates_TE, experts, rank, scaling).t() @ grad_TO).t().to(B_ON.dtype)
         if need_x or need_router or need_A:
-            dz_TNR = (grad_TO @ B_ON.to(dtype)).unflatten(1, (experts, rank))
-            a_TNR = u_TK[:, : experts * rank].unflatten(1, (experts, rank))
-            dgates_TE = torch.zeros_like(gates_TE)
-            dgates_TE[:, -experts:] = (dz_TNR * a_TNR).sum(-1, dtype=gates_TE.dtype) * scaling
-            if ctx.gate_loss is not None and (extra := ctx.gate_loss.gradient(ctx.layer, gates_TE)) is not None:
-                dgates_TE += extra
-            dlogits_TE = gates_TE * (dgates_TE - (dgates_TE * gates_TE).sum(-1, keepdim=True))
-            du_TK = torch.empty_like(u_TK)
-            da_TNR = du_TK[:, : experts * rank].unflatten(1, (experts, rank))
-            torch.mul(dz_TNR, (gates_TE[:, -experts:] * scaling).to(dtype).unsqueeze(-1), out=da_TNR)
-            du_TK[:, experts * rank : experts * rank + gates] = dlogits_TE
-            du_TK[:, experts * rank + gates :] = 0
-            del dz_TNR
+            extra_TE = None if ctx.gate_loss is None else ctx.gate_loss.gradient(ctx.layer, gates_TE)
+            dz_TM = grad_TO @ B_ON.to(dtype)
+            du_TK = between.ungated(u_TK, gates_TE, dz_TM, extra_TE, experts, rank, scaling)
+            del dz_TM
             if need_router or need_A:
                 dstack_KD = du_TK.t() @ x.reshape(-1, x.shape[-1]).to(dtype)
                 grad_A = dstack_KD[: experts * rank].to(A_ND.dtype) if need_A else None
                 if need_router:
                     grad_router = dstack_KD[experts * rank : experts * rank + gates].to(router_ED.dtype)
             if need_x:
-                stack_KD = _stack(router_ED, A_ND, dtype)
+                stack_KD = between.stack(router_ED, A_ND, dtype)
                 dx_TD = du_TK @ stack_KD if W0_OD is None else (grad_TO @ W0_OD.to(dtype)).addmm_(du_TK, stack_KD)
                 grad_x = dx_TD.view(x.shape).to(x.dtype)
-        return grad if need_base else None, grad_x, None, None, grad_router, grad_A, grad_B, *[None] * 5
+        return grad if need_base else None, grad_x, None, None, grad_router, grad_A, grad_B, *[None] * 6
 
 
 class Adapter(NamedTuple):
@@ -151,6 +146,7 @@ class Adapter(NamedTuple):
         scaling: alpha / r.
         layer: the linear's name for `gate_loss`.
         gate_loss: what sees the gates and adds to their gradient.
+        kernel: what computes all between the products.
     """
 
     router_ED: Tensor
@@ -160,6 +156,7 @@ class Adapter(NamedTuple):
     scaling: float
     layer: str = ""
     gate_loss: GateLoss | None = None
+    kernel: Kernel = "torch"
 
 
 def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter) -> Tensor:

@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from .kernel import Adapter, GateLoss, apply_molora, computable_here, product_type
+from .kernel import Adapter, GateLoss, Kernel, apply_molora, computable_here, product_type
 
 
 class MoLoraLinear(nn.Module, BaseTunerLayer):
@@ -45,6 +45,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         self.scaling: dict[str, float] = {}
         self.layer_name = ""
         self.gate_loss: GateLoss | None = None
+        self.kernel: Kernel = "torch"
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
         self.update_layer(
@@ -102,7 +103,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         result: Any = self.base_layer if computable_here(self.base_layer) else self.base_layer(x, *args, **kwargs)
         for name in names:
             weights, size = self.weights(name), (self.rank[name], self.scaling[name])
-            result = apply_molora(result, x, Adapter(*weights, *size, self.layer_name, self.gate_loss))
+            result = apply_molora(result, x, Adapter(*weights, *size, self.layer_name, self.gate_loss, self.kernel))
         return result
 
     def gates(self, x: Tensor, adapter_name: str = "default") -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import OptionError
 from .config import MoLoraConfig
-from .kernel import GateLoss
+from .kernel import GateLoss, Kernel, triton_problem
 from .layer import MoLoraLinear
 
 
@@ -37,6 +37,20 @@ class MoLoraModel(BaseTuner):
         """Lets `gate_loss` see and train every router of this model; None ends it."""
         for layer in self.molora_layers().values():
             layer.gate_loss = gate_loss
+
+    def set_kernel(self, kernel: Kernel) -> None:
+        """What every adapter of this model computes with, all but the matrix products.
+
+        Args:
+            kernel: `torch`, or `triton`: GPU kernels that each take the place of about ten small ones.
+
+        Raises:
+            OptionError: there is no Triton here, or no GPU that it could use.
+        """
+        if kernel == "triton" and (problem := triton_problem()):
+            raise OptionError(f"Kernel triton cannot be used, as {problem}; set citi_kernel: torch.")
+        for layer in self.molora_layers().values():
+            layer.kernel = kernel
 
     def molora_layers(self) -> dict[str, MoLoraLinear]:
         """The adapted linears by the name they have in the base model, in the model's order."""

@@ -34,7 +34,7 @@ def load_policy(
     bare = copy.copy(model_args)
     bare.adapter_name_or_path = None
     base = load_model(tokenizer, bare, finetuning_args, is_trainable=training_args.do_train)
-    policy = load_adapter(base, model_args, paths)
+    policy = load_adapter(base, model_args, finetuning_args, paths)
     for name, weight in policy.named_parameters():
         trains = parameter_group(name) in ("router", "experts", "lora")
         weight.requires_grad_(trains)

@@ -106,6 +106,13 @@ class CitiArguments:
         default=1.0, metadata={"help": "CITI: epochs of phase uco (the least important backbone components)."}
     )
     citi_uco_lr: float = field(default=2e-5, metadata={"help": "CITI: learning rate of phase uco."})
+    citi_kernel: Literal["torch", "triton"] = field(
+        default="torch",
+        metadata={
+            "help": "CITI: what MOLoRA adapters compute with, all but the matrix products: torch, or triton (GPU "
+            "kernels that each take the place of about ten)."
+        },
+    )
     citi_report_samples: int = field(
         default=64,
         metadata={"help": "CITI: examples per task in the report before and after training; 0 = no report."},
@@ -137,5 +144,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "citi_mi_lr": Number(0, open_low=True),
     "citi_uco_epochs": Number(0, open_low=True),
     "citi_uco_lr": Number(0, open_low=True),
+    "citi_kernel": Choice(("torch", "triton")),
     "citi_report_samples": Number(0, whole=True),
 }

@@ -31,6 +31,7 @@ GATED = (
     "citi_router_neutral",
     "citi_router_scope",
     "citi_router_window",
+    "citi_kernel",
 )
 LOW_RANK = ("citi_rank", "citi_alpha")
 FINISHED_RUN = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
@@ -87,7 +88,7 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
         )
     if not training_args.do_train:
         return problems
-    problems += _adapter_problems(finetuning_args)
+    problems += _adapter_problems(finetuning_args) + _kernel_problems(training_args, finetuning_args)
     if finetuning_args.citi_bottom_ratio == 0 and finetuning_args.citi_phases == ["uco"]:
         problems.append("citi_bottom_ratio=0 leaves phase uco nothing to tune; raise it, or add phases to citi_phases")
     if training_args.label_smoothing_factor:
@@ -172,6 +173,14 @@ def _adapter_problems(args: Any) -> list[str]:
                 "router in phase rp; set citi_phases: mi,uco"
             )
     return problems
+
+
+def _kernel_problems(training_args: Any, finetuning_args: Any) -> list[str]:
+    from ..molora.kernel import triton_problem
+
+    if finetuning_args.citi_kernel == "triton" and (problem := triton_problem(gpu=not training_args.use_cpu)):
+        return [f"citi_kernel: triton cannot be used, as {problem}; set citi_kernel: torch"]
+    return []
 
 
 def _unknown_sources(model_args: Any, data_args: Any) -> list[str]:

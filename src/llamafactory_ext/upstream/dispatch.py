@@ -73,16 +73,17 @@ def wrap_init_adapter(original: Function) -> Function:
                 )
             model.requires_grad_(False)
             return model
-        return load_adapter(model, model_args, paths) if paths else model
+        return load_adapter(model, model_args, finetuning_args, paths) if paths else model
 
     return init_adapter
 
 
-def load_adapter(model: Any, model_args: Any, paths: list[str]) -> Any:
+def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[str]) -> Any:
     """Put the one adapter of `adapter_name_or_path` on the model, unmerged: gates depend on the input."""
     from peft import PeftModel, get_peft_model_state_dict
 
     from ..checkpoint.base import check_base
+    from ..molora import MoLoraModel
 
     if len(paths) != 1:
         raise OptionError(
@@ -107,6 +108,8 @@ def load_adapter(model: Any, model_args: Any, paths: list[str]) -> Any:
     unused = _tensor_names(paths[0], where) - get_peft_model_state_dict(loaded).keys()
     if unused:
         raise _misfit(paths[0], model_args, f"there is no place for {min(unused)}")
+    if isinstance(loaded.base_model, MoLoraModel):
+        loaded.base_model.set_kernel(finetuning_args.citi_kernel)
     return loaded
 
 
