@@ -74,6 +74,9 @@ def test_the_rooms_of_this_environment_import_without_llamafactory() -> None:
     for room in ("serving", "molora", "toolcalls", "metrics"):
         package = importlib.import_module(f"llamafactory_ext.{room}")
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if ".sandbox." not in module.name:  # scripts for a process without this package
-                importlib.import_module(module.name)
+            if ".sandbox." in module.name:  # scripts for a process without this package
+                continue
+            if module.name == "llamafactory_ext.molora.gating_triton" and find_spec("triton") is None:
+                continue  # this environment's torch knows no GPU
+            importlib.import_module(module.name)
     assert llamafactory_ext.__version__
