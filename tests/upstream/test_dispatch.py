@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 import tiny
 from llamafactory_ext.errors import CheckpointError, OptionError
+from llamafactory_ext.molora import model as molora_model
 from processes import train_options
 
 
@@ -42,6 +43,17 @@ def test_inference_loads_the_adapter_unmerged(tiny_llama_dir: Path, tiny_adapter
     assert isinstance(loaded, PeftModel)
     assert not torch.equal(logits, tiny.tiny_model()(input_ids=ids).logits)
     torch.testing.assert_close(logits, expected(input_ids=ids).logits, rtol=0, atol=0)
+
+
+def test_inference_computes_with_the_kernel_asked_for(
+    tiny_llama_dir: Path, tiny_adapter_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(molora_model, "triton_problem", lambda: None)
+    adapted = infer(tiny_llama_dir, tiny_adapter_dir, citi_kernel="triton").base_model.molora_layers().values()
+    assert {layer.kernel for layer in adapted} == {"triton"}
+    monkeypatch.setattr(molora_model, "triton_problem", lambda: "it needs a GPU")
+    with pytest.raises(OptionError, match="Kernel triton cannot be used, as it needs a GPU; set citi_kernel: torch"):
+        infer(tiny_llama_dir, tiny_adapter_dir, citi_kernel="triton")
 
 
 def test_inference_without_adapter_is_the_base(tiny_llama_dir: Path) -> None:
