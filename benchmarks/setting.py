@@ -56,6 +56,8 @@ SHAPES = {
         long=Shape(512, 1792, 8, 8, 4, 8192, 2, 512),
         narrow=Shape(256, 896, 8, 8, 4, 2048, 2, 128),
     ),
+    # Layers as wide as Llama-3-8B's, for what depends on the width (rows 3 and 4); a step takes three seconds.
+    "wide": Shape(4096, 14336, 3, 32, 8, 8192, 2, 64),
     "llama3-8b": Shape(4096, 14336, 32, 32, 8, 128256, 2, 1024, torch.bfloat16, ((4096, 4096), (4096, 14336))),
 }
 
