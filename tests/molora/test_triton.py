@@ -87,8 +87,9 @@ def test_they_compile_for_gpus(dtype: str, capability: int, tmp_path: Path, monk
         assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_they_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     model = get_peft_model(tiny_model("llama"), MoLoraConfig(target_modules=["q_proj"]))
     with pytest.raises(OptionError, match="Kernel triton cannot be used, as it needs a GPU; set citi_kernel: torch"):
         model.base_model.set_kernel("triton")
