@@ -93,18 +93,18 @@ def router_loss_in_backward(setting: Setting) -> list[Row]:
 
 def router_loss_alone(citi: Citi, batch: Batch) -> Callable[[], None]:
     """All that the router loss adds to a step, on gates of the step's size: sums, value, gradient of every router."""
-    gates_TE = torch.rand(batch.labels.numel(), citi.gates, device=batch.labels.device).softmax(dim=1)
-    moves_TE, loss = torch.zeros_like(gates_TE), gates_TE.new_zeros((), requires_grad=True)
+    gates_ET = torch.rand(citi.gates, batch.labels.numel(), device=batch.labels.device).softmax(dim=0)
+    moves_ET, loss = torch.zeros_like(gates_ET), gates_ET.new_zeros((), requires_grad=True)
 
     def call() -> None:
         citi.begin(batch)
         for name in citi.layers:
-            citi.router.observe(name, gates_TE)
+            citi.router.observe(name, gates_ET)
         citi.router.attach(loss * 1, citi.router.totals(), gates=citi.gates).backward()
         for name in citi.layers:
-            moves = citi.router.gradient(name, gates_TE)
+            moves = citi.router.gradient(name, gates_ET)
             assert moves is not None
-            moves_TE.add_(moves)
+            moves_ET.add_(moves)
 
     return call
 

@@ -70,18 +70,18 @@ def test_they_compile_for_gpus(dtype: str, capability: int, tmp_path: Path, monk
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     low, high = f"*{dtype}", "*fp32"
-    tile = {"N": 4, "R": 8, "K": 40, "N2": 4, "R2": 8, "TOKENS": 16, "scaling": 0.25}
+    tile = {"N": 4, "R": 8, "N2": 4, "R2": 8, "TOKENS": 32, "scaling": 0.25}
     sources = [(gating_triton._stack, {"A_ptr": high, "router_ptr": high, "out_ptr": low, "D": "i32"})]
-    values = [{"M": 32, "E": 5, "COLUMNS": 1024}]
+    values = [{"M": 32, "COLUMNS": 1024}]
     for gates in (4, 5):
-        sources.append((gating_triton._gates, {"u_ptr": low, "gates_ptr": high, "tokens": "i32"}))
-        values.append({"N": 4, "M": 32, "E": gates, "K": 40, "N2": 4, "TOKENS": 128})
+        sources.append((gating_triton._gates, {"logits_ptr": low, "gates_ptr": high, "tokens": "i32"}))
+        values.append({"E": gates, "E2": 4 if gates == 4 else 8, "TOKENS": 128})
         sources.append((gating_triton._gated, {"u_ptr": low, "gates_ptr": high, "z_ptr": low, "tokens": "i32"}))
         values.append({**tile, "E": gates})
         for extra in (False, True):
-            pointers = {"u_ptr": low, "gates_ptr": high, "dz_ptr": low, "extra_ptr": high, "du_ptr": low}
+            pointers = {"z_ptr": low, "gates_ptr": high, "dz_ptr": low, "extra_ptr": high, "du_ptr": low}
             sources.append((gating_triton._ungated, pointers | {"tokens": "i32"}))
-            values.append({**tile, "E": gates, "EXTRA": extra, "ROWS": 8})
+            values.append({**tile, "E": gates, "EXTRA": extra})
     for (kernel, signature), constants in zip(sources, values, strict=True):
         source = ASTSource(kernel, {**signature, **dict.fromkeys(constants, "constexpr")}, constants)
         assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]

@@ -4,7 +4,7 @@ What it does: beta * L_r (see `router_formula`) over all routers, exact over mic
 not do: the language-model loss, which `RouterLoss.attach` only takes along. Eq. 9 of the paper (arXiv:2409.13202) is
 stated for one router; several add up, so that each feels beta whatever their number.
 
-Shapes: T tokens, E = N + 1 gates, S samples, L routers.
+Shapes: T tokens, E = N + 1 gates, S samples, L routers. Gates are (E, T), as the adapters hold them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Totals:
 class _Batch:
     """What all routers share in the current micro-batch: its rows' I, its pooling matrix, its classes.
 
-    Tokens that do not count have a row of zeros in each: no router has to pick the others out.
+    Tokens that do not count are zeros in each: no router has to pick the others out.
     """
 
     def __init__(self, is_tool: Tensor, mask: Tensor, sample: Tensor, scope: Scope, delta: float) -> None:
@@ -50,30 +50,30 @@ class _Batch:
         self.weights: Tensor | None = None
         self.rows = torch.empty(0)
 
-    def prepare(self, gates_TE: Tensor) -> None:
+    def prepare(self, gates_ET: Tensor) -> None:
         """Makes the matrices in the gates' number type, with the first router of a pass."""
-        if self.weights is not None and self.weights.dtype == gates_TE.dtype:
+        if self.weights is not None and self.weights.dtype == gates_ET.dtype:
             return
-        kept, tool, dtype = self.mask_T, self.is_tool_T, gates_TE.dtype
+        kept, tool, dtype = self.mask_T, self.is_tool_T, gates_ET.dtype
         self.classes_2T = torch.stack([kept & ~tool, kept & tool]).to(dtype)
-        self.weights = importance_matrix(tool, gates_TE.shape[1], self.delta, dtype) * kept[:, None]
+        self.weights = importance_matrix(tool, len(gates_ET), self.delta, dtype).t().contiguous() * kept
         self.rows = kept.sum()
         if self.scope == "sample":
             _, first_S, index_T = samples_of(self.sample_T[kept])
             members_ST = torch.zeros(len(first_S), self.tokens, dtype=dtype, device=kept.device)
             members_ST[index_T, kept.nonzero().squeeze(1)] = 1
             self.pool_ST = members_ST / members_ST.sum(1, keepdim=True)
-            self.weights = importance_matrix(tool[kept][first_S], gates_TE.shape[1], self.delta, dtype)
+            self.weights = importance_matrix(tool[kept][first_S], len(gates_ET), self.delta, dtype).t()
             self.rows = kept.new_tensor(len(first_S), dtype=torch.long)
 
-    def z(self, gates_TE: Tensor) -> Tensor:
-        """Z, a row per token or per sample."""
+    def z(self, gates_ET: Tensor) -> Tensor:
+        """Z, a column per token or per sample."""
         assert self.weights is not None, "prepare() comes first"
-        return self.weights * (self.pool_ST @ gates_TE if self.scope == "sample" else gates_TE)
+        return self.weights * (gates_ET @ self.pool_ST.t() if self.scope == "sample" else gates_ET)
 
     def mean_and_variance(self, Z: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of each token's gates, (T, 1); a token that does not count has mean 1 and variance 0."""
-        return Z.mean(dim=1, keepdim=True) + ~self.mask_T[:, None], Z.var(dim=1, keepdim=True)
+        """Those of each token's gates, (T,); a token that does not count has mean 1 and variance 0."""
+        return Z.mean(dim=0) + ~self.mask_T, Z.var(dim=0)
 
 
 class _AllSeen(Exception):  # noqa: N818 - not an error
@@ -131,13 +131,13 @@ class RouterLoss:
         if self._stops and len(self._sums) == len(self.layers):
             raise _AllSeen
 
-    def observe(self, layer: str, gates_TE: Tensor) -> None:
+    def observe(self, layer: str, gates_ET: Tensor) -> None:
         """Part of `GateLoss`: sums of this router."""
-        if not self._recording or self._batch is None or gates_TE.shape[0] != self._batch.tokens:
+        if not self._recording or self._batch is None or gates_ET.shape[1] != self._batch.tokens:
             return
-        batch, gates_TE = self._batch, gates_TE.detach()
-        batch.prepare(gates_TE)
-        Z = batch.z(gates_TE)
+        batch, gates_ET = self._batch, gates_ET.detach()
+        batch.prepare(gates_ET)
+        Z = batch.z(gates_ET)
         if self.scope == "token":
             mean, var = batch.mean_and_variance(Z)
             sums = (var / mean).sum(dtype=torch.float64)
@@ -145,7 +145,7 @@ class RouterLoss:
         else:
             sums = torch.stack([Z.sum(dtype=torch.float64), Z.square().sum(dtype=torch.float64)])
         self._sums[self.layers[layer]] = sums
-        self._class_gates[self.layers[layer]] = batch.classes_2T @ gates_TE
+        self._class_gates[self.layers[layer]] = batch.classes_2T @ gates_ET.t()
         if not self.alone:
             self._stop_after_the_last()
 
@@ -198,12 +198,12 @@ class RouterLoss:
         self._coefficients_L2 = self._coefficients(totals, gates) * scale
         return _Attach.apply(lm_loss, (value * self.beta * share).to(lm_loss.dtype), self)
 
-    def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
-        """Part of `GateLoss`: d(attached loss)/d(gates), (T, E)."""
+    def gradient(self, layer: str, gates_ET: Tensor) -> Tensor | None:
+        """Part of `GateLoss`: d(attached loss)/d(gates), (E, T)."""
         if self._coefficients_L2 is None or self._upstream is None or self._batch is None:
             return None
-        coefficients_2 = self._coefficients_L2[self.layers[layer]].to(gates_TE.dtype) * self._upstream
-        first, *second = self._parts(gates_TE)
+        coefficients_2 = self._coefficients_L2[self.layers[layer]].to(gates_ET.dtype) * self._upstream
+        first, *second = self._parts(gates_ET)
         gradient = first.mul_(coefficients_2[0])
         return gradient.addcmul_(second[0], coefficients_2[1]) if second else gradient
 
@@ -217,15 +217,12 @@ class RouterLoss:
         if not self._recording or self._batch is None or x.numel() // x.shape[-1] != self._batch.tokens:
             return
         x_TD = x.reshape(-1, x.shape[-1])
-        logits_TE = x_TD @ router_ED.to(x.dtype).t()
-        gates_TE = logits_TE.to(torch.promote_types(x.dtype, torch.float32)).softmax(dim=-1)
-        self.observe(layer, gates_TE)
-        columns = []
-        for part in self._parts(gates_TE):
-            part.sub_((part * gates_TE).sum(-1, keepdim=True))
-            columns.append(part.mul_(gates_TE)[:, 1:])
-        moves = torch.cat(columns, dim=1).to(x.dtype).t() @ x_TD
-        moves = moves.unflatten(0, (len(columns), -1)).to(gates_TE.dtype)
+        logits_ET = router_ED.to(x.dtype) @ x_TD.t()
+        gates_ET = logits_ET.softmax(dim=0, dtype=torch.promote_types(x.dtype, torch.float32))
+        self.observe(layer, gates_ET)
+        rows = [part.sub_((part * gates_ET).sum(0)).mul_(gates_ET)[1:] for part in self._parts(gates_ET)]
+        moves = torch.cat(rows).to(x.dtype) @ x_TD
+        moves = moves.unflatten(0, (len(rows), -1)).to(gates_ET.dtype)
         i = self.layers[layer]
         self._moves[i] = self._moves[i] + moves if i in self._moves else moves
         self._stop_after_the_last()
@@ -258,17 +255,17 @@ class RouterLoss:
         slope_L2 = torch.stack([slope_L, slope_L * (1 / gates - mean_L) - var_L / (mean_L.square() * n)], dim=1)
         return torch.nan_to_num(slope_L2, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _parts(self, gates_TE: Tensor) -> list[Tensor]:
-        """d(gates) of every token per unit of each coefficient, (T, E) each; new tensors."""
+    def _parts(self, gates_ET: Tensor) -> list[Tensor]:
+        """d(gates) of every token per unit of each coefficient, (E, T) each; new tensors."""
         batch = self._batch
         assert batch is not None
         assert batch.weights is not None
-        Z, E = batch.z(gates_TE), gates_TE.shape[1]
+        Z, E = batch.z(gates_ET), len(gates_ET)
         if self.scope == "token":
             mean, var = batch.mean_and_variance(Z)
             return [batch.weights * (2 * (Z - mean) / ((E - 1) * mean) - var / (mean.square() * E))]
         parts = [Z.sub_(1 / E).mul_(batch.weights), batch.weights.clone()]
-        return [batch.pool_ST.t() @ part for part in parts] if self.scope == "sample" else parts
+        return [part @ batch.pool_ST for part in parts] if self.scope == "sample" else parts
 
     @staticmethod
     def _moments(totals: Totals, gates: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The functions of `gating.py` as one Triton kernel each, in place of about thirty small ones per adapted linear.
+"""The functions of `gating.py` as one Triton kernel each, in place of about twenty small ones per adapted linear.
 
 The matrix products stay torch's. A program holds a few tokens as a tile (tokens, experts, rank) and reads and writes
 each number once. It rounds where `gating.py` rounds, but for the products under the gates' gradients, which it adds up
@@ -15,9 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .gating import ROWS
-
-TILE = 512  # numbers in a program's tile: few, so that there are programs enough for all multiprocessors
+TILE = 1024  # numbers in a program's tile: rows of tokens long enough to be read at once, programs for a whole GPU
 COLUMNS = 1024
 
 
@@ -28,46 +26,32 @@ def _stack(
     out_ptr: tl.tensor,
     D: tl.tensor,
     M: tl.constexpr,
-    E: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     row, d = tl.program_id(0), tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     place = row.to(tl.int64) * D + d
     value = tl.load(A_ptr + place, mask=(d < D) & (row < M), other=0.0).to(out_ptr.dtype.element_ty)
-    router = tl.load(router_ptr + place - M * D, mask=(d < D) & (row >= M) & (row < M + E), other=0.0)
+    router = tl.load(router_ptr + place - M * D, mask=(d < D) & (row >= M), other=0.0)
     tl.store(out_ptr + place, tl.where(row < M, value, router.to(out_ptr.dtype.element_ty)), mask=d < D)
 
 
 @triton.jit
 def _gates(
-    u_ptr: tl.tensor,
+    logits_ptr: tl.tensor,
     gates_ptr: tl.tensor,
     tokens: tl.tensor,
-    N: tl.constexpr,
-    M: tl.constexpr,
     E: tl.constexpr,
-    K: tl.constexpr,
-    N2: tl.constexpr,
+    E2: tl.constexpr,
     TOKENS: tl.constexpr,
 ) -> None:
     t = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
-    n = tl.arange(0, N2)
-    here = t < tokens
-    mask = here[:, None] & (n < N)[None, :]
-    high = gates_ptr.dtype.element_ty
-    logit = tl.load(u_ptr + t[:, None] * K + (M + E - N) + n[None, :], mask=mask, other=0.0).to(high)
-    logit = tl.where((n < N)[None, :], logit, -float("inf"))
-    greatest = tl.max(logit, axis=1)
-    if E > N:
-        neutral = tl.load(u_ptr + t * K + M, mask=here, other=0.0).to(high)
-        greatest = tl.maximum(greatest, neutral)
-    power = tl.exp(logit - greatest[:, None])
-    total = tl.sum(power, axis=1)
-    if E > N:
-        neutral = tl.exp(neutral - greatest)
-        total += neutral
-        tl.store(gates_ptr + t * E, neutral / total, mask=here)
-    tl.store(gates_ptr + t[:, None] * E + (E - N) + n[None, :], power / total[:, None], mask=mask)
+    e = tl.arange(0, E2)
+    place = t[:, None] + e[None, :] * tokens
+    mask = (t < tokens)[:, None] & (e < E)[None, :]
+    logit = tl.load(logits_ptr + place, mask=mask, other=0.0).to(gates_ptr.dtype.element_ty)
+    logit = tl.where((e < E)[None, :], logit, -float("inf"))
+    power = tl.exp(logit - tl.max(logit, axis=1)[:, None])
+    tl.store(gates_ptr + place, power / tl.sum(power, axis=1)[:, None], mask=mask)
 
 
 @triton.jit
@@ -80,7 +64,6 @@ def _gated(
     N: tl.constexpr,
     R: tl.constexpr,
     E: tl.constexpr,
-    K: tl.constexpr,
     N2: tl.constexpr,
     R2: tl.constexpr,
     TOKENS: tl.constexpr,
@@ -89,17 +72,16 @@ def _gated(
     n, r = tl.arange(0, N2), tl.arange(0, R2)
     mask = (t < tokens)[:, None] & (n < N)[None, :]
     mask_3d = mask[:, :, None] & (r < R)[None, None, :]
-    column = n[None, :, None] * R + r[None, None, :]
-    gate = tl.load(gates_ptr + t[:, None] * E + (E - N) + n[None, :], mask=mask, other=0.0)
+    place = t[:, None, None] + (n[None, :, None] * R + r[None, None, :]) * tokens
+    gate = tl.load(gates_ptr + t[:, None] + (E - N + n)[None, :] * tokens, mask=mask, other=0.0)
     weight = (gate * scaling).to(u_ptr.dtype.element_ty).to(gate.dtype)
-    a = tl.load(u_ptr + t[:, None, None] * K + column, mask=mask_3d, other=0.0).to(gate.dtype)
-    z = (a * weight[:, :, None]).to(z_ptr.dtype.element_ty)
-    tl.store(z_ptr + t[:, None, None] * (N * R) + column, z, mask=mask_3d)
+    a = tl.load(u_ptr + place, mask=mask_3d, other=0.0).to(gate.dtype)
+    tl.store(z_ptr + place, (a * weight[:, :, None]).to(z_ptr.dtype.element_ty), mask=mask_3d)
 
 
 @triton.jit
 def _ungated(
-    u_ptr: tl.tensor,
+    z_ptr: tl.tensor,
     gates_ptr: tl.tensor,
     dz_ptr: tl.tensor,
     extra_ptr: tl.tensor,
@@ -110,10 +92,8 @@ def _ungated(
     N: tl.constexpr,
     R: tl.constexpr,
     E: tl.constexpr,
-    K: tl.constexpr,
     N2: tl.constexpr,
     R2: tl.constexpr,
-    ROWS: tl.constexpr,
     TOKENS: tl.constexpr,
 ) -> None:
     t = tl.program_id(0).to(tl.int64) * TOKENS + tl.arange(0, TOKENS)
@@ -121,92 +101,75 @@ def _ungated(
     here = t < tokens
     mask = here[:, None] & (n < N)[None, :]
     mask_3d = mask[:, :, None] & (r < R)[None, None, :]
-    column = n[None, :, None] * R + r[None, None, :]
     low = du_ptr.dtype.element_ty
-    place = t[:, None] * E + (E - N) + n[None, :]
+    row = n[None, :, None] * R + r[None, None, :]
+    place, place_3d = t[:, None] + (E - N + n)[None, :] * tokens, t[:, None, None] + row * tokens
     gate = tl.load(gates_ptr + place, mask=mask, other=0.0)
-    a = tl.load(u_ptr + t[:, None, None] * K + column, mask=mask_3d, other=0.0).to(gate.dtype)
-    dz = tl.load(dz_ptr + t[:, None, None] * (N * R) + column, mask=mask_3d, other=0.0).to(gate.dtype)
+    z = tl.load(z_ptr + place_3d, mask=mask_3d, other=0.0).to(gate.dtype)
+    dz = tl.load(dz_ptr + t[:, None, None] * (N * R) + row, mask=mask_3d, other=0.0).to(gate.dtype)
     weight = (gate * scaling).to(low).to(gate.dtype)
-    tl.store(du_ptr + t[:, None, None] * K + column, (dz * weight[:, :, None]).to(low), mask=mask_3d)
-    dgate = tl.sum(a * dz, axis=2) * scaling
+    tl.store(du_ptr + place_3d, (dz * weight[:, :, None]).to(low), mask=mask_3d)
+    pull = tl.sum(z * dz, axis=2)
     if EXTRA:
-        dgate += tl.load(extra_ptr + place, mask=mask, other=0.0)
-    mean = tl.sum(dgate * gate, axis=1)
+        pull += gate * tl.load(extra_ptr + place, mask=mask, other=0.0)
+    total = tl.sum(pull, axis=1)
     if E > N:
-        neutral = tl.load(gates_ptr + t * E, mask=here, other=0.0)
-        dneutral = tl.zeros_like(neutral)
+        neutral = tl.load(gates_ptr + t, mask=here, other=0.0)
+        pull_neutral = tl.zeros_like(neutral)
         if EXTRA:
-            dneutral += tl.load(extra_ptr + t * E, mask=here, other=0.0)
-        mean += dneutral * neutral
-        tl.store(du_ptr + t * K + N * R, (neutral * (dneutral - mean)).to(low), mask=here)
-    dlogit = (gate * (dgate - mean[:, None])).to(low)
-    tl.store(du_ptr + t[:, None] * K + (N * R + E - N) + n[None, :], dlogit, mask=mask)
-    last = N * R + E + tl.arange(0, ROWS)
-    padding = tl.zeros((TOKENS, ROWS), dtype=low)
-    tl.store(du_ptr + t[:, None] * K + last[None, :], padding, mask=here[:, None] & (last < K)[None, :])
+            pull_neutral += neutral * tl.load(extra_ptr + t, mask=here, other=0.0)
+        total += pull_neutral
+        tl.store(du_ptr + t + N * R * tokens, (pull_neutral - neutral * total).to(low), mask=here)
+    dlogit = (pull - gate * total[:, None]).to(low)
+    tl.store(du_ptr + t[:, None] + (N * R + E - N + n)[None, :] * tokens, dlogit, mask=mask)
 
 
 def stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
     """As `gating.stack`."""
-    (M, D), E = A_ND.shape, len(router_ED)
-    out_KD = A_ND.new_empty(-(-(M + E) // ROWS) * ROWS, D, dtype=dtype)
+    M, D = A_ND.shape
+    out_KD = A_ND.new_empty(M + len(router_ED), D, dtype=dtype)
     grid = (len(out_KD), triton.cdiv(D, COLUMNS))
     with torch.cuda.device_of(out_KD):
-        _stack[grid](A_ND.contiguous(), router_ED.contiguous(), out_KD, D, M=M, E=E, COLUMNS=COLUMNS)
+        _stack[grid](A_ND.contiguous(), router_ED.contiguous(), out_KD, D, M=M, COLUMNS=COLUMNS)
     return out_KD
 
 
-def gates(u_TK: Tensor, experts: int, rank: int, gates: int) -> Tensor:
+def gates(u_KT: Tensor, gates: int) -> Tensor:
     """As `gating.gates`."""
-    T, K = u_TK.shape
-    N2 = triton.next_power_of_2(experts)
-    size = {"N": experts, "M": experts * rank, "E": gates, "K": K, "N2": N2, "TOKENS": max(1, TILE // N2)}
-    gates_TE = u_TK.new_empty(T, gates, dtype=torch.promote_types(u_TK.dtype, torch.float32))
-    with torch.cuda.device_of(u_TK):
-        _gates[(triton.cdiv(T, size["TOKENS"]),)](u_TK, gates_TE, T, **size)
-    return gates_TE
+    T, E2 = u_KT.shape[1], triton.next_power_of_2(gates)
+    gates_ET = u_KT.new_empty(gates, T, dtype=torch.promote_types(u_KT.dtype, torch.float32))
+    tokens = max(1, TILE // E2)
+    with torch.cuda.device_of(u_KT):
+        _gates[(triton.cdiv(T, tokens),)](u_KT[-gates:], gates_ET, T, E=gates, E2=E2, TOKENS=tokens)
+    return gates_ET
 
 
-def gated(u_TK: Tensor, gates_TE: Tensor, experts: int, rank: int, scaling: float) -> Tensor:
+def gated(u_KT: Tensor, gates_ET: Tensor, experts: int, scaling: float) -> Tensor:
     """As `gating.gated`."""
-    T = len(u_TK)
-    z_TM = u_TK.new_empty(T, experts * rank)
-    size = _size(u_TK, gates_TE, experts, rank)
-    with torch.cuda.device_of(u_TK):
-        _gated[(triton.cdiv(T, size["TOKENS"]),)](u_TK, gates_TE, z_TM, T, scaling=scaling, **size)
-    return z_TM
+    (K, T), E = u_KT.shape, len(gates_ET)
+    z_MT = u_KT.new_empty(K - E, T)
+    size = _size(K - E, experts, E)
+    with torch.cuda.device_of(u_KT):
+        _gated[(triton.cdiv(T, size["TOKENS"]),)](u_KT, gates_ET, z_MT, T, scaling=scaling, **size)
+    return z_MT
 
 
 def ungated(
-    u_TK: Tensor,
-    gates_TE: Tensor,
-    dz_TM: Tensor,
-    extra_TE: Tensor | None,
-    experts: int,
-    rank: int,
-    scaling: float,
+    z_MT: Tensor, gates_ET: Tensor, dz_TM: Tensor, extra_ET: Tensor | None, experts: int, scaling: float
 ) -> Tensor:
     """As `gating.ungated`."""
-    T, du_TK = len(u_TK), torch.empty_like(u_TK)
-    size = _size(u_TK, gates_TE, experts, rank)
-    extra = gates_TE if extra_TE is None else extra_TE.contiguous()  # any address will do for what is not read
-    with torch.cuda.device_of(u_TK):
+    (M, T), E = z_MT.shape, len(gates_ET)
+    du_KT = z_MT.new_empty(M + E, T)
+    size = _size(M, experts, E)
+    extra = gates_ET if extra_ET is None else extra_ET.contiguous()  # any address will do for what is not read
+    with torch.cuda.device_of(z_MT):
         _ungated[(triton.cdiv(T, size["TOKENS"]),)](
-            u_TK, gates_TE, dz_TM, extra, du_TK, T, scaling=scaling, EXTRA=extra_TE is not None, ROWS=ROWS, **size
+            z_MT, gates_ET, dz_TM, extra, du_KT, T, scaling=scaling, EXTRA=extra_ET is not None, **size
         )
-    return du_TK
+    return du_KT
 
 
-def _size(u_TK: Tensor, gates_TE: Tensor, experts: int, rank: int) -> dict[str, int]:
+def _size(ranks: int, experts: int, gates: int) -> dict[str, int]:
+    rank = ranks // experts
     N2, R2 = triton.next_power_of_2(experts), triton.next_power_of_2(rank)
-    tokens = max(1, TILE // (N2 * R2))
-    return {
-        "N": experts,
-        "R": rank,
-        "E": gates_TE.shape[1],
-        "K": u_TK.shape[1],
-        "N2": N2,
-        "R2": R2,
-        "TOKENS": tokens,
-    }
+    return {"N": experts, "R": rank, "E": gates, "N2": N2, "R2": R2, "TOKENS": max(1, TILE // (N2 * R2))}

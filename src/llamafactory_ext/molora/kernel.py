@@ -5,8 +5,8 @@ What it does: h = W0 x + sum_i G(x)[i] (alpha / r) B_i A_i x for i = 1..N, with 
 gate the softmax runs over N outputs, one per expert (section 4.6). What it does not do: merge into the base (the gate
 depends on the input), dropout, sparse routing.
 
-Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, E gates: N, or N + 1 with the neutral
-one, M = N R. The experts' gates are the last N.
+Shapes: T tokens, D input width, O output width, N experts, R rank of one expert, M = N R, E gates: N, or N + 1 with
+the neutral one, K = M + E. The experts' gates are the last N.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class GateLoss(Protocol):
 
     alone: bool
 
-    def observe(self, layer: str, gates_TE: Tensor) -> None:
+    def observe(self, layer: str, gates_ET: Tensor) -> None:
         """Forward of `layer`: float gates, detached."""
 
-    def gradient(self, layer: str, gates_TE: Tensor) -> Tensor | None:
+    def gradient(self, layer: str, gates_ET: Tensor) -> Tensor | None:
         """Backward of `layer`: d(total loss)/d(gates), same shape, or None."""
 
     def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
@@ -97,39 +97,39 @@ class _MoLora(torch.autograd.Function):
             y = base
             ctx.mark_dirty(base)
         between, experts = _gating(kernel), A_ND.shape[0] // rank
-        u_TK = x.reshape(-1, x.shape[-1]).to(dtype) @ between.stack(router_ED, A_ND, dtype).t()
-        gates_TE = between.gates(u_TK, experts, rank, router_ED.shape[0])
+        u_KT = between.stack(router_ED, A_ND, dtype) @ x.reshape(-1, x.shape[-1]).to(dtype).t()
+        gates_ET = between.gates(u_KT, len(router_ED))
         if gate_loss is not None:
-            gate_loss.observe(layer, gates_TE)
-        y.view(-1, y.shape[-1]).addmm_(between.gated(u_TK, gates_TE, experts, rank, scaling), B_ON.to(dtype).t())
-        ctx.save_for_backward(x, u_TK, gates_TE, W0_OD, router_ED, A_ND, B_ON)
+            gate_loss.observe(layer, gates_ET)
+        z_MT = between.gated(u_KT, gates_ET, experts, scaling)
+        y.view(-1, y.shape[-1]).addmm_(z_MT.t(), B_ON.to(dtype).t())
+        ctx.save_for_backward(x, u_KT, gates_ET, W0_OD, router_ED, A_ND, B_ON)
         ctx.rank, ctx.scaling, ctx.layer, ctx.gate_loss, ctx.kernel = rank, scaling, layer, gate_loss, kernel
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, u_TK, gates_TE, W0_OD, router_ED, A_ND, B_ON = ctx.saved_tensors
+        x, u_KT, gates_ET, W0_OD, router_ED, A_ND, B_ON = ctx.saved_tensors
         need_base, need_x, _, _, need_router, need_A, need_B = ctx.needs_input_grad[:7]
-        rank, scaling, dtype = ctx.rank, ctx.scaling, u_TK.dtype
-        between, experts, gates = _gating(ctx.kernel), A_ND.shape[0] // rank, router_ED.shape[0]
+        between, experts, dtype = _gating(ctx.kernel), A_ND.shape[0] // ctx.rank, u_KT.dtype
         grad_TO = grad.reshape(-1, grad.shape[-1]).to(dtype)
         grad_x = grad_router = grad_A = grad_B = None
+        z_MT = between.gated(u_KT, gates_ET, experts, ctx.scaling)
         if need_B:
             # Formed as its transpose, with the long side last, which takes a third less on a CPU.
-            grad_B = (between.gated(u_TK, gates_TE, experts, rank, scaling).t() @ grad_TO).t().to(B_ON.dtype)
+            grad_B = (z_MT @ grad_TO).t().to(B_ON.dtype)
         if need_x or need_router or need_A:
-            extra_TE = None if ctx.gate_loss is None else ctx.gate_loss.gradient(ctx.layer, gates_TE)
+            extra_ET = None if ctx.gate_loss is None else ctx.gate_loss.gradient(ctx.layer, gates_ET)
             dz_TM = grad_TO @ B_ON.to(dtype)
-            du_TK = between.ungated(u_TK, gates_TE, dz_TM, extra_TE, experts, rank, scaling)
-            del dz_TM
+            du_KT = between.ungated(z_MT, gates_ET, dz_TM, extra_ET, experts, ctx.scaling)
+            del z_MT, dz_TM
             if need_router or need_A:
-                dstack_KD = du_TK.t() @ x.reshape(-1, x.shape[-1]).to(dtype)
-                grad_A = dstack_KD[: experts * rank].to(A_ND.dtype) if need_A else None
-                if need_router:
-                    grad_router = dstack_KD[experts * rank : experts * rank + gates].to(router_ED.dtype)
+                dstack_KD = du_KT @ x.reshape(-1, x.shape[-1]).to(dtype)
+                grad_A = dstack_KD[: len(A_ND)].to(A_ND.dtype) if need_A else None
+                grad_router = dstack_KD[len(A_ND) :].to(router_ED.dtype) if need_router else None
             if need_x:
-                stack_KD = between.stack(router_ED, A_ND, dtype)
+                stack_KD, du_TK = between.stack(router_ED, A_ND, dtype), du_KT.t()
                 dx_TD = du_TK @ stack_KD if W0_OD is None else (grad_TO @ W0_OD.to(dtype)).addmm_(du_TK, stack_KD)
                 grad_x = dx_TD.view(x.shape).to(x.dtype)
         return grad if need_base else None, grad_x, None, None, grad_router, grad_A, grad_B, *[None] * 6
