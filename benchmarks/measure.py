@@ -24,7 +24,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "llamafactory", "llamafactory_ext")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "llamafactory", "llamafactory_ext", "cut-cross-entropy")
 Call = Callable[[], Any]
 
 
@@ -114,6 +114,7 @@ def peak_bytes(call: Call, device: torch.device) -> int:
     """The most that tensors held at once during the call, beyond what they held before."""
     gc.collect()
     if device.type == "cuda":
+        _drop_gradients()
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -123,6 +124,13 @@ def peak_bytes(call: Call, device: torch.device) -> int:
     with _Live() as live:
         call()
     return live.peak
+
+
+def _drop_gradients() -> None:
+    """Those of the call before, which the next one would drop itself: they must not count as there before."""
+    for leaf in gc.get_objects():
+        if type(leaf) in (torch.Tensor, torch.nn.Parameter) and leaf.is_leaf:
+            leaf.grad = None
 
 
 class _Live(TorchDispatchMode):

@@ -75,7 +75,7 @@ def router_loss_in_backward(setting: Setting) -> list[Row]:
         "with": clean(citi.model, citi.step, batch),
         "alone": router_loss_alone(citi, batch),
     }
-    found = times(calls, rounds=3 * setting.rounds, device=setting.device)  # half a per cent wants many
+    found = times(calls, rounds=2 * setting.rounds, device=setting.device)  # half a per cent wants many
     memory = {name: peak_bytes(calls[name], setting.device) for name in ("with", "without")}
     row = Row("9", "router loss in closed form inside the adapters' backward: MI step with / without it")
     row.settings = setting.describe(base, memory, adapted=len(adapted))
