@@ -48,6 +48,15 @@ def test_under_autocast_products_are_in_its_type_and_gradients_in_the_parameters
     assert all(torch.allclose(one.float(), other, atol=0.1, rtol=0.1) for one, other in zip(half, full, strict=True))
 
 
+def test_no_token_at_all_has_no_output_and_moves_nothing() -> None:
+    """As the linears of a mixture's expert that nobody chose."""
+    y, grad_x, *gradients = result_and_gradients(layer(), torch.randn(0, D, dtype=torch.float64))
+    assert y.shape == (0, O)
+    assert grad_x.shape == (0, D)
+    assert len(gradients) == 3
+    assert not any(gradient.any() for gradient in gradients)
+
+
 def test_a_base_that_trains_is_called_and_gets_its_gradient() -> None:
     found = layer()
     found.base_layer.requires_grad_(True)

@@ -28,8 +28,8 @@ def gates(u_KT: Tensor, gates: int) -> Tensor:
 
 def gated(u_KT: Tensor, gates_ET: Tensor, experts: int, scaling: float) -> Tensor:
     """The experts' activations times gate and `scaling`, alpha / r: (M, T)."""
-    a_NRT = u_KT[: -len(gates_ET)].view(experts, -1, u_KT.shape[1])
-    return (a_NRT * _weight(gates_ET, experts, scaling, u_KT.dtype)).view(-1, u_KT.shape[1])
+    a_MT = u_KT[: -len(gates_ET)]
+    return (_per_expert(a_MT, experts) * _weight(gates_ET, experts, scaling, a_MT.dtype)).view_as(a_MT)
 
 
 def ungated(
@@ -45,14 +45,18 @@ def ungated(
         experts: N.
         scaling: alpha / r.
     """
-    T = z_MT.shape[1]
-    dz_NRT, z_NRT = dz_TM.t().contiguous().view(experts, -1, T), z_MT.view(experts, -1, T)
+    dz_NRT, z_NRT = (_per_expert(part, experts) for part in (dz_TM.t().contiguous(), z_MT))
     # Gates times their gradient: all that softmax needs, and z holds the gates as a factor already.
     pull_ET = torch.zeros_like(gates_ET) if extra_ET is None else extra_ET * gates_ET
     pull_ET[-experts:].add_((dz_NRT * z_NRT).sum(1, dtype=gates_ET.dtype))
     da_NRT = dz_NRT * _weight(gates_ET, experts, scaling, z_MT.dtype)
-    dlogits_ET = pull_ET.addcmul_(gates_ET, pull_ET.sum(0, keepdim=True), value=-1)
-    return torch.cat([da_NRT.view(-1, T), dlogits_ET.to(z_MT.dtype)])
+    dlogits_ET = pull_ET.addcmul_(gates_ET, pull_ET.sum(0), value=-1)
+    return torch.cat([da_NRT.view_as(z_MT), dlogits_ET.to(z_MT.dtype)])
+
+
+def _per_expert(part_MT: Tensor, experts: int) -> Tensor:
+    """(N, R, T); T may be 0."""
+    return part_MT.view(experts, len(part_MT) // experts, part_MT.shape[1])
 
 
 def _weight(gates_ET: Tensor, experts: int, scaling: float, dtype: torch.dtype) -> Tensor:
