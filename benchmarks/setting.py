@@ -49,7 +49,7 @@ class Shape:
 
 SHAPES = {
     "toy": Shape(32, 48, 3, 4, 2, 128, 2, 12, alone=((32, 48),), alone_tokens=24),
-    # As wide as a step of about half a second on one core allows: at hidden 512 the adapters of row 3 would add 3 % by
+    # As wide as a step of at most a second on one core allows: at hidden 512 the adapters of row 3 would add 3 % by
     # their arithmetic alone, here 1.6 %, at 4096 0.4 %.
     "small": Shape(
         *(1024, 3584, 8, 16, 4, 32768, 2, 64),

@@ -27,7 +27,7 @@ class Totals:
 
     Attributes:
         sums_L2: per router, sum Z and sum Z^2 (scope token: sum over tokens of var/mean, and 0); float64.
-        rows: rows of Z: tokens, or samples in scope `sample`.
+        rows: what Z has per gate: tokens, or samples in scope `sample`.
     """
 
     sums_L2: Tensor
