@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from llamafactory_ext.citi.router_backward import RouterLoss, Totals
 from llamafactory_ext.citi.router_formula import SCOPES, router_loss
-from llamafactory_ext.citi.router_loss import RouterLoss, Totals
 from llamafactory_ext.molora import MoLoraLinear
 
 N, D = 3, 6

@@ -18,7 +18,7 @@ from ..errors import OptionError
 from ..molora import MoLoraConfig
 from .importance_file import Importance
 from .phases import Phase
-from .router_loss import RouterLoss
+from .router_backward import RouterLoss
 from .selection import Selection
 
 CARRIED = {"molora": "MOLoRA", "lora": "LoRA", "full": "full tuning"}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data.marks import MARKS_COLUMN, TokenMarks
 from ..losses import IGNORE_INDEX
 from ..tl.weights import WEIGHTS_COLUMN
-from .router_loss import RouterLoss
+from .router_backward import RouterLoss
 from .scoring import Collate
 
 Autocast = Callable[[], AbstractContextManager[Any]]

@@ -23,7 +23,7 @@ from ..upstream.training import CustomSeq2SeqTrainer
 from .engines import adapter_weights, gather_trained, prepare_for_deepspeed
 from .phases import Phase, parameter_group, set_trainable, trainable_names
 from .recompute import recompute_from_lowest_trained
-from .router_loss import RouterLoss, Totals
+from .router_backward import RouterLoss, Totals
 
 NOT_FOR_MODEL = ("labels", WEIGHTS_COLUMN)  # in a forward pass without a loss
 
