@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from llamafactory_ext.citi.router_backward import RouterLoss, Totals
-from llamafactory_ext.citi.router_formula import SCOPES, router_loss
+from llamafactory_ext.citi.router_loss import SCOPES, router_loss
 from llamafactory_ext.molora import MoLoraLinear
 
 N, D = 3, 6

@@ -1,6 +1,6 @@
 """The router loss of CITI inside the adapters' own backward, its gradient in closed form.
 
-What it does: beta * L_r (see `router_formula`) over all routers, exact over micro-batches and processes. What it does
+What it does: beta * L_r (see `router_loss`) over all routers, exact over micro-batches and processes. What it does
 not do: the language-model loss, which `RouterLoss.attach` only takes along. Eq. 9 of the paper (arXiv:2409.13202) is
 stated for one router; several add up, so that each feels beta whatever their number.
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .router_formula import Scope, importance_matrix, samples_of
+from .router_loss import Scope, importance_matrix, samples_of
 
 
 @dataclass(frozen=True)
