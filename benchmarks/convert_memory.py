@@ -28,7 +28,7 @@ PACKAGES = ("llamafactory_ext", "rich", "fire")
 _RUN = """
 import sys, time
 from pathlib import Path
-import llamafactory_ext.data.cli
+import llamafactory_ext.commands.data
 from llamafactory_ext.cli import main
 
 def status(key):

@@ -25,13 +25,13 @@ from transformers import PreTrainedModel
 from llamafactory_ext.lab import world
 from llamafactory_ext.lab.evaluate import SHIPPED_MODEL, load
 from llamafactory_ext.lab.tokenizer import encode_turn
-from llamafactory_ext.tl.critic import ActorCritic
-from llamafactory_ext.tl.ppo_data import declared_tools
-from llamafactory_ext.tl.ppo_reference import Reference
-from llamafactory_ext.tl.ppo_reward import Query, tool_reward
-from llamafactory_ext.tl.ppo_settings import PpoSettings
-from llamafactory_ext.tl.ppo_trainer import PpoTrainer
-from llamafactory_ext.tl.rollout import Sampling
+from llamafactory_ext.tl.ppo.critic import ActorCritic
+from llamafactory_ext.tl.ppo.queries import declared_tools
+from llamafactory_ext.tl.ppo.reference import Reference
+from llamafactory_ext.tl.ppo.rewards import Query, tool_reward
+from llamafactory_ext.tl.ppo.rollout.local import Sampling
+from llamafactory_ext.tl.ppo.settings import PpoSettings
+from llamafactory_ext.tl.ppo.trainer import PpoTrainer
 
 PROMPTS, EACH, PARTS, TOKENS = 4, 4, 2, 48
 KL = 0.02

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from llamafactory_ext.citi.importance import linear_components
 from llamafactory_ext.data.marks import TokenMarks
-from llamafactory_ext.losses import IGNORE_INDEX
+from llamafactory_ext.training.losses import IGNORE_INDEX
 
 EXPERTS, RANK, ALPHA = 4, 8, 2.0  # CITI, arXiv:2409.13202, appendix A.3
 DELTA, BETA = 0.95, 0.01

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from llamafactory_ext.citi.phases import Group, Phase, set_trainable
 from llamafactory_ext.citi.router_backward import RouterLoss, Totals
 from llamafactory_ext.citi.router_loss import router_loss
-from llamafactory_ext.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
 from llamafactory_ext.molora import MoLoraConfig, MoLoraLinear
+from llamafactory_ext.training.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
 
 TRAINS: dict[str, frozenset[Group]] = {
     "rp": frozenset({"router"}),

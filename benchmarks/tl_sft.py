@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
-from llamafactory_ext.losses import IGNORE_INDEX, summed_nll
-from llamafactory_ext.tl.sft import TlSftTrainer
-from llamafactory_ext.tl.weights import WEIGHTS_COLUMN, code_of
-from llamafactory_ext.upstream.weighing import WeightedCollator
+from llamafactory_ext.tl.sft.trainer import TlSftTrainer
+from llamafactory_ext.training.losses import IGNORE_INDEX, summed_nll
+from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, code_of
+from llamafactory_ext.upstream.pipeline.weights import WeightedCollator
 
 VOCABULARY = 128_256
 CUTOFF = 2048  # tokens: LLaMA-Factory's default length of an example

@@ -10,7 +10,7 @@ from setting import Batch, Setting, chosen, twin
 from steps import Citi, clean, full_loss, upstream_checkpointing
 from torch import nn
 
-from llamafactory_ext.citi.recompute import recompute_from_lowest_trained
+from llamafactory_ext.training.recompute import recompute_from_lowest_trained
 
 
 def adamw(parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

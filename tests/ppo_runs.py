@@ -79,9 +79,9 @@ def steps(folder: Path) -> list[dict[str, float]]:
 
 def warnings(patch: pytest.MonkeyPatch) -> list[str]:
     """Collects what the run warns of."""
-    from llamafactory_ext.tl import ppo_workflow
+    from llamafactory_ext.tl.ppo import workflow
 
     said: list[str] = []
     collect: Callable[[str], None] = said.append
-    patch.setattr(ppo_workflow.logger, "warning_rank0", collect, raising=False)
+    patch.setattr(workflow.logger, "warning_rank0", collect, raising=False)
     return said

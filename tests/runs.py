@@ -87,7 +87,7 @@ def train(options: dict[str, Any], *callbacks: TrainerCallback, pictures: bool =
     run = Run(Path(options["output_dir"]))
     with pytest.MonkeyPatch.context() as patch, listening(run.said), _quick_collections():
         if not pictures:
-            patch.setattr("llamafactory_ext.citi.workflow.write_outputs", _nothing)
+            patch.setattr("llamafactory_ext.citi.run.workflow.write_outputs", _nothing)
         run_exp(options, list(callbacks))
     return run
 

@@ -10,7 +10,7 @@ import pytest
 from llamafactory_ext import cli
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.upstream import doctor
-from llamafactory_ext.upstream.patches import PATCHES
+from llamafactory_ext.upstream.patches.table import PATCHES
 from processes import run
 
 TABLE = [patch.name for patch in PATCHES]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, Gemma2Config, set_seed
 
-from llamafactory_ext.losses import head_deferred, linear_nll, plain_head, summed_nll
+from llamafactory_ext.training.losses import head_deferred, linear_nll, plain_head, summed_nll
 from tiny import ARCHITECTURES, tiny_model
 
 K, D, V = 13, 6, 29
@@ -96,9 +96,9 @@ def test_half_precision_products_keep_a_float32_softmax(case: dict) -> None:
 def test_blocks_of_the_vocabulary_change_nothing(
     case: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, block: int, weighted: bool, chunk: int | None
 ) -> None:
-    monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", block)
-    monkeypatch.setattr("llamafactory_ext.losses.STORE_CPU", 4 * V)
-    monkeypatch.setattr("llamafactory_ext.losses.COLUMNS_CPU", 2)
+    monkeypatch.setattr("llamafactory_ext.training.losses.BLOCK_CPU", block)
+    monkeypatch.setattr("llamafactory_ext.training.losses.STORE_CPU", 4 * V)
+    monkeypatch.setattr("llamafactory_ext.training.losses.COLUMNS_CPU", 2)
     test_value_and_gradients_equal_cross_entropy(case, weighted, chunk)
     for frozen in (("head",), ("bias",), ("head", "bias"), ("hidden",)):
         some = case | {name: case[name].detach() for name in frozen}
@@ -113,7 +113,7 @@ def test_blocks_of_the_vocabulary_change_nothing(
 def test_half_precision_gradients_are_those_of_its_own_logits(
     case: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch, block: int, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr("llamafactory_ext.losses.BLOCK_CPU", block)
+    monkeypatch.setattr("llamafactory_ext.training.losses.BLOCK_CPU", block)
     low = {name: case[name].detach().to(dtype).requires_grad_() for name in ("hidden", "head")}
     linear_nll(low["hidden"], low["head"], case["labels"], weights_K=case["weights"], chunk=5).backward()
     exact = {name: low[name].detach().double().requires_grad_() for name in low} | {

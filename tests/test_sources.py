@@ -19,8 +19,8 @@ from llamafactory.hparams import get_train_args
 from llamafactory_ext import sources
 from llamafactory_ext.sources import source_hash
 from llamafactory_ext.templates import TEMPLATES as OURS
-from llamafactory_ext.tl.sft_examples import Settings
-from llamafactory_ext.upstream import data, marking, weighing
+from llamafactory_ext.tl.sft.examples import Settings
+from llamafactory_ext.upstream.pipeline import marks, requests, weights
 from processes import train_options
 from tiny import tiny_tokenizer, write_tiny_data
 
@@ -57,14 +57,14 @@ def test_it_covers_the_whole_package() -> None:
 
 
 def test_everything_that_preprocesses_carries_the_hash() -> None:
-    kinds = [kind for module in (data, weighing) for kind in vars(module).values() if isinstance(kind, type)]
+    kinds = [kind for module in (marks, weights) for kind in vars(module).values() if isinstance(kind, type)]
     processors = {kind for kind in kinds if hasattr(kind, "preprocess_dataset") and "Processor" in kind.__name__}
     ours = [kind for kind in processors if kind.__module__.startswith("llamafactory_ext")]
     assert len(ours) == 6
     parts = dict.fromkeys(("template", "tokenizer", "processor", "data_args"))
     carriers: list[Any] = [kind(**parts) for kind in ours]
     carriers += [TEMPLATES[name] for name in OURS]
-    carriers.append(marking.MarkingConverter(str, marking.MarkSpec.from_entry("x", {"mark": "tool"})))
+    carriers.append(requests.MarkingConverter(str, requests.MarkSpec.from_entry("x", {"mark": "tool"})))
     for carrier in carriers:
         assert carrier.source == source_hash()
         changed = copy.copy(carrier)
@@ -87,9 +87,9 @@ def test_the_cache_is_used_until_the_code_changes(kind: str, tmp_path: Path, mon
         before = set((tmp_path / "cache").rglob("cache-*.arrow"))
         request = data_args
         if kind == "marks":
-            request = marking.request_marks(data_args)
+            request = requests.request_marks(data_args)
         elif kind == "weights":
-            request = marking.request_weights(data_args, Settings(use_mae=False))
+            request = requests.request_weights(data_args, Settings(use_mae=False))
         get_dataset(TEMPLATES[template], model_args, request, training_args, "sft", tokenizer)
         return len(set((tmp_path / "cache").rglob("cache-*.arrow")) - before)
 

@@ -23,8 +23,8 @@ from llamafactory_ext.errors import DataError, ExtError, OptionError
 from llamafactory_ext.metrics.judge import JudgeOptions
 from llamafactory_ext.metrics.report import Report, write_report
 from llamafactory_ext.metrics.sandbox import run_program
-from llamafactory_ext.serving.infer_options import KEY_VARIABLE
-from llamafactory_ext.serving.infer_server import ChatServer
+from llamafactory_ext.serving.infer.options import KEY_VARIABLE
+from llamafactory_ext.serving.infer.server import ChatServer
 
 HERE: Final = Path(__file__).resolve().parent
 # Our benchmarks, and what of --tool_data each needs.

@@ -23,7 +23,8 @@ DEBUG = "LLAMAFACTORY_EXT_DEBUG"
 ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
 ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 V1_LAUNCHER = "llamafactory.v1.launcher"
-# The modules named in upstream/patches.py: kept here too so that start-up reads no other file; a test compares them.
+# The modules named in upstream/patches/table.py, kept here too so that start-up reads no other file; a test compares
+# them.
 PATCHED_MODULES = frozenset(
     {
         "llamafactory.data.converter",
@@ -63,7 +64,7 @@ class PatchingLoader(Loader):
         self.original.exec_module(module)
         install_excepthook()
         try:
-            from llamafactory_ext.upstream.patches import apply_patches
+            from llamafactory_ext.upstream.patches.table import apply_patches
         except ImportError as error:
             raise ImportError(
                 f"llamafactory_ext is installed but cannot be imported ({error}); reinstall it, or set "

@@ -10,13 +10,13 @@ from .errors import ExtError, OptionError
 
 VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
-    "data": ("llamafactory_ext.data.cli", "Data", "convert, mix, check, preview and count data sets"),
-    "importance": ("llamafactory_ext.citi.cli", "Importance", "show and draw component importance"),
-    "infer": ("llamafactory_ext.serving.infer", "infer", "ask a model all questions of a benchmark, resumable"),
-    "score": ("llamafactory_ext.metrics.cli", "score", "score saved predictions of the papers' benchmarks"),
-    "report": ("llamafactory_ext.analysis.report", "report", "scores beside the papers' tables, with pictures"),
-    "tl": ("llamafactory_ext.tl.cli", "Tl", "TL-Training: export data and reward for verl"),
-    "lab": ("llamafactory_ext.lab.cli", "Lab", "the embedded tiny model and its world: demo, data, training"),
+    "data": ("llamafactory_ext.commands.data", "Data", "convert, mix, check, preview and count data sets"),
+    "importance": ("llamafactory_ext.commands.importance", "Importance", "show and draw component importance"),
+    "infer": ("llamafactory_ext.serving.infer.run", "infer", "ask a model all questions of a benchmark, resumable"),
+    "score": ("llamafactory_ext.commands.score", "score", "score saved predictions of the papers' benchmarks"),
+    "report": ("llamafactory_ext.report.report", "report", "scores beside the papers' tables, with pictures"),
+    "tl": ("llamafactory_ext.commands.tl", "Tl", "TL-Training: export data and reward for verl"),
+    "lab": ("llamafactory_ext.commands.lab", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }
 USAGE: Final = "\n".join(
     [

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from llamafactory_ext.analysis import figures
+from llamafactory_ext.figures import run as figures
 
 LINEARS = ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
 NAMES = [f"model.layers.{layer}.{linear}" for layer in range(12) for linear in LINEARS]

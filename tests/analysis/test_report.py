@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.analysis.report import report
-from llamafactory_ext.analysis.report_figures import chosen_rows, colours_of
-from llamafactory_ext.analysis.report_runs import Run, read_runs
-from llamafactory_ext.analysis.report_tables import MEAN, Table, beside, details, published, written
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics.report import Figure, Report, write_report
+from llamafactory_ext.report.figures import chosen_rows, colours_of
+from llamafactory_ext.report.report import report
+from llamafactory_ext.report.runs import Run, read_runs
+from llamafactory_ext.report.tables import MEAN, Table, beside, details, published, written
 
 CITI_ROW = (58.92, 34.51, 77.33, 54.88, 64.69, 76.94)
 GENERAL = {"gsm8k": "GSM", "humaneval": "HE", "triviaqa": "TQA", "mt_bench": "MT"}

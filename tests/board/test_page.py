@@ -23,8 +23,8 @@ from llamafactory.webui.components import export, train
 from board_server import MODEL, ROOT
 from llamafactory_ext.board.panels import PANELS
 from llamafactory_ext.errors import CheckpointError
-from llamafactory_ext.upstream.board_models import told, with_trust
-from llamafactory_ext.upstream.board_runner import terminate
+from llamafactory_ext.upstream.patches.board.models import told, with_trust
+from llamafactory_ext.upstream.patches.board.runner import terminate
 
 Values = dict[str, Any]
 FILLED: Values = {

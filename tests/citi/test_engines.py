@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 
 import tiny
-from llamafactory_ext.citi.engines import engine_of
+from llamafactory_ext.training.engines import engine_of
 from processes import run as run_process
 from runs import PHASES, Run, citi_options, train
 

@@ -9,7 +9,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, set_seed
 
 from llamafactory_ext.citi.importance import linear_components, score_components, signed_scores, tied_components
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.losses import summed_nll
+from llamafactory_ext.training.losses import summed_nll
 from tiny import ARCHITECTURES, tiny_model
 
 

@@ -29,8 +29,8 @@ from llamafactory_ext.data.marks import (
     reveal,
 )
 from llamafactory_ext.errors import DataError
-from llamafactory_ext.upstream.data import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor
-from llamafactory_ext.upstream.marking import marks_requested, request_marks
+from llamafactory_ext.upstream.pipeline.marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor
+from llamafactory_ext.upstream.pipeline.requests import marks_requested, request_marks
 
 TOKENIZER = tiny.tiny_tokenizer()
 BOS, PAD = TOKENIZER.bos_token_id, TOKENIZER.pad_token_id

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from llamafactory_ext.citi.recompute import recompute_everywhere, recompute_from_lowest_trained
+from llamafactory_ext.training.recompute import recompute_everywhere, recompute_from_lowest_trained
 from tiny import tiny_model
 
 LAYERS = 4

@@ -11,8 +11,8 @@ import torch
 from peft import PeftModel, get_peft_model
 
 import tiny
-from llamafactory_ext.citi.report import Report, TaskFigures, as_table, make_report
 from llamafactory_ext.citi.router_backward import RouterLoss
+from llamafactory_ext.citi.run.report import Report, TaskFigures, as_table, make_report
 from llamafactory_ext.molora import MoLoraConfig
 
 PROMPT, ANSWER, EOS, PAD = 4, 6, 4, 1

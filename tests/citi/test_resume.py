@@ -143,7 +143,7 @@ def test_after_training(
     """While the first phase's adapter is put in place; in the report; while the last files are written."""
     settings = options(tmp_path, citi_report_samples=2)
     with monkeypatch.context() as patch:
-        patch.setattr(f"llamafactory_ext.citi.workflow.{name}", stop)
+        patch.setattr(f"llamafactory_ext.citi.run.workflow.{name}", stop)
         with pytest.raises(KeyboardInterrupt):
             train(settings, pictures=True)
     assert not (tmp_path / WEIGHTS).exists()
@@ -162,7 +162,7 @@ def test_while_the_result_is_copied_to_the_top(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("llamafactory_ext.citi.run.shutil.copyfile", stop_at_weights)
+        patch.setattr("llamafactory_ext.citi.run.folder.shutil.copyfile", stop_at_weights)
         interrupt(settings)
     assert (tmp_path / "adapter_config.json").is_file()
     run, steps = resume(settings, straight)

@@ -14,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 import tiny
 from llamafactory_ext.citi.router_loss import SCOPES
-from llamafactory_ext.citi.trainer import CitiTrainer
+from llamafactory_ext.citi.run.trainer import CitiTrainer
 from processes import run as run_process
 from runs import PHASES, Run, citi_options, equal, phase_of, train
 

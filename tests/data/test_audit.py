@@ -12,11 +12,11 @@ import pytest
 
 from data.samples import write_sample
 from data.test_cli import run as run_command
-from llamafactory_ext.data import audit as audit_module
-from llamafactory_ext.data.audit import Audit, audit
-from llamafactory_ext.data.convert import FAMILIES, Request, convert
+from llamafactory_ext.data.checks import audit as audit_module
+from llamafactory_ext.data.checks.audit import Audit, audit
 from llamafactory_ext.data.entries import DataEntry, Dialogue
 from llamafactory_ext.data.family import ALPACA, SHAREGPT
+from llamafactory_ext.data.public.convert import FAMILIES, Request, convert
 from llamafactory_ext.errors import DataError, OptionError
 
 CALL = '{"name": "set_lamp", "arguments": {"level": 3}}'
@@ -130,7 +130,7 @@ def test_plain_records_need_no_marks_and_no_upstream(tmp_path: Path) -> None:
     assert [line.partition("index ")[2][:1] for line in result.lines()] == ["1"]
     assert [audit_module.NO_MARK in line for line in result.remarks.lines()] == [True]
     code = (
-        "import sys; from pathlib import Path; from llamafactory_ext.data.cli import Data; "
+        "import sys; from pathlib import Path; from llamafactory_ext.commands.data import Data; "
         f"Data().check({str(tmp_path / 'good.json')!r}); "
         "assert 'llamafactory' not in sys.modules"
     )
@@ -192,7 +192,7 @@ class TestWithATemplate:
         pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed")
 
     def encoder(self, folder: Path, template: str = "llama3", cutoff_len: int = 2048) -> Any:
-        from llamafactory_ext.upstream.encoding import ExampleEncoder
+        from llamafactory_ext.upstream.pipeline.encoding import ExampleEncoder
 
         return ExampleEncoder(str(folder), template, cutoff_len)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.data.check import check_dataset_file, check_datasets
+from llamafactory_ext.data.checks.check import check_dataset_file, check_datasets
 from llamafactory_ext.data.family import ALPACA
 from llamafactory_ext.errors import DataError
 

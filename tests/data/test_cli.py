@@ -13,8 +13,8 @@ import pytest
 
 from data.samples import SAMPLES, lamp_api, write_sample
 from llamafactory_ext.cli import main
-from llamafactory_ext.data.cli import Data
-from llamafactory_ext.data.convert import FAMILIES
+from llamafactory_ext.commands.data import Data
+from llamafactory_ext.data.public.convert import FAMILIES
 from tiny import tiny_tokenizer
 
 README = Path(__file__).resolve().parents[2] / "examples" / "README.md"

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.samples import FILE_NAMES, SAMPLES, api_answer, api_call, write_sample
-from llamafactory_ext.data import convert as convert_module
-from llamafactory_ext.data import writing
-from llamafactory_ext.data.check import check_dataset_file
-from llamafactory_ext.data.convert import FAMILIES, Conversion, Request, convert
-from llamafactory_ext.data.draw import draw
+from llamafactory_ext.data.checks.check import check_dataset_file
 from llamafactory_ext.data.family import ALPACA
-from llamafactory_ext.data.ledger import Notes
+from llamafactory_ext.data.files import writing
+from llamafactory_ext.data.files.draw import draw
+from llamafactory_ext.data.files.ledger import Notes
+from llamafactory_ext.data.public import convert as convert_module
+from llamafactory_ext.data.public.convert import FAMILIES, Conversion, Request, convert
 from llamafactory_ext.errors import DataError, OptionError
 
 COLUMNS = dict(ALPACA.columns)

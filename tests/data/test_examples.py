@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from llamafactory_ext.data.convert import FAMILIES
 from llamafactory_ext.data.family import ALPACA
+from llamafactory_ext.data.public.convert import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("citi_llama3", "citi_phi3", "citi_mistral")
@@ -82,7 +82,7 @@ def test_the_values_are_the_papers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_our_options_pass_their_own_check(name: str) -> None:
-    groups = pytest.importorskip("llamafactory_ext.upstream.groups", reason="our options cannot be imported")
+    groups = pytest.importorskip("llamafactory_ext.methods", reason="our options cannot be imported")
     given = {key: value for key, value in load(name).items() if key.startswith("citi_")}
     checked, problems = groups.check_values(given, groups.RULES)
     assert problems == []

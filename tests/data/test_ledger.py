@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llamafactory_ext.data import ledger
-from llamafactory_ext.data.convert import Request, convert
-from llamafactory_ext.data.ledger import Note, Notes, Repeats
-from llamafactory_ext.data.reading import iter_records
+from llamafactory_ext.data.files import ledger
+from llamafactory_ext.data.files.ledger import Note, Notes, Repeats
+from llamafactory_ext.data.files.reading import iter_records
+from llamafactory_ext.data.public.convert import Request, convert
 from llamafactory_ext.errors import DataError
 
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,7 +77,7 @@ def test_memory_does_not_grow_with_the_number_of_records(
     monkeypatch.setattr(ledger, "_RUN", 256)
     monkeypatch.setattr(ledger, "_BLOCK", 16)
     monkeypatch.setattr(ledger, "_SPOOL_BYTES", 1 << 12)
-    monkeypatch.setattr("llamafactory_ext.data.reading._CHUNK_BYTES", 1 << 13)
+    monkeypatch.setattr("llamafactory_ext.data.files.reading._CHUNK_BYTES", 1 << 13)
     source = tmp_path / "x.json"
 
     def peak(count: int) -> int:

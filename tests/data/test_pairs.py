@@ -15,12 +15,12 @@ from llamafactory.hparams import get_train_args
 
 import tiny
 from data.samples import write_sample
-from llamafactory_ext.data.convert import FAMILIES, Request, convert
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.data.mix import Recipe, mix
-from llamafactory_ext.data.preview import from_yaml
+from llamafactory_ext.data.preview.examples import from_yaml
+from llamafactory_ext.data.public.convert import FAMILIES, Request, convert
 from llamafactory_ext.templates import TEMPLATES
-from llamafactory_ext.upstream.encoding import ExampleEncoder
+from llamafactory_ext.upstream.pipeline.encoding import ExampleEncoder
 from runs import train
 
 YAMLS = Path(__file__).parents[2] / "examples" / "yaml"

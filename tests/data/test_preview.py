@@ -17,10 +17,10 @@ from rich.console import Console
 pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: it encodes what is shown")
 
 from data.test_cli import run as run_command
-from llamafactory_ext.data.preview import Request, from_yaml, preview
-from llamafactory_ext.data.preview_html import preview_html
-from llamafactory_ext.data.preview_pieces import DROPPED, KEY, MASKED, ORDINARY, Example, Weighed, pieces_of, visible
-from llamafactory_ext.data.preview_terminal import show_preview
+from llamafactory_ext.data.preview.examples import Request, from_yaml, preview
+from llamafactory_ext.data.preview.html import preview_html
+from llamafactory_ext.data.preview.pieces import DROPPED, KEY, MASKED, ORDINARY, Example, Weighed, pieces_of, visible
+from llamafactory_ext.data.preview.terminal import show_preview
 from llamafactory_ext.errors import DataError, OptionError
 from tiny import tiny_tokenizer
 

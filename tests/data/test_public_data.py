@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_ext.data.api_bank import NO_CALL
-from llamafactory_ext.data.audit import BAD_TEXT_CALL, NOT_DESCRIBED, audit
-from llamafactory_ext.data.bfcl import NOT_LITERAL
-from llamafactory_ext.data.check import check_datasets
-from llamafactory_ext.data.convert import Request, convert
+from llamafactory_ext.data.checks.audit import BAD_TEXT_CALL, NOT_DESCRIBED, audit
+from llamafactory_ext.data.checks.check import check_datasets
 from llamafactory_ext.data.dialogues import NOT_DECLARED, NOT_JSON
 from llamafactory_ext.data.entries import DataEntry
+from llamafactory_ext.data.public.api_bank import NO_CALL
+from llamafactory_ext.data.public.bfcl import NOT_LITERAL
+from llamafactory_ext.data.public.convert import Request, convert
 from llamafactory_ext.errors import DataError
 
 _ROOT = Path(__file__).resolve().parents[2]

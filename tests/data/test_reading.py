@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llamafactory_ext.data import reading
-from llamafactory_ext.data.reading import iter_records
+from llamafactory_ext.data.files import reading
+from llamafactory_ext.data.files.reading import iter_records
 from llamafactory_ext.errors import DataError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

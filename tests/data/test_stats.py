@@ -12,8 +12,8 @@ import pytest
 from data.samples import write_sample
 from data.test_cli import run as run_command
 from llamafactory_ext.data.entries import DataEntry
-from llamafactory_ext.data.stats import ALL_RIGHT, Statistics, error_statistics
 from llamafactory_ext.tl.feedback import CATEGORIES, feedback_error
+from llamafactory_ext.tl.statistics import ALL_RIGHT, Statistics, error_statistics
 
 TOOLS = json.dumps([{"name": "find_city", "parameters": {}}])
 FEEDBACK = {

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from data.samples import api_call, bfcl, dialogue, lamp_api, react, step, trajectory
-from llamafactory_ext.data.api_bank import NO_CALL, STRING_ID
-from llamafactory_ext.data.convert import Conversion, Request, convert
 from llamafactory_ext.data.dialogues import NOT_DECLARED, NOT_JSON
+from llamafactory_ext.data.public.api_bank import NO_CALL, STRING_ID
+from llamafactory_ext.data.public.convert import Conversion, Request, convert
 from llamafactory_ext.errors import DataError
 
 

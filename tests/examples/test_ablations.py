@@ -13,8 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 
 import tiny
-from llamafactory_ext.upstream.groups import RULES
-from llamafactory_ext.upstream.values import check_values
+from llamafactory_ext.methods import RULES
+from llamafactory_ext.options.values import check_values
 from runs import train
 
 FOLDER = Path(__file__).parents[2] / "examples" / "yaml" / "ablations" / "llama3"

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import llamafactory_ext  # noqa: F401  # registers MOLoRA with PEFT
 import tiny
-from llamafactory_ext.data.convert import Request, convert
+from llamafactory_ext.data.public.convert import Request, convert
 from processes import run as run_process
 from runs import PHASES, Run
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from llamafactory_ext.metrics import score
-from llamafactory_ext.metrics.api_bank import published_call
+from llamafactory_ext.metrics.benchmarks.api_bank.score import published_call
+from llamafactory_ext.metrics.benchmarks.rouge import MAX_STEPS, TooLongError, rouge_l
 from llamafactory_ext.metrics.report import Mode
-from llamafactory_ext.metrics.rouge import MAX_STEPS, TooLongError, rouge_l
 from metrics.published_data import published, write_predictions
 
 

@@ -11,8 +11,8 @@ from transformers import BertConfig, BertModel
 
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics import Report, score
-from llamafactory_ext.metrics.api_bank_search import Embedder
-from llamafactory_ext.metrics.api_bank_worker import search_modules
+from llamafactory_ext.metrics.benchmarks.api_bank.search import Embedder
+from llamafactory_ext.metrics.benchmarks.api_bank.worker import search_modules
 from metrics.isolation import isolation_problem
 from metrics.published_data import write_predictions
 from tiny import tiny_tokenizer

@@ -8,7 +8,7 @@ import pytest
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.metrics import score
 from llamafactory_ext.metrics.answers import Answered
-from llamafactory_ext.metrics.humaneval import program
+from llamafactory_ext.metrics.benchmarks.humaneval import program
 from llamafactory_ext.metrics.predictions import Prediction
 from llamafactory_ext.metrics.references import Item
 from llamafactory_ext.metrics.report import Mode

@@ -11,9 +11,9 @@ import pytest
 from llamafactory_ext import cli
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.metrics import Prediction, Report, read_report, score
+from llamafactory_ext.metrics.benchmarks.toolalpaca import read_verdict
 from llamafactory_ext.metrics.judge import Judge, JudgeOptions
 from llamafactory_ext.metrics.report import Mode
-from llamafactory_ext.metrics.toolalpaca import read_verdict
 from metrics.judge_stub import YES, Stub, judge_stub
 from metrics.published_data import published
 

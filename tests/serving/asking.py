@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llamafactory_ext.serving.infer import run
-from llamafactory_ext.serving.infer_options import InferOptions
+from llamafactory_ext.serving.infer.options import InferOptions
+from llamafactory_ext.serving.infer.run import run
 
 TOOLS = [
     {

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.serving.agent import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
-from llamafactory_ext.serving.agent_tools import HttpToolServer
+from llamafactory_ext.serving.agent.dialogue import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
+from llamafactory_ext.serving.agent.tools import HttpToolServer
 from llamafactory_ext.templates.styles import API_BANK, QWEN25, TOOLALPACA
 from llamafactory_ext.toolcalls import ToolCall
 from serving.asking import ask, lines

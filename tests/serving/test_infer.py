@@ -16,8 +16,8 @@ import pytest
 
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics.predictions import read_predictions
-from llamafactory_ext.serving.infer import infer
-from llamafactory_ext.serving.infer_options import InferOptions, help_text
+from llamafactory_ext.serving.infer.options import InferOptions, help_text
+from llamafactory_ext.serving.infer.run import infer
 from processes import environment
 from serving.asking import TOOLS, ask, data_file, lines
 from serving.stub_server import call, completion, serving
@@ -206,7 +206,7 @@ def test_stopping_by_hand_tells_what_is_kept(
         raise KeyboardInterrupt
 
     with serving(echo) as stub:
-        monkeypatch.setattr("llamafactory_ext.serving.infer_server.ServerBackend.answers", stopping)
+        monkeypatch.setattr("llamafactory_ext.serving.infer.server.ServerBackend.answers", stopping)
         with pytest.raises(SystemExit, match="130"):
             ask(tmp_path, 3, **server_options(stub.url))
     assert "1 of 3 answers are kept in" in capsys.readouterr().err

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 import tiny
 from llamafactory_ext.errors import CheckpointError, ExtError, OptionError
 from llamafactory_ext.serving.export import export_citi
-from llamafactory_ext.serving.infer_hf import HfBackend, load_tokenizer
-from llamafactory_ext.serving.infer_options import InferOptions
+from llamafactory_ext.serving.infer.hf import HfBackend, load_tokenizer
+from llamafactory_ext.serving.infer.options import InferOptions
 from serving.asking import ask
 
 HF: dict[str, Any] = {"backend": "hf", "max_new_tokens": 6, "tools": False, "dtype": "float32"}

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 import tiny
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics.references import BENCHMARKS
-from llamafactory_ext.serving.infer_prompts import (
+from llamafactory_ext.serving.infer.prompts import (
     Prompt,
     TextPrompts,
     chat_messages,
@@ -25,7 +25,7 @@ from llamafactory_ext.serving.infer_prompts import (
     styled_messages,
     template_named,
 )
-from llamafactory_ext.serving.infer_questions import Question, of_benchmark, of_file, read_tools
+from llamafactory_ext.serving.infer.questions import Question, of_benchmark, of_file, read_tools
 from llamafactory_ext.templates import TEMPLATES, Message
 from serving.asking import TOOLS, data_file, records
 
@@ -190,8 +190,8 @@ def test_nothing_of_llamafactory_is_needed(tmp_path: Path) -> None:
         "        if name.partition('.')[0] in ('llamafactory', 'gradio', 'trl', 'datasets', 'vllm'):\n"
         "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
-        "import llamafactory_ext.serving.infer, llamafactory_ext.serving.infer_hf\n"
-        "import llamafactory_ext.serving.infer_server, llamafactory_ext.templates\n"
+        "import llamafactory_ext.serving.infer.run, llamafactory_ext.serving.infer.hf\n"
+        "import llamafactory_ext.serving.infer.server, llamafactory_ext.templates\n"
         "print('imported')\n"
     )
     result = subprocess.run(

@@ -18,8 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from llamafactory_ext import lab
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.tl.rollout import Response, Sampling, draw_responses
-from llamafactory_ext.tl.rollout_server import ServerRollout
+from llamafactory_ext.tl.ppo.rollout.local import Response, Sampling, draw_responses
+from llamafactory_ext.tl.ppo.rollout.server import ServerRollout
 from processes import run, write_yaml
 from serving_vllm.servers import ask, serve, wait_until_ready
 

@@ -15,7 +15,7 @@ from llamafactory.hparams import DataArguments
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.templates import TEMPLATES
 from llamafactory_ext.templates.messages import RESULT_SEPARATOR
-from llamafactory_ext.upstream.templates import PromptTemplate, read_tools
+from llamafactory_ext.upstream.pipeline.templates import PromptTemplate, read_tools
 from templates.dialogues import TOOLS, dialogues
 from templates.tokenizers_like import KINDS, PAIRS, like
 

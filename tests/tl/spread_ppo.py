@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fsdp_on_cpu import one_process_group
-from llamafactory_ext.tl.ppo_engines import is_spread
+from llamafactory_ext.tl.ppo.engines import is_spread
 from ppo_runs import train
 
 

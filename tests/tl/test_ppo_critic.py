@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import tiny
-from llamafactory_ext.tl.critic import ActorCritic
-from llamafactory_ext.tl.ppo_experience import Experience
-from llamafactory_ext.tl.ppo_reference import Reference
-from llamafactory_ext.tl.rollout import Sampling, draw_responses
+from llamafactory_ext.tl.ppo.critic import ActorCritic
+from llamafactory_ext.tl.ppo.experience import Experience
+from llamafactory_ext.tl.ppo.reference import Reference
+from llamafactory_ext.tl.ppo.rollout.local import Sampling, draw_responses
 
 PROMPTS = [[0, 50, 60], [0, 51, 61, 71, 81], [0, 52]]
 RESPONSES = [[90, 91, 4], [92], [93, 94, 95, 96, 4]]

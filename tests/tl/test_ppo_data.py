@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.tl.ppo_data import declared_tools, make_queries
-from llamafactory_ext.tl.ppo_reward import shares, tool_reward, user_reward
+from llamafactory_ext.tl.ppo.queries import declared_tools, make_queries
+from llamafactory_ext.tl.ppo.rewards import shares, tool_reward, user_reward
 from llamafactory_ext.tl.reward import Reward
 
 FUNCTION = {"name": "Add", "description": "Adds.", "parameters": {"type": "object", "properties": {"a": {}}}}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from llamafactory_ext.tl.ppo_math import (
+from llamafactory_ext.tl.ppo.math import (
     KL_ESTIMATORS,
     adapted_coefficient,
     advantages_and_returns,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.tl.critic import ActorCritic
+from llamafactory_ext.tl.ppo.critic import ActorCritic
 from ppo_runs import ppo_options, ppo_records, steps, train, warnings, write_ppo_data
 
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from llamafactory_ext.tl.ppo_watch import Watch
+from llamafactory_ext.tl.ppo.watch import Watch
 
 GOOD = {"reward": 0.2, "reward_spread": 1.0, "kl": 0.1, "value": 0.0, "response_tokens": 9.0, "empty": 0.0}
 

@@ -14,9 +14,9 @@ import pytest
 from peft import LoraConfig, get_peft_model
 
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.tl import ppo_workflow
-from llamafactory_ext.tl.rollout import Response, Sampling
-from llamafactory_ext.tl.rollout_server import ServerRollout
+from llamafactory_ext.tl.ppo import workflow
+from llamafactory_ext.tl.ppo.rollout.local import Response, Sampling
+from llamafactory_ext.tl.ppo.rollout.server import ServerRollout
 from ppo_runs import ppo_options, steps, train, write_ppo_data
 from processes import train_on_two, write_yaml
 from tiny import tiny_model
@@ -181,4 +181,4 @@ def test_weights_spread_over_processes_are_not_sent(tmp_path: Path) -> None:
     options = SimpleNamespace(tl_rollout="vllm", tl_rollout_url="http://127.0.0.1:9/v1", finetuning_type="lora")
     training = SimpleNamespace(deepspeed=None, fsdp="full_shard", output_dir=str(tmp_path))
     with pytest.raises(OptionError, match="FSDP and ZeRO-3 spread over all; set tl_rollout: hf"):
-        ppo_workflow._server_of(options, training, model, None)
+        workflow._server_of(options, training, model, None)

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from llamafactory_ext.errors import DataError, ExtError
-from llamafactory_ext.tl.weights import WEIGHTS_COLUMN, weights_of
+from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, weights_of
 from runs import Run, citi_options, equal, train
 from tl.test_sft_training import Batches
 from tl.trajectories import call, record, records, turn, write_data

@@ -14,11 +14,11 @@ from llamafactory.hparams import DataArguments, ModelArguments, TrainingArgument
 
 import tiny
 from llamafactory_ext.errors import DataError
-from llamafactory_ext.tl.sft_examples import NO_FEEDBACK, NO_TOOLS, NOT_PARSED, NOT_RENDERED, Settings
-from llamafactory_ext.tl.sft_report import Findings, check_usable
-from llamafactory_ext.tl.weights import SCALE, WEIGHTS_COLUMN
-from llamafactory_ext.upstream.marking import request_marks, request_weights
-from llamafactory_ext.upstream.weighing import (
+from llamafactory_ext.tl.sft.examples import NO_FEEDBACK, NO_TOOLS, NOT_PARSED, NOT_RENDERED, Settings
+from llamafactory_ext.tl.sft.findings import Findings, check_usable
+from llamafactory_ext.training.token_weights import SCALE, WEIGHTS_COLUMN
+from llamafactory_ext.upstream.pipeline.requests import request_marks, request_weights
+from llamafactory_ext.upstream.pipeline.weights import (
     NOTE_COLUMN,
     WeightedCollator,
     WeightedMarkedCollator,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.tl.sft_examples import (
+from llamafactory_ext.tl.sft.examples import (
     ADVICE,
     NO_FEEDBACK,
     NO_TOOLS,

@@ -14,8 +14,8 @@ from llamafactory.hparams import DataArguments
 import tiny
 from llamafactory_ext.errors import CallParseError
 from llamafactory_ext.tl.key_tokens import key_token_weights
-from llamafactory_ext.tl.sft_examples import Settings
-from llamafactory_ext.tl.sft_tokens import TracingTokenizer, locate, plain, target_weights
+from llamafactory_ext.tl.sft.examples import Settings
+from llamafactory_ext.tl.sft.tokens import TracingTokenizer, locate, plain, target_weights
 from llamafactory_ext.toolcalls import FORMATS, ToolCall, parse_calls, render_calls
 from tl.tokenizers_made_here import TOKENIZERS
 from tl.trajectories import TOOLS

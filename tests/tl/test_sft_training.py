@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 import tiny
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.losses import summed_nll
-from llamafactory_ext.tl.weights import WEIGHTS_COLUMN, weights_of
+from llamafactory_ext.training.losses import summed_nll
+from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, weights_of
 from processes import run, train_options
 from tl.trajectories import call, record, records, turn, write_data
 

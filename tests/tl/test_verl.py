@@ -12,7 +12,7 @@ from datasets import load_dataset
 
 import tiny
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.tl.verl_export import Exported, export_verl
+from llamafactory_ext.tl.ppo.verl_export import Exported, export_verl
 from ppo_runs import ppo_options, ppo_records, write_ppo_data
 from processes import write_yaml
 
@@ -81,7 +81,7 @@ def test_tools_of_a_column_stand_in_the_system_message(
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.hparams import DataArguments
 
-    from llamafactory_ext.upstream.ppo_data import chat_messages, encode_turn
+    from llamafactory_ext.upstream.pipeline.dialogues import chat_messages, encode_turn
 
     template = get_template_and_fix_tokenizer(tiny.tiny_tokenizer(), DataArguments(template="llama3"))
     tools = '[{"name": "Add", "description": "Adds.", "parameters": {"type": "object", "properties": {}}}]'

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_ext.errors import DataError
-from llamafactory_ext.tl.weights import (
+from llamafactory_ext.training.token_weights import (
     WEIGHTS_COLUMN,
     code_of,
     hidden_labels,

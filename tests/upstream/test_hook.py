@@ -13,8 +13,8 @@ import pytest
 
 from llamafactory_ext import _hook
 from llamafactory_ext.errors import DataError, OptionError, UpstreamError
-from llamafactory_ext.upstream.compat import fingerprint
-from llamafactory_ext.upstream.patches import PATCHES, Patch
+from llamafactory_ext.upstream.patches.compat import fingerprint
+from llamafactory_ext.upstream.patches.table import PATCHES, Patch
 from processes import run
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
-from llamafactory_ext.upstream.ppo_engine_conflicts import ppo_engine_conflicts
+from llamafactory_ext.tl.ppo.engine_conflicts import ppo_engine_conflicts
 
 ZERO2 = {"zero_optimization": {"stage": 2}}
 ZERO3 = {"zero_optimization": {"stage": 3}}

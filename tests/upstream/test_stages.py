@@ -8,7 +8,7 @@ import pytest
 from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_args
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.upstream.parsing import requests_stage
+from llamafactory_ext.upstream.patches.parsing import requests_stage
 from processes import train_options
 
 

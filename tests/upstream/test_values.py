@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamafactory_ext.upstream.citi_arguments import CitiArguments
-from llamafactory_ext.upstream.groups import GROUPS, RULES, Group, option_names
-from llamafactory_ext.upstream.values import Number, check_values
+from llamafactory_ext.citi.options import CitiArguments
+from llamafactory_ext.methods import GROUPS, RULES, Group, option_names
+from llamafactory_ext.options.values import Number, check_values
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.arguments.__name__)

@@ -15,9 +15,9 @@ from opencompass.openicl.icl_evaluator import BaseEvaluator
 from llamafactory_ext.metrics.predictions import Prediction
 from llamafactory_ext.metrics.report import Mode
 from llamafactory_ext.metrics.scoring import score
-from llamafactory_ext.serving.infer_identity import settings_hash
-from llamafactory_ext.serving.infer_prompts import Prompt, styled_messages, template_named
-from llamafactory_ext.serving.infer_questions import of_benchmark
+from llamafactory_ext.serving.infer.identity import settings_hash
+from llamafactory_ext.serving.infer.prompts import Prompt, styled_messages, template_named
+from llamafactory_ext.serving.infer.questions import of_benchmark
 
 _FIRST_CALLS = "DE of first calls: one turn, no tool answered. CE and VA need dialogues with a tool server (`infer`)."
 

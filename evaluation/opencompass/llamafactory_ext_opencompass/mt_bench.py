@@ -18,7 +18,7 @@ from datasets import Dataset, DatasetDict
 from opencompass.datasets.base import BaseDataset
 from opencompass.openicl.icl_evaluator import BaseEvaluator
 
-from llamafactory_ext.data.reading import iter_records
+from llamafactory_ext.data.files.reading import iter_records
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.metrics.judge import Judge, JudgeOptions
 

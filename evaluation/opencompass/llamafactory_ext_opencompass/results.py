@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.metrics.report import Report, Verdict, figures_of
-from llamafactory_ext.serving.infer_identity import settings_hash
+from llamafactory_ext.serving.infer.identity import settings_hash
 
 
 @dataclass(frozen=True)

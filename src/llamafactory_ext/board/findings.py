@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from ..data.audit import Audit, Encoder, audit
-from ..data.check import check_datasets
+from ..data.checks.audit import Audit, Encoder, audit
+from ..data.checks.check import check_datasets
 from ..data.entries import DataEntry
-from ..data.preview import Request, preview
-from ..data.preview_html import preview_html
+from ..data.preview.examples import Request, preview
+from ..data.preview.html import preview_html
 from ..errors import DataError, ExtError
 from .texts import message
 

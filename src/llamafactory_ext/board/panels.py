@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..upstream.groups import GROUPS, RULES, Group
-from ..upstream.values import check_values
+from ..methods import GROUPS, RULES, Group
+from ..options.values import check_values
 from .options import Option, entered_values, options_of
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.card import SELECTION
 from ..checkpoint.folders import COMPLETE
-from ..citi.run import LOG, WEIGHTS
+from ..citi.run.folder import LOG, WEIGHTS
 
 State = Literal["done", "running", "waiting"]
 GATES = ("tool", "general")

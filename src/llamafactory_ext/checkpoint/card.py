@@ -1,7 +1,7 @@
 """What a model card says about where a checkpoint comes from: base, phases, selection, data, settings, versions.
 
 What it does: turns the manifest and the selection that lie beside an adapter into Markdown. What it does not do: write
-the card; the run (`citi/outputs.py`) and the export (`serving/export.py`) put their own words around it.
+the card; the run (`citi/run/outputs.py`) and the export (`serving/export.py`) put their own words around it.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..errors import OptionError
-from ..losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
-from ..processes import sum_of_all
+from ..training.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
+from ..training.processes import sum_of_all
 
 Reduction = Literal["dataset", "batch", "example", "token"]
 REDUCTIONS: tuple[Reduction, ...] = ("dataset", "batch", "example", "token")

@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from ..checkpoint.base import quantization
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import DataError, OptionError
-from ..losses import IGNORE_INDEX
-from ..tl.weights import WEIGHTS_COLUMN
+from ..training.losses import IGNORE_INDEX
+from ..training.recompute import recompute_everywhere
+from ..training.token_weights import WEIGHTS_COLUMN
 from .importance import Reduction, linear_components, signed_scores
 from .importance_file import GENERAL, TOOL, Importance, TaskScores
-from .recompute import recompute_everywhere
 
 ROOM = 1.5  # of what the weights take more, for activations
 

@@ -12,10 +12,10 @@ from llamafactory_ext.errors import DataError
 
 from .dialogues import CALL, GPT, HUMAN, OBSERVATION, SYSTEM
 from .family import ALPACA, SHAREGPT
+from .files.reading import iter_records
+from .files.writing import DATASET_INFO, read_dataset_info
 from .marks_spec import MarkSpec
-from .reading import iter_records
 from .shape import Shape
-from .writing import DATASET_INFO, read_dataset_info
 
 _ROLE_TAGS = {
     "user_tag": HUMAN,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .reading import iter_records
+from .files.reading import iter_records
 
 SPLITS = ("train", "test")
 Columns = dict[str, Any]

@@ -2,7 +2,7 @@
 
 What it does: turns an example's mark into token codes, carries them through any processor that only moves token ids
 around (by hiding them in the ids), and pads them. What it does not do: read data files (`marks_spec.py`) or know
-LLaMA-Factory (`upstream/data.py`).
+LLaMA-Factory (`upstream/pipeline/marks.py`).
 
 A token's code is 0 for padding and 2 k + 1 + is_tool for the row's k-th example.
 """

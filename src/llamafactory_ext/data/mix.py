@@ -14,12 +14,20 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError, OptionError
 
-from .convert import check_name
 from .dialogues import order_fault, turn
-from .draw import draw, pick
 from .entries import DataEntry
 from .family import ALPACA, SHAREGPT, Columns
-from .writing import RecordFile, add_entry, atomic_text, make_folder, merged_entry, read_dataset_info, write_report
+from .files.draw import draw, pick
+from .files.writing import (
+    RecordFile,
+    add_entry,
+    atomic_text,
+    make_folder,
+    merged_entry,
+    read_dataset_info,
+    write_report,
+)
+from .public.convert import check_name
 
 _MAX_FAULTS = 10
 _CHUNK_BYTES = 1 << 20

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.reading import iter_records
+from ..data.files.reading import iter_records
 from ..errors import DataError, OptionError
 
 

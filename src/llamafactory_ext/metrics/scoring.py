@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import DataError, OptionError
-from . import api_bank, api_bank_execution, bfcl, bfcl_ast, humaneval, questions, rotbench, toolalpaca, tooleyes
 from .answers import Answered, Scored, Scorer
-from .api_bank_search import Embedder
+from .benchmarks import bfcl, bfcl_ast, humaneval, questions, rotbench, toolalpaca, tooleyes
+from .benchmarks.api_bank import execution as api_bank_execution
+from .benchmarks.api_bank import score as api_bank
+from .benchmarks.api_bank.search import Embedder
 from .judge import Judge
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references

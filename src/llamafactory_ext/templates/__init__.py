@@ -1,7 +1,7 @@
 """Prompts exactly as each model family and each tool data set has them, as plain descriptions.
 
-Nothing here knows LLaMA-Factory: `upstream/templates.py` registers these templates there, serving and evaluation use
-them directly.
+Nothing here knows LLaMA-Factory: `upstream/pipeline/templates.py` registers these templates there, serving and
+evaluation use them directly.
 
     text = "".join(TEMPLATES["mistral_v02_api_bank"].render([Message("user", "Hi")], bos="<s>", eos="</s>"))
 """

@@ -13,8 +13,8 @@ from typing import Any
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
 from llamafactory_ext.toolcalls import parse_calls
 
-from .error_reports import error_category
-from .error_words import (
+from ..toolcalls.feedback.reports import error_category
+from ..toolcalls.feedback.words import (
     OTHERS,
     PARAMETER_HALLUCINATION,
     PARAMETER_MISSING,

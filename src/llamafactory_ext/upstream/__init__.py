@@ -1,1 +1,1 @@
-"""The only room that knows LLaMA-Factory from inside: our options, the table of patches, and their wrappers."""
+"""The only room that knows LLaMA-Factory from inside: what methods call of it, and the patches that call methods."""

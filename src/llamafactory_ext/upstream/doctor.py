@@ -15,7 +15,7 @@ from rich.table import Table
 
 from llamafactory_ext._hook import KILL_SWITCH, PATCHED_MODULES
 
-from .compat import SUPPORTED_VERSION, upstream_version
+from .patches.compat import SUPPORTED_VERSION, upstream_version
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "datasets", "trl", "vllm")
 TORCH_FAMILY = ("torchvision", "torchaudio")
@@ -93,10 +93,10 @@ def probe(active: bool) -> None:
             findings["imports"][name] = str(error) or type(error).__name__
     from peft.utils import PeftType
 
-    from . import patches
+    from .patches import table
 
-    findings["applied"] = patches.applied
-    findings["table"] = [patch.name for patch in patches.PATCHES]
+    findings["applied"] = table.applied
+    findings["table"] = [patch.name for patch in table.PATCHES]
     findings["peft_method"] = "MOLORA" in PeftType.__members__
     print(MARK + json.dumps(findings))
 

@@ -1,1 +1,0 @@
-"""Figures of what CITI chose, how it trained and what its routers do."""

@@ -1,0 +1,1 @@
+"""A run of CITI: its folder, inputs, phases, trainer and outputs."""

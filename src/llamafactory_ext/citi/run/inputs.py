@@ -1,0 +1,224 @@
+"""What a CITI run stands on: the base model, the tokenized data, the importance of the components.
+
+What it does: loads them through upstream, and says what is wrong with them. What it does not do: train
+(`workflow.py`) or compute a score itself (`citi/scoring.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...checkpoint.base import quantization
+from ...data.checks.check import check_datasets
+from ...data.marks import MARKS_COLUMN
+from ...errors import DataError
+from ...methods import SFT_STAGE
+from ...tl.sft.examples import Settings
+from ...tl.sft.findings import Findings, check_usable
+from ...tl.sft.workflow import usable_settings, weighed_dataset
+from ...training.engines import start_communication, whole_weights
+from ...upstream.pipeline.api import (
+    get_dataset,
+    get_logger,
+    get_template_and_fix_tokenizer,
+    load_model,
+    load_tokenizer,
+)
+from ...upstream.pipeline.marks import MarkedCollator
+from ...upstream.pipeline.requests import request_marks, request_weights
+from ...upstream.pipeline.weights import WeightedMarkedCollator
+from ..importance_file import Importance
+from ..scoring import (
+    check_trained,
+    compute_importance,
+    content_hash,
+    fits_float32,
+    group_by_task,
+    scoring_mode,
+    shapes_of,
+)
+
+logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose handlers print it
+
+
+def say(text: str) -> None:
+    """A line of the run's log, from the main process."""
+    logger.info_rank0(text)
+
+
+@dataclass
+class Preparation:
+    """Base, data and importance of one run, each made when it is first needed.
+
+    Attributes:
+        model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
+        findings: what tl_sft has found in the data read last.
+    """
+
+    model_args: Any
+    data_args: Any
+    training_args: Any
+    finetuning_args: Any
+    findings: dict[str, Findings] = field(default_factory=dict)
+
+    @cached_property
+    def tokenizers(self) -> dict[str, Any]:
+        return load_tokenizer(self.model_args)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.tokenizers["tokenizer"]
+
+    @cached_property
+    def template(self) -> Any:
+        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Training and evaluation data with token marks, packed if the run packs; with weights in stage tl_sft."""
+        return self._load(request_marks(self.data_args))
+
+    @cached_property
+    def weighs(self) -> Settings | None:
+        """What tl_sft makes of the data, if the run is one."""
+        if self.finetuning_args.tl_stage != SFT_STAGE:
+            return None
+        return usable_settings(self.finetuning_args, self.tokenizer)
+
+    @cached_property
+    def examples(self) -> dict[str, Any]:
+        """The same data, one example per row."""
+        if not self.data_args.packing:
+            return self.data
+        return self._load(request_marks(self.data_args, packing=False, neat_packing=False, tokenized_path=None))
+
+    def load_base(self, *, whole: bool = False) -> Any:
+        """The base model; `whole` on every process, or spread as the engine wants it."""
+        start_communication(self.training_args)
+        with whole_weights(self.training_args) if whole else contextlib.nullcontext():
+            base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
+        for module in base.modules():
+            # On some CPUs bitsandbytes repacks 4-bit weights in the first pass without gradients, for good, and then
+            # lets no gradient through.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+        return base
+
+    def _load(self, data_args: Any) -> dict[str, Any]:
+        template = self.template  # it may replace the tokenizer's end token
+        if self.weighs is not None:
+            data_args = request_weights(data_args, self.weighs)
+        module = get_dataset(template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers)
+        if MARKS_COLUMN not in module["train_dataset"].column_names:
+            raise DataError(
+                f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another "
+                "folder, to have the data tokenized again."
+            )
+        if self.weighs is not None:
+            module, self.findings = weighed_dataset(module, self.weighs)
+            check_usable(self.findings, self.finetuning_args.tl_skip_bad)
+        return module
+
+    def check_data(self) -> None:
+        """Has everything read that can be found wrong before a model is loaded.
+
+        Raises:
+            ExtError: the data cannot be used.
+        """
+        for warning in check_datasets(self.data_args.dataset or [], self.data_args.dataset_dir) or ():
+            say(warning)
+        check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
+        _ = self.data
+
+    def collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
+        """Makes batches of `data`, or of `examples` if not `packed`, for training with weights if the run has any."""
+        neat = packed and self.data_args.neat_packing
+        kind = MarkedCollator if self.weighs is None else WeightedMarkedCollator
+        return kind(
+            template=self.template,
+            model=model,
+            pad_to_multiple_of=8,
+            label_pad_token_id=-100,
+            block_diag_attn=packed and self.model_args.block_diag_attn,
+            neat_packing=neat,
+            attn_implementation=getattr(model.config, "_attn_implementation", None),
+            compute_dtype=self.model_args.compute_dtype or torch.float32,
+            **self.tokenizers,
+        )
+
+    # Importance
+
+    def load_importance(self, base: nn.Module) -> Importance | None:
+        """What `citi_importance_load` names, if it does.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, or for another model.
+        """
+        if not self.finetuning_args.citi_importance_load:
+            return None
+        path = Path(self.finetuning_args.citi_importance_load)
+        importance = Importance.load(path)
+        importance.check(path, shapes_of(base))
+        return importance
+
+    def score(self, base: nn.Module, default: Path) -> Importance:
+        """Computes what the file does not hold yet.
+
+        Args:
+            base: the model, without adapters.
+            default: the file, unless `citi_importance_save` names one.
+        """
+        args, shapes = self.finetuning_args, shapes_of(base)
+        path = Path(args.citi_importance_save or default)
+        settings = {
+            "reduction": args.citi_importance_reduction,
+            "dtype": self._scoring_dtype(base),
+            "samples": args.citi_importance_samples,
+            "dataset": self.data_args.dataset,
+            "seed": self.training_args.seed,
+            "data": content_hash(self.examples["train_dataset"]),
+        }
+        start = Importance(self.model_args.model_name_or_path, shapes, settings)
+        if path.is_file():
+            found = Importance.load(path)
+            if args.citi_importance_dtype == "auto":  # what an interrupted run began with stays
+                settings["dtype"] = found.settings.get("dtype", settings["dtype"])
+            if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):
+                start = found
+        with scoring_mode(
+            base,
+            float32=settings["dtype"] == "float32",
+            checkpointing=not self.model_args.disable_gradient_checkpointing,
+        ):
+            return compute_importance(
+                base,
+                self.examples["train_dataset"],
+                self.collator(base, packed=False),
+                start,
+                samples=args.citi_importance_samples,
+                batch_size=self.training_args.per_device_train_batch_size,
+                reduction=args.citi_importance_reduction,
+                seed=self.training_args.seed,
+                path=path,
+            )
+
+    def _scoring_dtype(self, base: nn.Module) -> str:
+        asked = self.finetuning_args.citi_importance_dtype
+        if quantization(base):
+            return "model"  # the quantized weights are the ones that will be trained on
+        if asked != "auto":
+            return str(asked)
+        if fits_float32(base):
+            return "float32"
+        say(
+            "Importance is scored in the model's 16 bits, as float32 does not fit into memory: scores are off by 1 to "
+            "2 %, and which components are the least important is uncertain."
+        )
+        return "model"

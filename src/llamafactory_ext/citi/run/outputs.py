@@ -1,0 +1,95 @@
+"""What a finished run shows: report, pictures, model card."""
+
+from __future__ import annotations
+
+import json
+
+from ...checkpoint.atomic import read_json, write_json
+from ...checkpoint.base import MANIFEST
+from ...checkpoint.card import provenance
+from ..importance_file import Importance
+from ..selection import Selection
+from .adapters import CARRIED
+from .folder import RunFolder
+from .report import Report, as_table
+
+CARD = """---
+library_name: peft
+base_model: {base}
+tags: [citi, molora, tool-use, llama-factory]
+---
+# {name}
+
+A CITI adapter (component importance-based tool-utilizing ability injection, arXiv:2409.13202) for `{base}`.
+
+```python
+{registration}from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{name}")
+```
+
+{merging}
+
+{report}{provenance}
+
+Importance: {reduction} reduction, {examples}.
+"""
+# By what the chosen components carry.
+REGISTRATION = "import llamafactory_ext  # registers MOLoRA with PEFT\n"
+UNMERGED = (
+    "It cannot be merged into the base, as its gates depend on the input. `llamafactory-cli export` writes a\n"
+    "self-contained model."
+)
+MERGED = "`llamafactory-cli export` with `finetuning_type: citi` merges it into the base."
+
+
+def write_outputs(
+    folder: RunFolder,
+    importance: Importance,
+    selection: Selection,
+    report: Report | None,
+    report_to: list[str] | None,
+) -> None:
+    """Writes report.json, the PNGs and the model card into the run's folder."""
+    from ...figures.run import importance_map, router_gates, training_curves
+
+    path = folder.path
+    plan = read_json(path / MANIFEST, "manifest")["plan"]
+    importance_map(
+        importance.tool_scores(),
+        importance.general_scores(),
+        selection.adapted,
+        selection.tuned,
+        path / "importance.png",
+        CARRIED[plan["citi_adapter"]],
+    )
+    histories = {}
+    for phase in folder.phases:
+        state = folder.folder(phase) / "trainer_state.json"
+        if state.is_file():
+            histories[phase.name] = json.loads(state.read_text(encoding="utf-8"))["log_history"]
+    if any("loss" in entry for history in histories.values() for entry in history):
+        training_curves(histories, path / "training.png")
+    if report is not None:
+        write_json(path / "report.json", report.to_dict())
+        if report.gates:
+            router_gates(report.gates, path / "routers.png", neutral=plan["citi_router_neutral"])
+    (path / "README.md").write_text(_card(folder, importance, selection, report), encoding="utf-8")
+
+
+def _card(folder: RunFolder, importance: Importance, selection: Selection, report: Report | None) -> str:
+    manifest = read_json(folder.path / MANIFEST, "manifest")
+    plan = manifest["plan"]
+    gated = plan["citi_adapter"] == "molora"
+    examples = ", ".join(f"{task.examples} examples of {name}" for name, task in importance.tasks.items())
+    return CARD.format(
+        base=plan["model_name_or_path"],
+        name=folder.path.name,
+        registration=REGISTRATION if gated else "",
+        merging=UNMERGED if gated else MERGED,
+        provenance=provenance(manifest, selection.to_dict()),
+        reduction=importance.settings.get("reduction"),
+        examples=examples,
+        report=f"```\n{as_table(report)}\n```\n\n" if report else "",
+    )

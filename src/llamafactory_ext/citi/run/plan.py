@@ -1,0 +1,104 @@
+"""What shapes the outcome of a run, as its manifest says it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ...checkpoint.base import fingerprint, quantization
+from ...methods import option_names
+from ...tl.sft.options import TlArguments
+from ..options import CitiArguments
+from ..phases import Phase
+
+NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel")
+MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization")
+DATA_OPTIONS = (
+    "dataset",
+    "dataset_dir",
+    "template",
+    "cutoff_len",
+    "packing",
+    "neat_packing",
+    "train_on_prompt",
+    "mask_history",
+    "mix_strategy",
+    "interleave_probs",
+    "max_samples",
+    "val_size",
+)
+TRAINING_OPTIONS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "world_size",
+    "max_steps",
+    "seed",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "bf16",
+    "fp16",
+    "optim",
+    "optim_args",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "warmup_ratio",
+    "lr_scheduler_kwargs",
+    "neftune_noise_alpha",
+    "label_smoothing_factor",
+)
+_JSON = (str, int, float, bool, list, type(None))
+
+
+def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
+    """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
+    plan = {name: getattr(model_args, name) for name in MODEL_OPTIONS}
+    plan |= {name: getattr(finetuning_args, name) for name in option_names(CitiArguments) if name not in NOT_IN_PLAN}
+    if finetuning_args.tl_stage is not None:
+        plan["stage"] = finetuning_args.tl_stage
+        plan |= {name: getattr(finetuning_args, name) for name in option_names(TlArguments)}
+    plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
+    plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
+    plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
+    return {name: str(value) if not isinstance(value, _JSON) else value for name, value in plan.items()}
+
+
+def make_manifest(
+    plan: dict[str, Any], base: nn.Module, model_args: Any, data: str, phases: Sequence[Phase]
+) -> dict[str, Any]:
+    """Where a run comes from.
+
+    Args:
+        plan: of `make_plan`.
+        base: the base model.
+        model_args: upstream's group of the options.
+        data: hash of the tokenized training data.
+        phases: of the run.
+    """
+    name = model_args.model_name_or_path
+    return {
+        "plan": plan,
+        "base": {
+            "name": name,
+            "revision": None if Path(name).is_dir() else model_args.model_revision,
+            "commit": getattr(base.config, "_commit_hash", None),
+            "quantization": quantization(base),
+            "linears": fingerprint(base),
+        },
+        "data": data,
+        "phases": [
+            {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr} for phase in phases
+        ],
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("llamafactory", "llamafactory_ext", "torch", "transformers", "peft", "accelerate")
+    return {name: importlib.metadata.version(name) for name in names}

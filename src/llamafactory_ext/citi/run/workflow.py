@@ -1,0 +1,301 @@
+"""`llamafactory-cli train` with `finetuning_type: citi`: importance, selection, the phases, the report.
+
+What it does: wiring only. Every step leaves a complete file behind, and the same command goes on from the newest one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.utils import load_peft_weights, set_peft_model_state_dict
+from torch import nn
+from transformers import set_seed
+
+from ...checkpoint.atomic import read_json, write_json
+from ...checkpoint.base import MANIFEST, quantization
+from ...checkpoint.card import SELECTION
+from ...data.marks import TASK_COLUMN
+from ...tl.sft.workflow import report_findings
+from ...training.engines import Engine, engine_of, renew_engine, whole_weights
+from ...upstream.pipeline.api import plot_loss
+from ..importance import linear_components
+from ..importance_file import Importance
+from ..phases import Phase, describe, phase_table, set_trainable, total_size
+from ..scoring import content_hash, group_by_task, sample_rows
+from ..selection import Selection, selected_counts
+from .adapters import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
+from .folder import RunFolder
+from .inputs import Preparation, say
+from .outputs import write_outputs
+from .plan import make_manifest, make_plan
+from .report import Report, as_table, make_report
+from .trainer import CitiTrainer
+
+
+def run_citi(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: Sequence[Any] | None = None,
+) -> None:
+    """Runs or resumes a whole CITI training (arXiv:2409.13202, section 3.3); the arguments are upstream's groups.
+
+    Raises:
+        ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
+    """
+    _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or [])).run()
+
+
+@dataclass
+class _Citi:
+    """One run; its parts are made when they are first needed."""
+
+    inputs: Preparation
+    callbacks: list[Any]
+
+    def run(self) -> None:
+        plan = make_plan(self.model_args, self.data_args, self.training_args, self.finetuning_args)
+        if not self.training_args.overwrite_output_dir:
+            self.folder.check(plan)
+        self.inputs.check_data()
+        base = self.inputs.load_base(whole=not self.finetuning_args.citi_importance_load)
+        check_tunable(base, self.folder.phases)
+        selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
+        loaded = self.inputs.load_importance(base)
+        data = content_hash(self.inputs.data["train_dataset"])
+        if not self.training_args.overwrite_output_dir:
+            self.folder.check_inputs(base, data)
+        with self.training_args.main_process_first(desc="start the run", local=False):
+            if self.training_args.should_save:
+                manifest = make_manifest(plan, base, self.model_args, data, self.folder.phases)
+                self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
+        if self.inputs.weighs is not None:
+            skip = self.finetuning_args.tl_skip_bad
+            report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip)
+        importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
+        selection = self._select(importance)
+        model = None if self.engine else self._model(selection, base)
+        del base
+        self._train(selection, model)
+        report = self._report(selection, model)
+        if self.training_args.should_save:
+            write_outputs(self.folder, importance, selection, report, self.training_args.report_to)
+        if self.training_args.should_save:
+            self.folder.finish()
+            say(f"Finished: the adapter is in {self.folder.path}.")
+
+    # Options
+
+    @property
+    def model_args(self) -> Any:
+        return self.inputs.model_args
+
+    @property
+    def data_args(self) -> Any:
+        return self.inputs.data_args
+
+    @property
+    def training_args(self) -> Any:
+        return self.inputs.training_args
+
+    @property
+    def finetuning_args(self) -> Any:
+        return self.inputs.finetuning_args
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.training_args.output_dir), phase_table(self.finetuning_args))
+
+    @cached_property
+    def engine(self) -> Engine | None:
+        return engine_of(self.training_args)
+
+    # Phases
+
+    def _select(self, importance: Importance) -> Selection:
+        args, phases = self.finetuning_args, self.folder.phases
+        selection = choose(importance, args, phases, self.training_args.seed)
+        if self.training_args.should_save:
+            importance.save(self.folder.path / "importance.json")
+            write_json(self.folder.path / SELECTION, selection.to_dict())
+        say(describe_selection(selection, args))
+        for remark in importance.remarks(*ratios(args, phases), end=args.citi_select):
+            say(remark)
+        return selection
+
+    def _adapt(self, base: nn.Module, selection: Selection) -> PeftModel:
+        """The base with fresh adapters and copies of the tuned linears, in a number type that trains."""
+        kept = self.training_args.bf16 or self.training_args.fp16 or quantization(base)
+        if not kept and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
+            say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
+            base.float()
+        set_seed(self.training_args.seed)
+        model = adapt(base, selection, self.finetuning_args, self.model_args.model_name_or_path)
+        self.router = watch_routers(model, self.finetuning_args)
+        return model
+
+    def _model(self, selection: Selection, base: nn.Module) -> PeftModel:
+        """The adapted model as the last complete phase left it."""
+        model = self._adapt(base, selection)
+        if done := self.folder.done():
+            set_peft_model_state_dict(model, load_peft_weights(str(self.folder.adapter(done[-1])), device="cpu"))
+        return model
+
+    def _train(self, selection: Selection, model: PeftModel | None) -> None:
+        """Runs the phases that are not done yet, then the evaluation.
+
+        Args:
+            selection: the components.
+            model: what all phases train one after the other; None loads and adapts the base for each of them.
+        """
+        if done := self.folder.done():
+            say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
+        left = self.folder.phases[len(done) :]
+        for phase in left:
+            own = model if model is not None else self._model(selection, self.inputs.load_base())
+            moving = set_trainable(own, phase)
+            say(describe(phase, moving, total_size(own.parameters())))
+            trainer = self._trainer(own, phase)
+            self._run_phase(trainer, phase, {group: list(counts) for group, counts in moving.items()})
+            if phase is left[-1] and self.training_args.do_eval:
+                self._evaluate(trainer)
+            self._release(trainer, own)
+            del trainer, own  # two models at once may not fit
+        if self.training_args.do_eval and not left:
+            if model is not None:
+                self._evaluate(self._trainer(model, self.folder.phases[-1]))
+            else:
+                say("No evaluation: all phases were complete already. Evaluate the adapter with one process.")
+
+    def _evaluate(self, trainer: CitiTrainer) -> None:
+        if self.router is not None:
+            self.router.end()
+        metrics = trainer.evaluate(metric_key_prefix="eval")
+        if self.training_args.should_save:
+            write_json(self.folder.path / "eval_results.json", metrics)
+
+    def _trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
+        args = copy.copy(self.training_args)
+        args.output_dir = str(self.folder.folder(phase))
+        args.num_train_epochs, args.learning_rate = phase.epochs, phase.lr
+        args.run_name = f"{args.run_name}-{phase.name}" if args.run_name else None
+        finetuning_args = copy.copy(self.finetuning_args)
+        if "experts" not in phase.trains and "lora" not in phase.trains:
+            finetuning_args.loraplus_lr_ratio = None
+        renew_engine(args)
+        return CitiTrainer(
+            phase=phase,
+            router=self.router if self.finetuning_args.citi_router_neutral else None,
+            recompute=not self.model_args.use_unsloth_gc,
+            weighted=self.inputs.weighs is not None,
+            exact_step=self.finetuning_args.citi_router_window == "step" and self.finetuning_args.citi_router_beta > 0,
+            model=model,
+            args=args,
+            finetuning_args=finetuning_args,
+            data_collator=self.inputs.collator(model, packed=bool(self.data_args.packing)),
+            callbacks=list(self.callbacks),
+            train_dataset=self.inputs.data["train_dataset"],
+            eval_dataset=self.inputs.data.get("eval_dataset"),
+            **self.inputs.tokenizers,
+        )
+
+    def _run_phase(self, trainer: CitiTrainer, phase: Phase, moving: Mapping[str, list[int]]) -> None:
+        checkpoint, skipped = trainer.newest_checkpoint()
+        for line in skipped:
+            say(line)
+        if checkpoint is not None:
+            say(f"Resuming phase {phase.name} from {checkpoint}.")
+        if self.training_args.should_save:
+            self.folder.rewind_log(phase, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with self._closing(trainer, phase) as staged:
+            trainer.log_metrics("train", result.metrics)
+            trainer.save_metrics("train", result.metrics)
+            trainer.save_state()
+            trainer.save_model(str(staged / "adapter"), _internal_call=True)
+            trainer.accelerator.wait_for_everyone()
+            if self.training_args.should_save:
+                manifest = read_json(self.folder.path / MANIFEST, "manifest")
+                write_json(staged / "adapter" / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
+                selection = read_json(self.folder.path / SELECTION, "selection")
+                write_json(staged / "adapter" / SELECTION, selection)
+                if self.finetuning_args.plot_loss:
+                    plot_loss(str(staged), keys=["loss", "loss_router"])
+                self.folder.close(phase)
+        trainer.accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def _closing(self, trainer: CitiTrainer, phase: Phase) -> Iterator[Path]:
+        """Redirects what the trainer writes at the end of a phase, so that it appears whole or not at all."""
+        staged = self.folder.closing(phase)
+        staged.mkdir(parents=True, exist_ok=True)
+        trainer.args.output_dir = str(staged)
+        try:
+            yield staged
+        finally:
+            trainer.args.output_dir = str(self.folder.folder(phase))
+
+    def _release(self, trainer: CitiTrainer, model: PeftModel) -> None:
+        """Lets go of this phase's optimizer and wrappers; the next phase wraps the model anew."""
+        if self.router is not None:
+            self.router.end()
+        if self.engine is None:
+            trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+        trainer.model_wrapped = model
+        trainer.optimizer = trainer.lr_scheduler = None
+        trainer.accelerator.free_memory()
+        gc.collect()
+        if "wandb" in (self.training_args.report_to or []):
+            import wandb
+
+            wandb.finish()
+
+    # Report
+
+    def _report(self, selection: Selection, model: PeftModel | None) -> Report | None:
+        count = self.finetuning_args.citi_report_samples
+        if not count:
+            return None
+        if model is None and self.finetuning_args.citi_importance_load:
+            say(
+                "No report: with citi_importance_load and weights spread over processes, the model need not fit into "
+                "one process. Evaluate the finished adapter with do_predict."
+            )
+            return None
+        if model is None:
+            with whole_weights(self.training_args):
+                model = self._model(selection, self.inputs.load_base(whole=True))
+        held_out = self.inputs.examples.get("eval_dataset")
+        usable = held_out is not None and not isinstance(held_out, dict) and TASK_COLUMN in held_out.column_names
+        dataset = held_out if usable else self.inputs.examples["train_dataset"]
+        groups = group_by_task(dataset, both=False)
+        seed = self.training_args.seed
+        report = make_report(
+            model,
+            self.router,
+            dataset,
+            {task: (mark, sample_rows(rows, count, seed)) for task, (mark, rows) in groups.items()},
+            self.inputs.collator(model, packed=False),
+            source="held-out examples" if usable else "training examples",
+            batch_size=self.training_args.per_device_eval_batch_size,
+            autocast=self._autocast,
+        )
+        if self.training_args.should_log:
+            print(as_table(report))
+        return report
+
+    def _autocast(self) -> Any:
+        dtype = torch.bfloat16 if self.training_args.bf16 else torch.float16
+        enabled = self.training_args.bf16 or self.training_args.fp16
+        return torch.autocast(self.training_args.device.type, dtype=dtype, enabled=enabled)

@@ -1,0 +1,1 @@
+"""What `llamafactory-ext VERB` runs; the top floor, which nobody imports."""

@@ -1,0 +1,99 @@
+"""`llamafactory-ext lab ...`: the verbs of the lab."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import OptionError
+
+
+class Lab:
+    """The embedded tiny model and its world."""
+
+    def data(self, out: str = "data") -> None:
+        """Write the lab's training files (lab_tool, lab_general, lab_trajectories); always the same content."""
+        from ..lab.datasets import write_training_files
+
+        for path in write_training_files(Path(out)):
+            print(path)
+
+    def build(
+        self,
+        out: str,
+        steps: int | None = None,
+        minutes: float | None = None,
+        device: str = "cpu",
+        seed: int | None = None,
+    ) -> None:
+        """Train the tiny model from scratch into OUT; interrupted, the same command goes on.
+
+        Args:
+            out: the model directory to write.
+            steps: optimiser steps; default: the shipped model's.
+            minutes: instead of steps, about how long to train on this machine.
+            device: cpu or cuda.
+            seed: decides the initial weights and all data; default: the shipped model's.
+        """
+        if steps is not None and minutes is not None:
+            raise OptionError("--steps and --minutes exclude each other; give one of them")
+        from ..lab.build import build
+        from ..lab.pretrain import Recipe
+
+        given = {"steps": steps, "seed": seed}
+        recipe = replace(Recipe(), **{key: value for key, value in given.items() if value is not None})
+        build(Path(out), recipe, minutes, device)
+
+    def evaluate(
+        self, model: str | None = None, adapter: str | None = None, limit: int = 400, out: str | None = None
+    ) -> None:
+        """Measure the four abilities and the tool calls of a model on held-out items.
+
+        Args:
+            model: a model directory; default: the shipped model.
+            adapter: a PEFT adapter directory to put on top.
+            limit: items per set.
+            out: also write the scores to this JSON file.
+        """
+        from ..checkpoint.atomic import write_json
+        from ..lab.evaluate import SHIPPED_MODEL, evaluate
+
+        if limit < 1:
+            raise OptionError(f"--limit is {limit}; give at least 1")
+        measured = evaluate(Path(model) if model else SHIPPED_MODEL, Path(adapter) if adapter else None, limit)
+        for name, score in measured.scores.items():
+            extra = f", {score.unparsable} unparsable" if name.startswith("tool") else ""
+            print(f"{name:<13}{score.accuracy:7.1%} +- {score.standard_error:.1%}  (n={score.n}{extra})")
+        print(f"{'general mean':<13}{measured.general:7.1%}")
+        if out is not None:
+            write_json(Path(out), measured.to_dict())
+
+    def demo(self, out: str = "runs/demo", limit: int = 400) -> None:
+        """Run CITI, LoRA and full fine-tuning on the tiny model, and show what each gains and loses.
+
+        Args:
+            out: folder for the runs, report.json and report.png; finished steps found there are kept.
+            limit: held-out items per set.
+        """
+        from ..lab.demo import demo
+
+        demo(Path(out), limit)
+
+    def ppo(self, out: str = "runs/ppo", seeds: int = 3, sft: str | None = None) -> None:
+        """Show that TL-Training's PPO learns: curves of reward and right calls on held-out requests.
+
+        Args:
+            out: folder for the runs, ppo.json and ppo.png; finished runs found there are kept.
+            seeds: how many runs of PPO.
+            sft: a model to start from; default: one is trained until about half of its calls are right.
+        """
+        from ..lab.ppo import learn
+
+        if seeds < 1:
+            raise OptionError(f"--seeds is {seeds}; give at least 1")
+        for curve in learn(Path(out), seeds, Path(sft) if sft else None):
+            gains = curve.gains()
+            print(
+                f"seed {curve.seed}: right calls {curve.correct[0]:.1%} -> {curve.correct[-1]:.1%} "
+                f"({gains['correct_in_standard_errors']:+.1f} standard errors), mean reward {curve.reward[0]:.3f} -> "
+                f"{curve.reward[-1]:.3f} ({gains['reward_in_standard_errors']:+.1f}), {curve.seconds:.0f} s"
+            )
+        print(f"Written: {Path(out) / 'ppo.json'}, {Path(out) / 'ppo.png'}")

@@ -1,0 +1,97 @@
+"""`llamafactory-ext score`: from a prediction file to a table, a report and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import OptionError
+from ..metrics.judge import Judge, JudgeOptions
+from ..metrics.references import BENCHMARKS
+from ..metrics.report import MODES, Report, verdicts_path, write_report
+from ..metrics.scoring import score as score_files
+
+
+def score(
+    benchmark: str = "",
+    predictions: str = "",
+    references: str = "",
+    mode: str = "official",
+    out: str = "",
+    checkout: str = "",
+    embedder: str = "",
+    execute: bool = False,
+    judge: bool = False,
+) -> None:
+    """Score saved predictions of a benchmark.
+
+    Args:
+        benchmark: api_bank, toolalpaca, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval or
+            triviaqa.
+        predictions: the file that `llamafactory-ext infer` wrote.
+        references: the folder with the benchmark's published files, or one of them.
+        mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
+        out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
+        checkout: your checkout of API-Bank, whose API classes api_bank's official mode runs in the sandbox.
+        embedder: for api_bank's ToolSearcher: a local copy of sentence-transformers/paraphrase-MiniLM-L3-v2.
+        execute: let humaneval run what the model wrote, in the sandbox.
+        judge: ask a judge about toolalpaca's solutions. Its endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL and
+            _KEY; replies are kept beside the report, and the same command goes on where it stopped.
+    """
+    needed = {"a benchmark": benchmark, "--predictions": predictions, "--references": references}
+    missing = [name for name, given in needed.items() if not given]
+    if missing:
+        raise OptionError(
+            f"score needs {' and '.join(missing)}: llamafactory-ext score {benchmark or 'BENCHMARK'} "
+            f"--predictions FILE --references DIR [--mode official|strict] [--out FILE]; "
+            f"benchmarks: {', '.join(BENCHMARKS)}."
+        )
+    source = Path(str(predictions))
+    target = Path(str(out)) if out else source.with_name(f"{source.stem}.{mode}.json")
+    if target.resolve() in (source.resolve(), verdicts_path(source).resolve()):
+        raise OptionError(f"--out {target} would overwrite the predictions; name another file.")
+    known = next((known for known in MODES if known == mode), None)
+    if known is None:
+        raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
+    asked = Judge(JudgeOptions.from_environment(), target.with_suffix(".judge.jsonl")) if judge is True else None
+    report = score_files(
+        str(benchmark),
+        source,
+        Path(str(references)),
+        known,
+        execute=execute is True,
+        checkout=str(checkout),
+        embedder=str(embedder),
+        judge=asked,
+    )
+    write_report(report, target)
+    show(report, Console())
+    print(f"{target}\n{verdicts_path(target)}")
+
+
+def show(report: Report, console: Console) -> None:
+    """The report as a table with its notes."""
+    partial = ", PARTIAL" if report.partial else ""
+    table = Table(
+        title=f"{report.benchmark}, {report.mode} ({report.n_predictions} of {report.n_references} items{partial})"
+    )
+    table.add_column("figure")
+    for heading in ("%", "± one standard error", "n", "not parsed"):
+        table.add_column(heading, justify="right")
+    for figure in report.figures:
+        error = "" if figure.standard_error is None else f"{100 * figure.standard_error:.2f}"
+        table.add_row(figure.name, f"{100 * figure.value:.2f}", error, str(figure.n), str(figure.parse_failures))
+    console.print(table)
+    if report.judge is not None:
+        cost = report.judge["cost_usd"]
+        console.print(
+            f"- judge {report.judge['model']}: {report.judge['replies']} replies ({report.judge['asked_now']} now), "
+            f"{report.judge['prompt_tokens']} + {report.judge['completion_tokens']} tokens, "
+            + ("cost unknown (set LLAMAFACTORY_EXT_JUDGE_PRICES)" if cost is None else f"{cost:.4f} USD"),
+            markup=False,
+            highlight=False,
+        )
+    for note in report.notes:
+        console.print(f"- {note}", markup=False, highlight=False)

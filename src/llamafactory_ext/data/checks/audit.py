@@ -1,0 +1,204 @@
+"""Everything that is wrong with one data file: shape, marks, role order, tools and calls, and what cutoff_len cuts.
+
+The first part needs nothing but the file. What becomes of an example under a template and a tokenizer is asked of an
+encoder (`upstream/pipeline/encoding.py` makes one); this module only counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llamafactory_ext.errors import CallParseError, DataError
+from llamafactory_ext.toolcalls import parse_calls
+
+from ..dialogues import CALL, CALL_MARKS, GPT, names_of, order_fault
+from ..entries import DataEntry, Dialogue
+from ..faults import Faults
+from ..shape import EMPTY_RESPONSE
+
+_MAX_KINDS = 100
+_MARKED_CALL = re.compile(rf"{CALL_MARKS[0]}(.*?){CALL_MARKS[1]}", re.DOTALL)
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+NOT_A_CALL = (
+    'a function_call turn does not parse; write {"name": ..., "arguments": {...}} as JSON, a list of such for several '
+    f"calls, {CALL_MARKS[0]}...{CALL_MARKS[1]} around it if words stand before it"
+)
+TEXT_ARGUMENTS = "the arguments of a call are no JSON object; write one (most templates cannot render it otherwise)"
+UNDECLARED = 'a call names a tool that "tools" does not declare; declare it there, or mend the name'
+BAD_TEXT_CALL = "a call within an answer does not parse in the format that its marker announces; mend it"
+NOT_DESCRIBED = 'a call within an answer names a tool that neither "tools" nor the prompt describes; mend the name'
+BAD_TOOLS = '"tools" does not parse; write a JSON list of {"name", "description", "parameters"}'
+# What announces a call in an answer that is plain text to upstream -> the format it is then in.
+_TEXT_FORMATS = {
+    "API-Request:": "api_bank",
+    "Action Input:": "react",
+    "<tool_call>": "qwen",
+    "[TOOL_CALLS]": "mistral",
+}
+_DESCRIBED = re.compile(r"""["'](?:name|apiCode)["']: *["']([^"'\n]+)["']""")
+LEFT_OUT = "upstream leaves the record out; mend the order of turns"
+UNTRAINED = "no token is trained: cutoff_len leaves none of the answer; raise it or drop the record"
+NO_MARK = "states no mark: fine for other methods, CITI needs one (see examples/README.md, Marks)"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How long an example is in tokens: whole, after the cut by cutoff_len, and of those the trained ones."""
+
+    whole: int
+    kept: int
+    trained: int
+
+
+Encoder = Callable[[Dialogue], Encoded]
+
+
+@dataclass
+class Audit:
+    """What a file holds and what is wrong with it.
+
+    Attributes:
+        errors: what spoils or loses records; each with places and the next step.
+        remarks: what is worth knowing.
+        tokens, trained, longest: over all examples that could be encoded; zeros without an encoder.
+        cut: examples that cutoff_len shortens; `untrained` of all examples have no trained token left.
+    """
+
+    errors: Faults
+    remarks: Faults
+    records: int = 0
+    calls: int = 0
+    marks: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+    trained: int = 0
+    longest: int = 0
+    cut: int = 0
+    untrained: int = 0
+    problem: str = ""
+
+    def lines(self) -> list[str]:
+        """All errors."""
+        return [*self.errors.lines(), *([self.problem] if self.problem else [])]
+
+
+def audit(entry: DataEntry, encode: Encoder | None = None) -> Audit:
+    """Look at every record of the entry's file, in one pass; malformed JSON is told with the rest, not raised."""
+    result = Audit(Faults(entry.path, _MAX_KINDS), Faults(entry.path, _MAX_KINDS))
+    if not entry.marks.states_marks:
+        result.remarks.add("the entry", NO_MARK)
+    try:
+        for place, record in entry.records():
+            result.records += 1
+            _look(entry, place, record, encode, result)
+    except DataError as error:
+        result.problem = error.message
+    return result
+
+
+def _look(entry: DataEntry, place: str, record: Any, encode: Encoder | None, result: Audit) -> None:
+    dialogue = entry.dialogue(record)
+    if isinstance(dialogue, str):
+        result.errors.add(place, dialogue)
+        return
+    if entry.marks.states_marks:
+        problem = entry.marks.problem(record)
+        if problem is not None:
+            result.errors.add(place, problem)
+        else:
+            result.marks[entry.marks.resolve(record)[0]] += 1
+    order = order_fault([role for role, _ in dialogue.turns])
+    if order is not None:
+        result.errors.add(place, f"{order}; {LEFT_OUT}")
+    faults, calls = call_faults(dialogue)
+    result.calls += calls
+    for fault in faults:
+        result.errors.add(place, fault)
+    if dialogue.turns[-1][0] == GPT and not dialogue.turns[-1][1].strip():
+        result.remarks.add(place, EMPTY_RESPONSE)
+    if encode is not None and order is None and not {NOT_A_CALL, BAD_TOOLS} & set(faults):
+        _measure(place, dialogue, encode, result)
+
+
+def call_faults(dialogue: Dialogue) -> tuple[list[str], int]:
+    """(what is wrong with the tools and calls of a dialogue, how many calls it holds); each fault once."""
+    faults: list[str] = []
+    declared = declared_names(dialogue.tools)
+    if declared is None:
+        faults.append(BAD_TOOLS)
+    count = 0
+    for index, (role, text) in enumerate(dialogue.turns):
+        if role == GPT:
+            fault, found = _text_calls(text, dialogue, index, declared or set())
+            faults += fault
+            count += found
+        if role != CALL:
+            continue
+        calls = _calls(text)
+        if calls is None:
+            faults.append(NOT_A_CALL)
+            continue
+        count += len(calls)
+        faults += [TEXT_ARGUMENTS for call in calls if not isinstance(call["arguments"], Mapping)]
+        faults += [UNDECLARED for call in calls if declared is not None and call["name"] not in declared]
+    return list(dict.fromkeys(faults)), count
+
+
+def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -> tuple[list[str], int]:
+    """(faults, number of calls) of an answer that states calls in its text, as API-Bank's do."""
+    form = next((form for marker, form in _TEXT_FORMATS.items() if marker in text), None)
+    if form is None:
+        return [], 0
+    try:
+        calls = parse_calls(text, form)
+    except CallParseError:
+        return [BAD_TEXT_CALL], 0
+    before = "\n".join([dialogue.system, *(said for _, said in dialogue.turns[:index])])
+    known = declared | set(_DESCRIBED.findall(before))
+    return [NOT_DESCRIBED for call in calls if known and call.name not in known], len(calls)
+
+
+def declared_names(tools: str) -> set[str] | None:
+    """Names of the declared tools; None if the text is no list of tools."""
+    try:
+        listed = json.loads(tools) if tools.strip() else []
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(listed, list):
+        return None
+    names = names_of(listed)
+    return names if len(names) == len(listed) or all(names_of([tool]) for tool in listed) else None
+
+
+def _calls(text: str) -> list[dict[str, Any]] | None:
+    """The calls of a function_call turn as upstream finds them; None if it finds none."""
+    marked = _MARKED_CALL.search(text)
+    body = marked[1] if marked is not None else _THOUGHT.sub("", text, count=1)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    calls = value if isinstance(value, list) else [value]
+    valid = all(isinstance(call, dict) and isinstance(call.get("name"), str) and "arguments" in call for call in calls)
+    return calls if calls and valid else None
+
+
+def _measure(place: str, dialogue: Dialogue, encode: Encoder, result: Audit) -> None:
+    try:
+        encoded = encode(dialogue)
+    except DataError as error:
+        result.errors.add(place, error.message)
+        return
+    result.tokens += encoded.kept
+    result.trained += encoded.trained
+    result.longest = max(result.longest, encoded.whole)
+    if encoded.kept < encoded.whole:
+        result.cut += 1
+        result.remarks.add(place, "cutoff_len cuts the example")
+    if encoded.trained == 0:
+        result.untrained += 1
+        result.errors.add(place, UNTRAINED)

@@ -1,0 +1,1 @@
+"""Large files: read in parts, written atomically, drawn from without loading them."""

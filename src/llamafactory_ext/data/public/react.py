@@ -1,0 +1,106 @@
+"""RoTBench (arXiv:2401.08326) and ToolEyes (arXiv:2401.00741): test sets in one prompt format, by the same authors.
+
+The system turn states the ReAct format and lists the tools as JSON. They become the example's `tools`, so that each
+model is asked in its own template's words; the published prompt is kept whole in `reference`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..dialogues import GPT, HUMAN, call_turn, example, names_of, published_call, split_react, turn
+from ..family import SHAREGPT, Chosen, Drop, Family, Foreign, Outcome, always, by_patterns
+
+_LEVELS = ("clean", "slight", "medium", "heavy", "union")
+_BEFORE_TOOLS = "following tools:\n"
+_NOT_REACT = 'a published alternative is no "Action: ... Action Input: ..."; it is kept in "reference"'
+
+
+def _read_rotbench(record: Any) -> Outcome:
+    """The first alternative is the answer; all of them stay in `reference`, where the scorer reads them."""
+    opened = _opening(record)
+    if isinstance(opened, Foreign):
+        return opened
+    question, tools = opened
+    turns = record["conversations"]
+    if len(turns) != 3 or not isinstance(turns[2].get("value"), list):
+        return Foreign("has no third turn with a list of alternative calls")
+    golds = [split_react(gold) for gold in turns[2]["value"] if isinstance(gold, str)]
+    findings = [_NOT_REACT] if None in golds or len(golds) < len(turns[2]["value"]) else []
+    calls = []
+    for gold in golds:
+        if gold is not None:
+            made, defects = published_call(gold[1], gold[2], names_of(tools))
+            calls.append(call_turn([made], gold[0]))
+            findings += defects
+    if not calls:
+        return Drop("no gold call")
+    return example([turn(HUMAN, question), calls[0]], tools=tools, reference=record, findings=findings)
+
+
+def _read_tooleyes(record: Any) -> Outcome:
+    """There is no gold answer: the last turn is empty, so that upstream can read the record for prediction."""
+    opened = _opening(record)
+    if isinstance(opened, Foreign):
+        return opened
+    question, tools = opened
+    if len(record["conversations"]) != 2 or "path" not in record:
+        return Foreign('has more turns than system and user, or no "path" of its tools')
+    return example([turn(HUMAN, question), turn(GPT, "")], tools=tools, reference=record)
+
+
+def _opening(record: Any) -> tuple[str, list[Any]] | Foreign:
+    """(question, tools) of the first two turns."""
+    if not isinstance(record, Mapping):
+        return Foreign(f"is no JSON object but {type(record).__name__}")
+    turns = record.get("conversations")
+    if not isinstance(turns, list) or not all(isinstance(message, Mapping) for message in turns):
+        return Foreign('has no "conversations"')
+    if [message.get("from") for message in turns[:2]] != ["system", "user"]:
+        return Foreign("does not begin with a system and a user turn")
+    prompt, question = turns[0].get("value"), turns[1].get("value")
+    if not isinstance(prompt, str) or not isinstance(question, str):
+        return Foreign("begins with turns that hold no text")
+    _, found, rest = prompt.partition(_BEFORE_TOOLS)
+    try:
+        tools, _ = json.JSONDecoder().raw_decode(rest.lstrip())
+    except (ValueError, RecursionError):
+        tools = None
+    if not found or not isinstance(tools, list):
+        return Foreign("has a system turn that lists no tools as JSON")
+    return question, tools
+
+
+def _choose_rotbench(folder: Path, split: str) -> Chosen:
+    """The clean environment; the noisy ones are sets of their own and are named one by one."""
+    for place in (folder, folder / "First_Turn", folder / "Data" / "First_Turn"):
+        files = {level: place / f"{level}.json" for level in _LEVELS if (place / f"{level}.json").is_file()}
+        if split == "test" and "clean" in files:
+            others = tuple((path, "another environment: name the file") for path in files.values())
+            return Chosen((files["clean"],), others[1:])
+    return Chosen(())
+
+
+ROTBENCH = Family(
+    name="rotbench",
+    about="RoTBench: First_Turn/clean.json, or any of slight, medium, heavy, union; a test set",
+    mark="tool",
+    task="tool",
+    layout=SHAREGPT,
+    choose=_choose_rotbench,
+    split_of=always("test"),
+    read=_read_rotbench,
+)
+TOOLEYES = Family(
+    name="tooleyes",
+    about="ToolEyes: scenario_data_zero_processed.json; a test set without gold answers",
+    mark="tool",
+    task="tool",
+    layout=SHAREGPT,
+    choose=by_patterns(test=("scenario_data_zero_processed.json", "scenario_data*.json")),
+    split_of=always("test"),
+    read=_read_tooleyes,
+)

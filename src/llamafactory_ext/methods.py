@@ -1,0 +1,84 @@
+"""The groups of our options: which class declares them, what they take, and the method or stage they belong to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from .citi import options as citi_options
+from .citi.options import CitiArguments
+from .options.values import Rule, check_values
+from .tl.ppo import options as ppo_options
+from .tl.ppo.options import TlPpoArguments
+from .tl.sft import options as sft_options
+from .tl.sft.options import TlArguments
+
+SFT_STAGE: Final = "tl_sft"
+PPO_STAGE: Final = "tl_ppo"
+STAGES: Final = (SFT_STAGE, PPO_STAGE)
+PREFIXES: Final = ("citi_", "tl_")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options of one method.
+
+    Attributes:
+        arguments: the dataclass that declares them.
+        rules: what each takes.
+        option: the option that chooses the method, such as `stage`.
+        values: its values with which the options of the group have an effect.
+        shared: options of the group that also have one with the values named there.
+    """
+
+    arguments: type
+    rules: Mapping[str, Rule]
+    option: str
+    values: tuple[str, ...]
+    shared: Mapping[str, tuple[str, ...]]
+
+    def misplaced(self, args: Any, chosen: str) -> list[str]:
+        """One sentence for each option that was changed although `chosen` is another method."""
+        return [
+            f"{name} has no effect with {self.option}: {chosen}; remove it, or set {self.option}: {self.values[0]}"
+            for name in changed_options(args, self.arguments)
+            if chosen not in self.values + self.shared.get(name, ())
+        ]
+
+
+GROUPS: Final = (
+    Group(CitiArguments, citi_options.RULES, "finetuning_type", ("citi",), {}),
+    Group(
+        TlArguments,
+        sft_options.RULES,
+        "stage",
+        (SFT_STAGE,),
+        dict.fromkeys(sft_options.SHARED, (PPO_STAGE,)),
+    ),
+    Group(TlPpoArguments, ppo_options.RULES, "stage", (PPO_STAGE,), {}),
+)
+RULES: Final[Mapping[str, Rule]] = {name: rule for group in GROUPS for name, rule in group.rules.items()}
+
+
+def option_names(*arguments: type) -> tuple[str, ...]:
+    """The names of the options that these classes declare, in order; of all our options without any."""
+    kinds = arguments or tuple(group.arguments for group in GROUPS)
+    return tuple(option.name for kind in kinds for option in fields(kind))
+
+
+def changed_options(args: Any, arguments: type) -> list[str]:
+    """The options of one class whose value in `args` is not the default."""
+    defaults = arguments()
+    return [name for name in option_names(arguments) if getattr(args, name) != getattr(defaults, name)]
+
+
+def normalise(args: Any) -> list[str]:
+    """Turn our options into their declared types in place, wrong ones into their defaults; return what was wrong."""
+    problems = []
+    for group in GROUPS:
+        given = {name: getattr(args, name) for name in option_names(group.arguments)}
+        values, wrong = check_values(given, group.rules)
+        problems += wrong
+        defaults = group.arguments()
+        for name in given:
+            setattr(args, name, values.get(name, getattr(defaults, name)))
+    return problems

@@ -1,0 +1,74 @@
+"""Questions with one answer: GSM8K (arXiv:2110.14168) and TriviaQA (arXiv:1705.03551).
+
+`official` reads answers as the common evaluations do: GSM8K's last number as OpenCompass finds it, which takes the end
+of "1,234" for 234, and TriviaQA's exact match of the whole text. `strict` knows commas, takes the number after "####"
+if there is one, and for TriviaQA reads the first line and what follows "answer is" in it.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+
+from ...errors import DataError
+from ..answers import Answered, Scored
+from ..references import Item
+from ..report import Mode, Verdict
+
+_NUMBER = re.compile(r"-?\d+\.\d+|-?\d+")
+_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
+
+
+def score_gsm8k(answered: Sequence[Answered], mode: Mode) -> Scored:
+    """The share of right final numbers."""
+    return Scored(tuple(_number_verdict(one, mode) for one in answered))
+
+
+def _number_verdict(one: Answered, mode: Mode) -> Verdict:
+    said, gold = _last_number(one.prediction.prediction, mode), _gold_number(one.item)
+    right = said is not None and abs(float(said) - gold) < 1e-6
+    category = "right" if right else "no number" if said is None else "wrong"
+    return Verdict(one.item.id, {"GSM": float(right)}, category, said is not None, said or "")
+
+
+def _gold_number(item: Item) -> float:
+    try:
+        return float(str(item.record["answer"]).split("#### ")[1].replace(",", ""))
+    except (IndexError, ValueError):
+        raise DataError(
+            f"{item.id}: the answer does not end in '#### NUMBER'; get GSM8K's test.jsonl again."
+        ) from None
+
+
+def _last_number(text: str, mode: Mode) -> str | None:
+    text = text.split("Question:")[0]
+    if mode == "strict":
+        text = _COMMA.sub("", text).rpartition("####")[2]
+    numbers = _NUMBER.findall(text)
+    return numbers[-1] if numbers else None
+
+
+def score_triviaqa(answered: Sequence[Answered], mode: Mode) -> Scored:
+    """Exact match with any of the answers, normalised as in the published evaluation."""
+    return Scored(tuple(_match_verdict(one, mode) for one in answered))
+
+
+def _match_verdict(one: Answered, mode: Mode) -> Verdict:
+    answers = one.item.record["answer"]
+    if not answers:
+        raise DataError(f'{one.item.id}: "answer" is empty; write one question with its answers per line.')
+    text = one.prediction.prediction
+    if mode == "strict":
+        text = (text.strip().splitlines() or [""])[0]
+        text = re.split(r"answer is:?", text, flags=re.IGNORECASE)[-1]
+    said = _normalised(text)
+    right = bool(text.strip()) and said in {_normalised(str(answer)) for answer in answers}
+    return Verdict(one.item.id, {"TQA": float(right)}, "right" if right else "wrong", bool(text.strip()))
+
+
+def _normalised(text: str) -> str:
+    """Lower case, without punctuation, articles and surplus blanks."""
+    return " ".join(_ARTICLES.sub(" ", text.replace("_", " ").lower().translate(_PUNCTUATION)).split())

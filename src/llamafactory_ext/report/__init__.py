@@ -1,0 +1,1 @@
+"""Scores beside the papers' tables, as text, pictures and one page."""

@@ -1,0 +1,78 @@
+"""`llamafactory-ext report`: scores of our runs in the papers' tables, as Markdown, JSON, pictures and one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..checkpoint.atomic import write_json, write_text
+from ..errors import DataError, OptionError
+from .figures import bars, colours_of, radar
+from .runs import Run, read_runs
+from .tables import GENERAL, MEAN, Table, beside, published
+from .writing import html, markdown
+
+GROUPS = ("Llama-3", "Phi-3", "Mistral")
+PICTURED = ("citi-3", "citi-4", "tl-3", "tl-4")
+
+
+def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") -> None:
+    """Put runs beside the papers' figures.
+
+    Args:
+        runs: [NAME=]PATH of a folder with what `llamafactory-ext score` wrote, or of one such report.
+        out: the folder of the result: report.md, report.json, report.html, radar.png, bars.png.
+        beside_model: whose rows of CITI's tables stand beside ours in the pictures: Llama-3, Phi-3 or Mistral.
+    """
+    if beside_model not in GROUPS:
+        raise OptionError(f'--beside_model is "{beside_model}"; choose one of {", ".join(GROUPS)}')
+    found = read_runs([str(word) for word in runs])
+    print("\n".join(str(path) for path in write(found, Path(str(out)), beside_model)))
+
+
+def write(runs: list[Run], folder: Path, group: str) -> list[Path]:
+    """Write everything; returns the files."""
+    tables = [beside(table, runs) for table in published()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures = _pictures(tables, runs, group, folder)
+        write_json(folder / "report.json", {"tables": [table.to_json() for table in tables], "runs": _runs_json(runs)})
+        write_text(folder / "report.md", markdown(tables, runs, pictures))
+        write_text(folder / "report.html", html(tables, runs, pictures))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written ({error.strerror}); name another --out.") from None
+    return [folder / name for name in ("report.md", "report.json", "report.html")] + list(pictures.values())
+
+
+def _pictures(tables: list[Table], runs: list[Run], group: str, folder: Path) -> dict[str, Path]:
+    """The radar of the table that our runs fill best, and bars; none without a figure of the papers' tables.
+
+    Ablations are left to the tables, and so is a table of which our runs have nothing but the general abilities, if
+    another says more.
+    """
+    shown = [table for table in tables if table.ours and table.id in PICTURED]
+    shown = [table for table in shown if _own_figures(table)] or shown
+    if not shown:
+        return {}
+    fullest = max(shown, key=lambda table: sum(value is not None for row in table.ours for value in row.values))
+    colours = colours_of(runs)
+    radar(fullest, group, colours, folder / "radar.png")
+    bars(shown, group, colours, folder / "bars.png")
+    return {f"Radar: {fullest.title}": folder / "radar.png", "Bars": folder / "bars.png"}
+
+
+def _own_figures(table: Table) -> bool:
+    """Whether our runs have a figure of the table that is none of the general abilities."""
+    places = [place for place, column in enumerate(table.columns) if column not in (*GENERAL, MEAN)]
+    return any(row.values[place] is not None for row in table.ours for place in places)
+
+
+def _runs_json(runs: list[Run]) -> list[dict[str, object]]:
+    return [
+        {
+            "name": run.name,
+            "mode": run.mode,
+            "figures": {key: cell.to_json() for key, cell in run.cells.items()},
+            "notes": list(run.notes),
+        }
+        for run in runs
+    ]

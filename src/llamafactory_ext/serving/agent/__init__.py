@@ -1,0 +1,1 @@
+"""Dialogues in which calls are executed by a tool server."""

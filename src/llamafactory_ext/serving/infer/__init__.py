@@ -1,0 +1,1 @@
+"""`llamafactory-ext infer`: questions, prompts, backends and the file of answers."""

@@ -1,0 +1,142 @@
+"""The file of answers that grows as a run goes on, survives its death, and is gone on with by the next run.
+
+Each answer is one line, written in one piece and flushed; a run that was killed leaves whole lines and at most one cut
+one, which the next run removes and asks again. A file by another model, other settings or other prompts is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from ...checkpoint.atomic import read_json, write_json
+from ...errors import DataError, OptionError
+from ...metrics.predictions import Prediction, read_predictions
+from .prompts import Prompt
+
+SYNC_SECONDS: Final = 1.0  # a power cut may cost this much work; a killed process costs none
+_SHOWN = 5
+
+
+def settings_path(out: Path) -> Path:
+    """Where the settings of a run lie: beside its answers."""
+    return out.with_name(out.name + ".settings.json")
+
+
+class AnswerFile:
+    """The answers of one run; a context manager that holds the file's lock.
+
+    Args:
+        path: the file, made if missing.
+        settings: what the answers depend on; see `identity.py`.
+        model_hash: their hash, in every record.
+        prompts: all prompts of the run.
+
+    Raises:
+        DataError: the file is damaged, or holds answers to other questions.
+        OptionError: it comes from another model, other settings or other prompts, or another process writes it.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], model_hash: str, prompts: Sequence[Prompt]) -> None:
+        self.path = path
+        self.model_hash = model_hash
+        self.notes: tuple[str, ...] = ()
+        self._hashes = {prompt.question.id: prompt.sha256 for prompt in prompts}
+        self._benchmark = prompts[0].question.benchmark
+        self._synced = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as error:
+            raise DataError(f"{path} cannot be written ({error.strerror}); name another --out.") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.done = self._resume(settings)
+        except BlockingIOError:
+            self._file.close()
+            raise OptionError(
+                f"another run writes {path} at this moment; wait for it, or name another --out"
+            ) from None
+        except BaseException:
+            self._file.close()
+            raise
+        write_json(settings_path(path), dict(settings) | {"model_hash": model_hash, "questions": len(prompts)})
+
+    def __enter__(self) -> AnswerFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def add(self, prompt: Prompt, text: str, messages: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Append one answer."""
+        question = prompt.question
+        turns = None if messages is None else tuple(messages)
+        record = Prediction(question.id, question.benchmark, prompt.sha256, self.model_hash, text, turns)
+        self._file.write(record.to_line().encode("utf-8", "replace"))
+        self._file.flush()
+        self.done.add(question.id)
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def _resume(self, settings: Mapping[str, Any]) -> set[str]:
+        """Checks what the file holds, cuts off an unfinished line, and returns the ids that are answered."""
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        done: set[str] = set()
+        if whole:
+            if whole < len(content):
+                self._cut(whole, content.count(b"\n") + 1)
+            found = read_predictions(self.path, self._benchmark)
+            self.notes += found.notes
+            self._check(found.predictions, settings)
+            done = {prediction.id for prediction in found.predictions}
+        elif content:
+            self._cut(0, 1)
+        return done
+
+    def _cut(self, length: int, line: int) -> None:
+        os.ftruncate(self._file.fileno(), length)
+        self.notes += (f"{self.path}, line {line}: cut off; removed, its question is asked again.",)
+
+    def _check(self, predictions: Sequence[Prediction], settings: Mapping[str, Any]) -> None:
+        problems = []
+        if any(prediction.model_hash != self.model_hash for prediction in predictions):
+            problems = self._differences(settings) or ["the model or its settings differ"]
+        foreign = [prediction.id for prediction in predictions if prediction.id not in self._hashes]
+        if foreign and not problems:
+            raise DataError(
+                f"{self.path} holds answers to {len(foreign)} questions that this run does not ask, such as "
+                f"{', '.join(foreign[:_SHOWN])}; nothing was changed. Name the data it was made with, or "
+                "another --out."
+            )
+        other = [item.id for item in predictions if item.prompt_hash != self._hashes.get(item.id)]
+        if other and not problems:
+            problems.append(f"the prompts differ ({', '.join(other[:_SHOWN])}): other data, template or tokenizer")
+        if problems:
+            raise OptionError.listing(
+                f"{self.path} holds {len(predictions)} answers of another run; nothing was changed. Repeat that run's "
+                "options to go on with it, or name another --out:",
+                problems,
+            )
+
+    def _differences(self, settings: Mapping[str, Any]) -> list[str]:
+        if not settings_path(self.path).is_file():
+            return []
+        old = read_json(settings_path(self.path), "settings of the run")
+        if not isinstance(old, dict):
+            return []
+        return [
+            f"{key} was {json.dumps(old.get(key))}, is now {json.dumps(value)}"
+            for key, value in settings.items()
+            if old.get(key) != value
+        ]

@@ -1,0 +1,66 @@
+"""Which model answers: the hash of its files, so that answers of two models are never mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import CheckpointError, OptionError
+
+_COUNTED = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
+_NOT_COUNTED = ("report.json", "trainer_state.json", "manifest.json", "all_results.json", "train_results.json")
+_CHUNK = 1 << 24
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a local model.
+
+    Raises:
+        OptionError: no folder.
+        CheckpointError: a folder without a model.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        raise OptionError(f"--model {model}: there is no such folder; name the folder of a model or of an adapter")
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise CheckpointError(
+            f"{folder} has neither config.json nor adapter_config.json; name the folder of a model or of an adapter."
+        )
+    return folder
+
+
+def adapter_base(folder: Path) -> str | None:
+    """The base model of an adapter's folder as its configuration names it; None for a whole model."""
+    config = folder / "adapter_config.json"
+    if not config.is_file():
+        return None
+    try:
+        base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{config} cannot be read ({error}); the adapter is damaged, use another.") from None
+    return str(base or "")
+
+
+def files_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of what a model consists of: weights, configuration, tokenizer.
+
+    What training leaves beside them (logs, reports, optimiser states) does not count, nor does the folder's name.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or file.suffix not in _COUNTED or file.name in _NOT_COUNTED:
+            continue
+        inner = hashlib.sha256()
+        with file.open("rb") as handle:
+            while chunk := handle.read(_CHUNK):
+                inner.update(chunk)
+        digest.update(f"{file.name}\n{inner.hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """The `model_hash` of records: over the model's hash and everything else that answers depend on."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

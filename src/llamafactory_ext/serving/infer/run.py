@@ -1,0 +1,142 @@
+"""`llamafactory-ext infer`: asks a model every question of a benchmark or a data file, and keeps every answer.
+
+Works without LLaMA-Factory; `hf` needs transformers, `vllm` vLLM, `openai` only a server.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ...errors import ExtError, OptionError
+from .answers import AnswerFile
+from .identity import settings_hash
+from .options import InferOptions, help_text
+from .prompts import Prompt
+from .questions import Question, QuestionSet, of_benchmark, of_file
+
+
+class Backend(Protocol):
+    """What answers."""
+
+    def identity(self) -> dict[str, Any]:
+        """What of the model the answers depend on."""
+
+    def prompt(self, question: Question) -> Prompt:
+        """What the model gets for a question."""
+
+    def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Any]]:
+        """Each prompt with its answer as soon as it is finished; None where the prompt leaves no room for one.
+
+        An answer is a text, or (text, all messages) of a dialogue.
+        """
+
+    def close(self) -> None:
+        """Ends what the backend has started."""
+
+
+def infer(*extra: object, **given: object) -> None:
+    """Ask a model all questions; `--help` lists the options (see `InferOptions`).
+
+    Args:
+        extra: nothing; more words are an error.
+        given: the options.
+
+    Raises:
+        ExtError: with what was kept and how to go on.
+    """
+    if {"help", "h"} & given.keys():
+        print(help_text())
+        return
+    if extra:
+        raise OptionError.listing("infer:", [f'"{word}" is one word too many' for word in extra])
+    run(InferOptions.of(given))
+
+
+def run(options: InferOptions) -> Path:
+    """Ask all questions that the file of answers lacks; returns its path."""
+    questions = _questions(options)
+    backend = _backend(options)
+    try:
+        prompts = [backend.prompt(question) for question in questions.questions]
+        settings = backend.identity() | _settings(options, questions.benchmark)
+        with AnswerFile(Path(options.out), settings, settings_hash(settings), prompts) as file:
+            _tell([*questions.notes, *file.notes])
+            _ask(backend, prompts, file)
+    finally:
+        backend.close()
+    return Path(options.out)
+
+
+def _ask(backend: Backend, prompts: Sequence[Prompt], file: AnswerFile) -> None:
+    left = [prompt for prompt in prompts if prompt.question.id not in file.done]
+    too_long = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task(file.path.name, total=len(prompts), completed=len(prompts) - len(left))
+            for prompt, answer in backend.answers(left):
+                text, messages = answer if isinstance(answer, tuple) else (answer or "", None)
+                if answer is None:
+                    too_long.append(prompt.question.id)
+                file.add(prompt, text, messages)
+                progress.advance(bar)
+    except ExtError as error:
+        raise type(error)(f"{error.message}\n{_kept(file, prompts)}") from None
+    except KeyboardInterrupt:
+        _tell([_kept(file, prompts)])
+        sys.exit(130)
+    if too_long:
+        _tell([f"{len(too_long)} prompts leave no room for an answer ({', '.join(too_long[:5])}); theirs are empty."])
+    print(f"{len(file.done)} answers: {file.path}")
+
+
+def _kept(file: AnswerFile, prompts: Sequence[Prompt]) -> str:
+    return f"{len(file.done)} of {len(prompts)} answers are kept in {file.path}; run the same command to go on."
+
+
+def _questions(options: InferOptions) -> QuestionSet:
+    if options.dataset:
+        path = Path(options.dataset)
+        found = of_file(path, options.benchmark or path.stem)
+    else:
+        found = of_benchmark(options.benchmark, Path(options.source))
+    return replace(found, questions=found.questions[: options.limit]) if options.limit else found
+
+
+def _backend(options: InferOptions) -> Backend:
+    """The backend, imported only now: each needs packages of its own."""
+    if options.backend == "hf":
+        from .hf import HfBackend
+
+        return HfBackend(options)
+    if options.backend == "vllm":
+        from .vllm import VllmBackend
+
+        return VllmBackend(options)
+    from .server import ServerBackend
+
+    return ServerBackend(options)
+
+
+def _settings(options: InferOptions, benchmark: str) -> dict[str, Any]:
+    """What answers depend on beside the model; how many run at a time is left out, as it only changes the speed."""
+    sampling = {"temperature": options.temperature}
+    if options.temperature:
+        sampling |= {"top_p": options.top_p, "seed": options.seed}
+    turns = {}
+    if options.tool_server:
+        turns = {name: getattr(options, name) for name in ("turns", "turn_seconds", "turn_tokens")}
+    named = {name: getattr(options, name) for name in ("backend", "template", "max_new_tokens")}
+    return {"benchmark": benchmark, **named, **sampling, **turns}
+
+
+def _tell(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr)

@@ -1,0 +1,90 @@
+"""Queries answered and scored: the part of PPO that is the same in training and in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...training.processes import sum_named
+from ..reward import Reward
+from .rewards import Query, RewardFunction, shares
+from .rollout.local import Response, Sampling
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One response per query with its reward.
+
+    Attributes:
+        queries: what was asked.
+        responses: what came back.
+        texts: what is scored: responses without the tokens that end them.
+        rewards: what they are worth.
+    """
+
+    queries: Sequence[Query]
+    responses: Sequence[Response]
+    texts: Sequence[str]
+    rewards: Sequence[Reward]
+
+    @classmethod
+    def of(
+        cls,
+        queries: Sequence[Query],
+        responses: Sequence[Response],
+        reward: RewardFunction,
+        sampling: Sampling,
+        tokenizer: Any,
+    ) -> Answers:
+        """Reads and scores responses."""
+        texts = [text_of(response, sampling, tokenizer) for response in responses]
+        pairs = zip(queries, texts, strict=True)
+        return cls(queries, responses, texts, [reward(text, query.reference, query.tools) for query, text in pairs])
+
+    def means(self) -> dict[str, float]:
+        """Means over the answers of all processes, and "count", how many there are.
+
+        They are "reward", its standard deviation "reward_spread", tokens per response, the shares of responses that
+        were cut at the length limit and of empty ones, and those of each category as "part_<category>".
+        """
+        count = float(len(self.rewards))
+        own = {
+            "reward": sum(reward.total for reward in self.rewards),
+            "squares": sum(reward.total**2 for reward in self.rewards),
+            "response_tokens": float(sum(len(response.ids) for response in self.responses)),
+            "cut": float(sum(not response.ended for response in self.responses)),
+            "empty": float(sum(not text.strip() for text in self.texts)),
+            "count": count,
+        } | {f"part_{name}": share * count for name, share in shares(self.rewards).items()}
+        sums = sum_named(own)
+        total = sums.pop("count")
+        found = {name: value / total for name, value in sums.items()}
+        found["reward_spread"] = max(found.pop("squares") - found["reward"] ** 2, 0.0) ** 0.5
+        return found | {"count": total}
+
+    def shown(self, count: int) -> list[str]:
+        """The first answers in words."""
+        rows = list(zip(self.queries, self.texts, self.rewards, strict=True))[:count]
+        return [
+            f"{query.place}: {text!r}, right is {query.reference!r}: {reward.total:g} ({', '.join(reward.parts)})"
+            for query, text, reward in rows
+        ]
+
+
+def text_of(response: Response, sampling: Sampling, tokenizer: Any) -> str:
+    """The text of a response, special tokens included, without the tokens that end it."""
+    ids = list(response.ids)
+    while ids and ids[-1] in sampling.end_ids:
+        ids.pop()
+    return str(tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def own_share(queries: Sequence[Query], process: int, processes: int) -> tuple[list[Query], int]:
+    """The queries that this process answers, equally many on each, and how many of them count."""
+    mine = list(queries[process::processes])
+    extra = -(-len(queries) // processes) - len(mine)
+    return [*mine, *queries[:extra]], len(mine)
+
+
+Drawer = Callable[[Sequence[Sequence[int]], Sampling, int], list[Response]]

@@ -1,0 +1,50 @@
+"""The policy that PPO trains, for every fine-tuning type, ready to train."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from peft import PeftModel
+
+from ...citi.phases import parameter_group
+from ...errors import OptionError
+from ...upstream.patches.train import load_adapter
+
+
+def load_policy(
+    load_model: Callable[..., Any], tokenizer: Any, model_args: Any, training_args: Any, finetuning_args: Any
+) -> tuple[Any, bool]:
+    """The model as LLaMA-Factory loads it; with `citi`, the adapter of a citi run, whose routers and experts train.
+
+    Returns:
+        The policy, and whether it has an adapter that does nothing yet.
+    """
+    if finetuning_args.finetuning_type != "citi":
+        policy = load_model(tokenizer, model_args, finetuning_args, is_trainable=training_args.do_train)
+        continued = bool(model_args.adapter_name_or_path) and not finetuning_args.create_new_adapter
+        return _in_training_type(policy, training_args), isinstance(policy, PeftModel) and not continued
+    paths = model_args.adapter_name_or_path or []
+    if not paths:
+        raise OptionError(
+            "stage: tl_ppo with finetuning_type: citi goes on from a trained adapter; set adapter_name_or_path to the "
+            "output_dir of a citi run."
+        )
+    bare = copy.copy(model_args)
+    bare.adapter_name_or_path = None
+    base = load_model(tokenizer, bare, finetuning_args, is_trainable=training_args.do_train)
+    policy = load_adapter(base, model_args, finetuning_args, paths)
+    for name, weight in policy.named_parameters():
+        trains = parameter_group(name) in ("router", "experts", "lora")
+        weight.requires_grad_(trains)
+        if trains:
+            weight.data = weight.data.float()
+    return _in_training_type(policy, training_args), False
+
+
+def _in_training_type(policy: Any, training_args: Any) -> Any:
+    """Without mixed precision a 16-bit model would round small updates away; upstream raises what trains."""
+    if training_args.do_train and not any(weight.requires_grad for weight in policy.parameters()):
+        raise OptionError("No weight of the policy trains; choose another finetuning_type or freeze fewer layers.")
+    return policy

@@ -1,0 +1,136 @@
+"""Queries for PPO out of dialogues: one per tool call that is the right next turn, with the tools that were declared.
+
+What it does: finds the calls, the tools (in the tools column, or as JSON in the prompt), and everything that cannot be
+used, counted by kind. What it does not do: read files (`upstream/pipeline/dialogues.py` does) or encode, which the
+caller's template does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import DataError
+from ...toolcalls import Tool, described_tool, described_tools
+from ..feedback import feedback_error
+from .rewards import Query, RewardFunction, fault_of
+
+Encode = Callable[[Sequence[Mapping[str, str]], str, str], tuple[Sequence[int], str]]
+_SHOWN = 3
+
+
+@dataclass
+class Faults:
+    """What cannot be used.
+
+    Attributes:
+        places: where, by what is wrong.
+        seen: queries looked at.
+    """
+
+    places: dict[str, list[str]] = field(default_factory=dict)
+    seen: int = 0
+
+    def add(self, what: str, place: str) -> None:
+        """Remembers one."""
+        self.places.setdefault(what, []).append(place)
+
+    def lines(self) -> list[str]:
+        """One line per kind, with the number and the first places."""
+        return [
+            f"{what}: {len(places)} of {self.seen} ({', '.join(places[:_SHOWN])}{', ...' * (len(places) > _SHOWN)})"
+            for what, places in self.places.items()
+        ]
+
+
+def make_queries(
+    examples: Iterable[Mapping[str, Any]],
+    encode: Encode,
+    reward: RewardFunction,
+    *,
+    longest: int,
+    last_only: bool,
+    skip_bad: bool,
+) -> tuple[list[Query], Faults]:
+    """All queries of a data set.
+
+    Args:
+        examples: as upstream aligns them: `_prompt` and `_response` messages, `_system`, `_tools`.
+        encode: (messages, system, tools) -> the prompt's tokens, and the last message as the model should write it.
+        reward: what scores the answers; a right answer that it cannot read is a fault.
+        longest: tokens of a prompt.
+        last_only: the last call of a dialogue alone.
+        skip_bad: leave out what cannot be used.
+
+    Raises:
+        DataError: something cannot be used, or nothing can.
+    """
+    queries, faults = [], Faults()
+    for number, example in enumerate(examples, 1):
+        turns = list(_call_turns(example))
+        for messages in turns[-1 if last_only else 0 :]:
+            place = f"example {number}, turn {len(messages)}"
+            faults.seen += 1
+            query, fault = _query(messages, example, encode, place)
+            if query is not None:
+                fault = fault_of(query, reward)
+                if fault is None and len(query.ids) > longest:
+                    fault = f"the prompt has more than {longest} tokens"
+            if fault is not None:
+                faults.add(fault, place)
+            elif query is not None:
+                queries.append(query)
+    if faults.places and not skip_bad:
+        advice = "Correct the data, or set tl_skip_bad: true to train without them. cutoff_len limits prompts."
+        lines = [f"  - {line}" for line in faults.lines()]
+        raise DataError("\n".join(["Queries of the training data cannot be used:", *lines, advice]))
+    if not queries:
+        lines = [f"  - {line}" for line in faults.lines()]
+        raise DataError("\n".join(["There is no query to train on: no turn of the data is a usable call.", *lines]))
+    return queries, faults
+
+
+def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:
+    """The tools of a tools column, or those that stand as JSON objects in the texts of a prompt.
+
+    Raises:
+        DataError: the column is no JSON list of tools.
+    """
+    if tools and tools.strip() not in ("", "[]"):
+        try:
+            listed = json.loads(tools)
+        except (ValueError, RecursionError):
+            raise DataError("the tools column is no JSON") from None
+        listed = listed if isinstance(listed, list) else [listed]
+        return tuple(described_tool(one) for one in listed)
+    return described_tools(texts)
+
+
+def _query(
+    messages: Sequence[Mapping[str, str]], example: Mapping[str, Any], encode: Encode, place: str
+) -> tuple[Query | None, str | None]:
+    system, tools = example.get("_system") or "", example.get("_tools") or ""
+    try:
+        declared = declared_tools(tools, (system, *(message["content"] for message in messages[:-1])))
+    except DataError as error:
+        return None, f"a tool cannot be read: {error.message[:100]}"
+    ids, reference = encode(messages, system, tools)
+    return Query(tuple(ids), reference, declared, place), None
+
+
+def _call_turns(example: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
+    """The dialogue up to and including each call; where tools stand in the prompt, every answer should be one.
+
+    Calls that were answered with an error are no right answers.
+    """
+    messages = [*example["_prompt"], *example["_response"][:1]]
+    calls = ("function",) if example.get("_tools") else ("function", "assistant")
+    for place, message in enumerate(messages):
+        if message["role"] not in calls:
+            continue
+        following = messages[place + 1] if place + 1 < len(messages) else None
+        if following and following["role"] == "observation" and feedback_error(following["content"]):
+            continue
+        yield messages[: place + 1]

@@ -1,0 +1,116 @@
+"""What a response is worth, with its parts: TL-Training's reward, or a user's own function.
+
+A user's function is `function(prediction, reference, tools)`: the response and the right answer as texts, the declared
+tools as a list of `toolcalls.Tool`. It returns a number, or a number and a mapping of parts by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, OptionError
+from ...toolcalls import Tool
+from ..reward import REWARDS, Reward, reward_parts
+
+RewardFunction = Callable[[str, str, Sequence[Tool]], Reward]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One prompt of PPO with its right answer.
+
+    Attributes:
+        ids: the prompt's tokens.
+        reference: the right answer, as the model should write it.
+        tools: what the prompt declares.
+        place: where it stands in the data, for messages.
+    """
+
+    ids: tuple[int, ...]
+    reference: str
+    tools: tuple[Tool, ...]
+    place: str
+
+
+def tool_reward(variant: str, call_format: str | None) -> RewardFunction:
+    """TL-Training's reward (arXiv:2412.15495, section 3.3) in one of its variants."""
+
+    def of(prediction: str, reference: str, tools: Sequence[Tool]) -> Reward:
+        return reward_parts(prediction, reference, tools, variant, call_format=call_format)
+
+    return of
+
+
+def user_reward(name: str) -> RewardFunction:
+    """The reward that `module:function` names; the module is also looked for in the working directory.
+
+    Raises:
+        OptionError: there is no such function.
+    """
+    module, _, function = name.partition(":")
+    advice = f"tl_reward_function={name}: write module:function, with the module in the working directory or installed"
+    if not module or not function:
+        raise OptionError(f"{advice}.")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found: Any = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"{advice} ({error}).") from None
+    finally:
+        sys.path.remove(here)
+    if not callable(found):
+        raise OptionError(f"{advice}; {function} is no function.")
+
+    def of(prediction: str, reference: str, tools: Sequence[Tool]) -> Reward:
+        return _as_reward(found(prediction, reference, list(tools)), name)
+
+    return of
+
+
+def _as_reward(value: Any, name: str) -> Reward:
+    total, parts = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+    try:
+        total, parts = float(total), {str(key): float(part) for key, part in Mapping.items(parts)}
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"tl_reward_function={name} returned {str(value)[:60]!a}; return a number, or a number and a mapping of "
+            "parts to numbers."
+        ) from None
+    if not math.isfinite(total):
+        raise OptionError(f"tl_reward_function={name} returned {total}; return a finite number.")
+    return Reward(total, parts)
+
+
+def fault_of(query: Query, reward: RewardFunction) -> str | None:
+    """Why this query cannot be used, in words that are the same for all of its kind; None if it can.
+
+    The right answer is scored against itself: what is not worth the most then can never be learned.
+    """
+    if not query.ids:
+        return "the prompt is empty"
+    if not query.tools:
+        return "no tool is declared, in the tools column or as JSON in the prompt"
+    try:
+        found = reward(query.reference, query.reference, query.tools)
+    except DataError as error:
+        return str(error.message).split(" cannot be read as")[0] + _detail(error.message)
+    if "unparsable" in found.parts:
+        return "the reference answer cannot be read by this reward"
+    return None
+
+
+def _detail(message: str) -> str:
+    return " cannot be read as a call" if " cannot be read as" in message else ""
+
+
+def shares(rewards: Sequence[Reward]) -> dict[str, float]:
+    """Share of responses per category, by name; all of TL-Training's, and what else occurs."""
+    names = list(dict.fromkeys([*REWARDS, *(name for reward in rewards for name in reward.parts)]))
+    return {name: sum(name in reward.parts for reward in rewards) / max(len(rewards), 1) for name in names}

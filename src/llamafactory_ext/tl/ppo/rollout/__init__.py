@@ -1,0 +1,1 @@
+"""Who answers the queries of PPO: the policy in this process, or a server."""

@@ -1,0 +1,186 @@
+"""Responses from a vLLM server that follows the policy: before each batch it is given the newest LoRA adapter.
+
+The server speaks the OpenAI protocol (`/v1/completions` on token ids) and must allow adapters to be loaded while it
+runs: `VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve BASE --enable-lora --max-lora-rank R`. It reads the adapter
+from `output_dir/rollout_adapter`, so it must share that disk. Tested with vLLM 0.32.0.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import torch
+from torch import distributed
+
+from ....errors import DataError, OptionError
+from ..critic import chosen_logp
+from .local import Response, Sampling
+
+NAME = "tl_ppo"
+FAR = 0.3  # nats per token; 16-bit numbers on one side make a few hundredths
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A response and, if the server tells them with its tokens, their log-probabilities."""
+
+    response: Response
+    logp: tuple[float, ...] | None
+
+
+@dataclass
+class ServerRollout:
+    """A source of responses.
+
+    Attributes:
+        url: address of the server, with `/v1`.
+        timeout: seconds for one request.
+        folder: where the adapter is written.
+        policy: a PEFT model with a LoRA adapter.
+        encode: token ids of a text, for servers that return text only.
+        publishes: whether this process writes the adapter and tells the server.
+        step: of the adapter that the server has; None before the first.
+        name: of that adapter. Never used twice: a server that outlives a run refuses names it knows, and keeps keys
+            and values of prompts under them.
+    """
+
+    url: str
+    timeout: float
+    folder: Path
+    policy: Any
+    encode: Callable[[str], list[int]]
+    publishes: bool
+    step: int | None = field(default=None)
+    name: str = field(default="")
+
+    def __call__(self, prompts: Sequence[Sequence[int]], sampling: Sampling, step: int) -> list[Response]:
+        """One response per prompt, from the policy as it is at this step.
+
+        Raises:
+            OptionError: the server cannot be reached, or refuses, or does not run this policy.
+            DataError: it answers something else.
+        """
+        found: list[Response] = []
+        with httpx.Client(timeout=self.timeout) as client:
+            new = step != self.step
+            if new:
+                self._renew(client, step)
+            for start in range(0, len(prompts), sampling.rows):
+                part = prompts[start : start + sampling.rows]
+                answers = self._ask(client, part, sampling)
+                if new and start == 0:
+                    self._compare(part[0], answers[0], sampling.temperature)
+                found += [answer.response for answer in answers]
+        return found
+
+    def _renew(self, client: httpx.Client, step: int) -> None:
+        """Gives the server the adapter as it is now; all processes learn its name."""
+        names = [f"{NAME}_{step}_{secrets.token_hex(4)}"]
+        if self.publishes:
+            folder = self.folder / str(step % 2)  # the server may still be reading the other one
+            self.policy.save_pretrained(str(folder))
+            self._post(client, "load_lora_adapter", {"lora_name": names[0], "lora_path": str(folder.resolve())})
+            if self.name:
+                self._post(client, "unload_lora_adapter", {"lora_name": self.name}, may_lack=True)
+        if distributed.is_initialized():
+            distributed.broadcast_object_list(names, src=0)
+        self.step, self.name = step, names[0]
+
+    def _ask(self, client: httpx.Client, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[_Answer]:
+        """The server's answers in the order of the prompts."""
+        body = {
+            "model": self.name,
+            "prompt": [list(prompt) for prompt in prompts],
+            "max_tokens": sampling.max_tokens,
+            "stop_token_ids": sorted(sampling.end_ids),
+            "ignore_eos": True,  # the model's own end tokens count if they are among these
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+            "logprobs": 0,  # of the drawn tokens alone
+            # All of them: what is left out comes from the model's generation_config.json.
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+        }
+        body |= {"stop": list(sampling.stop), "include_stop_str_in_output": True} if sampling.stop else {}
+        reply = self._post(client, "completions", body)
+        try:
+            choices = sorted(reply.json()["choices"], key=lambda choice: choice["index"])
+            found = [self._read(choice, sampling) for choice in choices]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.url} answers otherwise ({error!r}); is it an OpenAI-compatible server?") from None
+        if len(found) != len(prompts):
+            raise DataError(f"{self.url} gave {len(found)} answers to {len(prompts)} prompts; check the server's log.")
+        for prompt, answer in zip(prompts, found, strict=True):
+            self._require_room(len(prompt), answer, sampling.max_tokens)
+        return found
+
+    def _require_room(self, prompt: int, answer: _Answer, limit: int) -> None:
+        """Refuses a server that shortens what does not fit into its context, as vLLM does without a word."""
+        got = len(answer.response.ids)
+        if answer.logp is not None and not answer.response.ended and got < limit:
+            raise OptionError(
+                f"{self.url} cuts a response at {got} tokens, after a prompt of {prompt}; start the server with "
+                f"--max-model-len of at least {prompt + limit}, or lower tl_max_new_tokens or cutoff_len."
+            )
+
+    def _compare(self, prompt: Sequence[int], answer: _Answer, temperature: float) -> None:
+        """Refuses a server whose log-probabilities of a response are not the policy's."""
+        if answer.logp is None:
+            return
+        device = next(self.policy.parameters()).device
+        theirs_R = torch.tensor(answer.logp, device=device)
+        ids_1T = torch.tensor([[*prompt, *answer.response.ids]], device=device)
+        with torch.no_grad():
+            logits_1RV = self.policy(input_ids=ids_1T, use_cache=False).logits[:, len(prompt) - 1 : -1]
+        # A server may be set to return those of the distribution that it draws from.
+        gaps = [
+            (chosen_logp(logits_1RV, ids_1T[:, len(prompt) :], scale)[0] - theirs_R).abs().mean().item()
+            for scale in (1.0, temperature or 1.0)
+        ]
+        if not min(gaps) <= FAR:
+            raise OptionError(
+                f"{self.url} does not run the policy in training: its log-probabilities differ by {min(gaps):.2g} "
+                "nats per token. Serve the model that the new adapter was put on, unquantised: model_name_or_path, "
+                "with the adapters of adapter_name_or_path merged if create_new_adapter is set."
+            )
+
+    def _read(self, choice: dict[str, Any], sampling: Sampling) -> _Answer:
+        ids, logprobs = choice.get("token_ids"), choice.get("logprobs")
+        logp = tuple(logprobs["token_logprobs"]) if ids and logprobs else None
+        ended = choice["finish_reason"] != "length"
+        if ids is None:
+            ids = self.encode(choice["text"])
+            if ended and not (ids and ids[-1] in sampling.end_ids) and not sampling.stop:
+                ids = [*ids, min(sampling.end_ids)]
+        ids = ids[: sampling.max_tokens] or [min(sampling.end_ids)]
+        return _Answer(Response(tuple(ids), ended), logp)
+
+    def _post(
+        self, client: httpx.Client, path: str, body: dict[str, Any], *, may_lack: bool = False
+    ) -> httpx.Response:
+        address = f"{self.url.rstrip('/')}/{path}"
+        try:
+            answer = client.post(address, json=body)
+            if not (may_lack and answer.status_code == httpx.codes.NOT_FOUND):  # the server was started anew
+                answer.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise OptionError(
+                f"{address} refuses with status {error.response.status_code}: {error.response.text[:200]}. Start the "
+                "server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, on the same base model."
+            ) from None
+        except httpx.HTTPError as error:
+            raise OptionError(
+                f"{address} cannot be reached ({error or type(error).__name__}); correct tl_rollout_url, start the "
+                "server, or raise tl_rollout_timeout."
+            ) from None
+        return answer

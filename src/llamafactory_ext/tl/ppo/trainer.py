@@ -1,0 +1,289 @@
+"""The trainer of `stage: tl_ppo`: rollouts, rewards and PPO's updates inside transformers' training loop.
+
+What it does: before the first of its updates, a batch of queries is answered, scored and turned into advantages; the
+loop's steps are the updates that learn from it. Logging, schedules and wrapping are transformers', saving is
+`checkpoints.py`'s, passes over responses without learning are `logprobs.py`'s. What it does not do: read data or
+choose rewards.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, set_seed
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from ...errors import OptionError
+from ...training.processes import sum_named, sum_of_all
+from .answers import Answers, Drawer, own_share
+from .batches import QueryLoader, batches_of_epoch, micro_batches
+from .checkpoints import PpoCheckpoints
+from .critic import ActorCritic
+from .engines import ThroughRoot, prepare_for_engine, whole_policy
+from .experience import Experience
+from .logprobs import PpoLooks
+from .math import (
+    adapted_coefficient,
+    advantages_and_returns,
+    kl_estimate,
+    policy_loss,
+    token_rewards,
+    value_loss,
+    whiten,
+)
+from .reference import Reference
+from .rewards import Query, RewardFunction
+from .rollout.local import Response, Sampling, draw_responses
+from .settings import PpoSettings
+from .watch import AFTER_NAN, Watch
+
+OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_update")
+WATCHED = ("reward", "reward_spread", "kl", "value", "response_tokens", "empty")
+
+
+class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
+    """Trains an `ActorCritic` by PPO on queries (TL-Training, arXiv:2412.15495, section 3.3).
+
+    Args:
+        model: policy and critic.
+        queries: the training prompts with their answers.
+        held_out: prompts for evaluation, answered greedily.
+        reward: scores a response.
+        reference: what the KL is measured from.
+        settings: PPO's numbers.
+        sampling: how responses are drawn.
+        server: another source of responses than the model in training.
+        say: tells the user.
+    """
+
+    optimizer: Any
+    control: Any
+
+    def __init__(
+        self,
+        *,
+        model: ActorCritic,
+        queries: Sequence[Query],
+        held_out: Sequence[Query] | None,
+        reward: RewardFunction,
+        reference: Reference,
+        settings: PpoSettings,
+        sampling: Sampling,
+        server: Drawer | None,
+        say: Callable[[str], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model=model, train_dataset=queries, eval_dataset=held_out, **kwargs)
+        self.actor_critic, self.queries, self.reward, self.reference = model, queries, reward, reference
+        self.settings, self.sampling, self.server, self.say = settings, sampling, server, say
+        if self._engine_saves:
+            prepare_for_engine(model, self.accelerator.state, self.args)
+        self.model_accepts_loss_kwargs = True  # no division by transformers: the loss is a mean over the whole step
+        self.compute_loss_func = self.compute_loss
+        self.args.logging_nan_inf_filter = False  # it would log an average in the place of what is no number
+        self.coefficient, self.watch = settings.kl_coef, Watch(settings.kl_limit)
+        self.experience: Experience | None = None
+        self.tracked: dict[str, list[float]] = {}
+        self._parts: list[Tensor] = []
+        self._micro, self._tokens = 0, torch.zeros(())
+        self._rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        self._rows *= settings.minibatches
+        self.updates = settings.epochs * settings.minibatches
+        set_seed(self.args.seed + self.args.process_index)  # processes draw different responses
+        if len(queries) < self._rows * self.args.world_size:
+            raise OptionError(
+                f"A batch of responses takes {self._rows * self.args.world_size} queries and the data has "
+                f"{len(queries)}; lower per_device_train_batch_size, gradient_accumulation_steps or tl_minibatches."
+            )
+
+    # Data and optimizer
+
+    def get_train_dataloader(self) -> QueryLoader:
+        """Places of queries: each batch once per micro-batch that learns from it."""
+        args, count = self.args, len(self.queries)
+
+        def batches(epoch: int) -> list[list[int]]:
+            return batches_of_epoch(count, self._rows, args.process_index, args.world_size, args.seed + epoch)
+
+        return QueryLoader(count, batches, self.updates * args.gradient_accumulation_steps)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The one that `optim` names, with a learning rate of its own for the critic."""
+        if self.optimizer is None:
+            decayed = set(self.get_decay_parameter_names(self.actor_critic))
+            parts = (
+                (self.actor_critic.actor_parameters(), self.args.learning_rate),
+                (self.actor_critic.critic_parameters(), self.settings.critic_lr or self.args.learning_rate),
+            )
+            groups: list[dict[str, Any]] = [
+                {
+                    "params": [weight for name, weight in named if (name in decayed) == decays],
+                    "lr": lr,
+                    "weight_decay": self.args.weight_decay if decays else 0.0,
+                }
+                for named, lr in parts
+                for decays in (True, False)
+            ]
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.actor_critic)
+            self.optimizer = kind([group for group in groups if group["params"]], **options)
+        return self.optimizer
+
+    # Responses and what they are worth
+
+    def answer(self, queries: Sequence[Query], sampling: Sampling, *, valued: bool = False) -> list[Response]:
+        """Responses of the policy as it is now, on request with the values that a shared critic gave on the way."""
+        prompts = [query.ids for query in queries]
+        if self.server is not None:
+            return self.server(prompts, sampling, self.state.global_step)
+        self.model_wrapped.eval()
+        model, valuing = self.actor_critic, self.actor_critic.rollout_values() if valued else nullcontext()
+        with self.accelerator.autocast(), whole_policy(model), valuing as values:
+            return draw_responses(
+                cast(Any, ThroughRoot(model)) if self._engine_saves else model.policy,
+                prompts,
+                sampling,
+                self.processing_class.decode,
+                device=self.args.device,
+                all_closed=self._all_closed if is_deepspeed_zero3_enabled() else None,
+                values=values,
+            )
+
+    def _all_closed(self, mine: bool) -> bool:
+        """Under ZeRO-3, whose processes gather weights together for each token, all of them draw equally long."""
+        return not sum_of_all(torch.tensor(float(not mine), device=self.args.device)).item()
+
+    def _gather_experience(self, places: Sequence[int]) -> Experience:
+        """Answers queries, scores the answers, and works out advantages; all of this process's part."""
+        settings, device, began = self.settings, self.args.device, time.monotonic()
+        queries = [self.queries[place] for place in places]
+        responses = self.answer(queries, self.sampling, valued=self._draws_exactly())
+        seconds = time.monotonic() - began
+        answers = Answers.of(queries, responses, self.reward, self.sampling, self.processing_class)
+        batch = Experience.of(
+            [query.ids for query in queries], [response.ids for response in responses], self.sampling.pad_id
+        ).to(device)
+        mask_NR = batch.mask_NR
+        logp_NR, values_NR = self._policy_and_critic(batch, responses)
+        with self.reference.in_place():
+            (reference_NR,) = self._look_at(batch, values=False)
+        kl_NR = kl_estimate(logp_NR, reference_NR, settings.kl_estimator) * mask_NR
+        scores_N = torch.tensor([reward.total for reward in answers.rewards], dtype=torch.float32, device=device)
+        if settings.reward_clip is not None:
+            scores_N = scores_N.clamp(-settings.reward_clip, settings.reward_clip)
+        coefficient = self._report(answers, kl_NR, values_NR, mask_NR, seconds)
+        rewards_NR = token_rewards(scores_N, kl_NR, mask_NR, coefficient)
+        advantages_NR, returns_NR = advantages_and_returns(
+            rewards_NR, values_NR, mask_NR, settings.gamma, settings.lam
+        )
+        if settings.whiten:
+            advantages_NR = whiten(advantages_NR, mask_NR, sum_of_all)
+        return replace(
+            batch,
+            logp_NR=logp_NR,
+            values_NR=values_NR,
+            advantages_NR=advantages_NR,
+            returns_NR=returns_NR,
+            orders_KN=torch.stack([torch.randperm(len(batch)) for _ in range(settings.epochs)]).to(device),
+        )
+
+    # Updates
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        self._micro = 0
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """One micro-batch of one update; the first update of a batch of responses draws them."""
+        if self._micro == 0:
+            update = self.state.global_step % self.updates
+            if update == 0:
+                self.experience = None  # frees its memory before the next one
+                self.experience = self._gather_experience(inputs)
+            self._begin_update(update)
+        return super().training_step(model, {"places": torch.tensor(inputs)}, num_items_in_batch)
+
+    def _begin_update(self, update: int) -> None:
+        """Sorts the update's responses into micro-batches, and counts their tokens over all processes."""
+        assert self.experience is not None
+        epoch, part = divmod(update, self.settings.minibatches)
+        parts = self.args.gradient_accumulation_steps
+        order_N, lengths_N = self.experience.orders_KN[epoch], self.experience.lengths()
+        self._parts = micro_batches(order_N, lengths_N, self.settings.minibatches, parts)[part]
+        self._tokens = sum_of_all(self.experience.mask_NR[torch.cat(self._parts)].sum())
+
+    def compute_loss(self, model: nn.Module, inputs: Any, **_: Any) -> Any:
+        """PPO's loss of one micro-batch: its part of the mean over all tokens of the update."""
+        assert self.experience is not None
+        settings, batch = self.settings, self.experience.rows(self._parts[self._micro])
+        self._micro += 1
+        logp_BR, values_BR = model(*batch.inputs())
+        mask_BR = batch.mask_NR
+        policy, clipped = policy_loss(logp_BR, batch.logp_NR, batch.advantages_NR, mask_BR, settings.clip)
+        value, value_clipped = value_loss(values_BR, batch.values_NR, batch.returns_NR, mask_BR, settings.value_clip)
+        moved = ((batch.logp_NR - logp_BR.detach()) * mask_BR).sum()
+        sums = torch.stack([policy.detach(), value.detach(), clipped, value_clipped, moved]) / self._tokens
+        for name, value_sum in zip(OF_UPDATES, sums.tolist(), strict=True):
+            seen = self.tracked.setdefault(name, [])
+            if self._micro == 1:
+                seen.append(0.0)
+            seen[-1] += value_sum
+        # Gradients are averaged over processes; the mean is over the tokens of all of them.
+        loss = (policy + settings.value_coef * value) * (self.args.world_size / self._tokens)
+        if not bool(torch.isfinite(loss)):
+            raise OptionError(f"Step {self.state.global_step + 1}: the loss is {loss.item()}. {AFTER_NAN}")
+        return loss
+
+    # Evaluation and reports
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Greedy answers to the held-out queries: mean reward with its standard error, shares of the categories."""
+        queries = self.eval_dataset if eval_dataset is None else eval_dataset
+        asked, counting = own_share(queries, self.args.process_index, self.args.world_size)
+        sampling = replace(self.sampling, temperature=0.0)
+        responses = self.answer(asked, sampling)
+        means = Answers.of(
+            asked[:counting], responses[:counting], self.reward, sampling, self.processing_class
+        ).means()
+        count = means.pop("count")
+        means["reward_se"] = means.pop("reward_spread") / math.sqrt(max(count - 1, 1))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _report(self, answers: Answers, kl_NR: Tensor, values_NR: Tensor, mask_NR: Tensor, seconds: float) -> float:
+        """Tells the log and the watch about a batch; the KL coefficient for it, which then adapts."""
+        means, step = answers.means(), self.state.global_step + 1
+        count = means.pop("count")
+        sums = {"kl": kl_NR.sum().item(), "value": (values_NR.sum(1) / mask_NR.sum(1)).sum().item()}
+        means |= {name: value / count for name, value in sum_named(sums).items()}
+        for line in self.watch.see(step, {name: means[name] for name in WATCHED}, round(count)):
+            self.say(line)
+        if not all(math.isfinite(means[name]) for name in WATCHED):
+            raise OptionError(f"Step {step}: rewards, KL or values are no numbers any more. {AFTER_NAN}")
+        for name, value in {**means, "kl_coef": self.coefficient, "rollout_seconds": seconds}.items():
+            self.tracked.setdefault(name, []).append(value)
+        for line in answers.shown(self.settings.show):
+            self.say(line)
+        used, target = self.coefficient, self.settings.kl_target
+        if target is not None:
+            self.coefficient = adapted_coefficient(used, means["kl"], target, round(count), self.settings.kl_horizon)
+        return used
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the means over the batches and updates since the last time."""
+        if "loss" in logs:
+            means = {name: sum(seen) / len(seen) for name, seen in sorted(self.tracked.items())}
+            # Those of updates are sums over this process's tokens; the others are already of all processes.
+            means |= sum_named({name: means[name] for name in OF_UPDATES if name in means})
+            logs, self.tracked = {**logs, **means}, {}
+        super().log(logs, start_time)

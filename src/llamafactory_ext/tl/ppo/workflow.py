@@ -1,0 +1,217 @@
+"""`llamafactory-cli train` with `stage: tl_ppo`: wiring only. The same command goes on from the newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import set_seed
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from ...checkpoint.folders import remove_leftovers
+from ...citi.phases import total_size
+from ...errors import CheckpointError, OptionError
+from ...training.engines import engine_of, start_communication
+from ...upstream.pipeline.api import (
+    get_logger,
+    get_template_and_fix_tokenizer,
+    load_model,
+    load_tokenizer,
+    plot_loss,
+)
+from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
+from .answers import Drawer
+from .critic import ActorCritic
+from .policy import load_policy
+from .queries import make_queries
+from .reference import Reference
+from .rewards import Query, RewardFunction, tool_reward, user_reward
+from .rollout.local import Sampling
+from .rollout.server import ServerRollout
+from .settings import settings_of
+from .trainer import PpoTrainer
+
+logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
+
+
+def run_tl_ppo(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: Sequence[Any] | None = None,
+) -> None:
+    """Trains a policy by PPO with TL-Training's rewards (arXiv:2412.15495, section 3.3), or resumes it.
+
+    The arguments are upstream's groups. Responses are drawn as the `tl_` options say; `generating_args`, which belong
+    to chat and prediction, are not used.
+
+    Raises:
+        ExtError: options, data or a checkpoint do not fit.
+    """
+    tokenizers = load_tokenizer(model_args)
+    tokenizer = tokenizers["tokenizer"]
+    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    reward = reward_of(finetuning_args)
+    queries, held_out = load_queries(
+        model_args, data_args, training_args, finetuning_args, template, tokenizer, reward
+    )
+    if not training_args.do_train and not held_out:
+        raise OptionError("Nothing to do: set do_train: true, or do_eval: true with eval_dataset or val_size.")
+    start_communication(training_args)
+    own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
+    loaded = []
+    for _ in range(2 if own_critic and is_deepspeed_zero3_enabled() else 1):
+        set_seed(training_args.seed)  # fresh adapters of policy and critic begin alike
+        loaded.append(load_policy(load_model, tokenizer, model_args, training_args, finetuning_args))
+    (policy, fresh), *twins = loaded
+    reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh, spread=spread)
+    model = ActorCritic(
+        policy,
+        own_critic=own_critic,
+        temperature=finetuning_args.tl_temperature or 1.0,
+        twin=twins[0][0] if twins else None,
+    )
+    _say_model(model, reference)
+    if training_args.ddp_find_unused_parameters is None:
+        training_args.ddp_find_unused_parameters = False
+    trainer = PpoTrainer(
+        model=model,
+        queries=queries,
+        held_out=held_out,
+        reward=reward,
+        reference=reference,
+        settings=settings_of(finetuning_args),
+        sampling=sampling_of(finetuning_args, template, tokenizer),
+        server=_server_of(finetuning_args, training_args, policy, tokenizer),
+        say=logger.warning_rank0,
+        args=training_args,
+        processing_class=tokenizer,
+        callbacks=list(callbacks or []),
+    )
+    if training_args.do_train:
+        _train(trainer, finetuning_args)
+    if training_args.do_eval and held_out:
+        metrics = trainer.evaluate()
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+
+
+def _train(trainer: PpoTrainer, finetuning_args: Any) -> None:
+    args = trainer.args
+    result = trainer.train(resume_from_checkpoint=_checkpoint(trainer))
+    trainer.save_model()
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_state()
+    if args.should_save and finetuning_args.plot_loss:
+        plot_loss(args.output_dir, keys=["loss", "reward", "kl"])
+
+
+def _checkpoint(trainer: PpoTrainer) -> str | None:
+    """Where an interrupted run goes on: a checkpoint that was named, or the newest in its folder."""
+    args = trainer.args
+    if args.resume_from_checkpoint:
+        if not Path(args.resume_from_checkpoint).is_dir():
+            raise CheckpointError(f"resume_from_checkpoint={args.resume_from_checkpoint} does not exist.")
+        return str(args.resume_from_checkpoint)
+    if args.overwrite_output_dir:
+        return None
+    if args.should_save:
+        remove_leftovers(Path(args.output_dir))
+    found, skipped = trainer.newest_checkpoint()
+    for line in skipped:
+        logger.warning_rank0(line)
+    if found is not None:
+        logger.info_rank0(f"Resuming from {found}.")
+    return None if found is None else str(found)
+
+
+def load_queries(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    template: Any,
+    tokenizer: Any,
+    reward: RewardFunction,
+) -> tuple[list[Query], list[Query] | None]:
+    """The queries of the training and of the evaluation data, each with a report of what was left out."""
+    train, evaluation = load_dialogues(model_args, data_args, training_args)
+    found: list[list[Query] | None] = []
+    for name, examples in (("training", train), ("evaluation", evaluation)):
+        if examples is None:
+            found.append(None)
+            continue
+        made, faults = make_queries(
+            examples,
+            partial(encode_turn, template, tokenizer),
+            reward,
+            longest=data_args.cutoff_len,
+            last_only=finetuning_args.tl_turns == "last",
+            skip_bad=finetuning_args.tl_skip_bad,
+        )
+        logger.info_rank0(f"{len(made):,} queries in the {name} data.")
+        for line in faults.lines():
+            logger.warning_rank0(f"Left out of the {name} data: {line}")
+        found.append(made)
+    return found[0] or [], found[1]
+
+
+def reward_of(args: Any) -> RewardFunction:
+    """The reward that the options name."""
+    if args.tl_reward_function:
+        return user_reward(args.tl_reward_function)
+    return tool_reward(args.tl_reward_variant, None if args.tl_call_format == "auto" else args.tl_call_format)
+
+
+def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:
+    """How responses are drawn, from the options and the template's end tokens."""
+    return Sampling(
+        max_tokens=args.tl_max_new_tokens,
+        end_ids=frozenset(template.get_stop_token_ids(tokenizer)),
+        pad_id=tokenizer.pad_token_id,
+        temperature=args.tl_temperature,
+        top_p=args.tl_top_p,
+        top_k=args.tl_top_k,
+        stop=tuple(text for text in (args.tl_stop or "").split("||") if text),
+        rows=args.tl_rollout_batch_size,
+        cache=args.tl_cache,
+    )
+
+
+def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Drawer | None:
+    if args.tl_rollout == "hf":
+        return None
+    if not args.tl_rollout_url:
+        raise OptionError("tl_rollout: vllm needs tl_rollout_url, the server's address, as http://host:8000/v1.")
+    if not isinstance(policy, PeftModel) or args.finetuning_type != "lora":
+        raise OptionError(
+            "tl_rollout: vllm needs finetuning_type: lora, since a running server takes new weights only as a LoRA "
+            "adapter; set that, or tl_rollout: hf."
+        )
+    if engine_of(training_args) == "fsdp" or is_deepspeed_zero3_enabled():
+        raise OptionError(
+            "tl_rollout: vllm needs the whole adapter on the process that sends it, which FSDP and ZeRO-3 spread over "
+            "all; set tl_rollout: hf, or train with DDP or ZeRO-2."
+        )
+    return ServerRollout(
+        url=args.tl_rollout_url,
+        timeout=args.tl_rollout_timeout,
+        folder=Path(training_args.output_dir) / "rollout_adapter",
+        policy=policy,
+        encode=partial(tokenizer.encode, add_special_tokens=False),
+        publishes=training_args.process_index == 0,
+    )
+
+
+def _say_model(model: ActorCritic, reference: Reference) -> None:
+    actor, critic = (
+        total_size(weight for _, weight in part) for part in (model.actor_parameters(), model.critic_parameters())
+    )
+    kept = "the policy with its adapter off" if reference.adapter_off else f"a copy of {reference.copied:,} weights"
+    logger.info_rank0(f"PPO trains {actor:,} weights of the policy, {critic:,} of the critic; reference: {kept}.")

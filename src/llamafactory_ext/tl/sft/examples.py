@@ -1,0 +1,151 @@
+"""What `tl_sft` makes of one example before it is tokenised: its calls, which of them are errors, what is wrong.
+
+Turns have LLaMA-Factory's roles: user, assistant, observation, function (a call).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...errors import CallParseError, NoCallError
+from ...templates.messages import read_calls, results
+from ...toolcalls import FORMATS, ToolCall, described_tools, parse_calls, render_calls
+from ..feedback import judge_calls
+
+AUTO = "auto"
+NO_FEEDBACK = "no call has feedback"
+NOT_PARSED = "a call does not parse"
+NO_TOOLS = "calls without declared tools"
+NOT_RENDERED = "the template cannot write it"
+ADVICE = {
+    NO_FEEDBACK: "without feedback no call can be judged; set tl_use_mae: false to train on all of them",
+    NOT_PARSED: "write JSON with name and arguments into function_call turns, or set tl_call_format",
+    NO_TOOLS: "fill the column that the data set's entry names as tools, or describe them as JSON in the prompt",
+    NOT_RENDERED: "mend them, or use another template",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that decide what an example trains; the names are those of the YAML without `tl_`."""
+
+    use_mae: bool = True
+    feedback_rules: str = "structured"
+    use_pkt: bool = True
+    w_max: float = 9.0
+    key_variant: str = "paper"
+    call_format: str = AUTO
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The call formats that come into question."""
+        return tuple(FORMATS) if self.call_format == AUTO else (self.call_format,)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An example's calls.
+
+    Attributes:
+        calls: the calls of each turn that has any, by the turn's index.
+        errors: the category of each of those turns that its feedback reports as an error, by index.
+        names: every tool of the example.
+        problem: why the example cannot be used, a key of `ADVICE`; None if it can.
+    """
+
+    calls: Mapping[int, tuple[ToolCall, ...]] = field(default_factory=dict)
+    errors: Mapping[int, str] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
+    problem: str | None = None
+
+
+def judge_example(
+    turns: Sequence[Mapping[str, str]], declared: Collection[str] | None, settings: Settings, system: str = ""
+) -> Judged:
+    """Find the calls of an example and judge them by their feedback (TL-Training, arXiv:2412.15495, section 3.1).
+
+    Args:
+        turns: with "role" and "content".
+        declared: the names of the tools in the example's own column; None if they cannot be read. Where there are
+            none, those count that stand as JSON in the user's turns or the system prompt.
+        settings: which rules hold.
+        system: the system prompt.
+    """
+    if declared is not None and not declared:
+        said = (turn["content"] for turn in turns if turn["role"] == "user")
+        declared = {tool.name for tool in described_tools((system, *said))}
+    calls: dict[int, tuple[ToolCall, ...]] = {}
+    for place, turn in enumerate(turns):
+        answered = place + 1 < len(turns) and turns[place + 1]["role"] == "observation"
+        try:
+            found = _calls_of(turn, answered, declared or (), settings)
+        except CallParseError:
+            return Judged(problem=NOT_PARSED)
+        if found:
+            calls[place] = found
+    if not calls:
+        return Judged()
+    if not declared:
+        return Judged(calls, problem=NO_TOOLS)
+    names = frozenset(declared).union(call.name for found in calls.values() for call in found)
+    if not settings.use_mae:
+        return Judged(calls, names=names)
+    if not any(place + 1 < len(turns) and turns[place + 1]["role"] == "observation" for place in calls):
+        return Judged(calls, names=names, problem=NO_FEEDBACK)
+    return Judged(calls, _errors(turns, calls, declared, settings.feedback_rules), names)
+
+
+def _calls_of(
+    turn: Mapping[str, str], answered: bool, declared: Collection[str], settings: Settings
+) -> tuple[ToolCall, ...]:
+    """The calls of one turn; none for an answer.
+
+    Raises:
+        CallParseError: a turn that should hold calls holds none that parse.
+    """
+    role, text = turn["role"], turn["content"]
+    if role not in ("assistant", "function"):
+        return ()
+    if role == "function" and (read := read_calls(text)) is not None:
+        return read.calls
+    must = role == "function" or answered
+    if settings.call_format != AUTO:
+        try:
+            return tuple(parse_calls(text, settings.call_format))
+        except NoCallError:
+            if must:
+                raise
+            return ()
+    for name in settings.formats:
+        try:
+            found = tuple(parse_calls(text, name))
+        except CallParseError:
+            continue
+        # What merely looks like a call, such as code in an answer, names no tool of the example.
+        if must or {call.name for call in found} <= set(declared):
+            return found
+    if must:
+        raise CallParseError("There is no call of any known format in the text.")
+    return ()
+
+
+def _errors(
+    turns: Sequence[Mapping[str, str]],
+    calls: Mapping[int, Sequence[ToolCall]],
+    declared: Collection[str],
+    rules: str,
+) -> dict[int, str]:
+    """The category of each erroneous turn, by its index in `turns`."""
+    messages: list[dict[str, str]] = []
+    place_of: dict[int, int] = {}
+    for place, turn in enumerate(turns):
+        if place in calls:
+            place_of[len(messages)] = place
+            messages.append({"role": "function_call", "content": render_calls(calls[place], "json")})
+        elif turn["role"] == "observation":
+            messages += [{"role": "observation", "content": text} for text in results(turn["content"])]
+        else:
+            messages.append({"role": turn["role"], "content": turn["content"]})
+    judged = judge_calls(messages, rules, declared=declared, call_format="json")
+    return {place_of[index]: category for index, category in judged if category is not None and index in place_of}

@@ -1,0 +1,144 @@
+"""What `tl_sft` found in the data: calls, errors by category, examples that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ...errors import DataError
+from ..feedback import CATEGORIES, UNCATEGORISED
+from .examples import ADVICE, Settings
+
+SHOWN = 3  # examples of each problem
+_CHARACTERS = 160
+
+
+@dataclass
+class Findings:
+    """Counts over examples; those of parts of a data set add up.
+
+    Attributes:
+        examples: all of them, the unusable ones included.
+        with_calls: those with at least one call.
+        calls: turns that hold calls; several calls in one turn are one target and count once.
+        errors: such turns by the category of the error that their feedback reports, all of them out of the loss.
+        key_tokens: tokens with a weight above 1.
+        problems: unusable examples by what is wrong with them.
+        shown: a few of them, as short texts, by the same.
+    """
+
+    examples: int = 0
+    with_calls: int = 0
+    calls: int = 0
+    key_tokens: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+    shown: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def unusable(self) -> int:
+        """How many examples cannot be used."""
+        return self.problems.total()
+
+    def note(self, problem: str, example: str) -> None:
+        """Count one unusable example."""
+        self.problems[problem] += 1
+        shown = self.shown.setdefault(problem, [])
+        if len(shown) < SHOWN:
+            shown.append(example if len(example) <= _CHARACTERS else example[: _CHARACTERS - 3] + "...")
+
+    def add(self, other: Findings) -> None:
+        """Count what another part of the data holds."""
+        self.examples += other.examples
+        self.with_calls += other.with_calls
+        self.calls += other.calls
+        self.key_tokens += other.key_tokens
+        self.errors.update(other.errors)
+        self.problems.update(other.problems)
+        for problem, shown in other.shown.items():
+            self.shown[problem] = [*self.shown.get(problem, []), *shown][:SHOWN]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All counts, as JSON has them."""
+        return {**vars(self), "errors": dict(self.errors), "problems": dict(self.problems)}
+
+    def to_text(self, settings: Settings) -> str:
+        """One line that `from_texts` reads back, with the settings that led to it."""
+        return json.dumps({"settings": asdict(settings), **self.to_dict()})
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], settings: Settings) -> Findings:
+        """The sum of what `to_text` wrote.
+
+        Raises:
+            DataError: something was found under other settings.
+        """
+        total = cls()
+        for text in texts:
+            facts = json.loads(text)
+            given, now = facts.pop("settings"), asdict(settings)
+            changed = [name for name in now if given.get(name) != now[name]]
+            if changed:
+                raise DataError(
+                    "tokenized_path holds data made with "
+                    + ", ".join(f"tl_{name}: {given.get(name)}" for name in changed)
+                    + "; delete that folder, name another one, or restore the options"
+                )
+            facts |= {name: Counter(facts[name]) for name in ("errors", "problems")}
+            total.add(cls(**facts))
+        return total
+
+
+def check_usable(findings: Mapping[str, Findings], skip: bool) -> str | None:
+    """What to say about unusable examples of the data sets; None if there are none.
+
+    Raises:
+        DataError: there are some and they may not be skipped, or nothing else is left to train on.
+    """
+    lines = []
+    for name, found in findings.items():
+        for problem, count in found.problems.most_common():
+            examples = "example" if found.examples == 1 else "examples"
+            lines.append(f"  - {count} of {found.examples} {examples} ({name}): {problem}; {ADVICE[problem]}")
+            lines += [f"      {text}" for text in found.shown[problem]]
+    if not lines:
+        return None
+    if not skip:
+        raise DataError("\n".join(["These examples cannot be used (tl_skip_bad: true trains without them):", *lines]))
+    if any(found.unusable == found.examples for found in findings.values()):
+        raise DataError("\n".join(["No example is left:", *lines]))
+    return "\n".join(["Training without these examples (tl_skip_bad: true):", *lines])
+
+
+def as_dict(findings: Mapping[str, Findings], settings: Settings) -> dict[str, Any]:
+    """The report for `tl_report.json`."""
+    return {"settings": asdict(settings), **{name: found.to_dict() for name, found in findings.items()}}
+
+
+def as_table(findings: Findings, settings: Settings) -> str:
+    """The report on the training data for a terminal."""
+    table = Table(title="TL-Training: calls judged by their feedback")
+    table.add_column("")
+    table.add_column("calls", justify="right")
+    table.add_column("share", justify="right")
+    wrong = findings.errors.total()
+    known = CATEGORIES if settings.feedback_rules == "structured" else (UNCATEGORISED,)
+    rows = [("all calls", findings.calls), ("trained", findings.calls - wrong), ("out of the loss", wrong)]
+    rows += [(f"  {name}", findings.errors[name]) for name in known]
+    for name, count in rows:
+        table.add_row(name, f"{count:,}", f"{count / findings.calls:.1%}" if findings.calls else "-")
+    used = findings.examples - findings.unusable
+    summary = (
+        f"{used:,} examples, {findings.with_calls:,} with calls; {findings.key_tokens:,} key tokens; "
+        f"{findings.unusable:,} examples left out" + ("" if settings.use_mae else "; not judged (tl_use_mae: false)")
+    )
+    text = StringIO()
+    Console(width=100, file=text).print(table)
+    return f"{text.getvalue().rstrip()}\n{summary}"

@@ -1,0 +1,67 @@
+"""The options of `stage: tl_sft`: declaration, defaults (the paper's), and which values they take.
+
+Annotations stay real objects here (no postponed evaluation): HfArgumentParser resolves them in another namespace.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ...options.values import Choice, Number, Rule, Switch
+from ...toolcalls import FORMATS
+from ..feedback import RULES as FEEDBACK_RULES
+from ..key_tokens import VARIANTS
+
+AUTO = "auto"
+
+
+@dataclass
+class TlArguments:
+    """Options of TL-Training (arXiv:2412.15495); those of its second stage are in `tl/ppo/options.py`."""
+
+    tl_use_mae: bool = field(
+        default=True,
+        metadata={"help": "TL: leave calls that their feedback reports as errors out of the loss (MAE)."},
+    )
+    tl_feedback_rules: Literal["structured", "reference"] = field(
+        default="structured",
+        metadata={
+            "help": "TL: how feedback is judged: by its structure and in categories, or by the marks of the released "
+            "code."
+        },
+    )
+    tl_use_pkt: bool = field(
+        default=True,
+        metadata={"help": "TL: give the tokens that decide which tool is called a larger weight in the loss (PKT)."},
+    )
+    tl_w_max: float = field(default=9.0, metadata={"help": "TL: largest weight of a key token, from 1 up."})
+    tl_key_variant: Literal["paper", "reference"] = field(
+        default="paper",
+        metadata={
+            "help": "TL: which tokens of a call count as its other ones: all, as in the paper, or without those that "
+            "close a value, as in the released code."
+        },
+    )
+    tl_call_format: Literal[
+        "auto", "python", "api_bank", "nexusraven", "json", "llama3", "qwen", "mistral", "react", "glm4"
+    ] = field(
+        default="auto",
+        metadata={"help": "TL: how calls are written in the model's text; auto finds it out for each call."},
+    )
+    tl_skip_bad: bool = field(
+        default=False,
+        metadata={"help": "TL: train without the examples that cannot be used; otherwise they are an error."},
+    )
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "tl_use_mae": Switch(),
+    "tl_feedback_rules": Choice(FEEDBACK_RULES),
+    "tl_use_pkt": Switch(),
+    "tl_w_max": Number(1, 1000),
+    "tl_key_variant": Choice(VARIANTS),
+    "tl_call_format": Choice((AUTO, *FORMATS)),
+    "tl_skip_bad": Switch(),
+}
+SHARED: Final = ("tl_call_format", "tl_skip_bad")
+"""Those that `stage: tl_ppo` reads too."""

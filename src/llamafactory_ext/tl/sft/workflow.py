@@ -1,0 +1,209 @@
+"""`llamafactory-cli train` with `stage: tl_sft`: data judged and weighed, the training, the report.
+
+What it does: wiring only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...checkpoint.atomic import discard_folder, write_json
+from ...errors import DataError, OptionError
+from ...upstream.pipeline.api import (
+    calculate_tps,
+    get_dataset,
+    get_logger,
+    get_template_and_fix_tokenizer,
+    load_model,
+    load_tokenizer,
+    plot_loss,
+)
+from ...upstream.pipeline.requests import request_weights
+from ...upstream.pipeline.weights import WeightedCollator, take_notes
+from .examples import Settings
+from .findings import Findings, as_dict, as_table, check_usable
+from .trainer import TlSftTrainer
+
+logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
+
+REPORT = "tl_report.json"
+
+
+def run_tl_sft(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: Sequence[Any] | None = None,
+) -> None:
+    """Trains, and evaluates where asked, with MAE and PKT; the arguments are upstream's groups.
+
+    Raises:
+        ExtError: options or data do not fit; nothing was trained.
+    """
+    _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or [])).run()
+
+
+def settings_of(finetuning_args: Any) -> Settings:
+    """What the options say about examples."""
+    return Settings(**{option.name: getattr(finetuning_args, f"tl_{option.name}") for option in fields(Settings)})
+
+
+def usable_settings(finetuning_args: Any, tokenizer: Any) -> Settings:
+    """The settings that this tokenizer allows.
+
+    Raises:
+        OptionError: key tokens are asked for, and the tokenizer does not say where its tokens stand.
+    """
+    settings = settings_of(finetuning_args)
+    if not settings.use_pkt or getattr(tokenizer, "is_fast", False):
+        return settings
+    about = f"The tokenizer {type(tokenizer).__name__} gives no character offsets, by which key tokens are found"
+    if not finetuning_args.tl_skip_bad:
+        raise OptionError(
+            f"{about}; set use_fast_tokenizer: true or use a model with a fast tokenizer, or set tl_use_pkt: false"
+        )
+    logger.warning_rank0(f"{about}: training without PKT (tl_skip_bad: true).")
+    return replace(settings, use_pkt=False)
+
+
+def weighed_dataset(module: Mapping[str, Any], settings: Settings) -> tuple[dict[str, Any], dict[str, Findings]]:
+    """Upstream's data sets without note rows, and what was found in each."""
+    taken: dict[str, Any] = {}
+    findings: dict[str, Findings] = {}
+    for key, dataset in module.items():
+        name = key.removesuffix("_dataset")
+        if isinstance(dataset, Mapping):  # eval_on_each_dataset
+            taken[key] = {}
+            for part, rows in dataset.items():
+                taken[key][part], findings[f"{name} {part}"] = take_notes(rows, settings)
+        else:
+            taken[key], findings[name] = take_notes(dataset, settings)
+    return taken, findings
+
+
+def report_findings(findings: Mapping[str, Findings], settings: Settings, training_args: Any, *, skip: bool) -> None:
+    """Checks that the examples can be used, prints the table of the training data and writes both into output_dir.
+
+    Raises:
+        DataError: examples cannot be used and may not be skipped, or none is left.
+    """
+    remark = check_usable(findings, skip)
+    if remark is not None:
+        logger.warning_rank0(remark)
+    if "train" in findings and training_args.should_log:
+        print(as_table(findings["train"], settings))
+    if training_args.should_save:
+        Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)
+        write_json(Path(training_args.output_dir) / REPORT, as_dict(findings, settings))
+
+
+@dataclass
+class _TlSft:
+    """One run; its parts are made when they are first needed."""
+
+    model_args: Any
+    data_args: Any
+    training_args: Any
+    finetuning_args: Any
+    callbacks: list[Any]
+
+    def run(self) -> None:
+        args = self.training_args
+        data = self._data()
+        model = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=args.do_train)
+        trainer = TlSftTrainer(
+            model=model,
+            args=args,
+            finetuning_args=self.finetuning_args,
+            data_collator=self._collator(model),
+            callbacks=self.callbacks,
+            **data,
+            **self.tokenizers,
+        )
+        if args.do_train:
+            self._train(trainer)
+        if args.do_eval:
+            metrics = trainer.evaluate(metric_key_prefix="eval")
+            trainer.log_metrics("eval", metrics)
+            trainer.save_metrics("eval", metrics)
+
+    @cached_property
+    def tokenizers(self) -> dict[str, Any]:
+        return load_tokenizer(self.model_args)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.tokenizers["tokenizer"]
+
+    @cached_property
+    def template(self) -> Any:
+        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+
+    def _data(self) -> dict[str, Any]:
+        template = self.template  # it may replace the tokenizer's end token
+        settings = usable_settings(self.finetuning_args, self.tokenizer)
+        module = get_dataset(
+            template,
+            self.model_args,
+            request_weights(self.data_args, settings),
+            self.training_args,
+            stage="sft",
+            **self.tokenizers,
+        )
+        data, findings = weighed_dataset(module, settings)
+        report_findings(findings, settings, self.training_args, skip=self.finetuning_args.tl_skip_bad)
+        for key, rows in data.items():
+            if not isinstance(rows, Mapping) and len(rows) == 0:
+                raise DataError(
+                    f"No example of the {key.removesuffix('_dataset')} data is left; see the warnings above."
+                )
+        return data
+
+    def _collator(self, model: Any) -> WeightedCollator:
+        return WeightedCollator(
+            template=self.template,
+            model=model,
+            pad_to_multiple_of=8 if self.training_args.do_train else None,
+            label_pad_token_id=-100,
+            block_diag_attn=self.model_args.block_diag_attn,
+            neat_packing=self.data_args.neat_packing,
+            attn_implementation=getattr(model.config, "_attn_implementation", None),
+            compute_dtype=self.model_args.compute_dtype,
+            **self.tokenizers,
+        )
+
+    def _train(self, trainer: TlSftTrainer) -> None:
+        result = trainer.train(resume_from_checkpoint=self._checkpoint(trainer))
+        trainer.save_model()
+        if self.finetuning_args.include_effective_tokens_per_second:
+            rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
+            result.metrics["effective_tokens_per_sec"] = rate
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_metrics("train", result.metrics)
+        trainer.save_state()
+        if trainer.is_world_process_zero() and self.finetuning_args.plot_loss:
+            evaluated = self.training_args.eval_strategy != "no"
+            plot_loss(self.training_args.output_dir, keys=["loss", "eval_loss"] if evaluated else ["loss"])
+
+    def _checkpoint(self, trainer: TlSftTrainer) -> str | None:
+        """The one that the command names, or else the newest complete one; none where the run shall start anew."""
+        args = self.training_args
+        if args.resume_from_checkpoint:
+            return str(args.resume_from_checkpoint)
+        if args.overwrite_output_dir:
+            if args.should_save:
+                for folder in Path(args.output_dir).glob("checkpoint-*"):
+                    discard_folder(folder)
+            return None
+        newest, skipped = trainer.newest_checkpoint()
+        for line in skipped:
+            logger.info_rank0(line)
+        if newest is not None:
+            logger.info_rank0(f"Resuming from {newest}.")
+        return None if newest is None else str(newest)

@@ -1,0 +1,128 @@
+"""`data stats`: how many calls of a trajectory file are errors, and of which kind (TL-Training's Figure 1).
+
+TL-Training (arXiv:2412.15495), section 2, counts the errors in RoTLLaMA's training data by the feedback of the tools:
+17 % of its 12,247 trajectories hold some. Calls are found and judged here as `stage: tl_sft` finds and judges them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llamafactory_ext.errors import OptionError
+from llamafactory_ext.tl.feedback import CATEGORIES, RULES, UNCATEGORISED
+from llamafactory_ext.tl.sft.examples import NO_FEEDBACK, Settings, judge_example
+
+from ..data.checks.audit import declared_names
+from ..data.dialogues import CALL, GPT, HUMAN, OBSERVATION
+from ..data.entries import DataEntry, Dialogue
+from ..data.family import SHAREGPT, Example
+from ..data.public import tl_training
+
+ALL_RIGHT = "All Right"
+_ROLES = {HUMAN: "user", GPT: "assistant", OBSERVATION: "observation", CALL: "function"}
+_RAW = DataEntry.of("raw", SHAREGPT.entry("raw"), Path("raw"))
+
+
+@dataclass
+class Statistics:
+    """Counts over one data set.
+
+    Attributes:
+        records: all of them.
+        trajectories: those with at least one call that has feedback; `faulty` of them hold an error.
+        calls: turns with calls that have feedback, by category; several calls of one turn count once.
+        holding: trajectories that hold a call of the category.
+        unanswered: turns with calls that no feedback follows; they are in no category.
+        left_out: records that could not be read as trajectories, by reason.
+    """
+
+    name: str
+    rules: str
+    records: int = 0
+    trajectories: int = 0
+    faulty: int = 0
+    unanswered: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    holding: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def categories(self) -> list[str]:
+        """In the paper's order; `UNCATEGORISED` takes the place of the kinds under the released rules."""
+        kinds = (UNCATEGORISED,) if self.rules == "reference" else CATEGORIES
+        return [ALL_RIGHT, *kinds]
+
+    def share(self, category: str) -> float | None:
+        """Of all judged calls; None without any."""
+        return self.calls[category] / self.calls.total() if self.calls else None
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON."""
+        kinds = {
+            category: {
+                "calls": self.calls[category],
+                "share_of_calls": self.share(category),
+                "trajectories": self.holding[category],
+            }
+            for category in self.categories()
+        }
+        counts = {name: value for name, value in vars(self).items() if not isinstance(value, Counter)}
+        total = {
+            "calls": self.calls.total(),
+            "faulty_share": self.faulty / self.trajectories if self.trajectories else None,
+        }
+        return {**counts, **total, "categories": kinds, "left_out": dict(self.left_out)}
+
+
+def error_statistics(entry: DataEntry, rules: str = "structured") -> Statistics:
+    """Count the calls of a file by the category of their feedback, one record at a time.
+
+    Args:
+        entry: a data set with calls and feedback, or TL-Training's raw_data.json itself.
+        rules: as in `tl.feedback.feedback_error`.
+
+    Raises:
+        OptionError: no such rules.
+        DataError: a missing or malformed file.
+    """
+    if rules not in RULES:
+        raise OptionError(f'--rules is "{rules}"; give {" or ".join(RULES)}')
+    result = Statistics(entry.name, rules)
+    settings = Settings(feedback_rules=rules)
+    for _, record in entry.records():
+        result.records += 1
+        dialogue = _trajectory(entry, record)
+        problem = dialogue if isinstance(dialogue, str) else _count(dialogue, settings, result)
+        if problem is not None:
+            result.left_out[problem] += 1
+    return result
+
+
+def _trajectory(entry: DataEntry, record: Any) -> Dialogue | str:
+    dialogue = entry.dialogue(record)
+    if not isinstance(dialogue, str):
+        return dialogue
+    raw = tl_training.FAMILY.read(record)
+    return _RAW.dialogue(raw.columns) if isinstance(raw, Example) else dialogue
+
+
+def _count(dialogue: Dialogue, settings: Settings, result: Statistics) -> str | None:
+    """Add one trajectory; why it cannot be judged, in words, if it cannot."""
+    turns = [{"role": _ROLES.get(role, role), "content": text} for role, text in dialogue.turns]
+    judged = judge_example(turns, declared_names(dialogue.tools), settings, dialogue.system)
+    if judged.problem not in (None, NO_FEEDBACK):
+        return judged.problem
+    answered = [
+        place for place in judged.calls if place + 1 < len(turns) and turns[place + 1]["role"] == "observation"
+    ]
+    result.unanswered += len(judged.calls) - len(answered)
+    if not answered:
+        return "no calls" if not judged.calls else NO_FEEDBACK
+    kinds = [judged.errors.get(place, ALL_RIGHT) for place in answered]
+    result.trajectories += 1
+    result.faulty += bool(set(kinds) - {ALL_RIGHT})
+    result.calls.update(kinds)
+    result.holding.update(set(kinds))
+    return None

@@ -1,0 +1,1 @@
+"""Which error a tool's output reports, if any."""

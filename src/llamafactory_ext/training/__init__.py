@@ -1,0 +1,1 @@
+"""What trains any method: losses, weights of tokens, engines, processes."""

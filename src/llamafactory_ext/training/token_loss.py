@@ -1,0 +1,94 @@
+"""The part of a trainer that computes the next-token loss over the trained tokens of a whole optimiser step.
+
+What it does: mean over the step, whatever its split into micro-batches and processes; weights of single tokens where
+the data has them; no full logits where the model allows. What it does not do: decide what is trained and how much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer
+
+from ..errors import DataError
+from .losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
+from .token_weights import SCALE, WEIGHTS_COLUMN, weights_of
+
+
+class TokenLoss(Trainer):
+    """Mixin, before the trainer whose loss it replaces.
+
+    With weights w the loss is sum(w nll) / sum(w), both over all micro-batches and processes of the step.
+    """
+
+    weighted = False  # whether every batch must have weights
+    _codes_BT: Tensor | None = None
+
+    def _set_up_loss(self, model: nn.Module, *, whole: bool) -> None:
+        """To be called at the end of the trainer's `__init__`.
+
+        Args:
+            model: unwrapped.
+            whole: every process holds all weights as plain tensors (one process, DDP).
+        """
+        self.compute_loss_func = self._mean_nll
+        self.args.average_tokens_across_devices = True  # the token count below spans all processes
+        self._half = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+        with torch.autocast(self.args.device.type, dtype=self._half, enabled=self._half is not None):
+            self._head = plain_head(model) if whole else None
+        if self._head is not None and self._head.weight.requires_grad and self._looks_for_unused(model):
+            self._head = None
+
+    def _looks_for_unused(self, model: nn.Module) -> bool:
+        """Whether DDP will look through each forward pass for its parameters; the deferred head is not among them."""
+        if self.args.world_size == 1:
+            return False
+        if self.args.ddp_find_unused_parameters is not None:
+            return bool(self.args.ddp_find_unused_parameters)
+        return not (getattr(model, "is_gradient_checkpointing", False) or self.args.gradient_checkpointing)
+
+    def _mean_nll(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        """Next-token loss over the trained tokens of the whole optimiser step (or of this batch, in evaluation)."""
+        weights_BT = None if self._codes_BT is None else weights_of(self._codes_BT)
+        items = num_items_in_batch
+        if items is None:
+            kept_BT = labels[:, 1:] != IGNORE_INDEX
+            items = kept_BT.sum() if weights_BT is None else weights_BT[:, 1:].sum()
+        items = torch.as_tensor(items, device=labels.device).clamp(min=1)
+        return summed_nll(outputs["logits"], labels, self._head, self._half, weights_BT) / items
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
+        """Trained tokens, by their weights, of all micro-batches and processes; position 0 is nobody's target."""
+        if not batch_samples or "labels" not in batch_samples[0]:
+            return None
+        if any(WEIGHTS_COLUMN in batch for batch in batch_samples):
+            items = sum(batch[WEIGHTS_COLUMN][:, 1:].sum() for batch in batch_samples)
+            items = torch.as_tensor(items, device=device)
+            return (self._over_processes(items).double() / SCALE).float()
+        items = sum((batch["labels"][:, 1:] != IGNORE_INDEX).sum() for batch in batch_samples)
+        return self._over_processes(torch.as_tensor(items, device=device))
+
+    def _over_processes(self, items: Tensor) -> Tensor:
+        total: Tensor = self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
+        return total
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The loss of one micro-batch, as its part of the step's.
+
+        Raises:
+            DataError: weights are due and there are none.
+        """
+        self._codes_BT = inputs.pop(WEIGHTS_COLUMN, None)
+        if self.weighted and self._codes_BT is None:
+            raise DataError(
+                f'A batch has no "{WEIGHTS_COLUMN}"; its loss would be unweighted. Keep the collator of tl_sft.'
+            )
+        try:
+            with head_deferred(self._head):
+                return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        finally:
+            self._codes_BT = None

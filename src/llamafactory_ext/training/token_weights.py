@@ -1,0 +1,69 @@
+"""Loss weights of single tokens: how they are written into a data set and carried beside the labels.
+
+A weight is stored as a whole number, the code: weight times 2^20, rounded; 0 where nothing is trained. So it survives
+engines that cast floating-point inputs to 16 bits. On the way through packing, cutting, padding and trimming a code is
+hidden in its label, above the bits of the token id: whatever moves the labels moves the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .losses import IGNORE_INDEX
+
+WEIGHTS_COLUMN = "tl_weights"
+SCALE = 1 << 20
+_SHIFT = 1 << 32  # above every vocabulary
+
+
+def code_of(weight: float) -> int:
+    """The code of a weight > 0."""
+    return round(weight * SCALE)
+
+
+def weights_of(codes: Tensor) -> Tensor:
+    """The weights that codes stand for, in float32."""
+    return (codes.double() / SCALE).float()
+
+
+def hide(labels: Sequence[int], codes: Sequence[int]) -> list[int]:
+    """Labels that carry codes; a label of -100 carries none."""
+    return [
+        label if label == IGNORE_INDEX else label + code * _SHIFT for label, code in zip(labels, codes, strict=True)
+    ]
+
+
+def reveal(labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The plain labels and the codes in them."""
+    plain = [label if label == IGNORE_INDEX else label % _SHIFT for label in labels]
+    return plain, [0 if label == IGNORE_INDEX else label // _SHIFT for label in labels]
+
+
+def reveal_batch(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """`reveal` for a padded batch."""
+    trained = labels_BT != IGNORE_INDEX
+    return torch.where(trained, labels_BT % _SHIFT, IGNORE_INDEX), torch.where(trained, labels_BT // _SHIFT, 0)
+
+
+def hidden_labels(row: dict[str, Any]) -> list[int]:
+    """The labels of a data set's row with its weights in them; takes both out of the row.
+
+    Raises:
+        DataError: the row has no weights, or they do not lie on the trained tokens.
+    """
+    labels, codes = row.pop("labels"), row.pop(WEIGHTS_COLUMN, None)
+    advice = "delete the folder of tokenized_path, or set overwrite_cache: true, to have the data tokenized again"
+    if codes is None:
+        raise DataError(
+            f'A row of the data has no column "{WEIGHTS_COLUMN}", so its loss would be unweighted; {advice}'
+        )
+    if len(codes) != len(labels) or any(
+        (code <= 0) != (label == IGNORE_INDEX) for code, label in zip(codes, labels, strict=True)
+    ):
+        raise DataError(f'In a row of the data, "{WEIGHTS_COLUMN}" does not lie on the trained tokens; {advice}')
+    return hide(labels, codes)

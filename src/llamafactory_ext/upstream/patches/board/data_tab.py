@@ -1,0 +1,114 @@
+"""The data tab of LLaMA Board: what is wrong with data sets, and what the model learns from one example."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from ....board.texts import FALLBACK, element_text
+from ....methods import SFT_STAGE, option_names
+from ....tl.sft.options import TlArguments
+
+Function = Callable[..., Any]
+# Read from the train tab, so that the preview shows what its run would learn.
+PROCESSING = ("train_on_prompt", "mask_history", "enable_thinking")
+OF_TRAIN_TAB = ("training_stage", "cutoff_len", *PROCESSING, *option_names(TlArguments))
+OF_TOP_ROWS = ("lang", "model_path", "template", "finetuning_type")
+_engine: ContextVar[Any] = ContextVar("_engine", default=None)
+
+
+def wrap_create_infer_tab(original: Function) -> Function:
+    """`create_infer_tab`, which every page with tabs has: keeps the engine for the tab that comes after the last."""
+
+    @functools.wraps(original)
+    def create_infer_tab(engine: Any) -> dict[str, Any]:
+        _engine.set(engine)
+        return original(engine)
+
+    return create_infer_tab
+
+
+def wrap_create_footer(original: Function) -> Function:
+    """`create_footer`, which ends the page: puts our tab beside upstream's, before it."""
+
+    @functools.wraps(original)
+    def create_footer() -> dict[str, Any]:
+        import gradio as gr
+
+        engine = _engine.get()
+        _engine.set(None)
+        if engine is not None and not engine.demo_mode:  # a demonstration shows no files of its machine
+            with gr.Tab("Data"):
+                engine.manager.add_elems("data", _create_data_tab(engine.manager))
+        return original()
+
+    return create_footer
+
+
+def _create_data_tab(manager: Any) -> dict[str, Any]:
+    import gradio as gr
+    from llamafactory.webui.common import DEFAULT_DATA_DIR
+    from llamafactory.webui.control import list_datasets
+
+    def texts(name: str) -> dict[str, Any]:
+        return element_text(name, FALLBACK)
+
+    with gr.Row():
+        folder = gr.Textbox(value=DEFAULT_DATA_DIR, scale=1)
+        dataset = gr.Dropdown(multiselect=True, allow_custom_value=True, scale=3)
+        record = gr.Number(value=0, precision=0, minimum=0, scale=1, **texts("data_record"))
+        with_tokens = gr.Checkbox(value=False, scale=2, **texts("data_with_tokens"))
+    with gr.Row():
+        check_button = gr.Button(variant="primary", **texts("data_check_btn"))
+        preview_button = gr.Button(variant="primary", **texts("data_preview_tokens_btn"))
+    shown = gr.HTML()
+    own = {"dataset_dir": folder, "dataset": dataset, "data_record": record, "data_with_tokens": with_tokens}
+    elements = {
+        **{name: manager.get_elem_by_id(f"top.{name}") for name in OF_TOP_ROWS},
+        **{name: manager.get_elem_by_id(f"train.{name}") for name in OF_TRAIN_TAB},
+        **own,
+    }
+
+    def reading(function: Callable[[dict[str, Any]], str]) -> Callable[[dict[Any, Any]], str]:
+        return lambda data: function({name: data[element] for name, element in elements.items()})
+
+    dataset.focus(list_datasets, [folder], [dataset], queue=False)
+    check_button.click(reading(check), set(elements.values()), [shown])
+    preview_button.click(reading(preview_tokens), set(elements.values()), [shown])
+    return {**own, "data_check_btn": check_button, "data_preview_tokens_btn": preview_button, "data_shown": shown}
+
+
+def check(fields: dict[str, Any]) -> str:
+    """What `data check` finds, as HTML; for citi also what its data sets lack together."""
+    from ....board.findings import shown_findings, shown_marks
+    from ...pipeline.encoding import ExampleEncoder
+
+    names, folder = fields["dataset"] or [], fields["dataset_dir"]
+    encoder = functools.partial(ExampleEncoder, fields["model_path"], fields["template"], fields["cutoff_len"])
+    found = shown_findings(names, folder, encoder if fields["data_with_tokens"] else None, fields["lang"])
+    return shown_marks(names, folder) + found if names and fields["finetuning_type"] == "citi" else found
+
+
+def preview_tokens(fields: dict[str, Any]) -> str:
+    """One record of each data set with the weight of every token, as HTML."""
+    from llamafactory.extras.constants import TRAINING_STAGES
+
+    from ....board.findings import shown_preview
+    from ....data.preview.examples import Request
+
+    weighed = TRAINING_STAGES[fields["training_stage"]] == SFT_STAGE
+    request = Request(
+        names=tuple(fields["dataset"] or ()),
+        model=fields["model_path"] or "",
+        template=fields["template"] or "",
+        dataset_dir=fields["dataset_dir"],
+        cutoff_len=fields["cutoff_len"],
+        index=fields["data_record"] or 0,
+        count=1,
+        stage=SFT_STAGE if weighed else "sft",
+        options={name: fields[name] for name in PROCESSING},
+        tl_options={name: fields[name] for name in option_names(TlArguments)} if weighed else {},
+    )
+    return shown_preview(request, fields["lang"])

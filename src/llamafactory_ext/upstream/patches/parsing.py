@@ -1,0 +1,175 @@
+"""Wrappers around upstream's argument parser: every problem in one message, and `citi` treated as `lora` is.
+
+Upstream's parser compares `finetuning_type` with "lora" in many places (adapters, quantization, label names, DDP).
+While it runs, a citi command shows it "lora"; the options it hands out say "citi" again. Our stages are `sft` to it,
+from the options' class on (`arguments.py`).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...citi.conflicts import ineffective_options, inference_conflicts, training_conflicts
+from ...citi.options import CitiArguments
+from ...errors import OptionError
+from ...methods import PREFIXES, RULES, STAGES
+from ...options.values import check_values
+from ...tl.conflicts import stage_training_conflicts
+from .arguments import HEADING, NEAREST_TYPE, collecting_problems
+
+Function = Callable[..., Any]
+RawArgs = dict[str, Any] | list[str] | None
+_LOWERED = "citi_lowered"
+
+
+def given_options(args: RawArgs) -> dict[str, Any]:
+    """The raw options of a command by name.
+
+    Args:
+        args: what upstream's `read_args` returns: a dict from YAML, or command-line words such as `--stage sft`.
+    """
+    if isinstance(args, dict):
+        return dict(args)
+    return {name: words[0] if len(words) == 1 else words for name, words in _flags(args or [])}
+
+
+def requests_citi(args: RawArgs) -> bool:
+    """Whether a command asks for `finetuning_type: citi`."""
+    return given_options(args).get("finetuning_type") == "citi"
+
+
+def requests_stage(args: RawArgs) -> bool:
+    """Whether a command asks for one of our stages."""
+    return given_options(args).get("stage") in STAGES
+
+
+def wrap_parse_args(original: Function) -> Function:
+    """`_parse_args`: unknown names of ours, wrong values and conflicts end in one OptionError."""
+
+    @functools.wraps(original)
+    def parse_args(parser: Any, args: RawArgs = None, allow_extra_keys: bool = False) -> Any:
+        from llamafactory.hparams.parser import read_args
+
+        args = read_args(args)
+        if not any(issubclass(group, CitiArguments) for group in parser.dataclass_types):
+            return original(parser, args, allow_extra_keys)
+        given = given_options(args)
+        raw = {name: value for name, value in given.items() if name.startswith(PREFIXES)}
+        if not raw and not requests_citi(args) and not requests_stage(args):
+            return original(parser, args, allow_extra_keys)
+        valid, problems = check_values(raw, RULES)
+        with collecting_problems() as collected:
+            try:
+                parsed = original(parser, _without(args, raw.keys() - valid.keys()), allow_extra_keys)
+            except (ValueError, TypeError, AssertionError, OSError) as error:
+                raise OptionError.listing(HEADING, [*problems, *collected, str(error)]) from error
+        problems += collected
+        problems += _conflicts(args, parsed)
+        if problems:
+            raise OptionError.listing(HEADING, problems)
+        return parsed
+
+    return parse_args
+
+
+def wrap_parse_group(original: Function) -> Function:
+    """`_parse_train_args` and its likes: what follows in upstream's parser sees the nearest type."""
+
+    @functools.wraps(original)
+    def parse_group(args: RawArgs = None) -> Any:
+        parsed = original(args)
+        for group in parsed:
+            if isinstance(group, CitiArguments) and group.finetuning_type == "citi":  # type: ignore[attr-defined]
+                group.finetuning_type = NEAREST_TYPE  # type: ignore[attr-defined]
+                setattr(group, _LOWERED, True)
+        return parsed
+
+    return parse_group
+
+
+def wrap_get_args(original: Function) -> Function:
+    """`get_train_args` and its likes: hand out "citi" again, and leave resuming to our workflows."""
+
+    @functools.wraps(original)
+    def get_args(args: RawArgs = None) -> Any:
+        from llamafactory.hparams.parser import read_args
+
+        args = read_args(args)
+        if not requests_citi(args) and not requests_stage(args):
+            return original(args)
+        try:
+            groups = original(args)
+        except ValueError as error:
+            raise OptionError.listing(HEADING, [str(error)]) from error
+        for group in groups:
+            if getattr(group, _LOWERED, False):
+                group.finetuning_type = "citi"
+                delattr(group, _LOWERED)
+            if getattr(group, "do_train", False):
+                group.resume_from_checkpoint = _named_checkpoint(args)
+                if requests_citi(args):
+                    _warn_ineffective(given_options(args))
+        return groups
+
+    return get_args
+
+
+def _conflicts(args: RawArgs, groups: Sequence[Any]) -> list[str]:
+    by_field: dict[str, Any] = {}
+    for marker in ("model_name_or_path", "cutoff_len", "output_dir"):
+        by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
+    model, data, training = by_field.values()
+    finetuning = next(group for group in groups if isinstance(group, CitiArguments))
+    problems = []
+    if requests_citi(args):
+        problems += (
+            inference_conflicts(model, data)
+            if training is None
+            else training_conflicts(model, data, training, finetuning)
+        )
+    if requests_stage(args) and training is not None:
+        problems += stage_training_conflicts(given_options(args)["stage"], model, data, training)
+    return list(dict.fromkeys(problems))
+
+
+def _named_checkpoint(args: RawArgs) -> str | None:
+    """The checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves."""
+    name = given_options(args).get("resume_from_checkpoint")
+    return None if name is None or str(name).lower() in ("true", "none", "null", "") else str(name)
+
+
+def _warn_ineffective(given: dict[str, Any]) -> None:
+    from llamafactory.extras import logging
+
+    for name in ineffective_options(given):
+        logging.get_logger(__name__).warning_rank0(
+            f"{name} has no effect with finetuning_type: citi; each phase has its own (citi_rp_*, citi_mi_*, "
+            "citi_uco_*)."
+        )
+
+
+def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Command-line words grouped by flag, with flag names as Python names."""
+    flags: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            flags.append((name.replace("-", "_"), [value] if equals else []))
+        elif flags:
+            flags[-1][1].append(word)
+    return flags
+
+
+def _without(args: RawArgs, names: "set[str]") -> RawArgs:
+    if not names or args is None:
+        return args
+    if isinstance(args, dict):
+        return {name: value for name, value in args.items() if name not in names}
+    kept: list[str] = []
+    skipping = False
+    for word in args:
+        if word.startswith("--"):
+            skipping = word[2:].partition("=")[0].replace("-", "_") in names
+        if not skipping:
+            kept.append(word)
+    return kept

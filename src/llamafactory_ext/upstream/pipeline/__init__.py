@@ -1,0 +1,1 @@
+"""What methods call of LLaMA-Factory: data, templates, models."""
