@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data.test_cli import run as run_command
+from commands.test_data import run as run_command
 from llamafactory_ext.data.checks.check import check_datasets
 from llamafactory_ext.data.family import ALPACA, SHAREGPT
 from llamafactory_ext.data.mix import Mixture, Recipe, mix

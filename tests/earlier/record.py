@@ -25,7 +25,7 @@ import tiny
 from ppo_runs import ppo_options, write_ppo_data
 from processes import run
 from runs import citi_options
-from tl.test_sft_training import sft_options
+from tl.sft.test_training import sft_options
 from tl.trajectories import records, write_data
 
 MODEL, DATA, QUESTIONS = Path("model"), Path("data"), Path("questions")

@@ -8,8 +8,8 @@ import pytest
 
 from llamafactory_ext.metrics import score, write_report
 from llamafactory_ext.metrics.report import MODES, Mode
+from metrics.benchmarks.test_rotbench import WEATHER, record
 from metrics.published_data import write_predictions
-from metrics.test_rotbench import WEATHER, record
 
 HOSTILE = [
     "",

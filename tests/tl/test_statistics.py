@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib.image
 import pytest
 
+from commands.test_data import run as run_command
 from data.samples import write_sample
-from data.test_cli import run as run_command
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.tl.feedback import CATEGORIES, feedback_error
 from llamafactory_ext.tl.statistics import ALL_RIGHT, Statistics, error_statistics

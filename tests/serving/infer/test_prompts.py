@@ -29,7 +29,7 @@ from llamafactory_ext.serving.infer.questions import Question, of_benchmark, of_
 from llamafactory_ext.templates import TEMPLATES, Message
 from serving.asking import TOOLS, data_file, records
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("LLAMAFACTORY_EXT_SHARED", _ROOT.parent / "shared")) / "data"
 SHARED = {"bfcl": "bfcl_v3", "bfcl_ast": "bfcl_v3"}
 CALL = json.dumps({"name": "weather", "arguments": {"city": "Bonn"}})

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from commands.test_data import run as run_command
 from data.samples import write_sample
-from data.test_cli import run as run_command
 from llamafactory_ext.data.checks import audit as audit_module
 from llamafactory_ext.data.checks.audit import Audit, audit
 from llamafactory_ext.data.entries import DataEntry, Dialogue

@@ -16,7 +16,7 @@ from rich.console import Console
 
 pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: it encodes what is shown")
 
-from data.test_cli import run as run_command
+from commands.test_data import run as run_command
 from llamafactory_ext.data.preview.examples import Request, from_yaml, preview
 from llamafactory_ext.data.preview.html import preview_html
 from llamafactory_ext.data.preview.pieces import DROPPED, KEY, MASKED, ORDINARY, Example, Weighed, pieces_of, visible
@@ -24,7 +24,7 @@ from llamafactory_ext.data.preview.terminal import show_preview
 from llamafactory_ext.errors import DataError, OptionError
 from tiny import tiny_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TOKENIZER = tiny_tokenizer()
 HOSTILE = "<script>alert(1)</script> & \"q\" 'x' \x1b[31m \u202e [bold]x[/bold] \x00\x9b 日本 🙂\n\n  </pre>"
 TOOLS = json.dumps([{"name": name, "parameters": {}} for name in ("send_mail", "send_pizza")])

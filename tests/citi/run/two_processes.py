@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import distributed
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import tiny
 from llamafactory_ext.citi.importance_file import Importance

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fsdp_on_cpu import one_process_group
 from llamafactory_ext.tl.ppo.engines import is_spread

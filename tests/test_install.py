@@ -10,7 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 START_FILES = ("llamafactory_ext.pth", "llamafactory_ext.start")
 ACTIVE = "import sys; print(any(type(f).__name__ == 'PatchingFinder' for f in sys.meta_path))"
 OPTIONS = "from llamafactory.hparams import FinetuningArguments as F; print(F(finetuning_type='citi').citi_rank)"

@@ -10,8 +10,8 @@ import pytest
 from llamafactory_ext import cli
 from llamafactory_ext.metrics import read_report
 from llamafactory_ext.metrics.report import figures_of, read_verdicts, verdicts_path
+from metrics.benchmarks.test_rotbench import WEATHER, record
 from metrics.published_data import write_predictions
-from metrics.test_rotbench import WEATHER, record
 
 
 @pytest.fixture

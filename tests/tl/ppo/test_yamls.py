@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
 from ppo_runs import steps, train
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = {
     "dataset": "lab_trajectories",
     "max_samples": 8,

@@ -20,7 +20,7 @@ from processes import run as run_process
 needs_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed: DS_BUILD_OPS=0 pip install it"
 )
-YAMLS = Path(__file__).parents[2] / "examples" / "yaml"
+YAMLS = Path(__file__).parents[3] / "examples" / "yaml"
 
 
 def read(name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from llamafactory_ext.options.values import check_values
 from processes import run
 from tl.trajectories import records, write_data
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 TABLE = EXAMPLES / "yaml" / "tl" / "ablations"
 SCRIPT = EXAMPLES / "scripts" / "run_tl_table.sh"
 SFT = {"none": (False, False), "mae": (True, False), "pkt": (False, True), "mae_pkt": (True, True)}

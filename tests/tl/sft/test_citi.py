@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from llamafactory_ext.errors import DataError, ExtError
 from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, weights_of
 from runs import Run, citi_options, equal, train
-from tl.test_sft_training import Batches
+from tl.sft.test_training import Batches
 from tl.trajectories import call, record, records, turn, write_data
 
 PLAIN = {"tl_use_mae": False, "tl_use_pkt": False}

@@ -18,7 +18,7 @@ from llamafactory_ext.data.public.bfcl import NOT_LITERAL
 from llamafactory_ext.data.public.convert import Request, convert
 from llamafactory_ext.errors import DataError
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("LLAMAFACTORY_EXT_SHARED", _ROOT.parent / "shared")) / "data"
 
 pytestmark = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributed
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llamafactory.train.tuner import run_exp
 

@@ -82,7 +82,7 @@ def test_each_verdict_is_that_of_the_published_evaluators(checkout: Path, tmp_pa
             pytest.skip(f"{package}, which the published evaluators need, is not installed: pip install it")
     given = answers(checkout)
     (tmp_path / "answers.json").write_text(json.dumps(given), encoding="utf-8")
-    script = Path(__file__).with_name("published_api_bank.py")
+    script = Path(__file__).with_name("published.py")
     words = [
         sys.executable,
         str(script),
