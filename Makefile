@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean upstream-tests vllm-env vllm-test eval-env eval-test
+.PHONY: help demo test test-fast check bench clean upstream-tests vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,6 +39,9 @@ demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and a
 test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own environment
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	@$(MAKE) --no-print-directory vllm-test
+
+test-fast: $(STAMP)  ## Run the tests marked fast: some of every room, under two minutes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m fast
 
 # Without dependency resolution: constraints/vllm.txt is complete, and leaves out a gigabyte that nothing here imports.
 $(VLLM_VENV)/.packages: constraints/vllm.txt

@@ -11,11 +11,12 @@ from peft import PeftModel, TaskType, get_peft_model
 from setting import ALPHA, BETA, DELTA, EXPERTS, RANK, Batch, twin
 from torch import Tensor, nn
 
-from llamafactory_ext.citi.phases import Group, Phase, set_trainable
+from llamafactory_ext.citi.phases import Phase, set_trainable
 from llamafactory_ext.citi.router_backward import RouterLoss, Totals
 from llamafactory_ext.citi.router_loss import router_loss
 from llamafactory_ext.molora import MoLoraConfig, MoLoraLinear
 from llamafactory_ext.training.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
+from llamafactory_ext.training.parameters import Group
 
 TRAINS: dict[str, frozenset[Group]] = {
     "rp": frozenset({"router"}),

@@ -11,7 +11,7 @@ from types import ModuleType
 import llamafactory
 import pytest
 
-from llamafactory_ext import _hook
+from llamafactory_ext import _hook, _report
 from llamafactory_ext.errors import DataError, OptionError, UpstreamError
 from llamafactory_ext.upstream.patches.compat import fingerprint
 from llamafactory_ext.upstream.patches.table import PATCHES, Patch
@@ -23,9 +23,9 @@ def fresh_excepthook(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """Our hook in front of one that collects what it is handed on."""
     handed_on: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: handed_on.append(error))
-    monkeypatch.delenv(_hook.ERROR_FOLDER, raising=False)
-    monkeypatch.delenv(_hook.DEBUG, raising=False)
-    _hook.install_excepthook()
+    monkeypatch.delenv(_report.ERROR_FOLDER, raising=False)
+    monkeypatch.delenv(_report.DEBUG, raising=False)
+    _report.install_excepthook()
     return handed_on
 
 
@@ -69,7 +69,7 @@ def test_our_errors_are_messages(fresh_excepthook: list[BaseException], capsys: 
 
 
 def test_debug_shows_tracebacks(fresh_excepthook: list[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(_hook.DEBUG, "1")
+    monkeypatch.setenv(_report.DEBUG, "1")
     error = OptionError("citi_rank is wrong")
     sys.excepthook(OptionError, error, None)
     assert fresh_excepthook == [error]
@@ -78,17 +78,17 @@ def test_debug_shows_tracebacks(fresh_excepthook: list[BaseException], monkeypat
 def test_parallel_processes_report_once(
     fresh_excepthook: list[BaseException], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _hook.error_folder():
+    with _report.error_folder():
         for _ in range(2):
             sys.excepthook(OptionError, OptionError("citi_rank is wrong"), None)
         sys.excepthook(ConnectionError, ConnectionError("peer went away"), None)
         assert fresh_excepthook == []
-        monkeypatch.setenv(_hook.ATTEMPT, "1")
+        monkeypatch.setenv(_report.ATTEMPT, "1")
         after_restart = ValueError("not ours, and not a consequence")
         sys.excepthook(ValueError, after_restart, None)
     assert capsys.readouterr().err == "OptionError: citi_rank is wrong\n"
     assert fresh_excepthook == [after_restart]
-    assert _hook.ERROR_FOLDER not in os.environ
+    assert _report.ERROR_FOLDER not in os.environ
 
 
 def test_v1_is_refused(tmp_path: Path) -> None:
@@ -140,6 +140,7 @@ def test_broken_installation_never_stops_python(tmp_path: Path) -> None:
     package = tmp_path / "llamafactory_ext"
     package.mkdir()
     (package / "__init__.py").touch()
+    (package / "_report.py").touch()
     (package / "_hook.py").write_text("raise RuntimeError('broken')", encoding="utf-8")
     code = (
         "import _llamafactory_ext_start as s, sys; sys.modules.pop('llamafactory_ext._hook', None); "

@@ -24,6 +24,8 @@ from llamafactory_ext.upstream.pipeline import marks, requests, weights
 from processes import train_options
 from tiny import tiny_tokenizer, write_tiny_data
 
+pytestmark = pytest.mark.fast
+
 
 def package(folder: Path, **files: str) -> Path:
     for name, text in files.items():

@@ -1,48 +1,20 @@
 """The groups of our options: which class declares them, what they take, and the method or stage they belong to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final
 
 from .citi import options as citi_options
 from .citi.options import CitiArguments
+from .options.groups import Group
+from .options.stages import PPO_STAGE, SFT_STAGE
 from .options.values import Rule, check_values
 from .tl.ppo import options as ppo_options
 from .tl.ppo.options import TlPpoArguments
 from .tl.sft import options as sft_options
 from .tl.sft.options import TlArguments
 
-SFT_STAGE: Final = "tl_sft"
-PPO_STAGE: Final = "tl_ppo"
-STAGES: Final = (SFT_STAGE, PPO_STAGE)
 PREFIXES: Final = ("citi_", "tl_")
-
-
-@dataclass(frozen=True)
-class Group:
-    """Options of one method.
-
-    Attributes:
-        arguments: the dataclass that declares them.
-        rules: what each takes.
-        option: the option that chooses the method, such as `stage`.
-        values: its values with which the options of the group have an effect.
-        shared: options of the group that also have one with the values named there.
-    """
-
-    arguments: type
-    rules: Mapping[str, Rule]
-    option: str
-    values: tuple[str, ...]
-    shared: Mapping[str, tuple[str, ...]]
-
-    def misplaced(self, args: Any, chosen: str) -> list[str]:
-        """One sentence for each option that was changed although `chosen` is another method."""
-        return [
-            f"{name} has no effect with {self.option}: {chosen}; remove it, or set {self.option}: {self.values[0]}"
-            for name in changed_options(args, self.arguments)
-            if chosen not in self.values + self.shared.get(name, ())
-        ]
 
 
 GROUPS: Final = (
@@ -63,12 +35,6 @@ def option_names(*arguments: type) -> tuple[str, ...]:
     """The names of the options that these classes declare, in order; of all our options without any."""
     kinds = arguments or tuple(group.arguments for group in GROUPS)
     return tuple(option.name for kind in kinds for option in fields(kind))
-
-
-def changed_options(args: Any, arguments: type) -> list[str]:
-    """The options of one class whose value in `args` is not the default."""
-    defaults = arguments()
-    return [name for name in option_names(arguments) if getattr(args, name) != getattr(defaults, name)]
 
 
 def normalise(args: Any) -> list[str]:

@@ -11,6 +11,8 @@ from llamafactory_ext.board.progress import read_progress
 from llamafactory_ext.board.showing import as_markdown, bar_label, headline, picture
 from llamafactory_ext.upstream.patches.board.log import extend_log_callback
 
+pytestmark = pytest.mark.fast
+
 PHASES = [{"name": "rp", "title": "Router Pre-training"}, {"name": "mi", "title": "MOLoRA Improvement"}]
 
 

@@ -12,6 +12,8 @@ import pytest
 from llamafactory_ext.checkpoint.atomic import publish_folder, read_json, write_json
 from llamafactory_ext.errors import CheckpointError
 
+pytestmark = pytest.mark.fast
+
 
 def test_json_comes_back_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     data = {"ä": [1, 2.5, None], "b": {"c": "✓"}}

@@ -18,6 +18,8 @@ from llamafactory_ext.checkpoint.base import check_base, fingerprint
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.molora import MoLoraConfig
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:

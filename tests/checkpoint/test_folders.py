@@ -22,6 +22,8 @@ from llamafactory_ext.checkpoint.folders import (
     seal_folder,
 )
 
+pytestmark = pytest.mark.fast
+
 
 def save(folder: Path, step: int, **facts: Any) -> Path:
     """A checkpoint as the trainer makes it."""

@@ -20,6 +20,8 @@ from llamafactory_ext.checkpoint.plain import read_state, write_state
 from llamafactory_ext.checkpoint.random_states import collect_states, restore_states
 from llamafactory_ext.errors import CheckpointError
 
+pytestmark = pytest.mark.fast
+
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.1),
     "amsgrad": lambda groups: torch.optim.AdamW(groups, lr=0.1, amsgrad=True),

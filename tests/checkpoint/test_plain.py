@@ -18,6 +18,8 @@ from torch import Tensor
 from llamafactory_ext.checkpoint.plain import join, read_state, split, write_state
 from llamafactory_ext.errors import CheckpointError
 
+pytestmark = pytest.mark.fast
+
 KEYS = st.one_of(st.text(max_size=5), st.integers(), st.sampled_from(["$tensor", "$tuple", "a/b"]))
 LEAVES = st.one_of(
     st.none(),

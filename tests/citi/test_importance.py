@@ -12,6 +12,8 @@ from llamafactory_ext.errors import OptionError
 from llamafactory_ext.training.losses import summed_nll
 from tiny import ARCHITECTURES, tiny_model
 
+pytestmark = pytest.mark.fast
+
 
 def data(rows: int = 4, length: int = 9) -> dict[str, torch.Tensor]:
     ids = torch.randint(5, 384, (rows, length), generator=torch.Generator().manual_seed(0))

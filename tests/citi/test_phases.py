@@ -13,14 +13,18 @@ import tiny
 from llamafactory_ext.citi.phases import (
     Phase,
     describe,
-    parameter_group,
     phase_table,
     set_trainable,
+)
+from llamafactory_ext.molora import MoLoraConfig
+from llamafactory_ext.training.parameters import (
+    parameter_group,
     total_size,
     trainable_names,
 )
-from llamafactory_ext.molora import MoLoraConfig
 from runs import PHASES, Run, Snapshots, citi_options, differing, train
+
+pytestmark = pytest.mark.fast
 
 MOVING = {"rp": {"router"}, "mi": {"router", "experts"}, "uco": {"backbone"}}
 

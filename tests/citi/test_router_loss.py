@@ -13,6 +13,8 @@ from llamafactory_ext.citi.router_backward import RouterLoss, Totals
 from llamafactory_ext.citi.router_loss import SCOPES, router_loss
 from llamafactory_ext.molora import MoLoraLinear
 
+pytestmark = pytest.mark.fast
+
 N, D = 3, 6
 E = N + 1
 

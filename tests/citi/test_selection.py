@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from llamafactory_ext.citi.selection import Selection, general_importance, normalise, select_components
 from llamafactory_ext.errors import OptionError
 
+pytestmark = pytest.mark.fast
+
 SCORES = {f"c{i}": float(i) for i in range(10)}
 
 

@@ -17,6 +17,8 @@ from llamafactory_ext.commands.data import Data
 from llamafactory_ext.data.public.convert import FAMILIES
 from tiny import tiny_tokenizer
 
+pytestmark = pytest.mark.fast
+
 README = Path(__file__).resolve().parents[2] / "examples" / "README.md"
 COMMANDS = re.findall(r"^llamafactory-ext (data .*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
 

@@ -13,6 +13,8 @@ from llamafactory_ext.metrics.report import figures_of, read_verdicts, verdicts_
 from metrics.benchmarks.test_rotbench import WEATHER, record
 from metrics.published_data import write_predictions
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

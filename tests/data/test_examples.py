@@ -15,6 +15,8 @@ import yaml
 from llamafactory_ext.data.family import ALPACA
 from llamafactory_ext.data.public.convert import FAMILIES
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("citi_llama3", "citi_phi3", "citi_mistral")
 MODELS = {

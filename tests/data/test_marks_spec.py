@@ -9,6 +9,8 @@ import pytest
 from llamafactory_ext.data.marks_spec import MarkSpec
 from llamafactory_ext.errors import DataError
 
+pytestmark = pytest.mark.fast
+
 COLUMNS = {"columns": {"prompt": "q", "mark": "kind", "task": "skill"}}
 
 

@@ -16,6 +16,8 @@ from llamafactory_ext.data.family import ALPACA, SHAREGPT
 from llamafactory_ext.data.mix import Mixture, Recipe, mix
 from llamafactory_ext.errors import DataError, OptionError
 
+pytestmark = pytest.mark.fast
+
 CALL = '{"name": "set_lamp", "arguments": {"level": 3}}'
 
 

@@ -17,7 +17,7 @@ import tiny
 from data.samples import write_sample
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.data.mix import Recipe, mix
-from llamafactory_ext.data.preview.examples import from_yaml
+from llamafactory_ext.data.preview.request import from_yaml
 from llamafactory_ext.data.public.convert import FAMILIES, Request, convert
 from llamafactory_ext.templates import TEMPLATES
 from llamafactory_ext.upstream.pipeline.encoding import ExampleEncoder

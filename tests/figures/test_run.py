@@ -12,6 +12,8 @@ import pytest
 
 from llamafactory_ext.figures import run as figures
 
+pytestmark = pytest.mark.fast
+
 LINEARS = ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
 NAMES = [f"model.layers.{layer}.{linear}" for layer in range(12) for linear in LINEARS]
 TOOL = {name: (i + 1) / 100 for i, name in enumerate(NAMES)}

@@ -13,6 +13,8 @@ from llamafactory_ext.lab.evaluate import SHIPPED_MODEL, evaluate, load, reply_t
 from llamafactory_ext.lab.scoring import is_right
 from llamafactory_ext.lab.tokenizer import encode_turn
 
+pytestmark = pytest.mark.fast
+
 RECORDED = json.loads((Path(__file__).parent / "recorded_answers.json").read_text(encoding="utf-8"))
 
 

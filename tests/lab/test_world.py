@@ -12,6 +12,8 @@ from llamafactory_ext.lab.facts import KNOWLEDGE, WORDINGS
 from llamafactory_ext.lab.scoring import parse_call
 from llamafactory_ext.lab.tools import TOOLS, tool_seen, tool_unseen
 
+pytestmark = pytest.mark.fast
+
 DATA = Path(__file__).parents[2] / "data"
 
 

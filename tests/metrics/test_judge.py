@@ -9,6 +9,8 @@ from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics.judge import Judge, JudgeOptions
 from metrics.judge_stub import YES, Stub, judge_stub
 
+pytestmark = pytest.mark.fast
+
 KEY = "sk-very-secret"
 
 

@@ -10,6 +10,8 @@ from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics import BENCHMARKS, read_references
 from metrics.published_data import SHARED, published
 
+pytestmark = pytest.mark.fast
+
 PUBLISHED = {
     "api_bank": ("api_bank", 1069, "level-1-api:0"),
     "toolalpaca": ("toolalpaca", 114, "Nager.Date:0"),

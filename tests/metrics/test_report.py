@@ -10,6 +10,8 @@ from llamafactory_ext.errors import DataError
 from llamafactory_ext.metrics import Report, Verdict, read_report, write_report
 from llamafactory_ext.metrics.report import figures_of, read_verdicts, verdicts_path
 
+pytestmark = pytest.mark.fast
+
 VERDICTS = (
     Verdict("a:0", {"TS": 1.0, "CF": 1.0}, "right", group="a"),
     Verdict("a:1", {"TS": 1.0, "CF": 0.0}, "wrong content", group="a"),

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from llamafactory_ext.molora import MoLoraLinear
 from llamafactory_ext.molora.kernel import Adapter, apply_molora, computable_here
 
+pytestmark = pytest.mark.fast
+
 N, R, D, O, T = 4, 8, 24, 40, 50  # noqa: E741
 
 

@@ -14,6 +14,8 @@ from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.molora import MoLoraConfig, MoLoraLinear
 from tiny import ARCHITECTURES, save_tiny_model, tiny_model
 
+pytestmark = pytest.mark.fast
+
 TARGETS = {
     "llama": ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"],
     "mistral": ["model.layers.0.self_attn.o_proj", "model.layers.1.mlp.up_proj"],

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_ext.citi.options import CitiArguments
-from llamafactory_ext.methods import GROUPS, RULES, Group, option_names
+from llamafactory_ext.methods import GROUPS, RULES, option_names
+from llamafactory_ext.options.groups import Group
 from llamafactory_ext.options.values import Number, check_values
+
+pytestmark = pytest.mark.fast
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.arguments.__name__)

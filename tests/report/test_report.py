@@ -17,6 +17,8 @@ from llamafactory_ext.report.report import report
 from llamafactory_ext.report.runs import Run, read_runs
 from llamafactory_ext.report.tables import MEAN, Table, beside, details, published, written
 
+pytestmark = pytest.mark.fast
+
 CITI_ROW = (58.92, 34.51, 77.33, 54.88, 64.69, 76.94)
 GENERAL = {"gsm8k": "GSM", "humaneval": "HE", "triviaqa": "TQA", "mt_bench": "MT"}
 

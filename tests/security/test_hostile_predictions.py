@@ -11,6 +11,8 @@ from llamafactory_ext.metrics.report import MODES, Mode
 from metrics.benchmarks.test_rotbench import WEATHER, record
 from metrics.published_data import write_predictions
 
+pytestmark = pytest.mark.fast
+
 HOSTILE = [
     "",
     " ",

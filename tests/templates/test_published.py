@@ -16,6 +16,8 @@ from templates import published
 from templates.dialogues import TOOLS, Dialogue, dialogues
 from templates.tokenizers_like import like
 
+pytestmark = pytest.mark.fast
+
 
 @dataclass(frozen=True)
 class Case:

@@ -19,6 +19,8 @@ from llamafactory_ext.upstream.pipeline.templates import PromptTemplate, read_to
 from templates.dialogues import TOOLS, dialogues
 from templates.tokenizers_like import KINDS, PAIRS, like
 
+pytestmark = pytest.mark.fast
+
 
 def prepared(name: str, kind: str, **options: Any) -> tuple[PromptTemplate, Any]:
     tokenizer = like(kind)

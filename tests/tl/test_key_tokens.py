@@ -16,6 +16,8 @@ from llamafactory_ext.tl.key_tokens import VARIANTS, key_characters, key_token_w
 from llamafactory_ext.toolcalls import FORMATS, ParsedCall, ToolCall, find_calls, render_calls
 from tl.tokenizers_made_here import TOKENIZERS
 
+pytestmark = pytest.mark.fast
+
 NAMES = (
     "get_weather",
     "get_weather_today",

@@ -13,6 +13,8 @@ from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.tl.reward import REWARDS, VARIANTS, reward_parts, tool_call_reward
 from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, render_calls
 
+pytestmark = pytest.mark.fast
+
 _SCHEMA = {name: {"type": "string"} for name in ("city", "days", "unit", "lang")}
 TOOLS = [
     Tool("get_weather", "Tells the weather.", _SCHEMA, ["city"]),

@@ -12,8 +12,10 @@ import pytest
 from commands.test_data import run as run_command
 from data.samples import write_sample
 from llamafactory_ext.data.entries import DataEntry
-from llamafactory_ext.tl.feedback import CATEGORIES, feedback_error
 from llamafactory_ext.tl.statistics import ALL_RIGHT, Statistics, error_statistics
+from llamafactory_ext.toolcalls.feedback.errors import CATEGORIES, feedback_error
+
+pytestmark = pytest.mark.fast
 
 TOOLS = json.dumps([{"name": "find_city", "parameters": {}}])
 FEEDBACK = {

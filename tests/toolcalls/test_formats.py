@@ -9,6 +9,8 @@ import pytest
 from llamafactory_ext.errors import CallParseError, NoCallError
 from llamafactory_ext.toolcalls import FORMATS, find_calls, parse_calls, render_calls
 
+pytestmark = pytest.mark.fast
+
 Expected = list[tuple[str, dict[str, Any]]]
 
 READ: list[tuple[str, str, Expected]] = [

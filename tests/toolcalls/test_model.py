@@ -11,6 +11,8 @@ import pytest
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.toolcalls import Tool, ToolCall
 
+pytestmark = pytest.mark.fast
+
 
 def test_equality_is_that_of_json_values() -> None:
     one = ToolCall("f", {"x": 1, "y": [True, {"a": None}]})

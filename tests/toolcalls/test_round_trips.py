@@ -10,6 +10,8 @@ from llamafactory_ext.errors import DataError, NoCallError, OptionError
 from llamafactory_ext.toolcalls import FORMATS, ToolCall, find_calls, parse_calls, render_calls
 from toolcalls.call_strategies import CALLS, exact
 
+pytestmark = pytest.mark.fast
+
 # Ordinary text: no marker of any format, no parenthesis, brace or bracket.
 _PROSE = st.lists(
     st.sampled_from(("I think", "it's", '"so"', "\n", "\n\n", "1 + 1", "漢字", "...", "a; b", "x = 3")), max_size=5

@@ -12,6 +12,8 @@ from llamafactory_ext.toolcalls import TOOL_FORMATS, Tool, parse_calls, read_too
 from toolcalls.call_strategies import tools
 from toolcalls.public_tools import api_bank_records, lines, load, needs_public_data, public_tools
 
+pytestmark = pytest.mark.fast
+
 RATE = Tool(
     "get_rate",
     "Returns a rate.",

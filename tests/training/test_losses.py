@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM, Gemma2Config, set_seed
 from llamafactory_ext.training.losses import head_deferred, linear_nll, plain_head, summed_nll
 from tiny import ARCHITECTURES, tiny_model
 
+pytestmark = pytest.mark.fast
+
 K, D, V = 13, 6, 29
 
 

@@ -9,6 +9,8 @@ from torch import nn
 from llamafactory_ext.training.recompute import recompute_everywhere, recompute_from_lowest_trained
 from tiny import tiny_model
 
+pytestmark = pytest.mark.fast
+
 LAYERS = 4
 
 

@@ -16,6 +16,8 @@ from llamafactory_ext.training.token_weights import (
     weights_of,
 )
 
+pytestmark = pytest.mark.fast
+
 TOKENS = st.lists(st.tuples(st.integers(0, 300_000), st.floats(0.01, 1000)) | st.none(), max_size=12)
 
 

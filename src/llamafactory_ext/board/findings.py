@@ -9,8 +9,9 @@ from pathlib import Path
 from ..data.checks.audit import Audit, Encoder, audit
 from ..data.checks.check import check_datasets
 from ..data.entries import DataEntry
-from ..data.preview.examples import Request, preview
+from ..data.preview.examples import preview
 from ..data.preview.html import preview_html
+from ..data.preview.request import Request
 from ..errors import DataError, ExtError
 from .texts import message
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..methods import PPO_STAGE, STAGES
+from ..options.stages import PPO_STAGE, STAGES
 from ..training.engine_conflicts import engine_conflicts
 
 # Options of other methods: with citi they would silently do nothing.

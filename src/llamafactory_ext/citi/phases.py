@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import nn
 
-Group = Literal["router", "experts", "lora", "backbone", "frozen"]
+from ..training.parameters import Group, parameter_group, size
+
 # What phase MI trains in the components chosen for tool use, by what they carry (`citi_adapter`).
 IMPROVED: dict[str, frozenset[Group]] = {
     "molora": frozenset({"router", "experts"}),
@@ -59,19 +58,6 @@ def phase_table(args: Any) -> tuple[Phase, ...]:
     return tuple(phase for phase in table if phase.name in wanted)
 
 
-def parameter_group(name: str) -> Group:
-    """The group of a parameter of a PEFT model with MOLoRA or LoRA, by its name."""
-    if ".molora_router." in name:
-        return "router"
-    if ".molora_A." in name or ".molora_B." in name:
-        return "experts"
-    if ".lora_A." in name or ".lora_B." in name:
-        return "lora"
-    if ".modules_to_save." in name:
-        return "backbone"
-    return "frozen"
-
-
 def set_trainable(model: nn.Module, phase: Phase) -> dict[Group, tuple[int, int]]:
     """Lets exactly the phase's groups move.
 
@@ -88,11 +74,6 @@ def set_trainable(model: nn.Module, phase: Phase) -> dict[Group, tuple[int, int]
     return moving
 
 
-def trainable_names(model: nn.Module) -> list[str]:
-    """Names of the parameters that move, in the model's order."""
-    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-
-
 def describe(phase: Phase, moving: dict[Group, tuple[int, int]], total: int) -> str:
     """One line for the log at the hand-over to `phase`."""
     parts = [f"{group}: {tensors} tensors, {numbers:,} parameters" for group, (tensors, numbers) in moving.items()]
@@ -101,13 +82,3 @@ def describe(phase: Phase, moving: dict[Group, tuple[int, int]], total: int) -> 
         f"Phase {phase.name} ({phase.title}), {phase.epochs:g} epochs at {phase.lr:g}, trains "
         f"{'; '.join(parts)} ({trained / total:.3%} of {total:,})."
     )
-
-
-def size(parameter: torch.Tensor) -> int:
-    """Number of elements, also of a parameter that ZeRO-3 has spread over processes."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
-
-
-def total_size(parameters: Iterable[torch.Tensor]) -> int:
-    """Number of elements of all parameters."""
-    return sum(size(parameter) for parameter in parameters)

@@ -13,7 +13,8 @@ from llamafactory_ext.errors import DataError, OptionError
 from ..data.checks.audit import audit
 from ..data.entries import DataEntry
 from ..data.mix import Recipe, mix
-from ..data.preview.examples import Request, from_yaml, preview, write_preview
+from ..data.preview.examples import preview, write_preview
+from ..data.preview.request import Request, from_yaml
 from ..data.preview.terminal import show_preview
 from ..data.public import convert as conversion
 from ..data.public.convert import FAMILIES, convert

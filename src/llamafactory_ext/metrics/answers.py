@@ -8,14 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CallParseError, DataError, NoCallError
+from ..errors import CallParseError, DataError
 from ..toolcalls import ToolCall, parse_calls, render_calls
+from ..toolcalls.detect import find_any_calls
 from .predictions import Prediction
 from .references import Item
 from .report import Mode, Verdict
 
-# Formats with marks of their own first: a text of theirs may look like one of the plainer formats too.
-_FORMATS = ("qwen", "mistral", "react", "nexusraven", "json", "api_bank", "python", "glm4")
 _JSON_FORMATS = ("qwen", "mistral", "json")
 REWRITTEN = "call rewritten from JSON"
 
@@ -95,20 +94,3 @@ def rewritten_note(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """How many predictions `in_published_form` changed, if any."""
     count = sum(verdict.detail == REWRITTEN for verdict in verdicts)
     return (f"{count} predictions state calls as JSON and were put into the benchmark's form first.",) if count else ()
-
-
-def find_any_calls(text: str) -> list[ToolCall]:
-    """The calls of a text in whichever call format it is written; the first format that finds one counts.
-
-    Raises:
-        CallParseError: malformed in the format that came nearest; NoCallError if no format finds a call.
-    """
-    first_fault: CallParseError | None = None
-    for name in _FORMATS:
-        try:
-            return parse_calls(text, name)
-        except NoCallError:
-            continue
-        except CallParseError as error:
-            first_fault = first_fault or error
-    raise first_fault or NoCallError("there is no call in any known format")

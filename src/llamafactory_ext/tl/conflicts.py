@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from ..methods import PPO_STAGE, SFT_STAGE
+from ..options.stages import PPO_STAGE, SFT_STAGE
 from .ppo.engine_conflicts import ppo_engine_conflicts
 
 LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.tl.feedback import CATEGORIES, RULES, UNCATEGORISED
 from llamafactory_ext.tl.sft.examples import NO_FEEDBACK, Settings, judge_example
+from llamafactory_ext.toolcalls.feedback.errors import CATEGORIES, RULES, UNCATEGORISED
 
 from ..data.checks.audit import declared_names
 from ..data.dialogues import CALL, GPT, HUMAN, OBSERVATION

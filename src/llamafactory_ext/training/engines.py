@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers.integrations import deepspeed as integration
 
-from ..citi.phases import parameter_group
 from ..molora import MoLoraLinear
+from .parameters import parameter_group
 
 Engine = Literal["fsdp", "deepspeed"]
 _USE_FSDP = "ACCELERATE_USE_FSDP"

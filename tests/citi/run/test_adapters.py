@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM
 import tiny
 from llamafactory_ext.checkpoint.base import check_base
 from llamafactory_ext.citi.importance_file import Importance
-from llamafactory_ext.citi.phases import parameter_group
 from llamafactory_ext.errors import CheckpointError
+from llamafactory_ext.training.parameters import parameter_group
 from runs import Interrupt, Run, Snapshots, citi_options, differing, equal, train
 
 IDS = torch.randint(5, 300, (2, 12), generator=torch.Generator().manual_seed(1))

@@ -19,6 +19,8 @@ from llamafactory_ext.molora import MoLoraConfig
 from llamafactory_ext.serving.export import export_citi
 from runs import Snapshots, citi_options, train
 
+pytestmark = pytest.mark.fast
+
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed: pip install it"
 )

@@ -15,6 +15,8 @@ from llamafactory_ext.citi.router_backward import RouterLoss
 from llamafactory_ext.citi.run.report import Report, TaskFigures, as_table, make_report
 from llamafactory_ext.molora import MoLoraConfig
 
+pytestmark = pytest.mark.fast
+
 PROMPT, ANSWER, EOS, PAD = 4, 6, 4, 1
 KNOWN, UNKNOWN = 5, 3
 

@@ -16,8 +16,8 @@ import pytest
 
 import tiny
 from llamafactory_ext.citi import importance, scoring
-from llamafactory_ext.citi.phases import parameter_group
 from llamafactory_ext.errors import CheckpointError, OptionError
+from llamafactory_ext.training.parameters import parameter_group
 from processes import run as run_process
 from runs import PHASES, WEIGHTS, Interrupt, Run, Snapshots, citi_options, equal, train
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import llamafactory_ext  # noqa: F401  # registers MOLoRA with PEFT
 import tiny
-from llamafactory_ext.citi.phases import parameter_group
+from llamafactory_ext.training.parameters import parameter_group
 from processes import run as run_process
 from runs import PHASES, WEIGHTS, Run, Snapshots, citi_options, equal, train
 

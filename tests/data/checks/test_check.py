@@ -12,6 +12,8 @@ from llamafactory_ext.data.checks.check import check_dataset_file, check_dataset
 from llamafactory_ext.data.family import ALPACA
 from llamafactory_ext.errors import DataError
 
+pytestmark = pytest.mark.fast
+
 COLUMNS = dict(ALPACA.columns)
 TOOL = {"instruction": "a", "input": "", "output": "b", "mark": "tool", "task": "tool"}
 MATH = {**TOOL, "mark": "general", "task": "math"}

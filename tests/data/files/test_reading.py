@@ -14,6 +14,8 @@ from llamafactory_ext.data.files import reading
 from llamafactory_ext.data.files.reading import iter_records
 from llamafactory_ext.errors import DataError
 
+pytestmark = pytest.mark.fast
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 RECORDS = st.lists(st.dictionaries(st.text(), VALUES), min_size=1, max_size=6)

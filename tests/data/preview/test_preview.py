@@ -17,12 +17,15 @@ from rich.console import Console
 pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: it encodes what is shown")
 
 from commands.test_data import run as run_command
-from llamafactory_ext.data.preview.examples import Request, from_yaml, preview
+from llamafactory_ext.data.preview.examples import preview
 from llamafactory_ext.data.preview.html import preview_html
 from llamafactory_ext.data.preview.pieces import DROPPED, KEY, MASKED, ORDINARY, Example, Weighed, pieces_of, visible
+from llamafactory_ext.data.preview.request import Request, from_yaml
 from llamafactory_ext.data.preview.terminal import show_preview
 from llamafactory_ext.errors import DataError, OptionError
 from tiny import tiny_tokenizer
+
+pytestmark = pytest.mark.fast
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKENIZER = tiny_tokenizer()

@@ -23,6 +23,8 @@ from llamafactory_ext.data.public import convert as convert_module
 from llamafactory_ext.data.public.convert import FAMILIES, Conversion, Request, convert
 from llamafactory_ext.errors import DataError, OptionError
 
+pytestmark = pytest.mark.fast
+
 COLUMNS = dict(ALPACA.columns)
 
 

@@ -21,10 +21,13 @@ from llamafactory_ext.errors import DataError
 _ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("LLAMAFACTORY_EXT_SHARED", _ROOT.parent / "shared")) / "data"
 
-pytestmark = pytest.mark.skipif(
-    not (SHARED / "api_bank").is_dir(),
-    reason="the published data is absent: set LLAMAFACTORY_EXT_SHARED to the folder that holds data/api_bank",
-)
+pytestmark = [
+    pytest.mark.fast,
+    pytest.mark.skipif(
+        not (SHARED / "api_bank").is_dir(),
+        reason="the published data is absent: set LLAMAFACTORY_EXT_SHARED to the folder that holds data/api_bank",
+    ),
+]
 
 
 def test_api_bank_training_data_is_converted_whole(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from llamafactory_ext.data.public.api_bank import NO_CALL, STRING_ID
 from llamafactory_ext.data.public.convert import Conversion, Request, convert
 from llamafactory_ext.errors import DataError
 
+pytestmark = pytest.mark.fast
+
 
 def run(name: str, records: Any, folder: Path, file_name: str, **options: Any) -> tuple[Conversion, list[Any]]:
     source = folder / "in" / file_name

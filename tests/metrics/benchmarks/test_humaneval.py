@@ -15,6 +15,8 @@ from llamafactory_ext.metrics.report import Mode
 from metrics.isolation import isolation_problem
 from metrics.published_data import published, write_predictions
 
+pytestmark = pytest.mark.fast
+
 RECORD = {
     "task_id": "HumanEval/0",
     "prompt": "import math\n\n\ndef area(r: float) -> int:\n    '''Rounded area.'''\n",

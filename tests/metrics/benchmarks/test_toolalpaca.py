@@ -17,6 +17,8 @@ from llamafactory_ext.metrics.report import Mode
 from metrics.judge_stub import YES, Stub, judge_stub
 from metrics.published_data import published
 
+pytestmark = pytest.mark.fast
+
 API = {
     "Name": "Days",
     "NLDocumentation": "isHoliday: whether a day is one.",

@@ -10,6 +10,8 @@ from llamafactory_ext.metrics import Prediction, Report, score
 from llamafactory_ext.metrics.report import Mode
 from metrics.published_data import published
 
+pytestmark = pytest.mark.fast
+
 TOOLS = [
     {
         "name": "weather",

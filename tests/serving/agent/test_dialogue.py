@@ -17,6 +17,8 @@ from llamafactory_ext.toolcalls import ToolCall
 from serving.asking import ask, lines
 from serving.stub_server import call, completion, serving
 
+pytestmark = pytest.mark.fast
+
 OPENING = [{"role": "user", "content": "How is Bonn?"}]
 
 

@@ -18,6 +18,8 @@ from llamafactory_ext.serving.infer.hf import HfBackend, load_tokenizer
 from llamafactory_ext.serving.infer.options import InferOptions
 from serving.asking import ask
 
+pytestmark = pytest.mark.fast
+
 HF: dict[str, Any] = {"backend": "hf", "max_new_tokens": 6, "tools": False, "dtype": "float32"}
 
 

@@ -11,6 +11,8 @@ from llamafactory_ext.tl.ppo.experience import Experience
 from llamafactory_ext.tl.ppo.reference import Reference
 from llamafactory_ext.tl.ppo.rollout.local import Sampling, draw_responses
 
+pytestmark = pytest.mark.fast
+
 PROMPTS = [[0, 50, 60], [0, 51, 61, 71, 81], [0, 52]]
 RESPONSES = [[90, 91, 4], [92], [93, 94, 95, 96, 4]]
 

@@ -21,6 +21,8 @@ from llamafactory_ext.tl.ppo.math import (
     whiten,
 )
 
+pytestmark = pytest.mark.fast
+
 
 def table(*rows: list[float]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)

@@ -16,6 +16,8 @@ from llamafactory_ext.tl.ppo.verl_export import Exported, export_verl
 from ppo_runs import ppo_options, ppo_records, write_ppo_data
 from processes import write_yaml
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory, tiny_llama_dir: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
 from ppo_runs import steps, train
 
+pytestmark = pytest.mark.fast
+
 ROOT = Path(__file__).parents[3]
 SMALL = {
     "dataset": "lab_trajectories",

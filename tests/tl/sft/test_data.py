@@ -26,6 +26,8 @@ from llamafactory_ext.upstream.pipeline.weights import (
 )
 from tl.trajectories import call, corrected, parallel, record, records, talk, turn, write_data
 
+pytestmark = pytest.mark.fast
+
 disable_progress_bars()
 ONE = SCALE
 Rows = list[dict[str, Any]]

@@ -16,6 +16,8 @@ from llamafactory_ext.tl.sft.examples import (
 )
 from llamafactory_ext.toolcalls import FORMATS, ToolCall, render_calls
 
+pytestmark = pytest.mark.fast
+
 NAMES = {"get_weather", "find_city"}
 ERROR = '{"error": "There is no tool named get_sun."}'
 CALL = ToolCall("get_weather", {"city": "Paris"})

@@ -20,6 +20,8 @@ from llamafactory_ext.toolcalls import FORMATS, ToolCall, parse_calls, render_ca
 from tl.tokenizers_made_here import TOKENIZERS
 from tl.trajectories import TOOLS
 
+pytestmark = pytest.mark.fast
+
 CALLS = [ToolCall("get_weather", {"city": "Köln"}), ToolCall("find_city", {"city": "a b"})]
 NAMES = frozenset({"get_weather", "get_weather_today", "find_city"})
 # One of each way in which upstream's templates write calls, and ours.

@@ -12,6 +12,8 @@ from llamafactory_ext.errors import OptionError
 from llamafactory_ext.upstream.patches.parsing import given_options, requests_citi
 from processes import train_options
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.fixture
 def options(tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path) -> dict[str, Any]:

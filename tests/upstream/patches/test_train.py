@@ -15,6 +15,8 @@ from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.molora import model as molora_model
 from processes import train_options
 
+pytestmark = pytest.mark.fast
+
 
 def infer(model: Path, adapter: Path | str | None, **changes: Any) -> Any:
     options = {"model_name_or_path": str(model), "template": "llama3", "finetuning_type": "citi"}

@@ -32,6 +32,8 @@ from llamafactory_ext.errors import DataError
 from llamafactory_ext.upstream.pipeline.marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor
 from llamafactory_ext.upstream.pipeline.requests import marks_requested, request_marks
 
+pytestmark = pytest.mark.fast
+
 TOKENIZER = tiny.tiny_tokenizer()
 BOS, PAD = TOKENIZER.bos_token_id, TOKENIZER.pad_token_id
 Rows = dict[str, list[Any]]

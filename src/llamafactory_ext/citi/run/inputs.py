@@ -19,7 +19,7 @@ from ...checkpoint.base import quantization
 from ...data.checks.check import check_datasets
 from ...data.marks import MARKS_COLUMN
 from ...errors import DataError
-from ...methods import SFT_STAGE
+from ...options.stages import SFT_STAGE
 from ...tl.sft.examples import Settings
 from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from ...checkpoint.saving import SafeCheckpoints
 from ...data.marks import MARKS_COLUMN, TokenMarks
 from ...training.engines import adapter_weights, gather_trained, prepare_for_deepspeed
+from ...training.parameters import parameter_group, trainable_names
 from ...training.processes import sum_of_all
 from ...training.recompute import recompute_from_lowest_trained
 from ...training.token_loss import TokenLoss
 from ...training.token_weights import WEIGHTS_COLUMN
 from ...upstream.pipeline.api import CustomSeq2SeqTrainer
-from ..phases import Phase, parameter_group, set_trainable, trainable_names
+from ..phases import Phase, set_trainable
 from ..router_backward import RouterLoss, Totals
 
 NOT_FOR_MODEL = ("labels", WEIGHTS_COLUMN)  # in a forward pass without a loss

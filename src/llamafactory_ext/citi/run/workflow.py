@@ -26,10 +26,11 @@ from ...checkpoint.card import SELECTION
 from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
+from ...training.parameters import total_size
 from ...upstream.pipeline.api import plot_loss
 from ..importance import linear_components
 from ..importance_file import Importance
-from ..phases import Phase, describe, phase_table, set_trainable, total_size
+from ..phases import Phase, describe, phase_table, set_trainable
 from ..scoring import content_hash, group_by_task, sample_rows
 from ..selection import Selection, selected_counts
 from .adapters import adapt, check_tunable, choose, describe_selection, ratios, watch_routers

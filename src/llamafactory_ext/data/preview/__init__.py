@@ -1,5 +1,6 @@
 """How a run reads an example: every token, its weight and its mark."""
 
-from .examples import Request, preview
+from .examples import preview
+from .request import Request
 
 __all__ = ["Request", "preview"]

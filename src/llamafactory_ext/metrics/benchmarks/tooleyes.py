@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import CallParseError, DataError, NoCallError
-from ...tl.feedback import feedback_error
 from ...toolcalls import Tool, ToolCall, read_tool
+from ...toolcalls.feedback.errors import feedback_error
 from ..answers import Answered, Scored, message_calls
 from ..references import Item
 from ..report import Mode, Verdict

@@ -14,7 +14,7 @@ def register() -> None:
     """Makes the exported types known to vLLM and transformers; a second call does nothing."""
     from vllm import ModelRegistry
 
-    from ..._hook import install_excepthook
+    from ..._report import install_excepthook
     from ..modeling import register as register_with_transformers
     from .checks import register_checks
 

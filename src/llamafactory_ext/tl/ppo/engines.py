@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from ...citi.phases import parameter_group
 from ...training.engines import prepare_for_deepspeed as prepare_layers
+from ...training.parameters import parameter_group
 
 
 def prepare_for_engine(model: nn.Module, state: Any, training_args: Any) -> None:

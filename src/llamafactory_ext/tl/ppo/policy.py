@@ -8,9 +8,9 @@ from typing import Any
 
 from peft import PeftModel
 
-from ...citi.phases import parameter_group
 from ...errors import OptionError
-from ...upstream.patches.train import load_adapter
+from ...training.parameters import parameter_group
+from ...upstream.pipeline.adapter import load_adapter
 
 
 def load_policy(

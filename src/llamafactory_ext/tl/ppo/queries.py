@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import DataError
 from ...toolcalls import Tool, described_tool, described_tools
-from ..feedback import feedback_error
+from ...toolcalls.feedback.errors import feedback_error
 from .rewards import Query, RewardFunction, fault_of
 
 Encode = Callable[[Sequence[Mapping[str, str]], str, str], tuple[Sequence[int], str]]

@@ -16,8 +16,8 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from ...citi.phases import total_size
 from ...errors import OptionError
+from ...training.parameters import total_size
 from .engines import held, is_spread
 
 

@@ -12,9 +12,9 @@ from transformers import set_seed
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ...checkpoint.folders import remove_leftovers
-from ...citi.phases import total_size
 from ...errors import CheckpointError, OptionError
 from ...training.engines import engine_of, start_communication
+from ...training.parameters import total_size
 from ...upstream.pipeline.api import (
     get_logger,
     get_template_and_fix_tokenizer,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...errors import DataError
-from ..feedback import CATEGORIES, UNCATEGORISED
+from ...toolcalls.feedback.errors import CATEGORIES, UNCATEGORISED
 from .examples import ADVICE, Settings
 
 SHOWN = 3  # examples of each problem

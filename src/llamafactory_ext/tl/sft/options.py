@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from ...options.values import Choice, Number, Rule, Switch
 from ...toolcalls import FORMATS
-from ..feedback import RULES as FEEDBACK_RULES
+from ...toolcalls.feedback.errors import RULES as FEEDBACK_RULES
 from ..key_tokens import VARIANTS
 
 AUTO = "auto"

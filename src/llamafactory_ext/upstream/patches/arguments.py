@@ -15,7 +15,8 @@ from typing import Any, Literal
 from ...citi.conflicts import finetuning_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
-from ...methods import GROUPS, STAGES, normalise
+from ...methods import GROUPS, normalise
+from ...options.stages import STAGES
 from ...tl.conflicts import stage_conflicts
 from ...tl.ppo.options import TlPpoArguments
 from ...tl.sft.options import TlArguments

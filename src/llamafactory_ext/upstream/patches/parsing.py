@@ -12,7 +12,8 @@ from typing import Any
 from ...citi.conflicts import ineffective_options, inference_conflicts, training_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
-from ...methods import PREFIXES, RULES, STAGES
+from ...methods import PREFIXES, RULES
+from ...options.stages import STAGES
 from ...options.values import check_values
 from ...tl.conflicts import stage_training_conflicts
 from .arguments import HEADING, NEAREST_TYPE, collecting_problems

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import UpstreamError
 from ..pipeline import requests
-from . import parsing, train
+from . import launch, parsing, train
 from .arguments import extend_finetuning_arguments
 from .board import data_tab, log, models, page, runner
 from .compat import SUPPORTED_VERSION, fingerprint, upstream_version
@@ -317,7 +317,7 @@ PATCHES: tuple[Patch, ...] = (
         "launch",
         "the parent of torchrun would end an error already explained with a traceback",
         "c696e92393350e79",
-        train.wrap_launch,
+        launch.wrap_launch,
     ),
     *BOARD_PATCHES,
 )

@@ -7,8 +7,8 @@ from typing import Any
 from llamafactory.extras.constants import IGNORE_INDEX
 
 from ...data.entries import Dialogue
-from ...data.preview.examples import Request
 from ...data.preview.pieces import Weighed
+from ...data.preview.request import Request
 from ...errors import DataError, OptionError
 from ...options.values import check_values
 from ...tl.sft.examples import ADVICE, Settings

@@ -17,6 +17,8 @@ from metrics.isolation import isolation_problem
 from metrics.published_data import write_predictions
 from tiny import tiny_tokenizer
 
+pytestmark = pytest.mark.fast
+
 MANAGER = """
 import json, os
 import requests

@@ -12,6 +12,8 @@ from llamafactory_ext.metrics.benchmarks.rouge import MAX_STEPS, TooLongError, r
 from llamafactory_ext.metrics.report import Mode
 from metrics.published_data import published, write_predictions
 
+pytestmark = pytest.mark.fast
+
 
 @pytest.mark.parametrize(
     ("text", "call"),

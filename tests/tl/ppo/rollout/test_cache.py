@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from transformers import DynamicCache, LlamaConfig, MistralConfig
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from llamafactory_ext.tl.ppo.rollout.cache import ROOM, RoomyLayer, growing_cache
+
+pytestmark = pytest.mark.fast
 
 
 def test_it_holds_what_the_dynamic_cache_holds_also_after_rows_have_left() -> None:

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 import tiny
 from llamafactory_ext.tl.ppo.rollout.local import Response, Sampling, buckets, choose, draw, draw_responses, pad_left
 
+pytestmark = pytest.mark.fast
+
 GREEDY = Sampling(max_tokens=12, end_ids=frozenset({4}), pad_id=1, temperature=0)
 PROMPTS = [[0, 50, 60], [0, 51, 61, 71, 81, 91, 101], [0, 52], [0, 53, 63, 73, 83], [0, 54, 64, 74]]
 

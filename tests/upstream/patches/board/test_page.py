@@ -26,6 +26,8 @@ from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.upstream.patches.board.models import told, with_trust
 from llamafactory_ext.upstream.patches.board.runner import terminate
 
+pytestmark = pytest.mark.fast
+
 Values = dict[str, Any]
 FILLED: Values = {
     "top.lang": "en",

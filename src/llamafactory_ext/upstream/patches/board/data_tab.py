@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from ....board.texts import FALLBACK, element_text
-from ....methods import SFT_STAGE, option_names
+from ....methods import option_names
+from ....options.stages import SFT_STAGE
 from ....tl.sft.options import TlArguments
 
 Function = Callable[..., Any]
@@ -96,7 +97,7 @@ def preview_tokens(fields: dict[str, Any]) -> str:
     from llamafactory.extras.constants import TRAINING_STAGES
 
     from ....board.findings import shown_preview
-    from ....data.preview.examples import Request
+    from ....data.preview.request import Request
 
     weighed = TRAINING_STAGES[fields["training_stage"]] == SFT_STAGE
     request = Request(

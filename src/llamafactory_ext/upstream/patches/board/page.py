@@ -12,7 +12,7 @@ from typing import Any
 
 from ....board.panels import PANELS, Panel
 from ....board.texts import FALLBACK, element_text, table
-from ....methods import STAGES
+from ....options.stages import STAGES
 
 Function = Callable[..., Any]
 METHOD = "citi"

@@ -1,0 +1,76 @@
+"""Puts a finished CITI adapter on a base model, or says in one line why it does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import CheckpointError, OptionError
+
+
+def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[str]) -> Any:
+    """Put the one adapter of `adapter_name_or_path` on the model, unmerged: gates depend on the input."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    from ...checkpoint.base import check_base
+    from ...molora import MoLoraModel
+
+    if len(paths) != 1:
+        raise OptionError(
+            f"adapter_name_or_path names {len(paths)} adapters; citi adapters cannot be stacked, give exactly one."
+        )
+    where = {
+        "subfolder": model_args.adapter_folder or "",
+        "cache_dir": model_args.cache_dir,
+        "revision": model_args.model_revision,
+        "token": model_args.hf_hub_token,
+    }
+    path = Path(paths[0]) / (model_args.adapter_folder or "")
+    if path.is_dir():
+        check_base(model, path)
+    else:
+        _check_method(paths[0], where)
+    try:
+        loaded = PeftModel.from_pretrained(model, paths[0], offload_folder=model_args.offload_folder, **where)
+    except (RuntimeError, ValueError) as error:
+        raise _misfit(paths[0], model_args, str(error).splitlines()[0]) from error
+    # PEFT passes over tensors for modules that this base does not have.
+    unused = _tensor_names(paths[0], where) - get_peft_model_state_dict(loaded).keys()
+    if unused:
+        raise _misfit(paths[0], model_args, f"there is no place for {min(unused)}")
+    if isinstance(loaded.base_model, MoLoraModel):
+        loaded.base_model.set_kernel(finetuning_args.citi_kernel)
+    return loaded
+
+
+def _check_method(name: str, where: dict[str, Any]) -> None:
+    """An adapter of a hub: it exists and is one of citi."""
+    from peft import PeftConfig
+
+    try:
+        kind = PeftConfig.from_pretrained(name, **where).peft_type
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"adapter_name_or_path={name} cannot be loaded ({str(error).splitlines()[0]}); name the output_dir of a "
+            "citi run, or an adapter of the Hugging Face hub that can be reached from here."
+        ) from error
+    if str(getattr(kind, "value", kind)) != "MOLORA":
+        raise CheckpointError(
+            f"{name} holds a {kind} adapter, not one of citi; set finetuning_type to the method it was trained with."
+        )
+
+
+def _tensor_names(adapter: str, where: dict[str, Any]) -> set[str]:
+    """The names in an adapter's weights file, of a folder or, already in the cache, of the hub."""
+    from safetensors import safe_open
+    from transformers.utils import cached_file
+
+    with safe_open(cached_file(adapter, "adapter_model.safetensors", **where), "pt") as weights:
+        return set(weights.keys())
+
+
+def _misfit(adapter: str, model_args: Any, difference: str) -> CheckpointError:
+    return CheckpointError(
+        f"the adapter in {adapter} does not fit {model_args.model_name_or_path} ({difference}); set "
+        "model_name_or_path to the base model it was trained on."
+    )
