@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llamafactory_ext.errors import CallParseError, DataError, NoCallError, OptionError
 
 from .cursor import Cursor
 from .formats import FORMATS, Format
-from .model import ParsedCall, ToolCall
+from .model import ParsedCall, Tool, ToolCall
 from .values import check_text
 
 
-def find_calls(text: str, format_name: str) -> list[ParsedCall]:
+def find_calls(text: str, format_name: str, declared: Iterable[Tool] = ()) -> list[ParsedCall]:
     """All calls of a text with the characters that state them, in the text's order.
 
     Other text may stand before, between and after. What begins like a call of the format but is malformed is an error,
@@ -21,6 +21,7 @@ def find_calls(text: str, format_name: str) -> list[ParsedCall]:
     Args:
         text: what a model wrote, or training text.
         format_name: one of `FORMATS`.
+        declared: the tools that the model was told of; they type values that the format writes without types.
 
     Raises:
         NoCallError: the text holds no call of this format.
@@ -32,7 +33,7 @@ def find_calls(text: str, format_name: str) -> list[ParsedCall]:
         check_text(text, "The text")
     except DataError as error:
         raise CallParseError(error.message) from None
-    cursor = Cursor(text)
+    cursor = Cursor(text, {tool.name: tool for tool in declared})
     form.find(cursor)
     if not cursor.calls:
         raise NoCallError(
@@ -41,9 +42,9 @@ def find_calls(text: str, format_name: str) -> list[ParsedCall]:
     return cursor.calls
 
 
-def parse_calls(text: str, format_name: str) -> list[ToolCall]:
+def parse_calls(text: str, format_name: str, declared: Iterable[Tool] = ()) -> list[ToolCall]:
     """All calls of a text, in its order; arguments and errors as those of `find_calls`."""
-    return [found.call for found in find_calls(text, format_name)]
+    return [found.call for found in find_calls(text, format_name, declared)]
 
 
 def render_calls(calls: Sequence[ToolCall], format_name: str) -> str:

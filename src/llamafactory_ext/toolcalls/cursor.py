@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NoReturn
 
 from llamafactory_ext.errors import CallParseError, DataError
 
-from .model import ParsedCall, ToolCall
+from .model import ParsedCall, Tool, ToolCall
 from .values import MAX_VALUES, Json
 
 MAX_CALLS = 5_000
@@ -26,10 +27,12 @@ class Cursor:
         pos: the next character to read.
         steps: characters and patterns read so far; at most a small multiple of the text's length.
         calls: what was found.
+        declared: the tools that the model was told of, by name; they type values that a format writes without types.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, declared: Mapping[str, Tool] | None = None) -> None:
         self.text = text
+        self.declared: Mapping[str, Tool] = declared or {}
         self.pos = 0
         self.steps = 0
         self.calls: list[ParsedCall] = []

@@ -17,20 +17,23 @@ from .python import can_name, write_call
 _REQUEST = re.compile(rf"\[\s*+(?={NAME}\()")
 
 
-def _find(cursor: Cursor) -> None:
-    while cursor.seek(_REQUEST):
+def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    read_call(cursor, bare_values=True)
+    while cursor.take_text(","):
+        cursor.skip_blanks()
         read_call(cursor, bare_values=True)
-        while cursor.take_text(","):
-            cursor.skip_blanks()
-            read_call(cursor, bare_values=True)
-        if not cursor.take_text("]"):
-            cursor.fail("a closing bracket is expected after a request")
+    if not cursor.take_text("]"):
+        cursor.fail("a closing bracket is expected after a request")
 
 
 FORMAT = Format(
     name="api_bank",
     example="[GetWeather(city='Paris')]",
-    find=_find,
+    mark=_REQUEST,
+    read=_read,
     render=lambda calls: f"[{', '.join(map(write_call, calls))}]",
     can_name=can_name,
+    between=re.compile(r"(?:[\s,;]|API-Request:)*+"),
+    closing="]",
+    marked=False,
 )

@@ -17,16 +17,17 @@ _CALL = re.compile(rf"^[ \t]*+({_WORD})[ \t\r]*+\n\s*+(?=\{{)", re.MULTILINE)
 _NAME = re.compile(_WORD)
 
 
-def _find(cursor: Cursor) -> None:
-    while call := cursor.seek(_CALL):
-        arguments, _, _ = read_json(cursor)
-        cursor.add(call[1], arguments, call.start(1), call.span(1))
+def _read(cursor: Cursor, call: re.Match[str]) -> None:
+    arguments, _, _ = read_json(cursor)
+    cursor.add(call[1], arguments, call.start(1), call.span(1))
 
 
 FORMAT = Format(
     name="glm4",
     example='get_weather\n{"city": "Paris"}',
-    find=_find,
+    mark=_CALL,
+    read=_read,
     render=lambda calls: "\n".join(f"{call.name}\n{dump(call.arguments)}" for call in calls),
     can_name=lambda name: _NAME.fullmatch(name) is not None,
+    marked=False,
 )

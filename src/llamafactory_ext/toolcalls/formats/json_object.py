@@ -15,6 +15,7 @@ from llamafactory_ext.toolcalls.model import ToolCall
 from .form import Format, any_name
 
 _OBJECT_AHEAD = re.compile(r'(?=\{\s*+")')
+_BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
 def write_object(call: ToolCall, arguments_key: str = "arguments") -> str:
@@ -22,22 +23,27 @@ def write_object(call: ToolCall, arguments_key: str = "arguments") -> str:
     return dump({"name": call.name, arguments_key: call.arguments})
 
 
-def _find(cursor: Cursor) -> None:
-    while cursor.seek(_OBJECT_AHEAD):
-        read_call_object(cursor, optional=True)
+def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    read_call_object(cursor, optional=True)
 
 
 FORMAT = Format(
     name="json",
     example='{"name": "get_weather", "arguments": {"city": "Paris"}}',
-    find=_find,
+    mark=_OBJECT_AHEAD,
+    read=_read,
     render=lambda calls: "; ".join(map(write_object, calls)),
     can_name=any_name,
+    between=_BETWEEN,
+    marked=False,
 )
 LLAMA3 = Format(
     name="llama3",
     example='{"name": "get_weather", "parameters": {"city": "Paris"}}',
-    find=_find,
+    mark=_OBJECT_AHEAD,
+    read=_read,
     render=lambda calls: "; ".join(write_object(call, "parameters") for call in calls),
     can_name=any_name,
+    between=_BETWEEN,
+    marked=False,
 )

@@ -14,21 +14,22 @@ _MARKER = "[TOOL_CALLS]"
 _LIST = re.compile(re.escape(_MARKER))
 
 
-def _find(cursor: Cursor) -> None:
-    while cursor.seek(_LIST):
-        if not cursor.take_text("["):
-            cursor.fail(f"a JSON list of calls is expected after {_MARKER}")
+def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    if not cursor.take_text("["):
+        cursor.fail(f"a JSON list of calls is expected after {_MARKER}")
+    read_call_object(cursor)
+    while cursor.take_text(","):
         read_call_object(cursor)
-        while cursor.take_text(","):
-            read_call_object(cursor)
-        if not cursor.take_text("]"):
-            cursor.fail("a comma or the closing bracket is expected after a call")
+    if not cursor.take_text("]"):
+        cursor.fail("a comma or the closing bracket is expected after a call")
 
 
 FORMAT = Format(
     name="mistral",
     example=f'{_MARKER} [{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}]',
-    find=_find,
+    mark=_LIST,
+    read=_read,
     render=lambda calls: f"{_MARKER} [{', '.join(map(write_object, calls))}]",
     can_name=any_name,
+    closing="]",
 )

@@ -17,17 +17,19 @@ _CALL = re.compile(r"(?<!\w)Call:\s*+")
 _END = "<bot_end>"
 
 
-def _find(cursor: Cursor) -> None:
-    while cursor.seek(_CALL):
+def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    read_call(cursor)
+    while cursor.take_text(";") and not cursor.take_text(_END) and cursor.peek():
         read_call(cursor)
-        while cursor.take_text(";") and not cursor.take_text(_END) and cursor.peek():
-            read_call(cursor)
 
 
 FORMAT = Format(
     name="nexusraven",
     example="Call: get_weather(city='Paris')<bot_end>",
-    find=_find,
+    mark=_CALL,
+    read=_read,
     render=lambda calls: f"Call: {'; '.join(map(write_call, calls))}{_END}",
     can_name=can_name,
+    between=re.compile(rf"(?:[\s,;]|{_END})*+"),
+    closing=")",
 )

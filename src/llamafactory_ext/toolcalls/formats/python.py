@@ -31,15 +31,18 @@ def write_call(call: ToolCall) -> str:
     return f"{call.name}({', '.join(arguments)})"
 
 
-def _find(cursor: Cursor) -> None:
-    while cursor.seek(_CALL_AHEAD):
-        read_call(cursor)
+def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    read_call(cursor)
 
 
 FORMAT = Format(
     name="python",
     example="get_weather(city='Paris')",
-    find=_find,
+    mark=_CALL_AHEAD,
+    read=_read,
     render=lambda calls: "\n".join(map(write_call, calls)),
     can_name=can_name,
+    between=re.compile(r"[\s,;\[\]]*+"),
+    closing=")",
+    marked=False,
 )

@@ -14,17 +14,18 @@ _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _TAG = re.compile(re.escape(_OPENING))
 
 
-def _find(cursor: Cursor) -> None:
-    while cursor.seek(_TAG):
-        read_call_object(cursor)
-        if not cursor.take_text(_CLOSING):
-            cursor.fail(f"{_CLOSING} is expected after a call")
+def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    read_call_object(cursor)
+    if not cursor.take_text(_CLOSING):
+        cursor.fail(f"{_CLOSING} is expected after a call")
 
 
 FORMAT = Format(
     name="qwen",
     example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
-    find=_find,
+    mark=_TAG,
+    read=_read,
     render=lambda calls: "\n".join(f"{_OPENING}\n{write_object(call)}\n{_CLOSING}" for call in calls),
     can_name=any_name,
+    closing=_CLOSING,
 )

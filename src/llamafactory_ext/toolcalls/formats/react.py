@@ -23,19 +23,18 @@ def _can_name(name: str) -> bool:
     return name == name.strip() and "\n" not in name and "\r" not in name and _INPUT not in name
 
 
-def _find(cursor: Cursor) -> None:
-    while action := cursor.seek(_ACTION):
-        end = cursor.text.find(_INPUT, cursor.pos)
-        if end < 0:
-            cursor.fail(f"{_INPUT!r} is expected after an action")
-        name_start, name = cursor.pos, cursor.text[cursor.pos : end].rstrip()
-        if not name or not _can_name(name):
-            cursor.fail("the action must be the name of one tool, on one line")
-        cursor.jump(end + len(_INPUT))
-        if cursor.peek() != "{":
-            cursor.fail("the action's input must be a JSON object")
-        arguments, _, _ = read_json(cursor)
-        cursor.add(name, arguments, action.start(), (name_start, name_start + len(name)))
+def _read(cursor: Cursor, action: re.Match[str]) -> None:
+    end = cursor.text.find(_INPUT, cursor.pos)
+    if end < 0:
+        cursor.fail(f"{_INPUT!r} is expected after an action")
+    name_start, name = cursor.pos, cursor.text[cursor.pos : end].rstrip()
+    if not name or not _can_name(name):
+        cursor.fail("the action must be the name of one tool, on one line")
+    cursor.jump(end + len(_INPUT))
+    if cursor.peek() != "{":
+        cursor.fail("the action's input must be a JSON object")
+    arguments, _, _ = read_json(cursor)
+    cursor.add(name, arguments, action.start(), (name_start, name_start + len(name)))
 
 
 def _render(calls: Sequence[ToolCall]) -> str:
@@ -45,7 +44,8 @@ def _render(calls: Sequence[ToolCall]) -> str:
 FORMAT = Format(
     name="react",
     example=f'Action: get_weather\n{_INPUT} {{"city": "Paris"}}',
-    find=_find,
+    mark=_ACTION,
+    read=_read,
     render=_render,
     can_name=_can_name,
 )
