@@ -27,6 +27,10 @@ RECORDS = {
     f"<tool_call>{SEVERAL}</tool_call> Done": ("Done", [CALL, OTHER]),
     json.dumps({"name": "f", "arguments": json.dumps(CALL["arguments"])}): ("", [CALL]),
     json.dumps({"name": "g", "parameters": {}}): ("", [OTHER]),
+    '{"name": "g"}': ("", [OTHER]),
+    '{"name": "g", "arguments": null}': ("", [OTHER]),
+    f"{TEXT} and more": ("and more", [CALL]),
+    "Thought: so\nAction: g\nAction Input: {}": ("Thought: so", [OTHER]),
 }
 NO_CALLS = (
     "",
@@ -34,13 +38,11 @@ NO_CALLS = (
     "{}",
     "[]",
     "[1]",
-    '{"name": "f"}',
     '{"name": 3, "arguments": {}}',
     '{"name": "", "arguments": {}}',
     '{"name": "f", "arguments": "{"}',
     '{"name": "f", "arguments": [1]}',
     "<tool_call>x</tool_call>",
-    f"{TEXT} and more",
     json.dumps([CALL, 3]),
 )
 

@@ -97,10 +97,12 @@ def test_rows_of_other_tools(form: str) -> None:
         assert tool_call_reward(prediction, reference, TOOLS) == reward
 
 
-def test_other_formats_than_the_reference_are_unparsable() -> None:
+def test_other_formats_than_the_one_named_are_unparsable() -> None:
     reference = _written("qwen", ("get_weather", GOLD))
-    assert tool_call_reward(_written("json", ("get_weather", GOLD)), reference, TOOLS) == -2
-    assert tool_call_reward(_written("react", ("get_weather", GOLD)), reference, TOOLS) == -2
+    for other in ("json", "react", "python"):
+        prediction = _written(other, ("get_weather", GOLD))
+        assert tool_call_reward(prediction, reference, TOOLS, call_format="qwen") == -2
+        assert tool_call_reward(prediction, reference, TOOLS) == 1, "any format is read where none is named"
 
 
 def test_values_are_read_not_compared_as_text() -> None:
@@ -161,10 +163,10 @@ def test_a_parameter_of_the_reference_is_no_hallucination() -> None:
 @pytest.mark.parametrize(
     ("reference", "problem"),
     [
-        ("It is fine.", "cannot be read"),
-        ("get_weather(city=Paris)", "cannot be read as 'python'"),
-        ('{"name": "get_weather", "arguments": {', "cannot be read as 'json'"),
-        ('Action: get_weather\nAction Input: {"city"', "cannot be read as 'react'"),
+        ("It is fine.", "holds no call"),
+        ("get_weather(city=Paris)", "cannot be read as a call"),
+        ('{"name": "get_weather", "arguments": {', "cannot be read as a call"),
+        ('Action: get_weather\nAction Input: {"city"', "cannot be read as a call"),
         ("get_moon(phase='x')", "'get_moon', which is not among the declared tools"),
         ([], "holds no call"),
         ([ToolCall("get_moon")], "not among the declared tools"),

@@ -8,14 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CallParseError, DataError
-from ..toolcalls import ToolCall, parse_calls, render_calls
-from ..toolcalls.detect import find_any_calls
+from ..errors import CallParseError, DataError, NoCallError
+from ..toolcalls import ToolCall, detect, detect_turn, render_calls
 from .predictions import Prediction
 from .references import Item
 from .report import Mode, Verdict
 
-_JSON_FORMATS = ("qwen", "mistral", "json")
 REWRITTEN = "call rewritten from JSON"
 
 
@@ -84,9 +82,10 @@ def in_published_form(text: str, format_name: str) -> str | None:
     Chat templates make models write calls as JSON whatever the benchmark's prompt says; the published inference code
     does this conversion, not the published evaluator. None if the text states no such call.
     """
-    for name in _JSON_FORMATS:
-        with suppress(CallParseError, DataError):
-            return render_calls(parse_calls(text, name)[:1], format_name)
+    with suppress(CallParseError, DataError):
+        found = detect_turn(text)
+        if found.format is not None and found.format.as_json:
+            return render_calls([found.calls[0].call], format_name)
     return None
 
 
@@ -94,3 +93,15 @@ def rewritten_note(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """How many predictions `in_published_form` changed, if any."""
     count = sum(verdict.detail == REWRITTEN for verdict in verdicts)
     return (f"{count} predictions state calls as JSON and were put into the benchmark's form first.",) if count else ()
+
+
+def find_any_calls(text: str) -> list[ToolCall]:
+    """Return the calls of a text, by the reader that all of this package uses.
+
+    Raises:
+        CallParseError: malformed calls; NoCallError if there are none.
+    """
+    calls = [found.call for found in detect(text)]
+    if not calls:
+        raise NoCallError("there is no call in any known format")
+    return calls

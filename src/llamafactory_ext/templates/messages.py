@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ..errors import DataError
-from ..toolcalls import ToolCall
+from ..errors import CallParseError, DataError
+from ..toolcalls import ToolCall, detect_turn
 
 Role = Literal["user", "assistant", "function", "observation"]
 # LLaMA-Factory puts this between the results of several calls that one message holds.
 RESULT_SEPARATOR = "\n</tool_response>\n<tool_response>\n"
-_TAGGED = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _SHOWN = 120
 
 
@@ -47,23 +44,17 @@ class CallTurn:
 def read_calls(content: str) -> CallTurn | None:
     """The thought and the calls of a `function` message as data records write them; None for another text.
 
-    Records hold one call as JSON (`{"name": ..., "arguments": {...}}`) or several as a list of such objects; a thought
-    may stand before it, on lines of its own, or the calls stand in `<tool_call>` tags among other text.
+    Records hold calls in any format that `toolcalls.detect` reads, mostly as JSON; other text around them is taken for
+    the thought.
     """
-    tagged = _TAGGED.findall(content)
-    if tagged:
-        blocks = [_calls(text) for text in tagged]
-        if all(blocks):
-            return CallTurn(_TAGGED.sub("", content).strip(), tuple(call for block in blocks for call in block))
+    try:
+        found = detect_turn(content)
+    except CallParseError:
         return None
-    start = 0
-    while start >= 0:  # the JSON begins on a line of its own and runs to the end
-        if content[start : start + 1] in ("{", "["):
-            calls = _calls(content[start:])
-            if calls:
-                return CallTurn(content[:start].strip(), calls)
-        start = content.find("\n", start) + 1 or -1
-    return None
+    if not found.calls:
+        return None
+    around = (content[: found.start].strip(), content[found.end :].strip())
+    return CallTurn("\n".join(part for part in around if part), tuple(one.call for one in found.calls))
 
 
 def unreadable_calls(content: str, style: str) -> DataError:
@@ -78,28 +69,3 @@ def unreadable_calls(content: str, style: str) -> DataError:
 def results(content: str) -> Sequence[str]:
     """The results that an `observation` message holds."""
     return content.split(RESULT_SEPARATOR)
-
-
-def _calls(text: str) -> tuple[ToolCall, ...]:
-    try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return ()
-    objects = value if isinstance(value, list) else [value]
-    calls = [_call(item) for item in objects]
-    return tuple(call for call in calls if call is not None) if all(calls) else ()
-
-
-def _call(item: Any) -> ToolCall | None:
-    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-        return None
-    arguments = item.get("arguments", item.get("parameters"))
-    if isinstance(arguments, str):  # as in OpenAI's messages
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            return None
-    try:
-        return ToolCall(item["name"], arguments) if isinstance(arguments, dict) else None
-    except DataError:  # no name, or values that are no JSON
-        return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CallParseError
-from ..toolcalls import Tool, ToolCall, parse_calls, render_calls, write_tool
+from ..toolcalls import Tool, ToolCall, detect, render_calls, write_tool
 from . import prompts
 from .api_bank import Prompt, read_prompt
 from .messages import CallTurn
@@ -51,7 +51,7 @@ class ToolStyle:
     def read_calls(self, text: str) -> list[ToolCall]:
         """The calls of a reply in this style; none for a reply without proper ones."""
         try:
-            return parse_calls(text, self.call_format)
+            return [found.call for found in detect(text, call_format=self.call_format)]
         except CallParseError:
             return []
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors import CallParseError, DataError
-from ..toolcalls import parse_calls
+from ..toolcalls import detect
 from ..toolcalls.feedback.errors import CATEGORIES, feedback_error
 from ..toolcalls.feedback.words import TOOL_HALLUCINATION
 
@@ -82,7 +82,7 @@ def _text(message: Mapping[str, Any], index: int) -> str:
 
 def _calls_undeclared(message: Mapping[str, Any], index: int, declared: Collection[str], call_format: str) -> bool:
     try:
-        calls = parse_calls(_text(message, index), call_format)
+        calls = [found.call for found in detect(_text(message, index), call_format=call_format)]
     except CallParseError:
         return False
     return any(call.name not in declared for call in calls)

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
-from llamafactory_ext.toolcalls import FORMATS, ParsedCall, ToolCall, find_calls
+from llamafactory_ext.toolcalls import ParsedCall, Tool, ToolCall, detect
 
 VARIANTS = ("paper", "reference")
 
@@ -131,15 +132,10 @@ def _find_name(name: str, call: str) -> Span:
     """Where the call states the tool's name: as its format says, or else as the first whole word."""
     if not name:
         raise DataError("A tool call has no name; without one there are no key tokens.")
-    spans = []
-    for form in FORMATS:
-        try:
-            found = find_calls(call, form)
-        except CallParseError:
-            continue
-        spans += [(one.name_start, one.name_end) for one in found if call[one.name_start : one.name_end] == name]
-    if spans:
-        return min(spans)
+    with suppress(CallParseError):
+        for one in detect(call, [Tool(name)]):
+            if call[one.name_start : one.name_end] == name:
+                return one.name_start, one.name_end
     word = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", call)
     if word is None:
         raise DataError(f"The call {call[:60]!a} does not hold the name {name!a}; give the call's own tool.")

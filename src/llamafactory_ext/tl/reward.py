@@ -23,8 +23,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llamafactory_ext.errors import CallParseError, DataError, NoCallError, OptionError
-from llamafactory_ext.toolcalls import Tool, ToolCall, find_calls, parse_calls
+from llamafactory_ext.errors import CallParseError, DataError, OptionError
+from llamafactory_ext.toolcalls import Tool, ToolCall, detect
 
 VARIANTS = ("paper", "reference")
 REWARDS: Mapping[str, float] = {
@@ -37,9 +37,6 @@ REWARDS: Mapping[str, float] = {
     "content": -0.25,
     "correct": 1.0,
 }
-# Formats whose marks tell them; of the others, the one whose first call begins first.
-_MARKED = ("qwen", "mistral", "nexusraven", "react")
-_UNMARKED = ("api_bank", "glm4", "json", "python")
 _RELEASED_VALUE = re.compile(r"(?<!\w)(\w++)\s*+=\s*+'([^']*+)'")
 
 
@@ -85,8 +82,8 @@ def reward_parts(
         variant: "paper", or "reference" for the released code: it reads the first `name(...)` up to the first closing
             parenthesis and sees only values of the form `key='value'`, so that a wrong value in double quotes or
             without quotes is worth 1, and a reference that it cannot read makes any prediction worth -2.
-        call_format: how prediction and reference are written, one of `toolcalls.FORMATS`; None takes the format in
-            which the reference is written, or the prediction, if the reference is given as calls. "paper" only.
+        call_format: how prediction and reference are written, one of `toolcalls.FORMATS`; None reads any format, as
+            `toolcalls.detect` does. "paper" only.
 
     Raises:
         DataError: a reference without calls, malformed, or calling tools that are not declared, all of which leave no
@@ -101,16 +98,20 @@ def reward_parts(
             raise DataError("The released reward reads texts; give the reference answer as text.")
         categories = _released_categories(prediction, reference, declared)
     else:
-        form = call_format or _detect(reference if isinstance(reference, str) else prediction)
-        categories = _categories(prediction, _reference_calls(reference, declared, form), declared, form)
+        references = _reference_calls(reference, declared, call_format)
+        categories = _categories(prediction, references, declared, call_format)
     parts = {category: REWARDS[category] for category in categories}
     return Reward(sum(parts.values()), parts)
 
 
-def _categories(prediction: str, references: Sequence[ToolCall], declared: Mapping[str, Tool], form: str) -> list[str]:
+def _categories(
+    prediction: str, references: Sequence[ToolCall], declared: Mapping[str, Tool], call_format: str | None
+) -> list[str]:
     try:
-        predictions = parse_calls(prediction, form)
+        predictions = [found.call for found in detect(prediction, declared.values(), call_format)]
     except CallParseError:
+        return ["unparsable"]
+    if not predictions:
         return ["unparsable"]
     if any(call.name not in declared for call in predictions):
         return ["tool_hallucination"]
@@ -165,14 +166,15 @@ def _same_name(one: ToolCall, two: ToolCall) -> bool:
 
 
 def _reference_calls(
-    reference: str | Sequence[ToolCall], declared: Mapping[str, Tool], form: str
+    reference: str | Sequence[ToolCall], declared: Mapping[str, Tool], call_format: str | None
 ) -> Sequence[ToolCall]:
     calls = reference
     if isinstance(calls, str):
         try:
-            calls = parse_calls(calls, form)
+            calls = [found.call for found in detect(calls, declared.values(), call_format)]
         except CallParseError as error:
-            raise DataError(f"The reference answer cannot be read as {form!r}. {error.message}") from None
+            form = f"as {call_format!r}" if call_format else "as a call"
+            raise DataError(f"The reference answer cannot be read {form}. {error.message}") from None
     if not calls:
         raise DataError("The reference answer holds no call; a reward needs one.")
     for call in calls:
@@ -181,25 +183,6 @@ def _reference_calls(
                 f"The reference answer calls {call.name!a}, which is not among the declared tools; add it."
             )
     return calls
-
-
-def _detect(text: str) -> str:
-    """The format in which a text writes its calls, or tries to; "python" if there is none."""
-    starts: dict[str, int] = {}
-    malformed: list[str] = []
-    for form in (*_MARKED, *_UNMARKED):
-        try:
-            starts[form] = find_calls(text, form)[0].start
-        except NoCallError:
-            continue
-        except CallParseError:
-            malformed.append(form)
-    for form in _MARKED:
-        if form in starts or form in malformed:
-            return form
-    if starts:
-        return min(starts, key=lambda form: starts[form])
-    return malformed[0] if malformed else _UNMARKED[-1]
 
 
 def _released_categories(prediction: str, reference: str, declared: Mapping[str, Tool]) -> list[str]:

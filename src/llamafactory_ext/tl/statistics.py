@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llamafactory_ext.errors import OptionError
+from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.tl.sft.examples import NO_FEEDBACK, Settings, judge_example
+from llamafactory_ext.toolcalls import Tool, read_tools
 from llamafactory_ext.toolcalls.feedback.errors import CATEGORIES, RULES, UNCATEGORISED
 
-from ..data.checks.audit import declared_names
 from ..data.dialogues import CALL, GPT, HUMAN, OBSERVATION
 from ..data.entries import DataEntry, Dialogue
 from ..data.family import SHAREGPT, Example
@@ -108,10 +108,17 @@ def _trajectory(entry: DataEntry, record: Any) -> Dialogue | str:
     return _RAW.dialogue(raw.columns) if isinstance(raw, Example) else dialogue
 
 
+def _declared(column: str) -> tuple[Tool, ...] | None:
+    try:
+        return read_tools(column)
+    except DataError:
+        return None
+
+
 def _count(dialogue: Dialogue, settings: Settings, result: Statistics) -> str | None:
     """Add one trajectory; why it cannot be judged, in words, if it cannot."""
     turns = [{"role": _ROLES.get(role, role), "content": text} for role, text in dialogue.turns]
-    judged = judge_example(turns, declared_names(dialogue.tools), settings, dialogue.system)
+    judged = judge_example(turns, _declared(dialogue.tools), settings, dialogue.system)
     if judged.problem not in (None, NO_FEEDBACK):
         return judged.problem
     answered = [

@@ -30,10 +30,10 @@ class Cursor:
         declared: the tools that the model was told of, by name; they type values that a format writes without types.
     """
 
-    def __init__(self, text: str, declared: Mapping[str, Tool] | None = None) -> None:
+    def __init__(self, text: str, declared: Mapping[str, Tool] | None = None, pos: int = 0) -> None:
         self.text = text
         self.declared: Mapping[str, Tool] = declared or {}
-        self.pos = 0
+        self.pos = pos
         self.steps = 0
         self.calls: list[ParsedCall] = []
         self._values = 0

@@ -28,6 +28,22 @@ def described_tools(texts: Iterable[str]) -> tuple[Tool, ...]:
     return tuple(found.values())
 
 
+def read_tools(column: Any) -> tuple[Tool, ...]:
+    """Return the tools of a record's `tools` column: a list of them, one alone, or the JSON text of either.
+
+    Raises:
+        DataError: something else; the message names what is wrong.
+    """
+    value = column
+    if isinstance(column, str):
+        try:
+            value = json.loads(column) if column.strip() else None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"they are no JSON ({error})") from None
+    listed = [] if value is None else value if isinstance(value, list | tuple) else [value]
+    return tuple(described_tool(item) for item in listed)
+
+
 def described_tool(value: Any) -> Tool:
     """A tool in whichever of OpenAI's, API-Bank's and RoTBench's forms it is written.
 

@@ -11,23 +11,24 @@ import ast
 import math
 import re
 import warnings
+from functools import lru_cache
 
 from .cursor import Cursor
 from .values import MAX_DEPTH, Json
 
 _WORD = r"[^\W\d]\w*+"
-NAME = rf"{_WORD}(?:\.{_WORD})*+"  # dotted, as in BFCL
+NAME = rf"{_WORD}(?:[.-]{_WORD})*+"  # dotted, as in BFCL; hyphens as in MCP's names
 PARAMETER = re.compile(_WORD)
 _OPENING = re.compile(rf"({NAME})\(")
 _KEY = re.compile(rf"({_WORD})\s*+=(?!=)")
 _STRING = re.compile(
     r"""'''[^'\\]*+(?:(?:\\.|'(?!''))[^'\\]*+)*'''"""
     r'''|"""[^"\\]*+(?:(?:\\.|"(?!""))[^"\\]*+)*"""'''
-    r"""|'[^'\\]*+(?:\\.[^'\\]*+)*'"""
+    r"""|'[^'\\]*+(?:(?:\\.|(?<=\w)'(?=\w))[^'\\]*+)*'"""  # an apostrophe within a word closes nothing
     r'''|"[^"\\]*+(?:\\.[^"\\]*+)*"''',
     re.DOTALL,
 )
-_NOT_IN_SOURCE = re.compile(r"\\.|[\n\r\0]", re.DOTALL)
+_NOT_IN_SOURCE = re.compile(r"\\.|[\n\r\0]|(?<=\w)'(?=\w)", re.DOTALL)
 _ATOM = re.compile(r"""[^\s,()\[\]{}:='"]++""")
 _BARE = re.compile(r"""[^,()\[\]{}'"=\n]++""")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
@@ -44,6 +45,19 @@ _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _LONGEST_ODD_NUMBER = 100
 
 
+@lru_cache(maxsize=64)
+def odd_names(names: tuple[str, ...]) -> str:
+    """Return a pattern of the names that are no identifiers, the longest first; "" if there are none."""
+    odd = sorted((name for name in names if not re.fullmatch(NAME, name)), key=len, reverse=True)
+    return "|".join(map(re.escape, odd))
+
+
+@lru_cache(maxsize=64)
+def _opening(names: tuple[str, ...]) -> re.Pattern[str]:
+    odd = odd_names(names)
+    return re.compile(rf"({odd}|{NAME})\(") if odd else _OPENING
+
+
 def read_call(cursor: Cursor, *, bare_values: bool = False) -> None:
     """Read the call that must stand here and add it to the cursor's calls.
 
@@ -51,7 +65,7 @@ def read_call(cursor: Cursor, *, bare_values: bool = False) -> None:
         cursor: stands at the tool's name.
         bare_values: whether a value without quotes that is no literal is taken as a text, up to the next comma.
     """
-    opening = cursor.take(_OPENING)
+    opening = cursor.take(_opening(tuple(cursor.declared)))
     if opening is None:
         cursor.fail("a tool's name and an opening parenthesis are expected")
     arguments: dict[str, Json] = {}
@@ -150,6 +164,8 @@ def _read_string(cursor: Cursor) -> str:
 def _escape(match: re.Match[str]) -> str:
     """Raw control characters that may stand in a model's string but not in Python's source."""
     found = match[0]
+    if found == "'":
+        return "\\'"
     return f"\\x{ord(found):02x}" if len(found) == 1 else found.replace("\0", "\\x00").replace("\r", "\n")
 
 

@@ -74,7 +74,11 @@ def test_tools_are_found_in_the_column_or_as_json_in_the_prompt() -> None:
 def test_everything_that_cannot_be_used_is_counted_and_shown() -> None:
     examples = [
         TRAJECTORY | {"_prompt": [turn("user", "Add.")], "_response": [call(1)], "_tools": '[{"x": 1}]'},
-        {"_prompt": [turn("user", "Hello.")], "_response": [turn("assistant", "Add(a=")], "_tools": ""},
+        {
+            "_prompt": [turn("user", "Hello.")],
+            "_response": [turn("assistant", "API-Request: [Add(a=1)]")],
+            "_tools": "",
+        },
         TRAJECTORY | {"_prompt": [], "_response": [call(1)]},
         TRAJECTORY | {"_prompt": [turn("user", "Add.")] * 20, "_response": [call(1)]},
         TRAJECTORY | {"_prompt": [turn("user", "Add.")], "_response": [turn("function", "no call")]},
@@ -87,7 +91,7 @@ def test_everything_that_cannot_be_used_is_counted_and_shown() -> None:
         "no tool is declared, in the tools column or as JSON in the prompt: 1 of 7 (example 2, turn 2)",
         "the prompt is empty: 1 of 7 (example 3, turn 1)",
         "the prompt has more than 100 tokens: 1 of 7",
-        "The reference answer cannot be read as a call: 1 of 7 (example 5, turn 2)",
+        "The reference answer holds no call; a reward needs one.: 1 of 7 (example 5, turn 2)",
         "tl_skip_bad: true",
     ):
         assert part in error.value.message

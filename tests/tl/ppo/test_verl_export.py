@@ -23,7 +23,7 @@ pytestmark = pytest.mark.fast
 def options(tmp_path_factory: pytest.TempPathFactory, tiny_llama_dir: Path) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("verl")
     bad = ppo_records(3)
-    bad[0]["output"] = "Nothing to call."
+    bad[0]["output"] = "API-Request: [GetWeather(city="
     data = write_ppo_data(folder / "data", 6, bad=bad)
     return ppo_options(tiny_llama_dir, data, folder / "out", tl_reward_function=None)
 

@@ -62,7 +62,7 @@ def test_a_template_makes_the_same_ids_and_its_text_can_be_read_back(name: str) 
     for (_, before), (start, end) in pairwise(offsets):
         assert start <= end
         assert start <= before
-    spans = locate(text, CALLS, Settings().formats)
+    spans = locate(text, CALLS)
     assert [text[span.name_start : span.name_end] for span in spans] == ["get_weather", "find_city"]
     weights = target_weights(text, offsets, CALLS, NAMES, Settings())
     keys = {place for place, weight in enumerate(weights) if weight > 1}
@@ -82,7 +82,7 @@ def test_a_target_of_nothing_but_a_call_weighs_as_the_call(kind: str, form: str)
     trace = TracingTokenizer(tokenizer)
     read, offsets = trace.read(trace.encode(text, add_special_tokens=False))
     weights = target_weights(read, offsets, CALLS[:1], NAMES, Settings(call_format=form))
-    found = locate(read, CALLS[:1], (form,))[0]
+    found = locate(read, CALLS[:1], call_format=form)[0]
     inside = [
         weight
         for weight, (start, end) in zip(weights, offsets, strict=True)
@@ -109,10 +109,10 @@ def test_the_released_variant_counts_the_end_token() -> None:
 
 def test_a_format_that_is_not_ours_is_searched_for_names() -> None:
     text = "<call:get_weather|city:Paris><call:find_city|city:a b>"
-    spans = locate(text, CALLS, tuple(FORMATS))
+    spans = locate(text, CALLS)
     assert [text[span.start : span.end] for span in spans] == ["get_weather|city:Paris><call:", "find_city|city:a b>"]
     with pytest.raises(CallParseError, match="The call of 'find_city' is not in the text"):
-        locate("<call:get_weather>", CALLS, tuple(FORMATS))
+        locate("<call:get_weather>", CALLS)
 
 
 def test_formats_within_arguments_do_not_mislead() -> None:
@@ -120,5 +120,5 @@ def test_formats_within_arguments_do_not_mislead() -> None:
     call = ToolCall("run", {"code": "get_weather(city='x')"})
     text = render_calls([call], "json")
     assert parse_calls(text, "python")[0].name == "get_weather"
-    (span,) = locate(text, [call], tuple(FORMATS))
+    (span,) = locate(text, [call])
     assert text[span.name_start : span.name_end] == "run"

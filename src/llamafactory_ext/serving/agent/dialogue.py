@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ...errors import CallParseError, DataError, ExtError, NoCallError
+from ...errors import CallParseError, DataError, ExtError
 from ...templates.styles import ToolStyle
-from ...toolcalls import ToolCall, parse_calls
+from ...toolcalls import ToolCall, detect
 from .tools import ToolServer
 
 Messages = Sequence[Mapping[str, Any]]
@@ -195,12 +195,12 @@ class TextChat:
         text = str(message.get("content") or "")
         kept = {"role": "assistant", "content": text}
         try:
-            calls = parse_calls(text, self._style.call_format)
-        except NoCallError:
-            return Turn(kept, kept, self._without_label(text), (), used)
+            calls = [found.call for found in detect(text, call_format=self._style.call_format)]
         except CallParseError as error:
             told = json.dumps({"error": f"The call cannot be read: {error.message}"})
             return Turn(kept, kept, text, (("", told),), used)
+        if not calls:
+            return Turn(kept, kept, self._without_label(text), (), used)
         made = [_written(call, f"call_{len(messages)}_{place}") for place, call in enumerate(calls)]
         return Turn(kept, kept | {"tool_calls": made}, text, tuple(("", call) for call in calls), used)
 

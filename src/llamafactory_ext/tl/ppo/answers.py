@@ -40,7 +40,12 @@ class Answers:
         """Reads and scores responses."""
         texts = [text_of(response, sampling, tokenizer) for response in responses]
         pairs = zip(queries, texts, strict=True)
-        return cls(queries, responses, texts, [reward(text, query.reference, query.tools) for query, text in pairs])
+        return cls(
+            queries,
+            responses,
+            texts,
+            [reward(text, query.reference, query.tools, query.call_format) for query, text in pairs],
+        )
 
     def means(self) -> dict[str, float]:
         """Means over the answers of all processes, and "count", how many there are.

@@ -7,14 +7,14 @@ caller's template does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import DataError
-from ...toolcalls import Tool, described_tool, described_tools
+from ...errors import CallParseError, DataError
+from ...toolcalls import Detected, Tool, described_tools, detect_turn, read_tools
 from ...toolcalls.feedback.errors import feedback_error
+from ...toolcalls.formats.api_bank import LABEL
 from .rewards import Query, RewardFunction, fault_of
 
 Encode = Callable[[Sequence[Mapping[str, str]], str, str], tuple[Sequence[int], str]]
@@ -53,6 +53,7 @@ def make_queries(
     longest: int,
     last_only: bool,
     skip_bad: bool,
+    call_format: str | None = None,
 ) -> tuple[list[Query], Faults]:
     """All queries of a data set.
 
@@ -63,6 +64,7 @@ def make_queries(
         longest: tokens of a prompt.
         last_only: the last call of a dialogue alone.
         skip_bad: leave out what cannot be used.
+        call_format: how the template writes calls, where that is known.
 
     Raises:
         DataError: something cannot be used, or nothing can.
@@ -73,7 +75,7 @@ def make_queries(
         for messages in turns[-1 if last_only else 0 :]:
             place = f"example {number}, turn {len(messages)}"
             faults.seen += 1
-            query, fault = _query(messages, example, encode, place)
+            query, fault = _query(messages, example, encode, place, call_format)
             if query is not None:
                 fault = fault_of(query, reward)
                 if fault is None and len(query.ids) > longest:
@@ -99,38 +101,56 @@ def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:
         DataError: the column is no JSON list of tools.
     """
     if tools and tools.strip() not in ("", "[]"):
-        try:
-            listed = json.loads(tools)
-        except (ValueError, RecursionError):
-            raise DataError("the tools column is no JSON") from None
-        listed = listed if isinstance(listed, list) else [listed]
-        return tuple(described_tool(one) for one in listed)
+        return read_tools(tools)
     return described_tools(texts)
 
 
 def _query(
-    messages: Sequence[Mapping[str, str]], example: Mapping[str, Any], encode: Encode, place: str
+    messages: Sequence[Mapping[str, str]],
+    example: Mapping[str, Any],
+    encode: Encode,
+    place: str,
+    call_format: str | None,
 ) -> tuple[Query | None, str | None]:
     system, tools = example.get("_system") or "", example.get("_tools") or ""
     try:
         declared = declared_tools(tools, (system, *(message["content"] for message in messages[:-1])))
     except DataError as error:
         return None, f"a tool cannot be read: {error.message[:100]}"
-    ids, reference = encode(messages, system, tools)
-    return Query(tuple(ids), reference, declared, place), None
+    try:
+        ids, reference = encode(messages, system, tools)
+    except Exception as error:  # upstream's formatters raise whatever the data makes them stumble on
+        return None, f"the template cannot write it ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+    written_by_template = messages[-1]["role"] == "function"
+    return Query(tuple(ids), reference, declared, place, call_format if written_by_template else None), None
 
 
 def _call_turns(example: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
-    """The dialogue up to and including each call; where tools stand in the prompt, every answer should be one.
+    """The dialogue up to and including each call; where tools stand in the prompt, an answer may be one.
 
     Calls that were answered with an error are no right answers.
     """
     messages = [*example["_prompt"], *example["_response"][:1]]
-    calls = ("function",) if example.get("_tools") else ("function", "assistant")
+    said = (message["content"] for message in messages if message["role"] == "user")
+    described = () if example.get("_tools") else described_tools((example.get("_system") or "", *said))
     for place, message in enumerate(messages):
-        if message["role"] not in calls:
+        if message["role"] != "function" and not (message["role"] == "assistant" and _calls_one(message, described)):
             continue
         following = messages[place + 1] if place + 1 < len(messages) else None
         if following and following["role"] == "observation" and feedback_error(following["content"]):
             continue
         yield messages[: place + 1]
+
+
+def _calls_one(message: Mapping[str, str], described: Sequence[Tool]) -> bool:
+    """Whether an answer calls tools that the prompt describes, or tries to."""
+    try:
+        found = detect_turn(message["content"], described)
+    except CallParseError:
+        return bool(described)
+    return found.knows({tool.name for tool in described}) or _is_marked(message["content"], found)
+
+
+def _is_marked(text: str, found: Detected) -> bool:
+    """Whether there are calls whose marks or label tell them from code in an answer."""
+    return found.format is not None and (found.format.marked or text.startswith(LABEL, found.start))

@@ -9,16 +9,23 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ...errors import DataError, OptionError
 from ...toolcalls import Tool
 from ..reward import REWARDS, Reward, reward_parts
 
-RewardFunction = Callable[[str, str, Sequence[Tool]], Reward]
+
+class RewardFunction(Protocol):
+    """What a response is worth."""
+
+    def __call__(
+        self, prediction: str, reference: str, tools: Sequence[Tool], call_format: str | None = None
+    ) -> Reward:
+        """Score a response against the right answer; `call_format` is how the template writes calls, if known."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +37,21 @@ class Query:
         reference: the right answer, as the model should write it.
         tools: what the prompt declares.
         place: where it stands in the data, for messages.
+        call_format: how its template writes calls; None where the data writes them itself.
     """
 
     ids: tuple[int, ...]
     reference: str
     tools: tuple[Tool, ...]
     place: str
+    call_format: str | None = None
 
 
-def tool_reward(variant: str, call_format: str | None) -> RewardFunction:
-    """TL-Training's reward (arXiv:2412.15495, section 3.3) in one of its variants."""
+def tool_reward(variant: str, named: str | None) -> RewardFunction:
+    """TL-Training's reward (arXiv:2412.15495, section 3.3); `named` is the call format that the user names, if any."""
 
-    def of(prediction: str, reference: str, tools: Sequence[Tool]) -> Reward:
-        return reward_parts(prediction, reference, tools, variant, call_format=call_format)
+    def of(prediction: str, reference: str, tools: Sequence[Tool], call_format: str | None = None) -> Reward:
+        return reward_parts(prediction, reference, tools, variant, call_format=named or call_format)
 
     return of
 
@@ -68,7 +77,7 @@ def user_reward(name: str) -> RewardFunction:
     if not callable(found):
         raise OptionError(f"{advice}; {function} is no function.")
 
-    def of(prediction: str, reference: str, tools: Sequence[Tool]) -> Reward:
+    def of(prediction: str, reference: str, tools: Sequence[Tool], call_format: str | None = None) -> Reward:
         return _as_reward(found(prediction, reference, list(tools)), name)
 
     return of
@@ -98,7 +107,7 @@ def fault_of(query: Query, reward: RewardFunction) -> str | None:
     if not query.tools:
         return "no tool is declared, in the tools column or as JSON in the prompt"
     try:
-        found = reward(query.reference, query.reference, query.tools)
+        found = reward(query.reference, query.reference, query.tools, query.call_format)
     except DataError as error:
         return str(error.message).split(" cannot be read as")[0] + _detail(error.message)
     if "unparsable" in found.parts:

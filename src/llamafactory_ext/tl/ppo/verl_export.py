@@ -19,6 +19,7 @@ from ...errors import OptionError
 from ...toolcalls import write_tool
 from ...upstream.pipeline.api import get_template_and_fix_tokenizer, load_tokenizer
 from ...upstream.pipeline.dialogues import chat_messages, encode_turn, load_dialogues, read_training_args
+from ...upstream.pipeline.templates import call_format_of
 from .queries import Faults, make_queries
 from .rewards import Query
 from .workflow import reward_of
@@ -38,9 +39,11 @@ CALL_FORMAT = {call_format!r}
 
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs):
     """The reward as "score", and which of its categories apply."""
-    tools = [read_tool(one, "rotbench") for one in json.loads((extra_info or {{}}).get("tools") or "[]")]
+    about = extra_info or {{}}
+    tools = [read_tool(one, "rotbench") for one in json.loads(about.get("tools") or "[]")]
+    call_format = CALL_FORMAT or about.get("call_format")
     try:
-        found = reward_parts(solution_str, ground_truth, tools, VARIANT, call_format=CALL_FORMAT)
+        found = reward_parts(solution_str, ground_truth, tools, VARIANT, call_format=call_format)
     except DataError as error:
         raise ValueError(f"{{data_source}}: {{error.message}}") from None
     return {{"score": found.total, **{{name: float(name in found.parts) for name in REWARDS}}}}
@@ -112,6 +115,7 @@ def row(query: Query, messages: Sequence[Mapping[str, str]], source: str, split:
             "split": split,
             "index": index,
             "tools": json.dumps([write_tool(tool, "rotbench") for tool in query.tools], ensure_ascii=False),
+            "call_format": query.call_format,
         },
     }
 
@@ -134,6 +138,7 @@ def _queries(
         longest=data_args.cutoff_len,
         last_only=finetuning_args.tl_turns == "last",
         skip_bad=finetuning_args.tl_skip_bad,
+        call_format=call_format_of(template),
     )
     return queries, faults, messages
 

@@ -23,6 +23,7 @@ from ...upstream.pipeline.api import (
     plot_loss,
 )
 from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
+from ...upstream.pipeline.templates import call_format_of
 from .answers import Drawer
 from .critic import ActorCritic
 from .policy import load_policy
@@ -154,6 +155,7 @@ def load_queries(
             longest=data_args.cutoff_len,
             last_only=finetuning_args.tl_turns == "last",
             skip_bad=finetuning_args.tl_skip_bad,
+            call_format=call_format_of(template),
         )
         logger.info_rank0(f"{len(made):,} queries in the {name} data.")
         for line in faults.lines():

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import CallParseError, NoCallError
-from ...templates.messages import read_calls, results
-from ...toolcalls import FORMATS, ToolCall, described_tools, parse_calls, render_calls
+from ...errors import CallParseError
+from ...templates.messages import results
+from ...toolcalls import Tool, ToolCall, described_tools, detect_turn, render_calls
 from ..feedback import judge_calls
 
 AUTO = "auto"
@@ -38,9 +38,9 @@ class Settings:
     call_format: str = AUTO
 
     @property
-    def formats(self) -> tuple[str, ...]:
-        """The call formats that come into question."""
-        return tuple(FORMATS) if self.call_format == AUTO else (self.call_format,)
+    def known_format(self) -> str | None:
+        """The call format that the user names; None for any."""
+        return None if self.call_format == AUTO else self.call_format
 
 
 @dataclass(frozen=True)
@@ -51,53 +51,57 @@ class Judged:
         calls: the calls of each turn that has any, by the turn's index.
         errors: the category of each of those turns that its feedback reports as an error, by index.
         names: every tool of the example.
+        tools: those that are declared.
         problem: why the example cannot be used, a key of `ADVICE`; None if it can.
     """
 
     calls: Mapping[int, tuple[ToolCall, ...]] = field(default_factory=dict)
     errors: Mapping[int, str] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
+    tools: tuple[Tool, ...] = ()
     problem: str | None = None
 
 
 def judge_example(
-    turns: Sequence[Mapping[str, str]], declared: Collection[str] | None, settings: Settings, system: str = ""
+    turns: Sequence[Mapping[str, str]], declared: Collection[Tool] | None, settings: Settings, system: str = ""
 ) -> Judged:
     """Find the calls of an example and judge them by their feedback (TL-Training, arXiv:2412.15495, section 3.1).
 
     Args:
         turns: with "role" and "content".
-        declared: the names of the tools in the example's own column; None if they cannot be read. Where there are
-            none, those count that stand as JSON in the user's turns or the system prompt.
+        declared: the tools in the example's own column; None if they cannot be read. Where there are none, those count
+            that stand as JSON in the user's turns or the system prompt.
         settings: which rules hold.
         system: the system prompt.
     """
     if declared is not None and not declared:
         said = (turn["content"] for turn in turns if turn["role"] == "user")
-        declared = {tool.name for tool in described_tools((system, *said))}
+        declared = described_tools((system, *said))
+    tools = tuple(declared or ())
     calls: dict[int, tuple[ToolCall, ...]] = {}
     for place, turn in enumerate(turns):
         answered = place + 1 < len(turns) and turns[place + 1]["role"] == "observation"
         try:
-            found = _calls_of(turn, answered, declared or (), settings)
+            found = _calls_of(turn, answered, tools, settings)
         except CallParseError:
             return Judged(problem=NOT_PARSED)
         if found:
             calls[place] = found
     if not calls:
         return Judged()
-    if not declared:
+    if not tools:
         return Judged(calls, problem=NO_TOOLS)
-    names = frozenset(declared).union(call.name for found in calls.values() for call in found)
+    known = frozenset(tool.name for tool in tools)
+    names = known.union(call.name for found in calls.values() for call in found)
     if not settings.use_mae:
-        return Judged(calls, names=names)
+        return Judged(calls, names=names, tools=tools)
     if not any(place + 1 < len(turns) and turns[place + 1]["role"] == "observation" for place in calls):
-        return Judged(calls, names=names, problem=NO_FEEDBACK)
-    return Judged(calls, _errors(turns, calls, declared, settings.feedback_rules), names)
+        return Judged(calls, names=names, tools=tools, problem=NO_FEEDBACK)
+    return Judged(calls, _errors(turns, calls, known, settings.feedback_rules), names, tools)
 
 
 def _calls_of(
-    turn: Mapping[str, str], answered: bool, declared: Collection[str], settings: Settings
+    turn: Mapping[str, str], answered: bool, tools: Sequence[Tool], settings: Settings
 ) -> tuple[ToolCall, ...]:
     """The calls of one turn; none for an answer.
 
@@ -107,27 +111,16 @@ def _calls_of(
     role, text = turn["role"], turn["content"]
     if role not in ("assistant", "function"):
         return ()
-    if role == "function" and (read := read_calls(text)) is not None:
-        return read.calls
+    found = detect_turn(text, tools, settings.known_format)
+    if not found.calls and role == "function":  # upstream's own way to state calls is read whatever the format
+        found = detect_turn(text, tools)
     must = role == "function" or answered
-    if settings.call_format != AUTO:
-        try:
-            return tuple(parse_calls(text, settings.call_format))
-        except NoCallError:
-            if must:
-                raise
-            return ()
-    for name in settings.formats:
-        try:
-            found = tuple(parse_calls(text, name))
-        except CallParseError:
-            continue
-        # What merely looks like a call, such as code in an answer, names no tool of the example.
-        if must or {call.name for call in found} <= set(declared):
-            return found
-    if must:
+    if not found.calls and must:
         raise CallParseError("There is no call of any known format in the text.")
-    return ()
+    # What merely looks like a call, such as code in an answer, names no tool of the example.
+    if not must and settings.known_format is None and not found.knows({tool.name for tool in tools}):
+        return ()
+    return tuple(one.call for one in found.calls)
 
 
 def _errors(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import CallParseError
-from ...toolcalls import ParsedCall, ToolCall, find_calls
+from ...toolcalls import ParsedCall, Tool, ToolCall, detect
+from ...toolcalls.thoughts import split_thought
 from ..key_tokens import weigh_tokens
 from .examples import Settings
 
@@ -82,39 +83,56 @@ def plain(ids: Sequence[int]) -> list[int]:
 
 
 def target_weights(
-    text: str, offsets: Sequence[tuple[int, int]], calls: Sequence[ToolCall], names: frozenset[str], settings: Settings
+    text: str,
+    offsets: Sequence[tuple[int, int]],
+    calls: Sequence[ToolCall],
+    names: frozenset[str],
+    settings: Settings,
+    *,
+    tools: Sequence[Tool] = (),
+    call_format: str | None = None,
 ) -> list[float]:
     """The weight of each token of a target with these calls (TL-Training, arXiv:2412.15495, section 3.2).
+
+    Args:
+        text: the target as the template wrote it.
+        offsets: each token's characters in it.
+        calls: those of the record.
+        names: every tool of the example.
+        settings: which variant holds.
+        tools: those that are declared.
+        call_format: how the template writes calls, where that is known.
 
     Raises:
         CallParseError: the calls are not in the text.
     """
-    spans = locate(text, calls, settings.formats)
+    spans = locate(text, calls, tools, call_format or settings.known_format)
     if settings.key_variant == "reference":  # the released code counts what follows the call, the end token, too
         last = spans[-1]
         spans[-1] = ParsedCall(last.call, last.start, len(text), last.name_start, last.name_end)
     return weigh_tokens(text, offsets, spans, names, settings.w_max, settings.key_variant)
 
 
-def locate(text: str, calls: Sequence[ToolCall], formats: Sequence[str]) -> list[ParsedCall]:
-    """Where the calls stand in the text that a template has made of them.
+def locate(
+    text: str, calls: Sequence[ToolCall], tools: Sequence[Tool] = (), call_format: str | None = None
+) -> list[ParsedCall]:
+    """Return where the calls stand in the text that a template has made of them.
 
-    The first format by which the text holds calls of just these names decides. A template may write calls as no
-    format of ours: then a call is what stands between its name and the next one.
+    A template may write calls in a way that no format of ours reads: then a call is what stands, after the thought,
+    between its name and the next one.
 
     Raises:
         CallParseError: a name is not in the text.
     """
     names = [call.name for call in calls]
-    for form in formats:
-        try:
-            found = find_calls(text, form)
-        except CallParseError:
-            continue
-        if [one.call.name for one in found] == names:
-            return found
+    try:
+        found = detect(text, tools, call_format)
+    except CallParseError:
+        found = []
+    if [one.call.name for one in found] == names:
+        return found
     starts = []
-    place = 0
+    place = len(split_thought(text)[0])
     for name in names:
         start = text.find(name, place)
         if start < 0:

@@ -18,4 +18,13 @@ FORMATS: dict[str, Format] = {
     )
 }
 
-__all__ = ["FORMATS", "Format"]
+# The call format of each tool format of LLaMA-Factory (`llamafactory.data.tool_utils.TOOLS`).
+UPSTREAM_FORMATS: dict[str, str] = {
+    "default": "react",
+    "glm4": "glm4",
+    "llama3": "llama3",
+    "mistral": "mistral",
+    "qwen": "qwen",
+}
+
+__all__ = ["FORMATS", "UPSTREAM_FORMATS", "Format"]

@@ -11,10 +11,11 @@ import re
 from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.literals import NAME, read_call
 
-from .form import Format
+from .form import Format, begins_with_a_tool
 from .python import can_name, write_call
 
-_REQUEST = re.compile(rf"\[\s*+(?={NAME}\()")
+LABEL = "API-Request:"
+_REQUEST = re.compile(rf"(?:{LABEL}\s*+)?\[\s*+(?={NAME}\()")
 
 
 def _read(cursor: Cursor, _: re.Match[str]) -> None:
@@ -33,7 +34,9 @@ FORMAT = Format(
     read=_read,
     render=lambda calls: f"[{', '.join(map(write_call, calls))}]",
     can_name=can_name,
-    between=re.compile(r"(?:[\s,;]|API-Request:)*+"),
+    between=re.compile(rf"(?:[\s,;]|{LABEL})*+"),
     closing="]",
     marked=False,
+    meant=begins_with_a_tool,
+    mark_with=lambda names: re.compile(rf"(?:{LABEL}\s*+)?\[\s*+(?=(?:{names}|{NAME})\()"),
 )

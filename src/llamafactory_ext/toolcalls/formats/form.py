@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..cursor import Cursor
-from ..model import ToolCall
+from ..literals import odd_names
+from ..model import Tool, ToolCall
 
+Declared = Mapping[str, Tool]
 _SEPARATORS = re.compile(r"[\s,;]*+")
+
+
+def always(_begun: str, _declared: Declared) -> bool:
+    """Take everything after a mark for a call."""
+    return True
+
+
+def begins_with_a_tool(begun: str, declared: Declared) -> bool:
+    """Whether a declared tool's name comes first, opening brackets and labels apart."""
+    return any(re.match(rf"(?:API-Request:|[\W_])*?{re.escape(name)}(?![\w])", begun) for name in declared)
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,11 @@ class Format:
         can_name: whether the format can write a tool's name.
         between: what may stand between the calls of one group, beside what `read` steps over.
         closing: the characters that a complete call ends with.
-        marked: whether the marks tell the format, so that what follows them is a call or a malformed one, never prose.
+        marked: whether the marks tell the format, so that they count before all that may be prose.
+        meant: whether something malformed after a mark, given by its first characters, is meant as a call of one of
+            the declared tools; otherwise it is prose or code.
+        mark_with: makes `mark` for tools whose names are no identifiers, from a pattern of names.
+        as_json: whether calls are JSON objects with a name and arguments.
         typed: whether the text alone tells the types of values; where it does not, declared tools do.
     """
 
@@ -40,11 +56,20 @@ class Format:
     between: re.Pattern[str] = _SEPARATORS
     closing: str = "}"
     marked: bool = True
+    meant: Callable[[str, Declared], bool] = always
+    mark_with: Callable[[str], re.Pattern[str]] | None = None
+    as_json: bool = False
     typed: bool = True
+
+    def mark_for(self, declared: Declared) -> re.Pattern[str]:
+        """Return the mark by which calls of these tools are found too."""
+        odd = odd_names(tuple(declared)) if self.mark_with is not None else ""
+        return self.mark if self.mark_with is None or not odd else self.mark_with(odd)
 
     def find(self, cursor: Cursor) -> None:
         """Add every call of the text to the cursor; fail at a malformed one."""
-        while (match := cursor.seek(self.mark)) is not None:
+        mark = self.mark_for(cursor.declared)
+        while (match := cursor.seek(mark)) is not None:
             self.read(cursor, match)
 
 

@@ -1,6 +1,6 @@
 r"""`name\n{...}`: ChatGLM-4 (TL-Training, Table 8), and the assistant's turns of TL-Training's released data.
 
-A call is a line of one word, followed by a JSON object.
+A call is a line of one name, followed by a JSON object that is no call itself.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import re
 from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.json_text import dump, read_json
 
-from .form import Format
+from .form import Format, begins_with_a_tool
 
-_WORD = r'[^\s{}"]++'
-_CALL = re.compile(rf"^[ \t]*+({_WORD})[ \t\r]*+\n\s*+(?=\{{)", re.MULTILINE)
+_WORD = r"[^\s{}\"'`<>()\[\]|:,;!?]++"
+_CALL = re.compile(rf"(?:^|(?<=[>\]▷]))[ \t]*+({_WORD})[ \t\r]*+\n\s*+(?=\{{)", re.MULTILINE)
 _NAME = re.compile(_WORD)
+_OBJECT = re.compile(r"""\{\s*+["'](?:name|function|arguments|parameters|tool_calls|function_call)["']\s*+:""")
 
 
 def _read(cursor: Cursor, call: re.Match[str]) -> None:
+    if call[1] not in cursor.declared and _OBJECT.match(cursor.text, cursor.pos):
+        return
     arguments, _, _ = read_json(cursor)
     cursor.add(call[1], arguments, call.start(1), call.span(1))
 
@@ -30,4 +33,5 @@ FORMAT = Format(
     render=lambda calls: "\n".join(f"{call.name}\n{dump(call.arguments)}" for call in calls),
     can_name=lambda name: _NAME.fullmatch(name) is not None,
     marked=False,
+    meant=begins_with_a_tool,
 )

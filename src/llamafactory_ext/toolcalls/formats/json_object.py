@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.json_text import dump, read_call_object
+from llamafactory_ext.toolcalls.json_text import ARGUMENT_KEYS, dump, read_call_object
 from llamafactory_ext.toolcalls.model import ToolCall
 
-from .form import Format, any_name
+from .form import Declared, Format, any_name
 
-_OBJECT_AHEAD = re.compile(r'(?=\{\s*+")')
+_OBJECT_AHEAD = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
+_CALL = re.compile(r"""(?:\[\s*+)?\{\s*+["'](?:name|id|type|function|arguments|parameters)["']\s*+:""")
+_NAMED = re.compile(r"""["']name["']\s*+:\s*+["']([^"'\\]*+)["']""")
 _BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
@@ -23,8 +25,26 @@ def write_object(call: ToolCall, arguments_key: str = "arguments") -> str:
     return dump({"name": call.name, arguments_key: call.arguments})
 
 
-def _read(cursor: Cursor, _: re.Match[str]) -> None:
+def _meant(begun: str, declared: Declared) -> bool:
+    """Whether a malformed object begins like a call, of a declared tool if there are any."""
+    if _CALL.match(begun) is None:
+        return False
+    name = _NAMED.search(begun)
+    if not declared:
+        return name is not None and any(f'"{key}"' in begun or f"'{key}'" in begun for key in ARGUMENT_KEYS)
+    return name is not None and name[1] in declared
+
+
+def _read(cursor: Cursor, opening: re.Match[str]) -> None:
     read_call_object(cursor, optional=True)
+    if opening[0]:
+        while cursor.take_text(","):
+            if cursor.peek() != "{":
+                if cursor.calls:
+                    cursor.fail("another call is expected in the list")
+                return
+            read_call_object(cursor, optional=True)
+        cursor.take_text("]")
 
 
 FORMAT = Format(
@@ -34,8 +54,10 @@ FORMAT = Format(
     read=_read,
     render=lambda calls: "; ".join(map(write_object, calls)),
     can_name=any_name,
+    as_json=True,
     between=_BETWEEN,
     marked=False,
+    meant=_meant,
 )
 LLAMA3 = Format(
     name="llama3",
@@ -44,6 +66,8 @@ LLAMA3 = Format(
     read=_read,
     render=lambda calls: "; ".join(write_object(call, "parameters") for call in calls),
     can_name=any_name,
+    as_json=True,
     between=_BETWEEN,
     marked=False,
+    meant=_meant,
 )

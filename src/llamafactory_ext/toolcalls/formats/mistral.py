@@ -5,23 +5,19 @@ from __future__ import annotations
 import re
 
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.json_text import read_call_object
+from llamafactory_ext.toolcalls.json_text import read_call_objects
 
 from .form import Format, any_name
 from .json_object import write_object
 
 _MARKER = "[TOOL_CALLS]"
-_LIST = re.compile(re.escape(_MARKER))
+_LIST = re.compile(rf"{re.escape(_MARKER)}(?=\s*+(?:[\[{{]|\Z))")
 
 
 def _read(cursor: Cursor, _: re.Match[str]) -> None:
-    if not cursor.take_text("["):
+    if cursor.peek() != "[":
         cursor.fail(f"a JSON list of calls is expected after {_MARKER}")
-    read_call_object(cursor)
-    while cursor.take_text(","):
-        read_call_object(cursor)
-    if not cursor.take_text("]"):
-        cursor.fail("a comma or the closing bracket is expected after a call")
+    read_call_objects(cursor)
 
 
 FORMAT = Format(
@@ -31,5 +27,6 @@ FORMAT = Format(
     read=_read,
     render=lambda calls: f"{_MARKER} [{', '.join(map(write_object, calls))}]",
     can_name=any_name,
+    as_json=True,
     closing="]",
 )

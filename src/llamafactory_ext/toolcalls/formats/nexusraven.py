@@ -21,6 +21,7 @@ def _read(cursor: Cursor, _: re.Match[str]) -> None:
     read_call(cursor)
     while cursor.take_text(";") and not cursor.take_text(_END) and cursor.peek():
         read_call(cursor)
+    cursor.take_text(_END)
 
 
 FORMAT = Format(

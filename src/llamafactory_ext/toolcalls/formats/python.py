@@ -11,10 +11,11 @@ from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.literals import NAME, PARAMETER, read_call
 from llamafactory_ext.toolcalls.model import ToolCall
 
-from .form import Format
+from .form import Format, begins_with_a_tool
 
-_CALL_AHEAD = re.compile(rf"(?<!\w)(?<!\w\.)(?={NAME}\(\s*+(?:\)|{PARAMETER.pattern}\s*+=(?!=)|\*\*\s*+\{{))")
-_NAME = re.compile(NAME)
+_ARGUMENTS_AHEAD = rf"\(\s*+(?:\)|{PARAMETER.pattern}\s*+=(?!=)|\*\*\s*+\{{)"
+_CALL_AHEAD = re.compile(rf"(?<!\w)(?<!\w[.-])(?={NAME}{_ARGUMENTS_AHEAD})")
+_NAME = re.compile(rf"{PARAMETER.pattern}(?:\.{PARAMETER.pattern})*+")
 
 
 def can_name(name: str) -> bool:
@@ -45,4 +46,6 @@ FORMAT = Format(
     between=re.compile(r"[\s,;\[\]]*+"),
     closing=")",
     marked=False,
+    meant=begins_with_a_tool,
+    mark_with=lambda names: re.compile(rf"(?<!\w)(?<!\w[.-])(?=(?:{names}|{NAME}){_ARGUMENTS_AHEAD})"),
 )

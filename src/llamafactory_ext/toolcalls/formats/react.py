@@ -1,7 +1,8 @@
 r"""`Action: name\nAction Input: {...}`, mostly after `Thought: ...`.
 
 ToolLLaMA (TL-Training, Table 6), Qwen 2 (Table 9), RoTBench, ToolEyes and ToolAlpaca write calls so. As in RoTBench's
-evaluator the name is the text between the two labels; the input must be a JSON object.
+evaluator the name is the text between the two labels. The input is a JSON object, which may stand in a fence or as
+text in quotes; nothing, `None` and `null` stand for no arguments.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import re
 from collections.abc import Sequence
 
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.json_text import dump, read_json
+from llamafactory_ext.toolcalls.json_text import dump, read_arguments, read_json
 from llamafactory_ext.toolcalls.model import ToolCall
+from llamafactory_ext.toolcalls.values import Json
 
 from .form import Format
 
 _INPUT = "Action Input:"
+_NOTHING = re.compile(r"[ \t]*+(?:(?:None|null|N/A)[ \t]*+)?(?=[\r\n]|\Z)(?!\s*+[{\[\"'`])")
+_FENCE = re.compile(r"\s*+```[a-z]*+\s*+")
+_FENCE_END = re.compile(r"\s*+```")
 _ACTION = re.compile(r"(?<!\w)Action:\s*+")
 
 
@@ -31,10 +36,20 @@ def _read(cursor: Cursor, action: re.Match[str]) -> None:
     if not name or not _can_name(name):
         cursor.fail("the action must be the name of one tool, on one line")
     cursor.jump(end + len(_INPUT))
-    if cursor.peek() != "{":
-        cursor.fail("the action's input must be a JSON object")
-    arguments, _, _ = read_json(cursor)
+    arguments = _read_input(cursor)
     cursor.add(name, arguments, action.start(), (name_start, name_start + len(name)))
+
+
+def _read_input(cursor: Cursor) -> dict[str, Json]:
+    if cursor.take(_NOTHING) is not None:
+        return {}
+    fenced = cursor.take(_FENCE) is not None
+    if cursor.peek() not in ("{", '"', "'"):
+        cursor.fail("the action's input must be a JSON object")
+    arguments = read_arguments(cursor, *read_json(cursor)[:2])
+    if fenced:
+        cursor.take(_FENCE_END)
+    return arguments
 
 
 def _render(calls: Sequence[ToolCall]) -> str:

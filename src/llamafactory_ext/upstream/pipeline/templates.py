@@ -18,7 +18,9 @@ from ...templates import TEMPLATES, Message
 from ...templates import Template as Prompts
 from ...templates.formats import BOS, EOS, Frame
 from ...templates.tokens import encode_pieces, prepends_blank
-from ...toolcalls import Tool, read_tool
+from ...toolcalls import Tool
+from ...toolcalls import read_tools as read_column
+from ...toolcalls.formats import UPSTREAM_FORMATS
 
 _ROLES = {
     Role.USER.value: "user",
@@ -100,27 +102,26 @@ def tokens_of(tokenizer: Any, prompts: Prompts) -> dict[str, Any]:
     }
 
 
+def call_format_of(template: Any) -> str | None:
+    """How a template, ours or upstream's, writes the calls of `function` messages; None where we do not know."""
+    if isinstance(template, PromptTemplate):
+        return template.prompts.style.call_format
+    return UPSTREAM_FORMATS.get(getattr(template.format_function, "tool_format", None) or "")
+
+
 def read_tools(text: str | None) -> list[Tool]:
     """The tools of a record's `tools` column: JSON, one tool or a list of them.
 
     Raises:
         DataError: the column holds something else.
     """
-    if not text or not text.strip():
-        return []
     try:
-        value = json.loads(text)
-        return [_read_tool(item) for item in (value if isinstance(value, list) else [value])]
-    except (ValueError, DataError) as error:
+        return list(read_column(text))
+    except DataError as error:
         raise DataError(
-            f"The tools of an example cannot be read ({error}): {text[:120]!r}; write a JSON list of objects with "
-            '"name", "description" and "parameters"'
+            f"The tools of an example cannot be read ({error.message}): {str(text)[:120]!r}; write a JSON list of "
+            'objects with "name", "description" and "parameters"'
         ) from error
-
-
-def _read_tool(item: Any) -> Tool:
-    wrapped = isinstance(item, dict) and "function" in item
-    return read_tool(item, "openai" if wrapped else "rotbench")
 
 
 def _slots(text: str) -> list[str | set[str]]:

@@ -21,11 +21,12 @@ from ...sources import source_hash
 from ...tl.sft.examples import NOT_RENDERED, Judged, Settings, judge_example
 from ...tl.sft.findings import Findings
 from ...tl.sft.tokens import TracingTokenizer, plain, target_weights
+from ...toolcalls import Tool
 from ...training.losses import IGNORE_INDEX
 from ...training.token_weights import WEIGHTS_COLUMN, code_of, hidden_labels, reveal, reveal_batch
 from .marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor, Marking, rebuilt
 from .requests import requested_weights
-from .templates import read_tools
+from .templates import call_format_of, read_tools
 
 NOTE_COLUMN = "tl_note"
 _SHIFT = 1 << 32  # above every vocabulary
@@ -37,32 +38,46 @@ class _WeighingTemplate:
 
     def __init__(self, template: Any, judged: Judged, settings: Settings) -> None:
         self._template, self._judged, self._settings = template, judged, settings
+        self._format = call_format_of(template)
         self.key_tokens = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._template, name)
 
-    def encode_multiturn(self, tokenizer: Any, *args: Any, **options: Any) -> list[tuple[list[int], list[int]]]:
+    def encode_multiturn(
+        self, tokenizer: Any, messages: list[dict[str, str]], *args: Any, **options: Any
+    ) -> list[tuple[list[int], list[int]]]:
         """Pairs of prompt and target, the target's ids tagged."""
         trace = TracingTokenizer(tokenizer) if self._settings.use_pkt else None
-        pairs = self._template.encode_multiturn(trace or tokenizer, *args, **options)
+        pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
         tagged: list[tuple[list[int], list[int]]] = []
         for number, (traced, target) in enumerate(pairs):
             source = plain(traced)
             # Here the end of a target is the first token of the next prompt; it goes where its target goes.
             if self.efficient_eos and tagged and source and 2 * number - 1 in self._judged.errors:
                 source[0] += _MASKED * _SHIFT
-            tags = self._tags(2 * number + 1, target, trace)
+            place = 2 * number + 1
+            tags = self._tags(place, target, trace, self._format if messages[place]["role"] == "function" else None)
             tagged.append((source, [token + tag * _SHIFT for token, tag in zip(plain(target), tags, strict=True)]))
         return tagged
 
-    def _tags(self, place: int, target: Sequence[int], trace: TracingTokenizer | None) -> list[int]:
+    def _tags(
+        self, place: int, target: Sequence[int], trace: TracingTokenizer | None, call_format: str | None
+    ) -> list[int]:
         if place in self._judged.errors:
             return [_MASKED] * len(target)
         weights = [1.0] * len(target)
         if trace is not None and place in self._judged.calls:
             text, offsets = trace.read(target)
-            weights = target_weights(text, offsets, self._judged.calls[place], self._judged.names, self._settings)
+            weights = target_weights(
+                text,
+                offsets,
+                self._judged.calls[place],
+                self._judged.names,
+                self._settings,
+                tools=self._judged.tools,
+                call_format=call_format,
+            )
             self.key_tokens += sum(weight > 1 for weight in weights)
         return [1 + code_of(weight) for weight in weights]
 
@@ -111,7 +126,7 @@ class _Weighing:
             return True
         turns = [*prompt, *response]
         found.examples += 1
-        declared, system = declared_names(examples["_tools"][i]), examples["_system"][i] or ""
+        declared, system = declared_tools(examples["_tools"][i]), examples["_system"][i] or ""
         judged = judge_example(turns, declared, settings, system)
         problem, why = judged.problem, ""
         if problem is None:
@@ -173,12 +188,12 @@ def _hidden(label: int, tag: int) -> int:
     return label % _SHIFT + (tag - 1 if tag else code_of(1.0)) * _SHIFT
 
 
-def declared_names(tools: str | None) -> set[str] | None:
-    """The names of the tools in a record's `tools` column; None if it cannot be read."""
+def declared_tools(tools: str | None) -> list[Tool] | None:
+    """The tools in a record's `tools` column; None if it cannot be read."""
     if tools is not None and not isinstance(tools, str):
         return None
     try:
-        return {tool.name for tool in read_tools(tools)}
+        return read_tools(tools)
     except DataError:
         return None
 

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ....errors import CallParseError, DataError, NoCallError
 from ....toolcalls import ToolCall, parse_calls
-from ....toolcalls.detect import find_any_calls
-from ...answers import Answered, Scored
+from ...answers import Answered, Scored, find_any_calls
 from ...references import Item
 from ...report import Mode, Verdict
 from ..rouge import TooLongError, rouge_l

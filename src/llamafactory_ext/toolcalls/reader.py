@@ -1,0 +1,261 @@
+"""The one reader: which calls a text makes, whatever wrote it.
+
+A text is walked once. Thoughts are stepped over, and whatever follows an invented tool output is left out. Where the
+marks of several formats fit, those that only calls have come first. Of several groups of calls the last one counts:
+what stands before it is a draft.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import CallParseError, DataError, OptionError
+from .cursor import Cursor
+from .formats import FORMATS, Format
+from .model import ParsedCall, Tool
+from .thoughts import LONE_END, OPENING, OUTPUT, end_of_thought
+from .values import check_text
+
+# A text may cost this many steps per character before it is refused: malformed marks are read again and again.
+_STEPS = 40
+_NEAR = 400  # characters in which a malformed call must name its tool
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The calls of a text and where they stand.
+
+    Attributes:
+        calls: in the text's order; empty for a text without any.
+        start: where the calls begin, their opening marks included; the text's length without any.
+        end: where they end, their closing marks included.
+        format: the format they are written in; None without any.
+    """
+
+    calls: tuple[ParsedCall, ...]
+    start: int
+    end: int
+    format: Format | None = None
+
+    def knows(self, names: Container[str]) -> bool:
+        """Whether there are calls, and all of them name one of these tools."""
+        return bool(self.calls) and all(found.call.name in names for found in self.calls)
+
+
+def detect(text: str, declared: Iterable[Tool] = (), call_format: str | None = None) -> list[ParsedCall]:
+    """Return the calls that a text makes, in its order; none for an answer without calls.
+
+    Thoughts are left out, and so is what follows an invented tool output. Prose may stand around calls. The last group
+    of calls counts; its calls have only white space, commas or the format's own marks between them.
+
+    Args:
+        text: what a model wrote, or a turn of a record.
+        declared: the tools the model was told of. They choose between readings and type values that a format writes
+            without types; a call of another tool is returned too.
+        call_format: one of `FORMATS`, where it is known how calls are written; None looks for all formats.
+
+    Raises:
+        CallParseError: a malformed call, with its place.
+        OptionError: no such format.
+    """
+    return list(detect_turn(text, declared, call_format).calls)
+
+
+def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | None = None) -> Detected:
+    """Return the calls that a text makes with the place of all of them; arguments and errors as those of `detect`."""
+    if call_format is not None and call_format not in FORMATS:
+        raise OptionError(f"There is no call format {call_format!r}; choose one of {', '.join(FORMATS)}.")
+    try:
+        check_text(text, "The text")
+    except DataError as error:
+        raise CallParseError(error.message) from None
+    forms = tuple(FORMATS.values()) if call_format is None else (FORMATS[call_format],)
+    scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=call_format is not None)
+    scan.run()
+    return scan.result()
+
+
+@dataclass(frozen=True)
+class _Construct:
+    """Calls that one mark introduces."""
+
+    form: Format
+    start: int
+    end: int
+    calls: tuple[ParsedCall, ...]
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """A mark after which no call could be read."""
+
+    form: Format
+    start: int
+    failed: int
+    error: CallParseError
+
+
+@dataclass
+class _Scan:
+    """One walk over a text.
+
+    Attributes:
+        known: whether the format is known, so that whatever looks like a call of it is meant as one.
+    """
+
+    text: str
+    declared: Mapping[str, Tool]
+    forms: Sequence[Format]
+    known: bool
+    constructs: list[_Construct] = field(default_factory=list)
+    faults: list[_Fault] = field(default_factory=list)
+    _steps: int = 0
+
+    def run(self) -> None:
+        """Find every construct and every fault outside thoughts, up to an invented output."""
+        events = _Events(self.text, [(form, form.mark_for(self.declared)) for form in self.forms])
+        place = 0
+        while (start := events.next_start(place)) is not None:
+            if (thought := events.at(OPENING, start)) is not None:
+                place = end_of_thought(self.text, thought)
+            elif (end := events.at(LONE_END, start)) is not None:
+                self.constructs.clear()
+                self.faults.clear()
+                place = end.end()
+            elif (output := events.at(OUTPUT, start)) is not None:
+                if self.constructs:
+                    return
+                place = output.end()
+            else:
+                place = self._read(events, start)
+
+    def _read(self, events: _Events, start: int) -> int:
+        """Read what begins at `start` by the first format that can; return where to go on."""
+        fault: _Fault | None = None
+        for form, match in events.marks_at(start):
+            cursor = Cursor(self.text, self.declared, match.end())
+            try:
+                form.read(cursor, match)
+            except CallParseError as error:
+                fault = fault or _Fault(form, start, max(cursor.pos, match.end()), error)
+                self._count(cursor)
+                continue
+            self._count(cursor)
+            if cursor.calls:
+                self.constructs.append(_Construct(form, start, cursor.pos, tuple(cursor.calls)))
+                return cursor.pos
+            if cursor.pos > match.end():  # a value of another kind, whose texts are no calls either
+                return cursor.pos
+        if fault is not None:
+            self.faults.append(fault)
+        events.pass_by(start)
+        return start
+
+    def _count(self, cursor: Cursor) -> None:
+        self._steps += cursor.steps
+        if self._steps > _STEPS * (len(self.text) + 100):
+            raise CallParseError(f"The text begins too many malformed calls, up to character {cursor.pos + 1}.")
+
+    def result(self) -> Detected:
+        """The group that counts.
+
+        Raises:
+            CallParseError: a malformed call belongs to the group or follows it.
+        """
+        groups = list(self._groups())
+        chosen = self._choose(groups) if groups else []
+        for fault in self.faults:
+            if self._announced(fault) and (not chosen or self._belongs(fault, chosen)):
+                raise fault.error
+        if not chosen:
+            return Detected((), len(self.text), len(self.text))
+        calls = tuple(call for construct in chosen for call in construct.calls)
+        return Detected(calls, chosen[0].start, chosen[-1].end, chosen[0].form)
+
+    def _groups(self) -> Iterator[list[_Construct]]:
+        group: list[_Construct] = []
+        for construct in self.constructs:
+            if group and not self._continues(group[-1], construct):
+                yield group
+                group = []
+            group.append(construct)
+        if group:
+            yield group
+
+    def _continues(self, one: _Construct, other: _Construct) -> bool:
+        return one.form is other.form and one.form.between.fullmatch(self.text, one.end, other.start) is not None
+
+    def _choose(self, groups: Sequence[list[_Construct]]) -> list[_Construct]:
+        """The last group; of marked calls if there are any; of another format if only that one knows its tools."""
+        pool = [group for group in groups if group[0].form.marked] or groups
+        last = pool[-1]
+        if not self.declared or self._knows(last):
+            return last
+        others = (group for group in reversed(pool) if group[0].form is not last[0].form and self._knows(group))
+        return next(others, last)
+
+    def _knows(self, group: Iterable[_Construct]) -> bool:
+        return all(found.call.name in self.declared for construct in group for found in construct.calls)
+
+    def _announced(self, fault: _Fault) -> bool:
+        """Whether a malformed call is meant as one, and not prose or code that looks like it."""
+        if self.known and not self.declared:
+            return True
+        return fault.form.meant(self.text[fault.start : fault.start + _NEAR], self.declared)
+
+    def _belongs(self, fault: _Fault, chosen: Sequence[_Construct]) -> bool:
+        """Whether a malformed call follows the group, or stands in its row."""
+        if fault.start >= chosen[-1].end:
+            return True
+        if fault.form is not chosen[0].form:
+            return False
+        if any(fault.start <= one.start < fault.failed for one in chosen):
+            return True
+        after = next((one.start for one in chosen if one.start > fault.start), 0)
+        gap = self.text[fault.failed : after]
+        ends = [found.start() for found in re.finditer(re.escape(fault.form.closing), gap)]
+        return bool(ends) and fault.form.between.fullmatch(gap, ends[-1] + len(fault.form.closing)) is not None
+
+
+class _Events:
+    """The next place of each kind of mark, searched for once."""
+
+    def __init__(self, text: str, marks: Sequence[tuple[Format, re.Pattern[str]]]) -> None:
+        self._text = text
+        self._marks = sorted(marks, key=lambda mark: not mark[0].marked)
+        self._found: dict[re.Pattern[str], re.Match[str] | None] = {}
+        self._patterns = [OPENING, LONE_END, OUTPUT, *(pattern for _, pattern in self._marks)]
+        self._floor: dict[re.Pattern[str], int] = {}
+
+    def next_start(self, place: int) -> int | None:
+        """The first mark that begins at `place` or later."""
+        starts = [found.start() for pattern in self._patterns if (found := self._next(pattern, place)) is not None]
+        return min(starts, default=None)
+
+    def at(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
+        """The mark of this kind that begins just there."""
+        found = self._found[pattern]
+        return found if found is not None and found.start() == start else None
+
+    def marks_at(self, start: int) -> Iterator[tuple[Format, re.Match[str]]]:
+        """The formats whose marks begin there, those that only calls have first."""
+        for form, pattern in self._marks:
+            found = self.at(pattern, start)
+            if found is not None:
+                yield form, found
+
+    def pass_by(self, start: int) -> None:
+        """Leave out the formats' marks that begin there from now on."""
+        for _, pattern in self._marks:
+            if self.at(pattern, start) is not None:
+                self._floor[pattern] = start + 1
+
+    def _next(self, pattern: re.Pattern[str], place: int) -> re.Match[str] | None:
+        place = max(place, self._floor.get(pattern, 0))
+        found = self._found.get(pattern)
+        if pattern not in self._found or (found is not None and found.start() < place):
+            found = pattern.search(self._text, place)
+            self._found[pattern] = found
+        return found
