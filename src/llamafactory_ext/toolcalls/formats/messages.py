@@ -1,0 +1,81 @@
+"""Calls as a field of an assistant's message in JSON, as OpenAI's API has them and as some models write them.
+
+`{"tool_calls": [{"name": ..., "arguments": {...}}]}`, whose items may have OpenAI's form as well:
+`{"id": ..., "type": "function", "function": {"name": ..., "arguments": "{...}"}}`. Before these, OpenAI's API had
+`{"function_call": {"name": ..., "arguments": "{...}"}}`. xLAM (Salesforce) writes a list of calls, which the format
+`json` reads as well, or that list inside "tool_calls". Further fields are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..cursor import Cursor
+from ..json_text import dump, read_call_object, read_object
+from ..model import ToolCall
+from .form import Format, any_name
+from .parts import dump_list, read_call_list, read_inside
+
+_OBJECT_AHEAD = re.compile(r'(?=\{\s*+")')
+_BETWEEN = re.compile(r"[\s,;\[\]]*+")
+
+
+def _read_tool_calls(cursor: Cursor, _: re.Match[str]) -> None:
+    value, start, _end = read_object(cursor).get("tool_calls", (None, 0, 0))
+    if isinstance(value, list) and value:
+        read_inside(cursor, start, read_call_list)
+
+
+def _read_function_call(cursor: Cursor, _: re.Match[str]) -> None:
+    value, start, _end = read_object(cursor).get("function_call", (None, 0, 0))
+    if isinstance(value, dict):
+        read_inside(cursor, start, read_call_object)
+
+
+def _read_xlam(cursor: Cursor, mark: re.Match[str]) -> None:
+    start, found = cursor.pos, len(cursor.calls)
+    _read_tool_calls(cursor, mark)
+    if len(cursor.calls) == found:
+        read_inside(cursor, start, lambda inner: read_call_object(inner, optional=True))
+
+
+def _write_function_call(call: ToolCall) -> str:
+    return dump({"function_call": {"name": call.name, "arguments": dump(call.arguments)}})
+
+
+def _fields(call: ToolCall) -> dict[str, object]:
+    return {"name": call.name, "arguments": call.arguments}
+
+
+TOOL_CALLS = Format(
+    name="tool_calls",
+    example='{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}]}',
+    mark=_OBJECT_AHEAD,
+    read=_read_tool_calls,
+    render=lambda calls: f'{{"tool_calls": {dump_list(map(_fields, calls))}}}',
+    can_name=any_name,
+    between=_BETWEEN,
+    closing="]}",
+    marked=False,
+)
+FUNCTION_CALL = Format(
+    name="function_call",
+    example=r'{"function_call": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}',
+    mark=_OBJECT_AHEAD,
+    read=_read_function_call,
+    render=lambda calls: "\n".join(map(_write_function_call, calls)),
+    can_name=any_name,
+    between=_BETWEEN,
+    marked=False,
+)
+XLAM = Format(
+    name="xlam",
+    example='[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
+    mark=_OBJECT_AHEAD,
+    read=_read_xlam,
+    render=lambda calls: dump_list(map(_fields, calls)),
+    can_name=any_name,
+    between=_BETWEEN,
+    closing="]",
+    marked=False,
+)
