@@ -19,7 +19,7 @@ from .parts import read_named, separators, take_end
 _ALL, _ALL_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 _ONE, _SEPARATOR, _ONE_END = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"
 _FENCE = "```"
-_NAME = re.compile(r"[^\s<`]++")
+_NAME = re.compile(r"[^\s<`{}]++")
 _TYPED = rf"function{_SEPARATOR}\s*+(?=[^\s{{])"  # so that a V3.1 tool may be named "function"
 _NAME_V3 = re.compile(rf"({_NAME.pattern})\s*+{_FENCE}(?:json)?+")
 _NAME_V31 = re.compile(rf"\s*+({_NAME.pattern})\s*+{_SEPARATOR}")

@@ -23,11 +23,12 @@ _GROUPS = ("function_calls", "tool_calls")
 _OPENING, _CLOSING = f"<{_D}function_calls>", f"</{_D}function_calls>"
 _NAME = re.compile(r'[^"<>\n]++')
 _GROUP_CLOSING = rf"</{_D}(?:{'|'.join(_GROUPS)})>"
-_PARAMETER = rf'<{_D}parameter name="([^"\n]*+)"(?: string="(true|false)")?+>'
+_PARAMETER = rf'<{_D}parameter name="'
+_KEY = r'([^"]*+(?:"(?!(?: string="(?:true|false)")?+>)[^"]*+)*+)"(?: string="(true|false)")?+>'
 _INVOKE_END = rf"(?:\s*+</{_D}invoke>|(?=\s*+(?:{_GROUP_CLOSING}|{STOP})))"
 _TAGS = Tags(
     call=re.compile(rf'<{_D}invoke name="({_NAME.pattern})">'),
-    parameter=re.compile(rf"\s*+{_PARAMETER}"),
+    parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
     value_end=re.compile(rf"</{_D}parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END})"),
     call_end=re.compile(_INVOKE_END),
 )

@@ -60,6 +60,8 @@ def _read_plain(cursor: Cursor) -> int:
         cursor.count_value()
         if key[1] in arguments:
             cursor.fail(f"the argument {key[1]!a} is given twice", key.start(1))
+        if cursor.peek() == "'":
+            cursor.fail("a text in double quotes or JSON is expected")
         arguments[key[1]] = _read_text(cursor) if cursor.peek() == '"' else read_json(cursor)[0]
         if not cursor.take_text(","):
             break

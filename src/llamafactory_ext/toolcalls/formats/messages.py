@@ -14,28 +14,29 @@ from ..cursor import Cursor
 from ..json_text import dump, read_call_object, read_object
 from ..model import ToolCall
 from .form import Format, any_name
-from .parts import dump_list, read_call_list, read_inside
+from .parts import MESSAGE, dump_list, read_call_list, read_inside, read_objects
 
-_OBJECT_AHEAD = re.compile(r'(?=\{\s*+")')
 _BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
-def _read_tool_calls(cursor: Cursor, _: re.Match[str]) -> None:
-    value, start, _end = read_object(cursor).get("tool_calls", (None, 0, 0))
-    if isinstance(value, list) and value:
-        read_inside(cursor, start, read_call_list)
+def _read_tool_calls(cursor: Cursor) -> bool:
+    value, start, _ = read_object(cursor).get("tool_calls", (None, 0, 0))
+    if not isinstance(value, list) or not value:
+        return False
+    read_inside(cursor, start, read_call_list)
+    return True
 
 
-def _read_function_call(cursor: Cursor, _: re.Match[str]) -> None:
-    value, start, _end = read_object(cursor).get("function_call", (None, 0, 0))
+def _read_function_call(cursor: Cursor) -> None:
+    value, start, _ = read_object(cursor).get("function_call", (None, 0, 0))
     if isinstance(value, dict):
         read_inside(cursor, start, read_call_object)
 
 
-def _read_xlam(cursor: Cursor, mark: re.Match[str]) -> None:
-    start, found = cursor.pos, len(cursor.calls)
-    _read_tool_calls(cursor, mark)
-    if len(cursor.calls) == found:
+def _read_xlam(cursor: Cursor) -> None:
+    cursor.skip_blanks()
+    start = cursor.pos
+    if not _read_tool_calls(cursor):
         read_inside(cursor, start, lambda inner: read_call_object(inner, optional=True))
 
 
@@ -50,8 +51,8 @@ def _fields(call: ToolCall) -> dict[str, object]:
 TOOL_CALLS = Format(
     name="tool_calls",
     example='{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}]}',
-    mark=_OBJECT_AHEAD,
-    read=_read_tool_calls,
+    mark=MESSAGE,
+    read=lambda cursor, _: read_objects(cursor, _read_tool_calls),
     render=lambda calls: f'{{"tool_calls": {dump_list(map(_fields, calls))}}}',
     can_name=any_name,
     between=_BETWEEN,
@@ -61,8 +62,8 @@ TOOL_CALLS = Format(
 FUNCTION_CALL = Format(
     name="function_call",
     example=r'{"function_call": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}',
-    mark=_OBJECT_AHEAD,
-    read=_read_function_call,
+    mark=MESSAGE,
+    read=lambda cursor, _: read_objects(cursor, _read_function_call),
     render=lambda calls: "\n".join(map(_write_function_call, calls)),
     can_name=any_name,
     between=_BETWEEN,
@@ -71,8 +72,8 @@ FUNCTION_CALL = Format(
 XLAM = Format(
     name="xlam",
     example='[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
-    mark=_OBJECT_AHEAD,
-    read=_read_xlam,
+    mark=MESSAGE,
+    read=lambda cursor, _: read_objects(cursor, _read_xlam),
     render=lambda calls: dump_list(map(_fields, calls)),
     can_name=any_name,
     between=_BETWEEN,

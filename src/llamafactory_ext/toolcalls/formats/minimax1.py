@@ -29,7 +29,7 @@ def _read(cursor: Cursor, _: re.Match[str]) -> None:
 FORMAT = Format(
     name="minimax1",
     example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
-    mark=re.compile(_OPENING),
+    mark=re.compile(rf"{_OPENING}(?=\s*+[\[{{])"),
     read=_read,
     render=lambda calls: "\n".join((_OPENING, *map(write_object, calls), _CLOSING)),
     can_name=any_name,

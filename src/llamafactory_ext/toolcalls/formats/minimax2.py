@@ -18,11 +18,12 @@ from .tagged import Tags, read_tagged, write_tagged
 
 _OPENING, _CLOSING = "<minimax:tool_call>", "</minimax:tool_call>"
 _NAME = re.compile(r'[^"<>\n]++')
-_PARAMETER = r'<parameter name="([^"\n]*+)">'
+_PARAMETER = r'<parameter name="'
+_KEY = r'([^"]*+(?:"(?!>)[^"]*+)*+)">'
 _INVOKE_END = rf"(?:\s*+</invoke>|(?=\s*+(?:{_CLOSING}|{STOP})))"
 _TAGS = Tags(
     call=re.compile(rf'<invoke name="({_NAME.pattern})">'),
-    parameter=re.compile(rf"\s*+{_PARAMETER}"),
+    parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
     value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END})"),
     call_end=re.compile(_INVOKE_END),
 )

@@ -17,6 +17,8 @@ from .form import Format
 _T = TypeVar("_T")
 # A turn that stops here: the end of the text, or a special token that ends or begins a turn.
 STOP = r"\s*+(?:\Z|<\||<｜(?!DSML)|</s>|<eos>|<end_of|<seed:eos>|<bos>|<turn\|>|<tool\|>|\[e~\[)"
+# A JSON object, or a list of them, in which calls may stand.
+MESSAGE = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
 _STOP_AHEAD = re.compile(rf"(?={STOP})")
 
 
@@ -86,6 +88,14 @@ def read_call_list(cursor: Cursor) -> None:
         read_call_object(cursor)
     if not cursor.take_text("]"):
         cursor.fail("a comma or the closing bracket is expected after a call")
+
+
+def read_objects(cursor: Cursor, read: Callable[[Cursor], object]) -> None:
+    """Read the object that `MESSAGE` found, and those that follow it in a list."""
+    read(cursor)
+    while cursor.take_text(",") and cursor.peek() == "{":
+        read(cursor)
+    cursor.take_text("]")
 
 
 def read_inside(cursor: Cursor, place: int, read: Callable[[Cursor], _T]) -> _T:

@@ -84,7 +84,7 @@ def _render_code(calls: Sequence[ToolCall]) -> str:
 PYTHONIC = Format(
     name="pythonic",
     example=f'{_START}[get_weather(city="Paris")]{_END}',
-    mark=re.compile(rf"{re.escape(_START)}(?=\s*+(?:\[|[^\W\d]))"),
+    mark=re.compile(rf"{re.escape(_START)}(?=\s*+(?:\[|{NAME}\())"),
     read=_read,
     render=lambda calls: f"{_START}{write_list(calls)}{_END}",
     can_name=can_name,

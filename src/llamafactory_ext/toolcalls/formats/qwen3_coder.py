@@ -20,11 +20,11 @@ from .tagged import Tags, read_tagged, write_tagged
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _NAME = re.compile(r"[^\s<>]++")
 _FUNCTION = rf"<function=\s*+({_NAME.pattern})\s*+>"
-_PARAMETER = r"<parameter=([^>\n]*+)>"
+_PARAMETER = "<parameter="
 _FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{STOP})))"
 TAGS = Tags(
     call=re.compile(_FUNCTION),
-    parameter=re.compile(rf"\s*+{_PARAMETER}"),
+    parameter=re.compile(rf"\s*+{_PARAMETER}([^>]*+)>"),
     value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_FUNCTION_END})"),
     call_end=re.compile(_FUNCTION_END),
     lines=True,

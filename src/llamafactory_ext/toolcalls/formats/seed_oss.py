@@ -22,7 +22,7 @@ _OPENING, _CLOSING = "<seed:tool_call>", "</seed:tool_call>"
 _FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{STOP})))"
 _TAGS = replace(
     CODER_TAGS,
-    value_end=re.compile(rf"</parameter>(?={CODER_TAGS.parameter.pattern}|{_FUNCTION_END})"),
+    value_end=re.compile(rf"</parameter>(?=\s*+<parameter=|{_FUNCTION_END})"),
     call_end=re.compile(_FUNCTION_END),
     lines=False,
 )
@@ -45,7 +45,7 @@ def _render(calls: Sequence[ToolCall]) -> str:
 FORMAT = Format(
     name="seed_oss",
     example=f"{_OPENING}\n<function=get_weather>\n<parameter=city>Paris</parameter>\n</function>\n{_CLOSING}",
-    mark=re.compile(re.escape(_OPENING)),
+    mark=re.compile(rf"{_OPENING}(?=\s*+<function=)"),
     read=_read,
     render=_render,
     can_name=can_name,

@@ -11,13 +11,13 @@ from ..cursor import Cursor
 from ..json_text import read_json, read_object
 from ..model import ToolCall
 from .form import Format, any_name
-from .parts import dump_list, read_arguments, read_inside
+from .parts import MESSAGE, dump_list, read_arguments, read_inside, read_objects
 
 _TYPE = "tool_use"
 
 
-def _read(cursor: Cursor, _: re.Match[str]) -> None:
-    content, start, _end = _read_part(cursor).get("content", (None, 0, 0))
+def _read(cursor: Cursor) -> None:
+    content, start, _ = _read_part(cursor).get("content", (None, 0, 0))
     if isinstance(content, list):
         read_inside(cursor, start, _read_parts)
 
@@ -53,8 +53,8 @@ def _fields(call: ToolCall) -> dict[str, object]:
 FORMAT = Format(
     name="tool_use",
     example=f'[{{"type": "{_TYPE}", "name": "get_weather", "input": {{"city": "Paris"}}}}]',
-    mark=re.compile(r'(?=\{\s*+")'),
-    read=_read,
+    mark=MESSAGE,
+    read=lambda cursor, _: read_objects(cursor, _read),
     render=lambda calls: dump_list(map(_fields, calls)),
     can_name=any_name,
     between=re.compile(r"[\s,;\[\]]*+"),
