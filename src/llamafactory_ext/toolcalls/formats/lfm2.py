@@ -2,8 +2,8 @@ r"""`<|tool_call_start|>[f(x="y"), g()]<|tool_call_end|>`: LFM2 and LFM2.5 (Liqu
 
 As in its chat template and vLLM's parser for Python's syntax. LLaMA-Factory's `LFM2ToolUtils` writes a text between
 double quotes as it is, quotes and line breaks included, and other values as JSON. So a text in double quotes goes on
-until a quote that the next argument or the end of the call follows. If it holds no other quote, it is a literal of
-Python. A backslash that upstream writes is read as Python's for that reason, as upstream itself reads it.
+until a quote that the next argument or the end of the call follows. Without other quotes and line breaks it is a
+literal of Python, so a backslash that upstream writes is read as Python's then, as upstream itself reads it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _read_text(cursor: Cursor) -> str:
     text = cursor.take(_TEXT)
     if text is None:
         cursor.fail("this quote is never closed")
-    if "\\" not in text[1] or _LITERAL.fullmatch(text[1]) is None:
+    if "\\" not in text[1] or "\n" in text[1] or _LITERAL.fullmatch(text[1]) is None:
         return text[1]
     literal = Cursor(f"f(x={text[0]})")
     read_call(literal)

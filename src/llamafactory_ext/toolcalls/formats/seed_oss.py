@@ -1,6 +1,7 @@
 r"""`<seed:tool_call>\n<function=f>\n<parameter=x>v</parameter>\n</function>\n</seed:tool_call>`: Seed-OSS.
 
-As in its chat template, LLaMA-Factory's `SeedToolUtils` and vLLM's parser `seed_oss`. Values are bare text.
+As in its chat template and vLLM's parser `seed_oss`. Values are bare text. LLaMA-Factory's `SeedToolUtils` writes
+`<function=f` without its closing bracket; that is read too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _OPENING, _CLOSING = "<seed:tool_call>", "</seed:tool_call>"
 _FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{STOP})))"
 _TAGS = replace(
     CODER_TAGS,
+    call=re.compile(r"<function=\s*+([^\s<>]++)(?:\s*+>)?+"),
     value_end=re.compile(rf"</parameter>(?=\s*+<parameter=|{_FUNCTION_END})"),
     call_end=re.compile(_FUNCTION_END),
     lines=False,
