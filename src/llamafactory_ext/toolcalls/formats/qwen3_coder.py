@@ -29,7 +29,7 @@ TAGS = Tags(
     call_end=re.compile(_FUNCTION_END),
     lines=True,
 )
-_MARK = re.compile(rf"({_OPENING})\s*+(?=<function=)|(?={_FUNCTION}\s*+(?:{_PARAMETER}|</function>))")
+_MARK = re.compile(rf"({_OPENING})\s*+(?=<function=)|(?={_FUNCTION}\s*+{_PARAMETER})")
 _ANOTHER = re.compile(r"\s*+(?=<function=)")
 
 
