@@ -8,6 +8,7 @@ import pytest
 
 from llamafactory_ext.errors import CallParseError, NoCallError
 from llamafactory_ext.toolcalls import FORMATS, find_calls, parse_calls, render_calls
+from toolcalls import family_texts
 
 pytestmark = pytest.mark.fast
 
@@ -182,14 +183,14 @@ NO_CALL: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "expected"), READ)
+@pytest.mark.parametrize(("name", "text", "expected"), READ + family_texts.READ)
 def test_reads(name: str, text: str, expected: Expected) -> None:
     found = find_calls(text, name)
     assert [(one.call.name, one.call.arguments) for one in found] == expected
     assert [text[one.name_start : one.name_end] for one in found] == [call for call, _ in expected]
 
 
-@pytest.mark.parametrize(("name", "text", "problem"), REFUSED)
+@pytest.mark.parametrize(("name", "text", "problem"), REFUSED + family_texts.REFUSED)
 def test_refuses(name: str, text: str, problem: str) -> None:
     with pytest.raises(CallParseError, match=problem) as caught:
         parse_calls(text, name)
@@ -197,7 +198,7 @@ def test_refuses(name: str, text: str, problem: str) -> None:
     assert "character" in caught.value.message
 
 
-@pytest.mark.parametrize(("name", "text"), NO_CALL)
+@pytest.mark.parametrize(("name", "text"), NO_CALL + family_texts.NO_CALL)
 def test_finds_no_call(name: str, text: str) -> None:
     with pytest.raises(NoCallError):
         parse_calls(text, name)

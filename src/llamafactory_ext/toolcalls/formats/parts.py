@@ -1,0 +1,136 @@
+"""What several call formats are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from ...errors import CallParseError, DataError
+from ..cursor import Cursor
+from ..json_text import read_call_object, read_json
+from ..model import Tool, ToolCall
+from ..values import Json
+from .form import Format
+
+_T = TypeVar("_T")
+# A turn that stops here: the end of the text, or a special token that ends or begins a turn.
+STOP = r"\s*+(?:\Z|<\||<｜(?!DSML)|</s>|<eos>|<end_of|<seed:eos>|<bos>|<turn\|>|<tool\|>|\[e~\[)"
+# A JSON object, or a list of them, in which calls may stand.
+MESSAGE = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
+_STOP_AHEAD = re.compile(rf"(?={STOP})")
+
+
+def separators(*marks: str) -> re.Pattern[str]:
+    """Return the pattern of white space, commas, semicolons and a format's own marks between calls."""
+    own = "".join(f"|{re.escape(mark)}" for mark in marks)
+    return re.compile(rf"(?:[\s,;]{own})*+")
+
+
+def stops(cursor: Cursor) -> bool:
+    """Tell whether the turn ends here: generation often stops before the end marks."""
+    return cursor.take(_STOP_AHEAD) is not None
+
+
+def take_end(cursor: Cursor, mark: str, after: str = "a call") -> None:
+    """Step over an end mark, which only the end of the turn may stand for."""
+    if not cursor.take_text(mark) and not stops(cursor):
+        cursor.fail(f"{mark} is expected after {after}")
+
+
+def read_arguments(cursor: Cursor, end: str = "") -> dict[str, Json]:
+    """Read the JSON object of a call's arguments, or the JSON text of one; null and "" are no arguments.
+
+    Args:
+        cursor: stands before the arguments.
+        end: an end mark that may follow at once where a call has no arguments; it is not read.
+    """
+    opening = cursor.peek()
+    start = cursor.pos
+    if opening != "{" and end and cursor.text.startswith(end, start):
+        return {}
+    if opening not in ("{", '"') and not cursor.text.startswith("null", start):
+        cursor.fail("the arguments must be a JSON object")
+    value, _, _ = read_json(cursor)
+    if isinstance(value, str):
+        value = _decode(cursor, value, start)
+    if value is not None and not isinstance(value, dict):
+        cursor.fail("the arguments are no JSON object", start)
+    return value or {}
+
+
+def read_named(cursor: Cursor, name: str, name_start: int, end: str = "") -> None:
+    """Read the arguments of a call whose name stands before them, and add the call, which begins at its name."""
+    arguments = read_arguments(cursor, end)
+    cursor.add(name, arguments, name_start, (name_start, name_start + len(name)))
+
+
+def _decode(cursor: Cursor, text: str, start: int) -> object:
+    """Read arguments that stand as JSON text within JSON."""
+    if not text.strip():
+        return None
+    try:
+        value, _, _ = read_json(inner := Cursor(text))
+    except CallParseError:
+        cursor.fail("the arguments are a text that is no JSON", start)
+    if inner.peek():
+        cursor.fail("the arguments are a text that is no JSON", start)
+    return value
+
+
+def read_call_list(cursor: Cursor) -> None:
+    """Read the JSON list of call objects that must stand here."""
+    if not cursor.take_text("["):
+        cursor.fail("a JSON list of calls is expected")
+    read_call_object(cursor)
+    while cursor.take_text(","):
+        read_call_object(cursor)
+    if not cursor.take_text("]"):
+        cursor.fail("a comma or the closing bracket is expected after a call")
+
+
+def read_objects(cursor: Cursor, read: Callable[[Cursor], object]) -> None:
+    """Read the object that `MESSAGE` found, and those that follow it in a list."""
+    read(cursor)
+    while cursor.take_text(",") and cursor.peek() == "{":
+        read(cursor)
+    cursor.take_text("]")
+
+
+def read_inside(cursor: Cursor, place: int, read: Callable[[Cursor], _T]) -> _T:
+    """Read something, calls too, at a place that the cursor has stepped over already."""
+    inner = Cursor(cursor.text, cursor.declared)
+    inner.pos = place
+    inner.calls = cursor.calls
+    try:
+        return read(inner)
+    finally:
+        cursor.steps += inner.steps
+
+
+def read_back(text: str, calls: Sequence[ToolCall], form: Format, declared: Mapping[str, Tool] | None = None) -> str:
+    """Return what a format without escapes has written, if it reads as the same calls.
+
+    Raises:
+        DataError: a name or value holds the format's own marks in a place where they end it.
+    """
+    cursor = Cursor(text, declared)
+    try:
+        form.find(cursor)
+        found = [one.call for one in cursor.calls]
+    except CallParseError:
+        found = []
+    if found != list(calls):
+        pairs = zip(calls, [*found, *[None] * len(calls)], strict=False)
+        first = next((call for call, read in pairs if call != read), calls[-1])
+        raise DataError(
+            f"The format {form.name!r} cannot write the call of {first.name!a}: it has no escapes, and a name or a "
+            "value holds its own marks. Change that, or choose another format."
+        )
+    return text
+
+
+def dump_list(objects: Iterable[Mapping[str, object]]) -> str:
+    """Write a JSON list on one line."""
+    return json.dumps(list(objects), ensure_ascii=False)

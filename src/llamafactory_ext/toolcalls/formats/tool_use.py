@@ -1,0 +1,63 @@
+"""`{"type": "tool_use", "id": ..., "name": ..., "input": {...}}`: a part of a message in Anthropic's API.
+
+It stands alone, in a list, or among the parts of a message's "content". Other objects are text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..cursor import Cursor
+from ..json_text import read_json, read_object
+from ..model import ToolCall
+from .form import Format, any_name
+from .parts import MESSAGE, dump_list, read_arguments, read_inside, read_objects
+
+_TYPE = "tool_use"
+
+
+def _read(cursor: Cursor) -> None:
+    content, start, _ = _read_part(cursor).get("content", (None, 0, 0))
+    if isinstance(content, list):
+        read_inside(cursor, start, _read_parts)
+
+
+def _read_part(cursor: Cursor) -> dict[str, tuple[object, int, int]]:
+    """Read an object, add the call that it may be, and return its members."""
+    cursor.skip_blanks()
+    start = cursor.pos
+    members = read_object(cursor)
+    if members.get("type", ("", 0, 0))[0] == _TYPE:
+        name, name_start, name_end = members.get("name", (None, 0, 0))
+        if not isinstance(name, str) or "input" not in members:
+            cursor.fail(f'a {_TYPE} needs "name" (a text) and "input"', start)
+        arguments = read_inside(cursor, members["input"][1], read_arguments)
+        cursor.add(name, arguments, start, (name_start + 1, name_end - 1))
+    return members
+
+
+def _read_parts(cursor: Cursor) -> None:
+    cursor.take_text("[")
+    while cursor.peek() not in ("]", ""):
+        if cursor.peek() == "{":
+            _read_part(cursor)
+        else:
+            read_json(cursor)
+        cursor.take_text(",")
+
+
+def _fields(call: ToolCall) -> dict[str, object]:
+    return {"type": _TYPE, "name": call.name, "input": call.arguments}
+
+
+FORMAT = Format(
+    name="tool_use",
+    example=f'[{{"type": "{_TYPE}", "name": "get_weather", "input": {{"city": "Paris"}}}}]',
+    mark=MESSAGE,
+    read=lambda cursor, _: read_objects(cursor, _read),
+    render=lambda calls: dump_list(map(_fields, calls)),
+    can_name=any_name,
+    between=re.compile(r"[\s,;\[\]]*+"),
+    closing="]",
+    marked=False,
+)
