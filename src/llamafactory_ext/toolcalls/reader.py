@@ -89,7 +89,7 @@ class _Construct:
 
 @dataclass(frozen=True)
 class _Fault:
-    """A mark after which no call could be read."""
+    """A mark after which a call was meant and none could be read."""
 
     form: Format
     start: int
@@ -133,23 +133,25 @@ class _Scan:
 
     def _read(self, events: _Events, start: int) -> int:
         """Read what begins at `start` by the first format that can; return where to go on."""
-        fault: _Fault | None = None
+        faults: list[_Fault] = []
+        passed = start
         for form, match in events.marks_at(start):
             cursor = Cursor(self.text, self.declared, match.end())
             try:
                 form.read(cursor, match)
             except CallParseError as error:
-                fault = fault or _Fault(form, start, max(cursor.pos, match.end()), error)
+                faults.append(_Fault(form, start, max(cursor.pos, match.end()), error))
                 self._count(cursor)
                 continue
             self._count(cursor)
             if cursor.calls:
                 self.constructs.append(_Construct(form, start, cursor.pos, tuple(cursor.calls)))
                 return cursor.pos
-            if cursor.pos > match.end():  # a value of another kind, whose texts are no calls either
-                return cursor.pos
-        if fault is not None:
-            self.faults.append(fault)
+            if cursor.pos > match.end():
+                passed = max(passed, cursor.pos)
+        self.faults += next(([fault] for fault in faults if self._announced(fault)), [])
+        if passed > start:  # a value of another kind, whose texts are no calls either
+            return passed
         events.pass_by(start)
         return start
 
@@ -167,7 +169,7 @@ class _Scan:
         groups = list(self._groups())
         chosen = self._choose(groups) if groups else []
         for fault in self.faults:
-            if self._announced(fault) and (not chosen or self._belongs(fault, chosen)):
+            if not chosen or self._belongs(fault, chosen):
                 raise fault.error
         if not chosen:
             return Detected((), len(self.text), len(self.text))

@@ -58,6 +58,7 @@ TOOL_CALLS = Format(
     between=_BETWEEN,
     closing="]}",
     marked=False,
+    meant=lambda begun, _: '"tool_calls"' in begun,
 )
 FUNCTION_CALL = Format(
     name="function_call",
@@ -68,6 +69,7 @@ FUNCTION_CALL = Format(
     can_name=any_name,
     between=_BETWEEN,
     marked=False,
+    meant=lambda begun, _: '"function_call"' in begun,
 )
 XLAM = Format(
     name="xlam",
@@ -79,4 +81,5 @@ XLAM = Format(
     between=_BETWEEN,
     closing="]",
     marked=False,
+    meant=lambda _begun, _: False,  # `json` refuses what is malformed
 )

@@ -60,4 +60,5 @@ FORMAT = Format(
     between=re.compile(r"[\s,;\[\]]*+"),
     closing="]",
     marked=False,
+    meant=lambda begun, _: f'"{_TYPE}"' in begun,
 )
