@@ -44,6 +44,8 @@ def _read(record: Mapping[str, Any]) -> Outcome:
     if not isinstance(conversations, list) or record.get("tools"):
         return Foreign('has no "conversations", or "tools" beside them')
     within = not isinstance(system, str)
+    if within and "scenario" in record:
+        return Foreign('has a "scenario", as RoTBench and ToolEyes have it')
     messages = messages_of(record)
     if within:
         if not messages or messages[0][0] != SYSTEM:

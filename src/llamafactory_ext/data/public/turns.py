@@ -172,13 +172,16 @@ def assemble(
         A Drop where upstream could not use it, or `data check` would find a fault in it.
     """
     told = list(findings)
-    merged = _merged(pieces, told)
+    published = list(pieces)
+    merged = _merged(published, told)
     while merged and merged[0].role == GPT:
         del merged[0]
         told.append(OPENS_WITH_ANSWER)
     while merged and merged[-1].role in ASKING:
         del merged[-1]
         told.append(NO_ANSWER)
+    if published and not merged:
+        return Drop("the dialogue has no answer of the assistant")
     if merged and merged[-1].role == GPT and not merged[-1].text.strip():
         return Drop("empty output")
     if any(piece.role == HUMAN and not piece.text.strip() for piece in merged):
