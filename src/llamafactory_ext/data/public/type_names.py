@@ -24,6 +24,7 @@ _TYPES = {name: kind for kind, names in _KINDS.items() for name in names}
 _ANYTHING = ("any", "")
 _TOKEN = re.compile(r"""\s*(?:([A-Za-z_][\w.]*)|([\[\](){}|,<>])|("[^"]*"|'[^']*'|-?\d+(?:\.\d+)?|\.\.\.))""")
 _DEFAULT = re.compile(r"defaults?(?:\s+(?:to|is|value))?\s*[=:]?\s*(.*)", re.IGNORECASE | re.DOTALL)
+_OPTIONAL = re.compile(r"(?:^|\s)\(?optional\)?$", re.IGNORECASE)
 _CLOSING = {"[": "]", "(": ")", "{": "}", "<": ">"}
 _MAX_DEPTH = 32
 
@@ -50,7 +51,7 @@ def read_type(text: str) -> TypeName:
     first, *rest = _split(text.strip())
     if first.endswith("?"):
         first, rest = first[:-1], [*rest, "optional"]
-    bare = re.sub(r"\(?\boptional\b\)?", "", first, flags=re.IGNORECASE) if "[" not in first else first
+    bare = _OPTIONAL.sub("", first)
     optional = bare != first
     default: tuple[Any, ...] = ()
     for flag in rest:
@@ -129,6 +130,8 @@ class _Reader:
 
     def _members(self, opening: str, depth: int) -> list[Schema]:
         members: list[Schema] = []
+        if depth > _MAX_DEPTH:
+            self.ok, self._pos = False, len(self._text)
         while (part := self._peek()) != _CLOSING[opening]:
             if not part:
                 self.ok = False
