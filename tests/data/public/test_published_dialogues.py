@@ -491,6 +491,8 @@ def test_apigen_variants_are_read() -> None:
             "an argument of a call is no value",
         ),
         ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(level=1, level=2)]")), "a call does not parse"),
+        ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(3)]")), "a call does not parse"),
+        ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(level=3")), "a call does not parse"),
         ("toolace", toolace(("user", "x"), ("assistant", "[Open Door(level=3)]")), "names a tool that"),
         ("toolace", toolace(("user", "x"), ("assistant", "")), "empty output"),
         ("toolace", toolace(("user", "x")), "no answer of the assistant"),

@@ -31,10 +31,10 @@ _FORMAT = re.compile(
     re.IGNORECASE,
 )
 _BAD_CALL = "a call does not parse: [Name(key=value, ...)] is expected"
-_NAME = re.compile(r"[^\[\](){}=,\"'\n]{1,300}(?=\()")
-_KEY = re.compile(r"([^=,(){}\"'\n]{1,300})=(?!=)")
+_NAME = re.compile(r"[^\[\](){}=,\"'\n]{1,300}(?=\s*\()")
+_KEY = re.compile(r"([^=,(){}\"'\n]{1,300})\s*=(?!=)")
 _QUOTED_KEY = re.compile(r"""["']([^"'\n]{1,300})["']\s*[=:]""")
-_BEGINS = re.compile(r"\[[^\[\](){}=,\"'\n]{1,300}\(\s*(?:\)|[^=,(){}\"'\n]{1,300}=)")
+_BEGINS = re.compile(r"\[[^\[\](){}=,\"'\n]{1,300}\s*\(\s*(?:\)|[^=,(){}\"'\n]{1,300}\s*=)")
 _OBJECT = ("{", "[{")  # calls as JSON
 
 
@@ -100,14 +100,15 @@ def _piece(role: str, content: Any, declared: set[str], asked: int, findings: li
 def _spoken(text: str, declared: set[str], findings: list[str]) -> Piece:
     """A turn with calls, or an answer in words, which may begin with a bracket too."""
     start = _first_call(text, declared)
-    if start is None and _BEGINS.match(text) and text.rstrip("] \n").endswith(")"):
+    ends = text.rstrip("] \n").endswith(")")
+    if start is None and ends and _BEGINS.match(text):
         start = 0  # of a tool that is not declared
     if start is None:
         return Piece(GPT, text)
     try:
         calls, end = _calls(text, start, declared, findings)
     except UnusableError:
-        if start == 0 and (_BEGINS.match(text) or text.startswith(_OBJECT)):
+        if start == 0 and ((ends and text.startswith("[")) or _BEGINS.match(text) or text.startswith(_OBJECT)):
             raise
         calls, end = [], start
     if not calls or text[end:].strip(" \n.;"):
