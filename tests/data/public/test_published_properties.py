@@ -22,7 +22,7 @@ from llamafactory_ext.templates.messages import read_calls
 
 pytestmark = pytest.mark.fast
 NEW = ("xlam", "toolace", "hermes", "apigen_mt")
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=40, deadline=None)
 
 # Texts with what the layouts themselves are made of, so that a value never passes for a part of its record.
 PARTS = st.sampled_from(
@@ -184,7 +184,7 @@ def damaged(value: Any, place: list[int], junk: Any, cut: int) -> Any:
     return junk
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(family=st.sampled_from(NEW), place=PLACES, junk=JUNK, cut=st.integers(0, 400))
 def test_damage_gives_a_reason(family: str, place: list[int], junk: Any, cut: int) -> None:
     record = copy.deepcopy(SAMPLES[family][0] if cut % 11 else json_mode())

@@ -68,7 +68,7 @@ def _read(record: Mapping[str, Any]) -> Outcome:
 
 
 def _listed(blocks: list[str], beside: Any) -> list[Any]:
-    """The tools of all <tools> blocks, or those beside the dialogue where there is no block."""
+    """The tools of all <tools> blocks, or those beside the dialogue where there is none that can be read."""
     if not blocks:
         listed = as_list(beside)
         if listed is None:
@@ -81,6 +81,8 @@ def _listed(blocks: list[str], beside: Any) -> list[Any]:
             try:
                 value, pos = read_value(block, _skip(block, pos))
             except CallParseError:
+                if beside:
+                    return _listed([], beside)
                 raise UnusableError("what stands in <tools> is neither JSON nor Python literals") from None
             tools += value if isinstance(value, list) else [value]
             pos = _skip(block, pos)

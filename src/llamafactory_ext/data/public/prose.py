@@ -9,7 +9,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def without_sentences(text: str, pattern: re.Pattern[str]) -> str:
-    """The text without the sentences and lines in which the pattern is found; the rest stays as it is."""
+    """Leave out the sentences and lines in which the pattern is found; the rest stays as it is."""
     parts = _BETWEEN.split(text)
     kept = []
     for index in range(0, len(parts), 2):

@@ -15,7 +15,7 @@ _NO_DEFAULT: tuple[Any, ...] = (None, "")
 
 
 def proper_tools(published: Sequence[Any], findings: list[str]) -> list[dict[str, Any]]:
-    """The tools with proper schemas; whatever else a tool says stays, and a proper tool stays as it is.
+    """Give the tools proper schemas; whatever else a tool says stays, and a proper tool stays as it is.
 
     Raises:
         UnusableError: a tool is no object or has no name.

@@ -70,7 +70,7 @@ def _read(record: Mapping[str, Any]) -> Outcome:
 
 
 def tools_in(text: str) -> tuple[list[Any], int, int] | None:
-    """The first list of tools that stands in a text, and from where to where; None if there is none."""
+    """Find the first list of tools that stands in a text, and from where to where; None if there is none."""
     for found in _LIST.finditer(text):
         try:
             value, end = read_value(text, found.start())

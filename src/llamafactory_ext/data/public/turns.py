@@ -79,7 +79,7 @@ def guarded(read: Callable[[Mapping[str, Any]], Outcome]) -> Callable[[Any], Out
 
 
 def messages_of(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """(role by upstream's name, content) of each message, whether tagged from and value or role and content.
+    """Return (role by upstream's name, content) of each message, tagged from and value or role and content.
 
     Raises:
         UnusableError: a message that is none, or of a role that no layout has.
@@ -99,7 +99,7 @@ def messages_of(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def text_of(content: Any) -> str:
-    """The content of a message of words.
+    """Return the content of a message of words.
 
     Raises:
         UnusableError: it is no text.
@@ -110,7 +110,7 @@ def text_of(content: Any) -> str:
 
 
 def read_call(value: Any, declared: Iterable[str], findings: list[str]) -> dict[str, Any]:
-    """A call of `{"name", "arguments"}`, or "parameters", bare or inside {"function": ...}; arguments may be text.
+    """Read a call of {"name", "arguments" or "parameters"}, bare or inside {"function": ...}; arguments may be text.
 
     Raises:
         UnusableError: no such object, or arguments that are no JSON object.
@@ -135,7 +135,7 @@ def read_call(value: Any, declared: Iterable[str], findings: list[str]) -> dict[
 
 
 def checked_call(name: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The call, if JSON can write it.
+    """Return the call, if JSON can write it.
 
     Raises:
         UnusableError: no name, numbers beyond JSON, lone surrogates, or values nested too deep.
@@ -150,7 +150,7 @@ def checked_call(name: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calls_at(text: str, start: int, declared: Iterable[str], findings: list[str]) -> tuple[list[dict[str, Any]], int]:
-    """The call, or the list of calls, that is written as an object at `start`, and where it ends.
+    """Read the call, or the list of calls, that is written as an object at `start`; also say where it ends.
 
     Raises:
         UnusableError: no such object stands there.
@@ -166,7 +166,7 @@ def calls_at(text: str, start: int, declared: Iterable[str], findings: list[str]
 def assemble(
     pieces: Iterable[Piece], *, tools: Sequence[Any], system: str, findings: Iterable[str], key: str = ""
 ) -> Outcome:
-    """The example that the pieces make; published calls and results stay several, and in order.
+    """Make the example of the pieces; calls and results stay several, and in order.
 
     Returns:
         A Drop where upstream could not use it, or `data check` would find a fault in it.

@@ -31,7 +31,7 @@ def read_value(text: str, start: int = 0) -> tuple[Any, int]:
 
 
 def whole_value(text: str) -> Any:
-    """The value that is the whole text, blanks apart.
+    """Return the value that is the whole text, blanks apart.
 
     Raises:
         CallParseError: no value, or more than one.
@@ -42,12 +42,11 @@ def whole_value(text: str) -> Any:
     return value
 
 
-def as_list(published: Any, member: str = "") -> list[Any] | None:
-    """A list that is published as such or as text; None if it is neither.
+def as_list(published: Any) -> list[Any] | None:
+    """Return a list that is published as such or as text, nothing as an empty one, one object as a list of it.
 
-    Args:
-        published: the list, its text, one object that stands for a list of itself, or nothing.
-        member: where an object holds the list under this name, that list is meant.
+    Returns:
+        None for anything else.
     """
     value = published
     if isinstance(value, str):
@@ -55,8 +54,6 @@ def as_list(published: Any, member: str = "") -> list[Any] | None:
             value = whole_value(value) if value.strip() else []
         except CallParseError:
             return None
-    if member and isinstance(value, Mapping) and isinstance(value.get(member), list):
-        value = value[member]
     if value is None:
         return []
     if isinstance(value, Mapping):
@@ -65,7 +62,7 @@ def as_list(published: Any, member: str = "") -> list[Any] | None:
 
 
 def list_items(text: str) -> list[str] | None:
-    """The texts of the items of a JSON list as they are published; None if the text is no such list.
+    """Return the texts of the items of a JSON list as published; None if the text is no such list.
 
     A text among them is given without its quotes.
     """
@@ -97,5 +94,5 @@ def _after_blanks(text: str, pos: int) -> int:
 
 
 def as_text(value: Any) -> str:
-    """The text itself, or the JSON of anything else."""
+    """Return the text itself, or the JSON of anything else."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
