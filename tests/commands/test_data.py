@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data.samples import SAMPLES, lamp_api, write_sample
+from data.samples import SAMPLES, json_mode, lamp_api, write_sample
 from llamafactory_ext.cli import main
 from llamafactory_ext.commands.data import Data
 from llamafactory_ext.data.public.convert import FAMILIES
@@ -161,10 +161,13 @@ def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: 
     (downloads / "toolalpaca" / "eval_real.json").write_text(json.dumps(gold))
     for name in ("code_alpaca", "metamath", "alpaca_gpt4", "tl_training", "glaive"):
         write_sample(name, downloads)
+    for name, folder in (("xlam", ""), ("toolace", "ToolACE"), ("hermes", "hermes"), ("apigen_mt", "")):
+        write_sample(name, downloads / folder)
+    (downloads / "hermes" / "json-mode-singleturn.json").write_text(json.dumps([json_mode()]))
     write_sample("alpaca", downloads, "my_code.json")
     tiny_tokenizer().save_pretrained(tmp_path / "models" / "Meta-Llama-3-8B-Instruct")
     monkeypatch.chdir(tmp_path)
-    verbs = {"convert": 16, "mix": 2, "check": 3, "preview": 3, "stats": 2}
+    verbs = {"convert": 21, "mix": 2, "check": 3, "preview": 3, "stats": 2}
     assert Counter(command.split()[1] for command in COMMANDS) == verbs
     for command in COMMANDS:
         monkeypatch.chdir(README.parents[1] if "--yaml" in command else tmp_path)
@@ -172,9 +175,12 @@ def test_every_command_of_the_examples_readme_runs(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     info = json.loads(Path("data/dataset_info.json").read_text(encoding="utf-8"))
     trained = ("api_bank", "toolalpaca", "tl_training", "glaive", "code_alpaca", "metamath", "triviaqa", "alpaca_gpt4")
+    four = ("xlam", "toolace", "hermes", "apigen_mt")
     tested = ("api_bank", "toolalpaca", "rotbench", "tooleyes", "bfcl", "humaneval")
     assert set(info) == {
         *trained,
+        *four,
+        "hermes_json",
         "gsm8k",
         "my_code",
         "citi_api_bank",

@@ -104,6 +104,101 @@ def bfcl(n: int = 0, **more: Any) -> dict[str, Any]:
     }
 
 
+def xlam(query: str = "Dim the lamp.", *calls: Any, **more: Any) -> dict[str, Any]:
+    """One record of xLAM-60k."""
+    tool = {
+        "name": "set_lamp",
+        "description": "Set a lamp.",
+        "parameters": {
+            "level": {"description": "From 0 to 9.", "type": "int"},
+            "rooms": {"description": "Where.", "type": "List[str], optional"},
+            "unit": {"description": "Its unit.", "type": "str", "default": "lux"},
+        },
+    }
+    answers = list(calls) or [{"name": "set_lamp", "arguments": {"level": 3, "rooms": ["hall"]}}]
+    return {"id": 7, "query": query, "answers": json.dumps(answers), "tools": json.dumps([tool]), **more}
+
+
+_ACE_TOOLS = [
+    {
+        "name": "Set Lamp",
+        "description": "Set a lamp.",
+        "parameters": {
+            "type": "dict",
+            "properties": {"level": {"type": "int", "description": "From 0 to 9."}, "on": {"type": "boolean"}},
+            "required": ["level"],
+        },
+        "required": None,
+    },
+    {
+        "name": "home/lamps.List All",
+        "description": "List all lamps.",
+        "parameters": {"type": "dict", "properties": {}, "required": []},
+        "required": None,
+    },
+]
+
+
+def toolace(*turns: tuple[str, str], tools: Any = None, **more: Any) -> dict[str, Any]:
+    """One record of ToolACE."""
+    listed = json.dumps(_ACE_TOOLS if tools is None else tools)
+    system = (
+        "You compose calls of functions. Point it out if none of them helps.\nToday is Monday.\n"
+        f"Here is a list of functions in JSON format that you can invoke:\n{listed}. \n"
+        "Should you decide to return the function call(s). \n"
+        "Put it in the format of [func1(params_name=params_value, params_name2=params_value2...), func2(params)]\n\n"
+        "NO other text MUST be included. \n"
+    )
+    return {"system": system, "conversations": [{"from": role, "value": text} for role, text in turns], **more}
+
+
+_HERMES_SYSTEM = (
+    "You are a function calling AI model. You are provided with function signatures within <tools> </tools> XML tags. "
+    "Never guess values.\n<tools>\n{tools}\n</tools>\nFor each function call return a json object within "
+    "<tool_call> </tool_call> tags with the following schema:\n<tool_call>\n"
+    "{{'arguments': <args-dict>, 'name': <function-name>}}\n</tool_call>\n"
+)
+
+
+def hermes(*turns: tuple[str, str], tools: str | None = None, **more: Any) -> dict[str, Any]:
+    """One record of Hermes function calling; `tools` as its text has them, Python's literals by default."""
+    listed = repr([{"type": "function", "function": _LAMP}]) if tools is None else tools
+    messages = [("system", _HERMES_SYSTEM.format(tools=listed)), *turns]
+    conversations = [{"from": role, "value": text} for role, text in messages]
+    return {
+        "id": "a-1",
+        "conversations": conversations,
+        "category": "Home",
+        "subcategory": "Lamps",
+        "task": "x",
+        **more,
+    }
+
+
+def json_mode(schema: str = "{'type': 'object'}") -> dict[str, Any]:
+    """One record of Hermes' json-mode files."""
+    turns = (
+        ("system", f"You answer in JSON. Here's the schema:\n<schema>\n{schema}\n</schema>\n"),
+        ("human", "Describe the lamp."),
+        ("gpt", '{"level": 3}'),
+    )
+    messages = [{"from": role, "value": text} for role, text in turns]
+    return {
+        "id": "j-1",
+        "conversations": messages,
+        "category": "Home",
+        "subcategory": "Json",
+        "task": "y",
+        "schema": "",
+    }
+
+
+def apigen_mt(*turns: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """One record of APIGen-MT-5k."""
+    messages = [{"from": role, "value": text} for role, text in turns]
+    return {"conversations": messages, "tools": json.dumps([_LAMP, _FINISH]), "system": "# Policy\nBe kind.", **more}
+
+
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "api_bank": [api_call(1), api_call(2), api_answer(1)],
     "toolalpaca": [lamp_api(Instances=[dialogue(step("setLamp", '{"level": 3}', "Status Code: 200. Response: {}"))])],
@@ -125,6 +220,36 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
             '{"name": "set_lamp", "arguments": \'{"level": 3}\'} <|endoftext|>\n\n\n'
             'FUNCTION RESPONSE: {"done": true}\n\n\nASSISTANT: Done. <|endoftext|>\n\n\n',
         }
+    ],
+    "xlam": [xlam()],
+    "toolace": [
+        toolace(
+            ("user", "Dim the lamp and list all."),
+            ("assistant", "[Set Lamp(level=3, on=True), home/lamps.List All()]"),
+            (
+                "tool",
+                '[{"name": "Set Lamp", "results": {"done": true}}, {"name": "home/lamps.List All", "results": []}]',
+            ),
+            ("assistant", "Done: there is one lamp."),
+        )
+    ],
+    "hermes": [
+        hermes(
+            ("human", "Dim the lamp."),
+            ("gpt", "<tool_call>\n{'arguments': {'level': 3}, 'name': 'set_lamp'}\n</tool_call>\n"),
+            ("tool", '<tool_response>\n{"name": "set_lamp", "content": {"done": true}}\n</tool_response>\n'),
+            ("gpt", "Done."),
+        )
+    ],
+    "apigen_mt": [
+        apigen_mt(
+            ("human", "Dim the lamp."),
+            ("function_call", '{"name": "set_lamp", "arguments": {"level": 30}}'),
+            ("observation", "Error: from 0 to 9"),
+            ("function_call", '{"name": "set_lamp", "arguments": {"level": 3}}'),
+            ("observation", '{"done": true}'),
+            ("gpt", "Done."),
+        )
     ],
     "alpaca": [
         {"instruction": "Say hello.", "input": "", "output": "Hello."},
@@ -159,6 +284,10 @@ FILE_NAMES = {
     "tooleyes": "scenario_data_zero_processed.json",
     "bfcl": "BFCL_v3_exec_simple.json",
     "glaive": "glaive-function-calling-v2.json",
+    "xlam": "xlam_function_calling_60k.json",
+    "toolace": "data.json",
+    "hermes": "func-calling.json",
+    "apigen_mt": "apigen-mt_5k.json",
     "alpaca": "alpaca_en.json",
     "alpaca_gpt4": "alpaca_gpt4_data.json",
     "code_alpaca": "code_alpaca_20k.json",

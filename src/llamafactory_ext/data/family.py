@@ -46,11 +46,14 @@ class Example:
         columns: what it says by LLaMA-Factory's column names, and `reference` where a scorer needs the published gold.
         key: the record's own key within its file; its number serves where it has none.
         findings: published defects that the example carries on, in words.
+        mark, task: its own where they are not its family's, as in a data set that holds both kinds.
     """
 
     columns: Columns
     key: str = ""
     findings: tuple[str, ...] = ()
+    mark: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Family:
 
     Attributes:
         about: what it reads, in a few words, for help texts.
-        mark, task: what every example of it carries.
+        mark, task: what its examples carry, unless they name their own.
         layout: the shape of its examples.
         choose: folder and split -> files.
         split_of: file name -> "train" or "test" where the name tells, else None.

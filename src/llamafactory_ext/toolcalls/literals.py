@@ -77,6 +77,11 @@ def read_call(cursor: Cursor, *, bare_values: bool = False) -> None:
     cursor.add(opening[1], arguments, opening.start(), opening.span(1))
 
 
+def read_literal(cursor: Cursor) -> Json:
+    """Read the Python literal that must stand here; JSON's own constants are read too."""
+    return _read_value(cursor, 0)
+
+
 def _read_argument(cursor: Cursor, arguments: dict[str, Json], bare_values: bool) -> None:
     start = cursor.pos
     key = cursor.take(_KEY)

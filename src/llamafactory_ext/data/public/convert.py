@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llamafactory_ext.errors import DataError, OptionError
 
-from ..family import SPLITS, Chosen, Drop, Example, Family, Foreign
+from ..family import SPLITS, Chosen, Drop, Example, Family, Foreign, Outcome
 from ..files.draw import draw, pick
 from ..files.ledger import Note, Notes, Repeats
 from ..files.writing import (
@@ -23,7 +23,7 @@ from ..files.writing import (
     read_dataset_info,
     write_report,
 )
-from . import api_bank, bfcl, general, glaive, react, tl_training, toolalpaca
+from . import api_bank, apigen_mt, bfcl, general, glaive, hermes, react, tl_training, toolace, toolalpaca, xlam
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -35,6 +35,10 @@ FAMILIES: dict[str, Family] = {
         react.TOOLEYES,
         bfcl.FAMILY,
         glaive.FAMILY,
+        xlam.FAMILY,
+        toolace.FAMILY,
+        hermes.FAMILY,
+        apigen_mt.FAMILY,
         general.ALPACA,
         general.ALPACA_GPT4,
         general.CODE_ALPACA,
@@ -109,7 +113,7 @@ def convert(request: Request) -> Conversion:
     family = _check_options(request)
     chosen, split = _choose_files(request, family)
     if request.task:
-        family = replace(family, task=request.task)
+        family = replace(family, task=request.task, read=_with_task(family.read, request.task))
     name = request.dataset_name or family.name + ("_test" if split == "test" else "")
     target = request.out / f"{name}.json"
     entry = family.layout.entry(target.name)
@@ -136,6 +140,16 @@ def convert(request: Request) -> Conversion:
     write_report(target, result.summary(), {"dropped": result.dropped, "findings": result.findings})
     add_entry(request.out, name, entry)
     return result
+
+
+def _with_task(read: Callable[[Any], Outcome], task: str) -> Callable[[Any], Outcome]:
+    """The reader, whose examples all carry this task."""
+
+    def read_with_task(record: Any) -> Outcome:
+        outcome = read(record)
+        return replace(outcome, task=task) if isinstance(outcome, Example) else outcome
+
+    return read_with_task
 
 
 def check_name(name: str) -> str | None:
@@ -204,6 +218,7 @@ def _other_split(family: Family, source: Path, split: str) -> str:
 def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversion) -> None:
     """Writes all examples, or those that are drawn: then one pass counts, and another writes."""
     repeats = Repeats()
+    kinds: dict[str, dict[str, None]] = {}
     examples = _examples(family, chosen.files, result.read, result.dropped)
     if result.limit:
         usable = sum(1 for _ in _examples(family, chosen.files, {}, Notes()))
@@ -212,12 +227,16 @@ def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversio
         examples = pick(examples, drawn)
     for file, index, place, example in examples:
         key = f"{file.name.partition('.')[0]}:{example.key or index}"
-        output.add(example.columns | {"mark": family.mark, "task": family.task, "id": key})
+        mark, task = example.mark or family.mark, example.task or family.task
+        kinds.setdefault(mark, {})[task] = None
+        output.add(example.columns | {"mark": mark, "task": task, "id": key})
         texts = [value for column, value in example.columns.items() if column != "reference"]
         repeats.add(json.dumps(texts, ensure_ascii=False))
         for finding in example.findings:
             result.findings.add(Note(file.name, place, finding))
     output.end()
+    result.mark = ", ".join(kinds) or result.mark
+    result.task = ", ".join(dict.fromkeys(task for tasks in kinds.values() for task in tasks)) or result.task
     result.written, result.sha256, result.duplicates_kept = output.count, output.sha256, repeats.count()
 
 
