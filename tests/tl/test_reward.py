@@ -15,7 +15,8 @@ from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, render_calls
 
 pytestmark = pytest.mark.fast
 
-_SCHEMA = {name: {"type": "string"} for name in ("city", "days", "unit", "lang")}
+_TEXT = {"type": "string"}
+_SCHEMA = {"city": _TEXT, "days": {"type": "integer"}, "unit": _TEXT, "lang": _TEXT}
 TOOLS = [
     Tool("get_weather", "Tells the weather.", _SCHEMA, ["city"]),
     Tool("get_time", "Tells the time.", {"zone": {"type": "string"}}),
@@ -45,9 +46,12 @@ def _written(form: str, *calls: tuple[str, dict[str, Any]]) -> str:
     return render_calls([ToolCall(name, arguments) for name, arguments in calls], form)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize(("categories", "arguments"), ROWS)
-def test_rows_of_the_right_tool(categories: set[str], arguments: dict[str, Any], form: str) -> None:
+# Where a format writes values without types, the declared type decides: "3" for a number of days is 3.
+FORMS_AND_ROWS = [(form, *row) for form in FORMATS for row in ROWS if FORMATS[form].typed or row[1].get("days") != "3"]
+
+
+@pytest.mark.parametrize(("form", "categories", "arguments"), FORMS_AND_ROWS)
+def test_rows_of_the_right_tool(form: str, categories: set[str], arguments: dict[str, Any]) -> None:
     reference = _written(form, ("get_weather", GOLD))
     prediction = _written(form, ("get_weather", arguments))
     for call_format in (form, None):  # told, and recognised
