@@ -110,6 +110,8 @@ def show_audit(entry: DataEntry, result: Audit, *, encoded: bool) -> None:
     for mark, count in sorted(result.marks.items()):
         table.add_row(f'marked "{mark}"', f"{count:,}")
     table.add_row("calls", f"{result.calls:,}")
+    if result.silenced:
+        table.add_row("turns left out of the loss by their own marks", f"{result.silenced:,}")
     if encoded:
         table.add_row("tokens after the cut", f"{result.tokens:,}")
         table.add_row("trained tokens", f"{result.trained:,}", style="bold")

@@ -101,11 +101,8 @@ def error_statistics(entry: DataEntry, rules: str = "structured") -> Statistics:
 
 
 def _trajectory(entry: DataEntry, record: Any) -> Dialogue | str:
-    dialogue = entry.dialogue(record)
-    if not isinstance(dialogue, str):
-        return dialogue
     raw = tl_training.FAMILY.read(record)
-    return _RAW.dialogue(raw.columns) if isinstance(raw, Example) else dialogue
+    return _RAW.dialogue(raw.columns) if isinstance(raw, Example) else entry.dialogue(record)
 
 
 def _count(dialogue: Dialogue, settings: Settings, result: Statistics) -> str | None:

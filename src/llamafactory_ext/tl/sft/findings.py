@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ...data.intake import Intake
 from ...errors import DataError
 from ...toolcalls.feedback.errors import CATEGORIES, UNCATEGORISED
-from .examples import ADVICE, Settings
+from .examples import ADVICE, Judged, Settings
 
 SHOWN = 3  # examples of each problem
 _CHARACTERS = 160
@@ -32,6 +33,7 @@ class Findings:
         key_tokens: tokens with a weight above 1.
         problems: unusable examples by what is wrong with them.
         shown: a few of them, as short texts, by the same.
+        intake: what becomes of the records, trained or not.
     """
 
     examples: int = 0
@@ -41,6 +43,7 @@ class Findings:
     errors: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[str]] = field(default_factory=dict)
+    intake: Intake = field(default_factory=Intake)
 
     @property
     def unusable(self) -> int:
@@ -54,6 +57,13 @@ class Findings:
         if len(shown) < SHOWN:
             shown.append(example if len(example) <= _CHARACTERS else example[: _CHARACTERS - 3] + "...")
 
+    def count(self, judged: Judged, key_tokens: int) -> None:
+        """Count the calls of one example that is trained."""
+        self.with_calls += bool(judged.calls)
+        self.calls += len(judged.calls)
+        self.errors.update(judged.errors.values())
+        self.key_tokens += key_tokens
+
     def add(self, other: Findings) -> None:
         """Count what another part of the data holds."""
         self.examples += other.examples
@@ -62,19 +72,21 @@ class Findings:
         self.key_tokens += other.key_tokens
         self.errors.update(other.errors)
         self.problems.update(other.problems)
+        self.intake.add(other.intake)
         for problem, shown in other.shown.items():
             self.shown[problem] = [*self.shown.get(problem, []), *shown][:SHOWN]
 
     def to_dict(self) -> dict[str, Any]:
         """All counts, as JSON has them."""
-        return {**vars(self), "errors": dict(self.errors), "problems": dict(self.problems)}
+        counts = {"errors": dict(self.errors), "problems": dict(self.problems), "intake": self.intake.to_dict()}
+        return {**vars(self), **counts}
 
-    def to_text(self, settings: Settings) -> str:
+    def to_text(self, settings: Settings | None) -> str:
         """One line that `from_texts` reads back, with the settings that led to it."""
-        return json.dumps({"settings": asdict(settings), **self.to_dict()})
+        return json.dumps({"settings": asdict(settings) if settings else {}, **self.to_dict()})
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], settings: Settings) -> Findings:
+    def from_texts(cls, texts: Iterable[str], settings: Settings | None) -> Findings:
         """The sum of what `to_text` wrote.
 
         Raises:
@@ -83,7 +95,7 @@ class Findings:
         total = cls()
         for text in texts:
             facts = json.loads(text)
-            given, now = facts.pop("settings"), asdict(settings)
+            given, now = facts.pop("settings"), asdict(settings) if settings else {}
             changed = [name for name in now if given.get(name) != now[name]]
             if changed:
                 raise DataError(
@@ -92,7 +104,7 @@ class Findings:
                     + "; delete that folder, name another one, or restore the options"
                 )
             facts |= {name: Counter(facts[name]) for name in ("errors", "problems")}
-            total.add(cls(**facts))
+            total.add(cls(**facts | {"intake": Intake.from_dict(facts["intake"])}))
         return total
 
 
