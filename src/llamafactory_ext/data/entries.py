@@ -17,7 +17,7 @@ from .files.writing import DATASET_INFO, read_dataset_info
 from .layout_marks import LOSS_MASK, Marks
 from .layouts import Dialogue, Tags, read_dialogue, tools_text
 from .marks_spec import MarkSpec
-from .message_parts import DEFAULT_WORDS, Unreadable, Words
+from .message_parts import DEFAULT_WORDS, UnreadableError, Words
 from .shape import Shape, columns_of
 
 __all__ = ["FORMATTINGS", "DataEntry", "Dialogue", "layout_of"]
@@ -136,14 +136,14 @@ class DataEntry:
             return fault
         try:
             return self._dialogue(record, words)
-        except Unreadable as error:
+        except UnreadableError as error:
             return str(error)
 
     def _dialogue(self, record: Mapping[str, Any], words: Words) -> Dialogue:
         columns = columns_of(self.entry)
-        system = record.get(columns.get("system")) if columns.get("system") else None
+        system = record.get(columns.get("system") or "")
         if not isinstance(system, str | None):
-            raise Unreadable(f'"{columns["system"]}" is no text; write one (tools: their list as JSON text)')
+            raise UnreadableError(f'"{columns["system"]}" is no text; write one (tools: their list as JSON text)')
         tools = tools_text(record, columns.get("tools"), openai=self._is_openai)
         marks = Marks(record.get(columns.get(LOSS_MASK) or LOSS_MASK), self._is_openai)
         if self.shape.messages:
@@ -164,7 +164,7 @@ class DataEntry:
         column = columns_of(self.entry).get("history") or ""
         earlier = _earlier_turns(record.get(column))
         if earlier is None:
-            raise Unreadable(f'"{column}" is no list of pairs of texts, question and answer')
+            raise UnreadableError(f'"{column}" is no list of pairs of texts, question and answer')
         prompt = "\n".join(record[column] for column in self.shape.prompts if record[column])
         return [turn(role, text) for role, text in (*earlier, (HUMAN, prompt), (GPT, record[self.shape.response]))]
 

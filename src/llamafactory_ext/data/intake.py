@@ -64,7 +64,7 @@ class Reasons:
 
     def _at(self, reason: str, count: int) -> str:
         places = self.places.get(reason)
-        return f": {', '.join(places)}{', ...' if count > len(places) else ''}" if places else ""
+        return f": {'; '.join(places)}{'; ...' if count > len(places) else ''}" if places else ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -157,8 +157,8 @@ class Intake:
     def cut_text(self) -> str:
         """What cutoff_len cuts, by category, on one line."""
         return "; ".join(
-            f"{category}: {cut.cut:,} of {cut.examples:,} examples, {cut.calls:,} calls and {cut.answers:,} answers cut, "
-            f"{cut.untrained:,} examples left without a trained token"
+            f"{category}: {cut.cut:,} of {cut.examples:,} examples, {cut.calls:,} calls and {cut.answers:,} answers "
+            f"cut, {cut.untrained:,} examples left without a trained token"
             for category, cut in sorted(self.cut.items())
             if cut.cut
         )

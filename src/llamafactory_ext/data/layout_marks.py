@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .message_parts import Unreadable
+from .message_parts import UnreadableError
 
 LOSS_MASK = "loss_mask"
 _PARTLY = '"weight" takes 0 and 1 only; it is trained as 1'
@@ -34,7 +34,7 @@ class Marks:
             by_model: whether the model writes the message.
 
         Raises:
-            Unreadable: a mark of another kind, or a list of another length.
+            UnreadableError: a mark of another kind, or a list of another length.
         """
         learned, lost = [True] * len(messages), []
         for place, message in enumerate(messages):
@@ -51,7 +51,9 @@ class Marks:
         if self.mask is None:
             return learned
         if not isinstance(self.mask, list | tuple):
-            raise Unreadable(f'"{LOSS_MASK}" is no list; write 0 or 1 for each message, or for each turn of the model')
+            raise UnreadableError(
+                f'"{LOSS_MASK}" is no list; write 0 or 1 for each message, or for each turn of the model'
+            )
         mask = [_switch(item, f'"{LOSS_MASK}", item {place}') for place, item in enumerate(self.mask, 1)]
         own = [place for place, model in enumerate(by_model) if model]
         if len(mask) == len(by_model):
@@ -59,7 +61,7 @@ class Marks:
         elif len(mask) == len(own):
             places = own
         else:
-            raise Unreadable(
+            raise UnreadableError(
                 f'"{LOSS_MASK}" has {len(mask)} items; write one for each of the {len(by_model)} messages, or of the '
                 f"{len(own)} turns of the model"
             )
@@ -70,4 +72,4 @@ class Marks:
 def _switch(value: Any, where: str) -> bool:
     if isinstance(value, bool) or (isinstance(value, int | float) and value in (0, 1)):
         return bool(value)
-    raise Unreadable(f"{where} is {str(value)[:40]!a}; write true or false, or 1 or 0")
+    raise UnreadableError(f"{where} is {str(value)[:40]!a}; write true or false, or 1 or 0")

@@ -1,7 +1,7 @@
 """Turn the messages of a record, whatever their layout, into the turns that LLaMA-Factory trains on.
 
-ShareGPT and OpenAI messages are read by the same rules: calls in `tool_calls` or `function_call`, arguments as object
-or as JSON text, a thought in `reasoning_content`, results in role `tool` or `function`. Reading files is not done here.
+ShareGPT and OpenAI messages are read by the same rules: calls in `tool_calls` or `function_call`, arguments as an
+object or as JSON text, a thought in `reasoning_content`, results in role `tool` or `function`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from typing import Any, Final
 from ..templates.messages import RESULT_SEPARATOR
 from .dialogues import CALL, GPT, HUMAN, OBSERVATION, SYSTEM
 from .layout_marks import Marks
-from .message_parts import DEFAULT_WORDS, Unreadable, Words, call_text, calls_of, object_arguments, text_of, thought_of
+from .message_parts import (
+    DEFAULT_WORDS,
+    UnreadableError,
+    Words,
+    call_text,
+    calls_of,
+    object_arguments,
+    text_of,
+    thought_of,
+)
 
 BY_MODEL: Final = (GPT, CALL)
 ROLE_TAGS: Final = {
@@ -104,7 +113,7 @@ class _Reader:
         """Add one message.
 
         Raises:
-            Unreadable: nothing can be made of it.
+            UnreadableError: nothing can be made of it.
         """
         calls = calls_of(message)
         role = self._role(message, bool(calls))
@@ -120,7 +129,7 @@ class _Reader:
             else:
                 said = object_arguments(said, self.words) if role == CALL else thought + said
         if content is None and not said and not (self.tags.openai and role == OBSERVATION):
-            raise Unreadable(f'a message holds a "{self.tags.content}" that is no text')
+            raise UnreadableError(f'a message holds a "{self.tags.content}" that is no text')
         self.lost += [(number, what) for what in lost]
         self.turns.append(_Turn(number, role, said))
 
@@ -129,7 +138,7 @@ class _Reader:
         role = self.tags.roles.get(name, str(name)) if isinstance(name, str) else str(name)
         if calls:
             if role not in BY_MODEL:
-                raise Unreadable(f'it holds calls, but is of "{name}"; only the assistant calls tools')
+                raise UnreadableError(f'it holds calls, but is of "{name}"; only the assistant calls tools')
             return role
         # OpenAI's first way of calling: role "function" is the result, and says whose.
         answers = self.turns and self.turns[-1].role == CALL
@@ -150,14 +159,14 @@ def read_dialogue(
         words: how the run's template marks a thought and calls.
 
     Raises:
-        Unreadable: a message that cannot be read, with its number, or marks that do not fit.
+        UnreadableError: a message that cannot be read, with its number, or marks that do not fit.
     """
     reader = _Reader(tags, words)
     for number, message in enumerate(messages, 1):
         try:
             reader.read(number, message)
-        except Unreadable as error:
-            raise Unreadable(f"turn {number}: {error}") from None
+        except UnreadableError as error:
+            raise UnreadableError(f"turn {number}: {error}") from None
     turns = reader.turns
     trained, more = marks.trained(messages, [turn.role in BY_MODEL for turn in turns])
     for turn, learned in zip(turns, trained, strict=True):
@@ -166,7 +175,7 @@ def read_dialogue(
     merged = list(_merged(turns)) if tags.openai else turns
     silent = frozenset(i for i, turn in enumerate(merged) if turn.role in BY_MODEL and not turn.trained)
     pairs = tuple((turn.role, turn.text) for turn in merged)
-    return Dialogue(pairs, system, silent=silent, lost=tuple([*reader.lost, *more]))
+    return Dialogue(pairs, system, silent=silent, lost=(*reader.lost, *more))
 
 
 def _leading_system(turns: list[_Turn], *, several: bool) -> str:
@@ -205,7 +214,7 @@ def tools_text(record: Mapping[str, Any], column: str | None, *, openai: bool) -
         openai: whether the record is of that layout, where the older `functions` counts if there are no tools.
 
     Raises:
-        Unreadable: something else.
+        UnreadableError: something else.
     """
     value = record.get(column) if column else None
     if not value and openai:
@@ -215,17 +224,17 @@ def tools_text(record: Mapping[str, Any], column: str | None, *, openai: bool) -
     if isinstance(value, str):
         return _listed(value) if openai else value
     if not openai:
-        raise Unreadable(f'"{column}" is no text; write one (tools: their list as JSON text)')
+        raise UnreadableError(f'"{column}" is no text; write one (tools: their list as JSON text)')
     if not value:
         return ""
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, list | tuple):
-        raise Unreadable(f'"{column}" is no list of tools; write one, or its JSON text')
+        raise UnreadableError(f'"{column}" is no list of tools; write one, or its JSON text')
     try:
         tools = [json.loads(tool) if isinstance(tool, str) else tool for tool in value]
     except (ValueError, RecursionError):
-        raise Unreadable(f'"{column}" holds a text that is no JSON; write a list of tools') from None
+        raise UnreadableError(f'"{column}" holds a text that is no JSON; write a list of tools') from None
     return json.dumps(tools, ensure_ascii=False)
 
 

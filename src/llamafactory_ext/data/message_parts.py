@@ -1,4 +1,4 @@
-"""The parts of one message: its text, its thought, its calls; and the text that upstream's templates read them from."""
+"""The parts of one message: its text, its thought and its calls, and the text that upstream's templates read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEXT_ARGUMENTS = re.compile(r'"arguments"\s*:\s*"')
 NO_PLACE = "the template has no place for words or a thought beside calls; they are not kept"
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """Says in words why nothing can be made of a record."""
 
 
@@ -45,7 +45,7 @@ def text_of(content: Any, key: str, *, from_tool: bool) -> tuple[str, list[str]]
     A list of parts is joined by line feeds; what a tool returned may be any JSON value.
 
     Raises:
-        Unreadable: no text.
+        UnreadableError: no text.
     """
     if content is None:
         return "", []
@@ -57,7 +57,7 @@ def text_of(content: Any, key: str, *, from_tool: bool) -> tuple[str, list[str]]
             return _joined_parts(parts)
     if from_tool:
         return json.dumps(content, ensure_ascii=False), []
-    raise Unreadable(f'a message holds a "{key}" that is no text')
+    raise UnreadableError(f'a message holds a "{key}" that is no text')
 
 
 def _joined_parts(parts: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
@@ -94,25 +94,25 @@ def calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The calls of `tool_calls`, or of the older `function_call`, as upstream's JSON has them.
 
     Raises:
-        Unreadable: a call without a name, or arguments that are no JSON object.
+        UnreadableError: a call without a name, or arguments that are no JSON object.
     """
     calls = message.get("tool_calls") or message.get("function_call") or ()
     if isinstance(calls, str):
         try:
             calls = json.loads(calls)
         except (ValueError, RecursionError):
-            raise Unreadable("its calls are a text that is no JSON; write a list of calls") from None
+            raise UnreadableError("its calls are a text that is no JSON; write a list of calls") from None
     if isinstance(calls, Mapping):
         calls = [calls]
     if not isinstance(calls, list | tuple):
-        raise Unreadable("its calls are no list; write a list of calls")
+        raise UnreadableError("its calls are no list; write a list of calls")
     return [_call(item) for item in calls]
 
 
 def _call(item: Any) -> dict[str, Any]:
     function = item.get("function", item) if isinstance(item, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
-        raise Unreadable('a call has no name; write {"function": {"name": ..., "arguments": {...}}}')
+        raise UnreadableError('a call has no name; write {"function": {"name": ..., "arguments": {...}}}')
     arguments = function.get("arguments", function.get("parameters"))
     return {"name": function["name"], "arguments": _arguments(arguments, function["name"])}
 
@@ -127,7 +127,7 @@ def _arguments(value: Any, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise Unreadable(f"the arguments of {name!a} are no JSON object; write one")
+        raise UnreadableError(f"the arguments of {name!a} are no JSON object; write one")
     return dict(value)
 
 
@@ -141,7 +141,7 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
     Words come first, then the calls between the template's marks.
 
     Raises:
-        Unreadable: the words hold a mark themselves.
+        UnreadableError: the words hold a mark themselves.
     """
     body = json.dumps(calls[0] if len(calls) == 1 else list(calls), ensure_ascii=False)
     for mark in (*CALL_MARKS, *(words.call or ()), *(word.strip() for word in words.thought)):
@@ -153,7 +153,7 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
     if words.call is None:
         return body, [NO_PLACE]
     if any(mark in thought + said for mark in words.call):
-        raise Unreadable(f'the words beside its calls hold "{words.call[0]}", which marks calls; take it out')
+        raise UnreadableError(f'the words beside its calls hold "{words.call[0]}", which marks calls; take it out')
     return f"{thought}{said}{chr(10) if said else ''}{words.call[0]}{body}{words.call[1]}", []
 
 

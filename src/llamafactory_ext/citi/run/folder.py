@@ -20,7 +20,7 @@ from ..phases import Phase
 
 WEIGHTS = "adapter_model.safetensors"
 LOG = "trainer_log.jsonl"
-OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json")
+OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json", "data_report.json")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ...checkpoint.base import fingerprint, quantization
 from ...methods import option_names
+from ...options.data import DataArguments
 from ...tl.sft.options import TlArguments
 from ..options import CitiArguments
 from ..phases import Phase
@@ -63,6 +64,7 @@ def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
     if finetuning_args.tl_stage is not None:
         plan["stage"] = finetuning_args.tl_stage
         plan |= {name: getattr(finetuning_args, name) for name in option_names(TlArguments)}
+    plan |= {name: getattr(finetuning_args, name) for name in option_names(DataArguments)}
     plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}

@@ -9,8 +9,8 @@ from typing import Any
 
 _MOST_PLACES = 2000  # distinct places of values that are looked at
 BOM = (
-    "it begins with a byte order mark: citi, tl_sft and tl_ppo read it, other methods of LLaMA-Factory do not; save it "
-    "as UTF-8 without one for those"
+    "it begins with a byte order mark: citi, tl_sft and tl_ppo read it, other methods of LLaMA-Factory do not; for "
+    "those, save it as UTF-8 without one"
 )
 
 
@@ -60,7 +60,7 @@ def _kind(value: Any) -> str | None:
         return "true or false"
     if isinstance(value, int | float):
         return "numbers"
-    kinds = {str: "texts", list: "lists", dict: "objects"}
+    kinds: dict[type, str] = {str: "texts", list: "lists", dict: "objects"}
     return kinds.get(type(value))
 
 

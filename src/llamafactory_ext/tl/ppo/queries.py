@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...data.intake import DROP, ERROR, KEEP, Cut, Intake
 from ...errors import DataError
 from ...toolcalls import Tool, described_tool, described_tools
 from ...toolcalls.feedback.errors import feedback_error
@@ -28,10 +29,12 @@ class Faults:
     Attributes:
         places: where, by what is wrong.
         seen: queries looked at.
+        intake: what becomes of the records.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
     seen: int = 0
+    intake: Intake = field(default_factory=Intake)
 
     def add(self, what: str, place: str) -> None:
         """Remembers one."""
@@ -53,6 +56,7 @@ def make_queries(
     longest: int,
     last_only: bool,
     skip_bad: bool,
+    action: str = KEEP,
 ) -> tuple[list[Query], Faults]:
     """All queries of a data set.
 
@@ -63,25 +67,21 @@ def make_queries(
         longest: tokens of a prompt.
         last_only: the last call of a dialogue alone.
         skip_bad: leave out what cannot be used.
+        action: as `cutoff_action`: what becomes of prompts that are longer; none is ever cut.
 
     Raises:
         DataError: something cannot be used, or nothing can.
     """
     queries, faults = [], Faults()
     for number, example in enumerate(examples, 1):
-        turns = list(_call_turns(example))
-        for messages in turns[-1 if last_only else 0 :]:
-            place = f"example {number}, turn {len(messages)}"
-            faults.seen += 1
-            query, fault = _query(messages, example, encode, place)
-            if query is not None:
-                fault = fault_of(query, reward)
-                if fault is None and len(query.ids) > longest:
-                    fault = f"the prompt has more than {longest} tokens"
-            if fault is not None:
-                faults.add(fault, place)
-            elif query is not None:
-                queries.append(query)
+        found = list(_of_example(example, number, encode, reward, longest, action, faults, last_only=last_only))
+        queries += found
+    long = faults.places.get(_too_long(longest), []) if action == ERROR else []
+    if long:
+        advice = "Raise cutoff_len, or set cutoff_action: drop to train without them."
+        raise DataError(
+            f"cutoff_len: {longest} is exceeded by {len(long)} prompts ({', '.join(long[:_SHOWN])}). {advice}"
+        )
     if faults.places and not skip_bad:
         advice = "Correct the data, or set tl_skip_bad: true to train without them. cutoff_len limits prompts."
         lines = [f"  - {line}" for line in faults.lines()]
@@ -90,6 +90,59 @@ def make_queries(
         lines = [f"  - {line}" for line in faults.lines()]
         raise DataError("\n".join(["There is no query to train on: no turn of the data is a usable call.", *lines]))
     return queries, faults
+
+
+def _of_example(
+    example: Mapping[str, Any],
+    number: int,
+    encode: Encode,
+    reward: RewardFunction,
+    longest: int,
+    action: str,
+    faults: Faults,
+    *,
+    last_only: bool,
+) -> Iterator[Query]:
+    """The queries of one example; what cannot be used goes into `faults`."""
+    where, intake = example.get("_place") or f"example {number}", faults.intake
+    intake.read += 1
+    if example.get("_skipped") or example.get("_fault"):
+        intake.leave_out(example.get("_skipped") or example["_fault"], where)
+        if example.get("_fault"):
+            faults.seen += 1
+            faults.add(example["_fault"], where)
+        return
+    for place, what in json.loads(example.get("_lost") or "[]"):
+        intake.lost.note(what, f"{where}, turn {place}" if place else where)
+    silent = {int(place) for place in (example.get("_silent") or "").split(",") if place}
+    turns = [messages for messages in _call_turns(example) if len(messages) - 1 not in silent]
+    intake.silenced += len(silent)
+    cut, made = Cut(1), 0
+    for messages in turns[-1 if last_only else 0 :]:
+        place = f"{where}, turn {len(messages)}"
+        faults.seen += 1
+        query, fault = _query(messages, example, encode, place)
+        if query is not None:
+            fault = fault_of(query, reward)
+            intake.highest_id = max([intake.highest_id, *query.ids])
+            if fault is None and len(query.ids) > longest:
+                cut.calls += 1
+                if action == DROP:
+                    continue
+                fault = _too_long(longest)
+        if fault is not None:
+            faults.add(fault, place)
+        elif query is not None:
+            made += 1
+            yield query
+    cut.cut, cut.untrained = int(cut.calls > 0), int(cut.calls > 0 and not made)
+    intake.cut.setdefault(example.get("_kind") or "all", Cut()).add(cut)
+    if not made:
+        intake.leave_out("no usable call" if turns else "no call to learn", where)
+
+
+def _too_long(longest: int) -> str:
+    return f"the prompt has more than {longest} tokens"
 
 
 def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:

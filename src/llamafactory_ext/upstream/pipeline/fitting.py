@@ -8,6 +8,9 @@ from typing import Any
 
 from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.data.mm_plugin import get_mm_plugin
+from llamafactory.model import load_config
+
+from ...errors import DataError
 
 
 def fit_template(tokenizers: Mapping[str, Any], data_args: Any) -> Any:
@@ -32,3 +35,17 @@ def vocabulary_problem(highest_id: int, vocabulary: int | None, template: str | 
         f"template {template} writes the token {highest_id}, but the model has {vocabulary} tokens; set "
         "resize_vocab: true, or use the model's own template"
     )
+
+
+def check_vocabulary(highest_id: int, model_args: Any, template: str | None) -> None:
+    """Make sure that the model has every token of the data, before it is loaded.
+
+    Raises:
+        DataError: it lacks one.
+    """
+    if model_args.resize_vocab:
+        return
+    size = getattr(load_config(model_args).get_text_config(), "vocab_size", None)
+    problem = vocabulary_problem(highest_id, size if isinstance(size, int) else None, template)
+    if problem is not None:
+        raise DataError(problem)

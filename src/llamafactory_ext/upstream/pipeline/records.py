@@ -1,4 +1,4 @@
-"""Hands records to LLaMA-Factory's loader as they stand in their file, and makes of each what all our rooms make of it.
+"""Hands records to LLaMA-Factory's loader as their file has them, and makes of each what all our rooms make of it.
 
 Upstream reads JSON into typed columns: records get the members of one another as nulls, and two types in one column
 end the run. So each record of a run of ours travels as one JSON text, and is read where it is converted.

@@ -24,6 +24,7 @@ Function = Callable[..., Any]
 _REQUEST = "citi_marks_requested"
 _WEIGHTS = "tl_weights_requested"
 _RECORDS = "ext_records_requested"
+_READING = "ext_reading_requested"
 ENTRY = "citi_entry"
 
 
@@ -70,10 +71,17 @@ def requested_action(data_args: Any) -> str | None:
     return getattr(data_args, _RECORDS, None)
 
 
+def request_reading(data_args: Any) -> Any:
+    """A copy of the data arguments that has records read by us, for upstream's own evaluation of our methods."""
+    data_args = copy.copy(data_args)
+    setattr(data_args, _READING, True)
+    return data_args
+
+
 def reads_records(data_args: Any) -> bool:
     """Whether these data arguments come from a run of ours, whose records are read by us."""
-    asked = marks_requested(data_args) or requested_weights(data_args) is not None
-    return asked or requested_action(data_args) is not None
+    asked = marks_requested(data_args) or getattr(data_args, _READING, False)
+    return asked or requested_weights(data_args) is not None or requested_action(data_args) is not None
 
 
 def attach_entries(get_dataset_list: Function) -> Function:

@@ -65,7 +65,7 @@ class _Reading:
             inputs["labels"] = [labels for labels, _ in revealed]
             inputs[WEIGHTS_COLUMN] = [codes for _, codes in revealed]
         inputs[NOTE_COLUMN] = [""] * len(inputs["labels"])
-        for name, value in self._note_row(found.to_text(settings)).items():
+        for name, value in self._note_row(found.to_text(settings, requested_action(self.data_args))).items():
             inputs[name] = [*inputs.get(name, []), value]
         return dict(inputs)
 
@@ -213,12 +213,13 @@ def weighed_processor(get_dataset_processor: Any) -> Any:
     return with_weights
 
 
-def take_notes(dataset: Any, settings: Settings | None) -> tuple[Any, Findings]:
+def take_notes(dataset: Any, settings: Settings | None, action: str | None = None) -> tuple[Any, Findings]:
     """A preprocessed data set without its note rows, and what they say.
 
     Args:
         dataset: as upstream's `get_dataset` gives it.
         settings: of the weights that were asked for; None for none.
+        action: what `request_records` was given; None without it.
 
     Raises:
         DataError: the data was preprocessed without weights or notes, or under other settings.
@@ -229,7 +230,7 @@ def take_notes(dataset: Any, settings: Settings | None) -> tuple[Any, Findings]:
             "delete that folder, or name another one, to have the data tokenized again"
         )
     notes = dataset[NOTE_COLUMN]
-    findings = Findings.from_texts((note for note in notes if note), settings)
+    findings = Findings.from_texts((note for note in notes if note), settings, action)
     rows = dataset.select([i for i, note in enumerate(notes) if not note])
     return rows.remove_columns(NOTE_COLUMN), findings
 
