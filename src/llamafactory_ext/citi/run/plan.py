@@ -13,11 +13,12 @@ from ...checkpoint.base import fingerprint, quantization
 from ...methods import option_names
 from ...options.data import DataArguments
 from ...tl.sft.options import TlArguments
+from ...upstream.pipeline.new_rows import vocabulary_of
 from ..options import CitiArguments
 from ..phases import Phase
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel")
-MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization")
+MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization", "resize_vocab")
 DATA_OPTIONS = (
     "dataset",
     "dataset_dir",
@@ -92,6 +93,7 @@ def make_manifest(
             "commit": getattr(base.config, "_commit_hash", None),
             "quantization": quantization(base),
             "linears": fingerprint(base),
+            "vocabulary": vocabulary_of(base),
         },
         "data": data,
         "phases": [

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import OptionError
 from ...options.stages import PPO_STAGE, SFT_STAGE
-from ..pipeline.adapter import load_adapter
+from ..pipeline.adapter import load_adapter, own_vocabulary
 from ..pipeline.requests import request_reading
 from .parsing import RawArgs, requests_citi
 
@@ -65,6 +65,10 @@ def wrap_init_adapter(original: Function) -> Function:
         if finetuning_args.finetuning_type != METHOD:
             return original(config, model, model_args, finetuning_args, is_trainable)
         paths = model_args.adapter_name_or_path or []
+        if model_args.resize_vocab:
+            from ..pipeline.new_rows import settle_new_rows
+
+            settle_new_rows(model, own_vocabulary(model_args))
         if is_trainable:
             if paths:
                 raise OptionError(
