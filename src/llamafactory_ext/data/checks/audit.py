@@ -48,6 +48,7 @@ _TEXT_FORMATS = {
 _DESCRIBED = re.compile(r"""["'](?:name|apiCode)["']: *["']([^"'\n]+)["']""")
 LEFT_OUT = "upstream leaves the record out; mend the order of turns"
 UNTRAINED = "no token is trained: cutoff_len leaves none of the answer; raise it or drop the record"
+ALL_SILENT = "no token is trained: the record's own marks leave every turn out of the loss"
 NO_MARK = "states no mark: fine for other methods, CITI needs one (see examples/README.md, Marks)"
 
 
@@ -245,6 +246,10 @@ def _measure(place: str, dialogue: Dialogue, encode: Encoder, result: Audit) -> 
     if encoded.kept < encoded.whole:
         result.cut += 1
         result.remarks.add(place, "cutoff_len cuts the example")
-    if encoded.trained == 0:
-        result.untrained += 1
+    if encoded.trained > 0:
+        return
+    result.untrained += 1
+    if dialogue.silent and encoded.kept == encoded.whole:
+        result.remarks.add(place, ALL_SILENT)
+    else:
         result.errors.add(place, UNTRAINED)
