@@ -35,8 +35,8 @@ def settle_new_rows(model: Any, old: int) -> None:
         return
     if is_deepspeed_zero3_enabled():
         raise OptionError(
-            "resize_vocab does not work with finetuning_type: citi under DeepSpeed ZeRO-3, which spreads the rows that "
-            "must be the same at every load; use ZeRO-2 or DDP."
+            "resize_vocab does not work with finetuning_type: citi under DeepSpeed ZeRO-3, which spreads the rows; "
+            "use ZeRO-2 or DDP."
         )
     embeddings = [model.get_input_embeddings().weight]
     output = model.get_output_embeddings()
