@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from llamafactory_ext.data.checks.audit import UNDECLARED, audit
 from llamafactory_ext.data.entries import DataEntry, Dialogue
 from llamafactory_ext.data.message_parts import Words
+from llamafactory_ext.data.mix import Recipe, mix
+from llamafactory_ext.serving.infer.questions import of_file
 from llamafactory_ext.templates.messages import RESULT_SEPARATOR
+from llamafactory_ext.tl.statistics import error_statistics
 
 pytestmark = pytest.mark.fast
 
@@ -289,3 +293,38 @@ def test_types_that_nothing_reads_and_a_byte_order_mark_are_remarks(tmp_path: Pa
     assert '"id" holds numbers and texts' in remarks
     assert '"meta.a" holds lists and texts' in remarks
     assert "byte order mark" in remarks
+
+
+# Every command reads it
+
+
+def test_mixtures_statistics_and_questions_read_messages(tmp_path: Path) -> None:
+    failed = {"role": "tool", "content": '{"error": "There is no city."}'}
+    quiet = {**calls(CITY, content="I look."), "loss": False}
+    tool = [{"messages": [USER, quiet, failed, calls(CITY), {"role": "tool", "content": "20"}, DONE], "tools": [TOOL]}]
+    talk = [{"messages": [USER, {**DONE, "refusal": "no"}]}]
+    info = {}
+    for name, records in (("calls", tool), ("talk", talk)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(records))
+        mark = "tool" if name == "calls" else "general"
+        info[name] = {"file_name": f"{name}.json", "formatting": "openai", "mark": mark}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+
+    mixed = mix(Recipe(("calls",), ("talk",), 1, "mixed", tmp_path))
+    assert dict(mixed.lost) == {'"refusal" is not kept': 1}
+    for source, place in (("calls", 0), ("talk", 1)):
+        before = DataEntry.named(source, tmp_path).dialogue([*tool, *talk][place])
+        entry = DataEntry.named("mixed", tmp_path)
+        after = entry.dialogue([record for _, record in entry.records()][place])
+        assert isinstance(before, Dialogue)
+        assert isinstance(after, Dialogue)
+        assert after == replace(before, lost=())
+
+    counted = error_statistics(DataEntry.named("calls", tmp_path))
+    assert (counted.calls.total(), counted.faulty, counted.trajectories) == (2, 1, 1)
+    asked = of_file(tmp_path / "talk.json", "mine")
+    assert [turn.content for turn in asked.questions[0].turns] == ["Go"]
+    assert asked.notes == ('talk.json, index 0, turn 2: "refusal" is not kept',)
+    (question,) = of_file(tmp_path / "calls.json", "mine").questions
+    assert [turn.role for turn in question.turns] == ["user", "function", "observation", "function", "observation"]
+    assert [tool.name for tool in question.tools] == ["get_weather"]

@@ -86,7 +86,7 @@ class Mixture:
 
     def summary(self) -> dict[str, Any]:
         """As JSON, without paths of this machine."""
-        return asdict(self) | {"output": self.output.name}
+        return asdict(self) | {"output": self.output.name, "lost": dict(self.lost)}
 
 
 def mix(recipe: Recipe) -> Mixture:
