@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from .citi import options as citi_options
 from .citi.options import CitiArguments
+from .options import data as data_options
+from .options.data import DataArguments
 from .options.groups import Group
-from .options.stages import PPO_STAGE, SFT_STAGE
+from .options.stages import PPO_STAGE, SFT_STAGE, STAGES
 from .options.values import Rule, check_values
 from .tl.ppo import options as ppo_options
 from .tl.ppo.options import TlPpoArguments
@@ -27,6 +29,7 @@ GROUPS: Final = (
         dict.fromkeys(sft_options.SHARED, (PPO_STAGE,)),
     ),
     Group(TlPpoArguments, ppo_options.RULES, "stage", (PPO_STAGE,), {}),
+    Group(DataArguments, data_options.RULES, "stage", STAGES, {}, ("finetuning_type", ("citi",)), "ext_data"),
 )
 RULES: Final[Mapping[str, Rule]] = {name: rule for group in GROUPS for name, rule in group.rules.items()}
 

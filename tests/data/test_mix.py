@@ -131,7 +131,7 @@ def test_dialogues_and_plain_records_mix_into_dialogues(folder: Path) -> None:
 def test_all_wrong_options_are_told_at_once(folder: Path) -> None:
     put(folder, "gone", [])
     (folder / "gone.json").unlink()
-    put(folder, "talk", [], formatting="openai")
+    put(folder, "talk", [], formatting="chatml")
     put(folder, "bare", [], columns={"mark": "mark"})
     put(folder, "hub", [], hf_hub_url="x/y")
     with pytest.raises(OptionError) as error:
@@ -148,7 +148,7 @@ def test_all_wrong_options_are_told_at_once(folder: Path) -> None:
         "did you mean sums?",
         '"sums" is named twice',
         "gone.json does not exist; make it with",
-        "only alpaca and sharegpt are read here",
+        "only alpaca, sharegpt and openai are read here",
         'names no "prompt"',
         'entry "hub": it names no local file',
         "--per_general is 0",

@@ -22,7 +22,7 @@ class Panel:
     @property
     def name(self) -> str:
         """Of the accordion's element, and of its texts."""
-        return f"{self.group.values[0]}_tab"
+        return f"{self.group.title or self.group.values[0]}_tab"
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
@@ -30,7 +30,7 @@ class Panel:
 
     def belongs_to(self, chosen: Mapping[str, str]) -> bool:
         """Whether a run with this `finetuning_type` and `stage` is what the panel is made for."""
-        return chosen[self.group.option] in self.group.values
+        return self.group.applies(chosen)
 
     def options_for(self, chosen: Mapping[str, str]) -> tuple[Option, ...]:
         """The options of this panel that such a run reads."""

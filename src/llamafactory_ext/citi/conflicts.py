@@ -21,7 +21,7 @@ LORA_PLUS = "loraplus_lr_ratio"  # the one of them that phase mi knows
 OPTIMIZERS = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon")
 LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
 BACKENDS = ("use_llama_pro", "use_mca", "use_hyper_parallel")
-MODEL_SWITCHES = ("use_unsloth", "use_kt", "mixture_of_depths", "resize_vocab")
+MODEL_SWITCHES = ("use_unsloth", "use_kt", "mixture_of_depths")
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 # What needs MOLoRA's routers and experts, and what needs a low-rank adapter of any kind.
 GATED = (
@@ -80,6 +80,7 @@ def training_conflicts(model_args: Any, data_args: Any, training_args: Any, fine
     for name in MODEL_SWITCHES:
         if getattr(model_args, name, None):
             problems.append(f"{name} does not work with finetuning_type: citi; remove it")
+    problems += _new_token_problems(model_args)
     if os.environ.get("USE_MCA", "").lower() in ("1", "true", "y"):
         problems.append("USE_MCA does not work with finetuning_type: citi; unset the variable")
     if data_args.streaming:
@@ -134,6 +135,19 @@ def inference_conflicts(model_args: Any, data_args: Any) -> list[str]:
 def ineffective_options(given: Iterable[str]) -> list[str]:
     """Options of the command that the phase table of citi overrules."""
     return [name for name in ("learning_rate", "num_train_epochs") if name in given]
+
+
+def _new_token_problems(model_args: Any) -> list[str]:
+    """What keeps tokens from being added to the frozen base."""
+    problems = []
+    if getattr(model_args, "init_special_tokens", "noise_init") != "noise_init":
+        problems.append(
+            f"init_special_tokens: {model_args.init_special_tokens} does not work with finetuning_type: citi, whose "
+            "frozen base must have the same rows at every load; remove it"
+        )
+    if model_args.resize_vocab and model_args.quantization_bit is not None:
+        problems.append("resize_vocab cannot add rows to a quantized base; remove it, or load the model unquantized")
+    return problems
 
 
 def _lora_plus_problems(args: Any) -> list[str]:

@@ -94,9 +94,10 @@ MIX = Verb(
 CHECK = Verb(
     "check",
     "check FILE_OR_NAME [OPTIONS]",
-    "Tell everything that is wrong with a data file, or with the file of an entry: malformed records, marks, role\n"
-    "order, calls that do not parse, tools that are not declared. With --template and --model also what the template\n"
-    "cannot render, what cutoff_len cuts, and how many tokens are trained (this needs LLaMA-Factory).\n"
+    "Tell everything that is wrong with a data file, or with the file of an entry (alpaca, sharegpt or OpenAI's\n"
+    "messages): malformed records, marks, role order, calls that do not parse, tools that are not declared. With\n"
+    "--template and --model also what the template cannot render, what cutoff_len cuts, and how many tokens are\n"
+    "trained (this needs LLaMA-Factory).\n"
     "Ends with exit code 2 if there are errors.",
     {
         "dataset_dir": "folder of dataset_info.json, for a NAME (data)",

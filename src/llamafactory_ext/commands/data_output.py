@@ -74,6 +74,8 @@ def show_mixture(result: Mixture) -> None:
     for part in result.parts:
         if part.mark == "general" and part.taken < result.per_general:
             _say(console, f"{part.name} holds fewer than --per_general {result.per_general}: all were taken.")
+    for what, count in result.lost.items():
+        _say(console, f"Of {count:,} turns or records: {what}.")
     _say(console, f"SHA-256: {result.sha256}")
     _next(console, result.output.stem, result.output.parent)
 
@@ -96,6 +98,8 @@ def show_statistics(statistics: Sequence[Statistics]) -> None:
     for one in statistics:
         for reason, count in one.left_out.most_common():
             _say(console, f"{one.name}: {count:,} of {one.records:,} records are not counted: {reason}.")
+        for what, count in one.lost.items():
+            _say(console, f"{one.name}, of {count:,} turns or records: {what}.")
 
 
 def _of(part: int, whole: int) -> str:
@@ -110,6 +114,8 @@ def show_audit(entry: DataEntry, result: Audit, *, encoded: bool) -> None:
     for mark, count in sorted(result.marks.items()):
         table.add_row(f'marked "{mark}"', f"{count:,}")
     table.add_row("calls", f"{result.calls:,}")
+    if result.silenced:
+        table.add_row("turns left out of the loss by their own marks", f"{result.silenced:,}")
     if encoded:
         table.add_row("tokens after the cut", f"{result.tokens:,}")
         table.add_row("trained tokens", f"{result.trained:,}", style="bold")

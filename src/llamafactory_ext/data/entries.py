@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llamafactory_ext.errors import DataError
 
-from .dialogues import CALL, GPT, HUMAN, OBSERVATION, SYSTEM
-from .family import ALPACA, SHAREGPT
+from .dialogues import GPT, HUMAN, turn
+from .family import ALPACA, OPENAI, SHAREGPT, Layout
 from .files.reading import iter_records
 from .files.writing import DATASET_INFO, read_dataset_info
+from .layout_marks import LOSS_MASK, Marks
+from .layouts import Dialogue, Tags, read_dialogue, tools_text
 from .marks_spec import MarkSpec
-from .shape import Shape
+from .message_parts import DEFAULT_WORDS, UnreadableError, Words
+from .shape import Shape, columns_of
 
-_ROLE_TAGS = {
-    "user_tag": HUMAN,
-    "assistant_tag": GPT,
-    "observation_tag": OBSERVATION,
-    "function_tag": CALL,
-    "system_tag": SYSTEM,
-}
-_KNOWN = ("alpaca", "sharegpt")
+__all__ = ["FORMATTINGS", "DataEntry", "Dialogue", "layout_of"]
+
+FORMATTINGS = ("alpaca", "sharegpt", "openai")
+_ALPACA_TAGS = Tags.of({})
 _REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """A record as upstream sees it.
-
-    Attributes:
-        turns: (role, text) by upstream's default role names, without the system turn; a role of no such name stays.
-        tools: JSON text, "" for none.
-    """
-
-    turns: tuple[tuple[str, str], ...]
-    system: str = ""
-    tools: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,8 +45,10 @@ class DataEntry:
             DataError: a layout or an entry that cannot be read, with every reason.
         """
         formatting = entry.get("formatting", "alpaca")
-        if formatting not in _KNOWN:
-            raise DataError(f'{name}: its "formatting" is {formatting!r}; only alpaca and sharegpt are read here.')
+        if formatting not in FORMATTINGS:
+            raise DataError(
+                f'{name}: its "formatting" is {formatting!r}; only alpaca, sharegpt and openai are read here.'
+            )
         shape = Shape.of(entry)
         if shape.problems:
             raise DataError("\n".join(f"{name}: {problem}." for problem in shape.problems))
@@ -115,57 +102,85 @@ class DataEntry:
             if entry.get("file_name") == path.name:
                 return cls.of(name, entry, path)
         _, first = next(iter_records(path))
-        layout = SHAREGPT if isinstance(first, Mapping) and SHAREGPT.columns["messages"] in first else ALPACA
+        layout = layout_of(first)
+        # Tools and system texts may come with any record; a mark is asked of all once one has it.
         columns = {
             key: column
             for key, column in layout.columns.items()
-            if key not in ("mark", "task", "system", "tools") or (isinstance(first, Mapping) and column in first)
+            if key not in ("mark", "task") or (isinstance(first, Mapping) and column in first)
         }
         return cls.of(path.name, {**layout.entry(path.name), "columns": columns}, path)
 
     @property
     def has_dialogues(self) -> bool:
         """Whether its records hold more than one text for the question and one for the answer."""
-        columns = self.entry.get("columns", {})
+        columns = columns_of(self.entry)
         return bool(self.shape.messages or columns.get("system") or columns.get("tools") or columns.get("history"))
 
     def records(self) -> Iterator[tuple[str, Any]]:
         """(place, record), one at a time."""
         return iter_records(self.path)
 
-    def dialogue(self, record: Any) -> Dialogue | str:
-        """What upstream makes of a record, or in words why it can make nothing of it."""
+    def dialogue(self, record: Any, words: Words = DEFAULT_WORDS) -> Dialogue | str:
+        """What is trained of a record, or in words why nothing can be made of it.
+
+        The only way from a record to turns: training's converter, checks, previews, statistics, mixtures and
+        questions all come here.
+
+        Args:
+            record: as the file has it.
+            words: how the run's template marks a thought and calls.
+        """
         fault = self.shape.fault(record)
         if fault is not None:
             return fault
-        columns = self.entry.get("columns", {})
-        extra = {}
-        for key in ("system", "tools"):
-            value = record.get(columns.get(key)) if columns.get(key) else None
-            if not isinstance(value, str | None):
-                return f'"{columns[key]}" is no text; write one (tools: their list as JSON text)'
-            extra[key] = value or ""
-        if not self.shape.messages:
-            prompt = "\n".join(record[column] for column in self.shape.prompts if record[column])
-            earlier = _earlier_turns(record.get(columns.get("history")) if columns.get("history") else None)
-            if earlier is None:
-                return f'"{columns["history"]}" is no list of pairs of texts, question and answer'
-            return Dialogue((*earlier, (HUMAN, prompt), (GPT, record[self.shape.response])), **extra)
-        return self._turns(record[self.shape.messages], extra)
+        try:
+            return self._dialogue(record, words)
+        except UnreadableError as error:
+            return str(error)
 
-    def _turns(self, messages: list[Mapping[str, Any]], extra: dict[str, str]) -> Dialogue | str:
-        tags = self.entry.get("tags")
-        role_tag, text_tag = ("from", "value") if tags is None else (tags.get("role_tag"), tags.get("content_tag"))
-        roles = {role if tags is None else tags.get(tag): role for tag, role in _ROLE_TAGS.items()}
-        turns = []
-        for message in messages:
-            role, text = message.get(role_tag), message.get(text_tag)
-            if not isinstance(text, str):
-                return f'a message holds a "{text_tag}" that is no text'
-            turns.append((roles.get(role, str(role)), text))
-        if turns[0][0] == SYSTEM:
-            extra["system"] = turns.pop(0)[1]
-        return Dialogue(tuple(turns), **extra)
+    def _dialogue(self, record: Mapping[str, Any], words: Words) -> Dialogue:
+        columns = columns_of(self.entry)
+        system = record.get(columns.get("system") or "")
+        if not isinstance(system, str | None):
+            raise UnreadableError(f'"{columns["system"]}" is no text; write one (tools: their list as JSON text)')
+        tools = tools_text(record, columns.get("tools"), openai=self._is_openai)
+        marks = Marks(record.get(columns.get(LOSS_MASK) or LOSS_MASK), self._is_openai)
+        if self.shape.messages:
+            read = read_dialogue(record[self.shape.messages], Tags.of(self.entry), marks, words)
+        else:
+            read = read_dialogue(self._as_messages(record), _ALPACA_TAGS, marks, words)
+        lost = read.lost
+        if read.system and system and system != read.system:
+            lost = ((0, f'"{columns["system"]}" is not kept, as the messages begin with a system text'), *lost)
+        return replace(read, system=read.system or system or "", tools=tools, lost=lost)
+
+    @property
+    def _is_openai(self) -> bool:
+        return self.entry.get("formatting") == "openai"
+
+    def _as_messages(self, record: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The turns of an alpaca record."""
+        column = columns_of(self.entry).get("history") or ""
+        earlier = _earlier_turns(record.get(column))
+        if earlier is None:
+            raise UnreadableError(f'"{column}" is no list of pairs of texts, question and answer')
+        prompt = "\n".join(record[column] for column in self.shape.prompts if record[column])
+        return [turn(role, text) for role, text in (*earlier, (HUMAN, prompt), (GPT, record[self.shape.response]))]
+
+
+def layout_of(record: Any) -> Layout:
+    """The layout that a record's keys speak of."""
+    if not isinstance(record, Mapping):
+        return ALPACA
+    for column in ("messages", SHAREGPT.columns["messages"]):
+        messages = record.get(column)
+        if not isinstance(messages, list):
+            continue
+        first = messages[0] if messages and isinstance(messages[0], Mapping) else {}
+        kind = OPENAI if "role" in first or (column == "messages" and "from" not in first) else SHAREGPT
+        return Layout({**kind.columns, "messages": column}, kind.formatting)
+    return SHAREGPT if SHAREGPT.columns["messages"] in record else ALPACA
 
 
 def _earlier_turns(history: Any) -> tuple[tuple[str, str], ...] | None:

@@ -35,6 +35,7 @@ class Layout:
 
 _MARKS = {"mark": "mark", "task": "task"}
 ALPACA = Layout({"prompt": "instruction", "query": "input", "response": "output", **_MARKS})
+OPENAI = Layout({"messages": "messages", "tools": "tools", **_MARKS}, "openai")
 SHAREGPT = Layout({"messages": "conversations", "system": "system", "tools": "tools", **_MARKS}, "sharegpt")
 
 

@@ -7,6 +7,7 @@ draw is seeded, per data set, without replacement, so that one set's draw does n
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from .files.writing import (
     read_dataset_info,
     write_report,
 )
+from .layout_marks import LOSS_MASK
 from .public.convert import check_name
 
 _MAX_FAULTS = 10
@@ -67,7 +69,11 @@ class Part:
 
 @dataclass
 class Mixture:
-    """What was written; the same recipe on the same files gives the same `sha256`."""
+    """What was written; the same recipe on the same files gives the same `sha256`.
+
+    Attributes:
+        lost: what of the records is not kept, and how often.
+    """
 
     output: Path
     layout: str
@@ -76,10 +82,11 @@ class Mixture:
     parts: list[Part] = field(default_factory=list)
     written: int = 0
     sha256: str = ""
+    lost: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> dict[str, Any]:
         """As JSON, without paths of this machine."""
-        return asdict(self) | {"output": self.output.name}
+        return asdict(self) | {"output": self.output.name, "lost": dict(self.lost)}
 
 
 def mix(recipe: Recipe) -> Mixture:
@@ -156,7 +163,7 @@ def _add(
     if mark == "general":
         records = pick(records, draw(total, recipe.per_general, f"{recipe.seed}:{source.name}"))
     for index, (place, record) in records:
-        columns = _columns(source, record, as_dialogue)
+        columns = _columns(source, record, as_dialogue, result.lost)
         problem = columns if isinstance(columns, str) else source.marks.problem(record)
         if problem is None and source.marks.resolve(record)[0] != mark:
             problem = f'it is not marked "{mark}"; name the data set under the other option'
@@ -172,19 +179,24 @@ def _add(
         part.taken += 1
 
 
-def _columns(source: DataEntry, record: Any, as_dialogue: bool) -> Columns | str:
+def _columns(source: DataEntry, record: Any, as_dialogue: bool, lost: Counter[str]) -> Columns | str:
     """The record in the mixture's layout, or in words why it has no place there."""
     dialogue = source.dialogue(record)
     if isinstance(dialogue, str):
         return dialogue
+    lost.update(what for _, what in dialogue.lost)
     if not as_dialogue:
         texts = [record.get(column) or "" for column in source.shape.prompts]
         instruction, query = [*texts, ""][:2]
-        return {"instruction": instruction, "input": query, "output": dialogue.turns[-1][1]}
+        columns = {"instruction": instruction, "input": query, "output": dialogue.turns[-1][1]}
+        return {**columns, LOSS_MASK: [0]} if dialogue.silent else columns
     fault = order_fault([role for role, _ in dialogue.turns])
     if fault is not None:
         return f"{fault}; upstream would leave it out"
-    turns = [turn(role, text) for role, text in dialogue.turns]
+    turns: list[dict[str, Any]] = [
+        {**turn(role, text), "loss": False} if place in dialogue.silent else {**turn(role, text)}
+        for place, (role, text) in enumerate(dialogue.turns)
+    ]
     return {"conversations": turns, "system": dialogue.system, "tools": dialogue.tools}
 
 

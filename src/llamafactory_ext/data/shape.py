@@ -10,6 +10,10 @@ EMPTY_RESPONSE = "the response is empty: nothing but the end of the turn is lear
 # Upstream's default names; they hold only where an entry has no "columns" (or "tags") at all.
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
 _TAGS = {"role_tag": "from", "content_tag": "value"}
+_OPENAI_COLUMNS = {"messages": "messages", "tools": "tools"}
+_OPENAI_TAGS = {"role_tag": "role", "content_tag": "content"}
+# What an assistant's message may hold in place of a text.
+_BESIDE_TEXT = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Shape:
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Shape:
         """Read the entry as upstream does."""
-        columns = entry.get("columns", _COLUMNS)
+        columns = columns_of(entry)
         if entry.get("formatting", "alpaca") != "alpaca":
-            tags = entry.get("tags", _TAGS)
+            tags = entry.get("tags") or (_OPENAI_TAGS if entry.get("formatting") == "openai" else _TAGS)
             messages = columns.get("messages") or ""
             return cls(
                 messages=messages,
@@ -62,9 +66,13 @@ class Shape:
         dialogue = record.get(self.messages)
         if not isinstance(dialogue, list) or not dialogue:
             return f'no dialogue in "{self.messages}"; write a list of messages there'
-        if not all(isinstance(turn, Mapping) and all(tag in turn for tag in self.tags) for turn in dialogue):
+        if not all(isinstance(turn, Mapping) and self._is_message(turn) for turn in dialogue):
             return f'a message in "{self.messages}" lacks {" or ".join(map(repr, self.tags))}'
         return None
+
+    def _is_message(self, turn: Mapping[str, Any]) -> bool:
+        role, *texts = self.tags
+        return role in turn and any(key in turn for key in (*texts, *_BESIDE_TEXT))
 
     def _alpaca_fault(self, record: Mapping[str, Any]) -> str | None:
         for column in self.prompts:
@@ -77,6 +85,14 @@ class Shape:
         if not isinstance(record.get(self.response), str):
             return f'no response: the record has no text in "{self.response}"'
         return None
+
+
+def columns_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The columns that an entry names, or those that upstream's layout has without any."""
+    columns = entry.get("columns")
+    if columns is None:
+        return _OPENAI_COLUMNS if entry.get("formatting") == "openai" else _COLUMNS
+    return columns if isinstance(columns, Mapping) else {}
 
 
 def _unnamed(key: str, what: str) -> str:

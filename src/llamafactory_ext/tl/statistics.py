@@ -37,6 +37,7 @@ class Statistics:
         holding: trajectories that hold a call of the category.
         unanswered: turns with calls that no feedback follows; they are in no category.
         left_out: records that could not be read as trajectories, by reason.
+        lost: what of the records is not kept, and how often.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Statistics:
     calls: Counter[str] = field(default_factory=Counter)
     holding: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
 
     def categories(self) -> list[str]:
         """In the paper's order; `UNCATEGORISED` takes the place of the kinds under the released rules."""
@@ -73,7 +75,7 @@ class Statistics:
             "calls": self.calls.total(),
             "faulty_share": self.faulty / self.trajectories if self.trajectories else None,
         }
-        return {**counts, **total, "categories": kinds, "left_out": dict(self.left_out)}
+        return {**counts, **total, "categories": kinds, "left_out": dict(self.left_out), "lost": dict(self.lost)}
 
 
 def error_statistics(entry: DataEntry, rules: str = "structured") -> Statistics:
@@ -94,6 +96,8 @@ def error_statistics(entry: DataEntry, rules: str = "structured") -> Statistics:
     for _, record in entry.records():
         result.records += 1
         dialogue = _trajectory(entry, record)
+        if not isinstance(dialogue, str):
+            result.lost.update(what for _, what in dialogue.lost)
         problem = dialogue if isinstance(dialogue, str) else _count(dialogue, settings, result)
         if problem is not None:
             result.left_out[problem] += 1
@@ -101,11 +105,8 @@ def error_statistics(entry: DataEntry, rules: str = "structured") -> Statistics:
 
 
 def _trajectory(entry: DataEntry, record: Any) -> Dialogue | str:
-    dialogue = entry.dialogue(record)
-    if not isinstance(dialogue, str):
-        return dialogue
     raw = tl_training.FAMILY.read(record)
-    return _RAW.dialogue(raw.columns) if isinstance(raw, Example) else dialogue
+    return _RAW.dialogue(raw.columns) if isinstance(raw, Example) else entry.dialogue(record)
 
 
 def _declared(column: str) -> tuple[Tool, ...] | None:

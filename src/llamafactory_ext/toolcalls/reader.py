@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ..errors import CallParseError, DataError, OptionError
 from .cursor import Cursor
 from .formats import FORMATS, Format
+from .formats.api_bank import LABEL
 from .model import ParsedCall, Tool
 from .thoughts import LONE_END, OPENING, OUTPUT, end_of_thought
 from .values import check_text
@@ -42,6 +43,10 @@ class Detected:
     def knows(self, names: Container[str]) -> bool:
         """Whether there are calls, and all of them name one of these tools."""
         return bool(self.calls) and all(found.call.name in names for found in self.calls)
+
+    def is_marked(self, text: str) -> bool:
+        """Whether there are calls whose marks or label in the text tell them from code in an answer."""
+        return self.format is not None and (self.format.marked or text.startswith(LABEL, self.start))
 
 
 def detect(text: str, declared: Iterable[Tool] = (), call_format: str | None = None) -> list[ParsedCall]:

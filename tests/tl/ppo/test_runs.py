@@ -120,7 +120,7 @@ def test_bad_data_is_an_error_with_counts_and_is_left_out_if_asked(
     )
     with pytest.raises(DataError) as error:
         train(options)
-    for part in ("no tool is declared", "1 of 6 (example 2, turn 2)", "cannot be read as a call", "'Unknown'"):
+    for part in ("no tool is declared", "1 of 6 (bad.json, index 1, turn 2)", "cannot be read as a call", "'Unknown'"):
         assert part in error.value.message
     said = warnings(monkeypatch)
     train(options | {"tl_skip_bad": True, "max_steps": 1})

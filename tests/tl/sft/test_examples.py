@@ -11,6 +11,7 @@ from llamafactory_ext.tl.sft.examples import (
     NO_TOOLS,
     NOT_PARSED,
     NOT_RENDERED,
+    UNREADABLE,
     Settings,
     judge_example,
 )
@@ -130,4 +131,4 @@ def test_what_cannot_be_used(
 
 
 def test_every_problem_comes_with_advice() -> None:
-    assert set(ADVICE) == {NO_FEEDBACK, NOT_PARSED, NO_TOOLS, NOT_RENDERED}
+    assert set(ADVICE) == {NO_FEEDBACK, NOT_PARSED, NO_TOOLS, NOT_RENDERED, UNREADABLE}

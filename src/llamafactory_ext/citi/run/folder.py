@@ -20,7 +20,9 @@ from ..phases import Phase
 
 WEIGHTS = "adapter_model.safetensors"
 LOG = "trainer_log.jsonl"
-OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json")
+OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json", "data_report.json")
+# Options that plans of earlier versions lack, with the values that those runs had.
+LATER = {"cutoff_action": "keep", "resize_vocab": False}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class RunFolder:
         if not manifest.is_file():
             return
         old = read_json(manifest, "manifest").get("plan", {})
+        old = {**LATER, **old}
         changed = [key for key in sorted({*plan, *old}) if plan.get(key) != old.get(key)]
         if changed:
             lines = [f"  - {key}: {old.get(key)!r} then, {plan.get(key)!r} now" for key in changed]

@@ -17,9 +17,11 @@ from torch import nn
 
 from ...checkpoint.base import quantization
 from ...data.checks.check import check_datasets
+from ...data.intake import Intake
 from ...data.marks import MARKS_COLUMN
 from ...errors import DataError
 from ...options.stages import SFT_STAGE
+from ...tl.intake_report import check_intake, intake_lines, write_intake
 from ...tl.sft.examples import Settings
 from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset
@@ -27,12 +29,12 @@ from ...training.engines import start_communication, whole_weights
 from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
-    get_template_and_fix_tokenizer,
     load_model,
     load_tokenizer,
 )
+from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.marks import MarkedCollator
-from ...upstream.pipeline.requests import request_marks, request_weights
+from ...upstream.pipeline.requests import request_marks, request_records, request_weights
 from ...upstream.pipeline.weights import WeightedMarkedCollator
 from ..importance_file import Importance
 from ..scoring import (
@@ -59,7 +61,7 @@ class Preparation:
 
     Attributes:
         model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
-        findings: what tl_sft has found in the data read last.
+        findings: what was found in the data read last, by the data set's name.
     """
 
     model_args: Any
@@ -78,7 +80,7 @@ class Preparation:
 
     @cached_property
     def template(self) -> Any:
-        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+        return fit_template(self.tokenizers, self.data_args)
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -113,6 +115,8 @@ class Preparation:
 
     def _load(self, data_args: Any) -> dict[str, Any]:
         template = self.template  # it may replace the tokenizer's end token
+        action = self.finetuning_args.cutoff_action
+        data_args = request_records(data_args, action)
         if self.weighs is not None:
             data_args = request_weights(data_args, self.weighs)
         module = get_dataset(template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers)
@@ -121,9 +125,8 @@ class Preparation:
                 f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another "
                 "folder, to have the data tokenized again."
             )
-        if self.weighs is not None:
-            module, self.findings = weighed_dataset(module, self.weighs)
-            check_usable(self.findings, self.finetuning_args.tl_skip_bad)
+        module, self.findings = weighed_dataset(module, self.weighs, action)
+        check_usable(self.findings, self.finetuning_args.tl_skip_bad, may_skip=self.weighs is not None)
         return module
 
     def check_data(self) -> None:
@@ -136,6 +139,20 @@ class Preparation:
             say(warning)
         check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
         _ = self.data
+        check_intake(self._intakes, self.data_args.cutoff_len, self.finetuning_args.cutoff_action)
+        highest = max(found.highest_id for found in self._intakes.values())
+        check_vocabulary(highest, self.model_args, self.data_args.template)
+
+    @property
+    def _intakes(self) -> dict[str, Intake]:
+        return {name: found.intake for name, found in self.findings.items()}
+
+    def report_data(self, folder: Path) -> None:
+        """Say what becomes of the records, and keep it in the run's folder."""
+        for line in intake_lines(self._intakes, self.data_args.cutoff_len):
+            say(line)
+        if self.training_args.should_save:
+            write_intake(self._intakes, self.data_args.cutoff_len, self.finetuning_args.cutoff_action, folder)
 
     def collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
         """Makes batches of `data`, or of `examples` if not `packed`, for training with weights if the run has any."""

@@ -11,12 +11,14 @@ from torch import nn
 
 from ...checkpoint.base import fingerprint, quantization
 from ...methods import option_names
+from ...options.data import DataArguments
 from ...tl.sft.options import TlArguments
+from ...upstream.pipeline.new_rows import vocabulary_of
 from ..options import CitiArguments
 from ..phases import Phase
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel")
-MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization")
+MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization", "resize_vocab")
 DATA_OPTIONS = (
     "dataset",
     "dataset_dir",
@@ -63,6 +65,7 @@ def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
     if finetuning_args.tl_stage is not None:
         plan["stage"] = finetuning_args.tl_stage
         plan |= {name: getattr(finetuning_args, name) for name in option_names(TlArguments)}
+    plan |= {name: getattr(finetuning_args, name) for name in option_names(DataArguments)}
     plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
@@ -90,6 +93,7 @@ def make_manifest(
             "commit": getattr(base.config, "_commit_hash", None),
             "quantization": quantization(base),
             "linears": fingerprint(base),
+            "vocabulary": vocabulary_of(base),
         },
         "data": data,
         "phases": [

@@ -84,6 +84,7 @@ class _Citi:
         if self.inputs.weighs is not None:
             skip = self.finetuning_args.tl_skip_bad
             report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip)
+        self.inputs.report_data(self.folder.path)
         importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
         selection = self._select(importance)
         model = None if self.engine else self._model(selection, base)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from llamafactory_ext.errors import CallParseError, DataError
-from llamafactory_ext.toolcalls import parse_calls
+from llamafactory_ext.toolcalls import Tool, detect_turn
 
-from ..dialogues import CALL, CALL_MARKS, GPT, names_of, order_fault
+from ...templates.messages import results
+from ...toolcalls.feedback.errors import feedback_error
+from ..dialogues import CALL, CALL_MARKS, GPT, OBSERVATION, names_of, order_fault
 from ..entries import DataEntry, Dialogue
 from ..faults import Faults
-from ..shape import EMPTY_RESPONSE
+from ..message_parts import DEFAULT_WORDS, Words
+from ..shape import EMPTY_RESPONSE, columns_of
+from .arrow import BOM, ColumnTypes, has_bom
 
 _MAX_KINDS = 100
 _MARKED_CALL = re.compile(rf"{CALL_MARKS[0]}(.*?){CALL_MARKS[1]}", re.DOTALL)
@@ -30,19 +34,14 @@ NOT_A_CALL = (
 )
 TEXT_ARGUMENTS = "the arguments of a call are no JSON object; write one (most templates cannot render it otherwise)"
 UNDECLARED = 'a call names a tool that "tools" does not declare; declare it there, or mend the name'
+REPORTED = 'a call names a tool that "tools" does not declare, and its feedback reports the error; tl_sft drops it'
 BAD_TEXT_CALL = "a call within an answer does not parse in the format that its marker announces; mend it"
 NOT_DESCRIBED = 'a call within an answer names a tool that neither "tools" nor the prompt describes; mend the name'
 BAD_TOOLS = '"tools" does not parse; write a JSON list of {"name", "description", "parameters"}'
-# What announces a call in an answer that is plain text to upstream -> the format it is then in.
-_TEXT_FORMATS = {
-    "API-Request:": "api_bank",
-    "Action Input:": "react",
-    "<tool_call>": "qwen",
-    "[TOOL_CALLS]": "mistral",
-}
 _DESCRIBED = re.compile(r"""["'](?:name|apiCode)["']: *["']([^"'\n]+)["']""")
 LEFT_OUT = "upstream leaves the record out; mend the order of turns"
 UNTRAINED = "no token is trained: cutoff_len leaves none of the answer; raise it or drop the record"
+ALL_SILENT = "no token is trained: the record's own marks leave every turn out of the loss"
 NO_MARK = "states no mark: fine for other methods, CITI needs one (see examples/README.md, Marks)"
 
 
@@ -55,7 +54,17 @@ class Encoded:
     trained: int
 
 
-Encoder = Callable[[Dialogue], Encoded]
+class Encoder(Protocol):
+    """What `upstream/pipeline/encoding.py` makes of a template and a tokenizer."""
+
+    words: Words
+
+    def __call__(self, dialogue: Dialogue) -> Encoded:
+        """The lengths of one example.
+
+        Raises:
+            DataError: it cannot be rendered.
+        """
 
 
 @dataclass
@@ -67,6 +76,7 @@ class Audit:
         remarks: what is worth knowing.
         tokens, trained, longest: over all examples that could be encoded; zeros without an encoder.
         cut: examples that cutoff_len shortens; `untrained` of all examples have no trained token left.
+        silenced: turns that records leave out of the loss by marks of their own.
     """
 
     errors: Faults
@@ -79,6 +89,7 @@ class Audit:
     longest: int = 0
     cut: int = 0
     untrained: int = 0
+    silenced: int = 0
     problem: str = ""
 
     def lines(self) -> list[str]:
@@ -91,12 +102,18 @@ def audit(entry: DataEntry, encode: Encoder | None = None) -> Audit:
     result = Audit(Faults(entry.path, _MAX_KINDS), Faults(entry.path, _MAX_KINDS))
     if not entry.marks.states_marks:
         result.remarks.add("the entry", NO_MARK)
+    types = ColumnTypes([*columns_of(entry.entry).values(), "loss_mask"])
     try:
         for place, record in entry.records():
             result.records += 1
+            types.add(record)
             _look(entry, place, record, encode, result)
+        if has_bom(entry.path):
+            result.remarks.add("the file", BOM)
     except DataError as error:
         result.problem = error.message
+    for remark in types.remarks():
+        result.remarks.add("its columns", remark)
     return result
 
 
@@ -114,19 +131,29 @@ def _look(entry: DataEntry, place: str, record: Any, encode: Encoder | None, res
     order = order_fault([role for role, _ in dialogue.turns])
     if order is not None:
         result.errors.add(place, f"{order}; {LEFT_OUT}")
-    faults, calls = call_faults(dialogue)
+    faults, reported, calls = call_faults(dialogue)
     result.calls += calls
+    result.silenced += len(dialogue.silent)
     for fault in faults:
         result.errors.add(place, fault)
+    for remark in reported:
+        result.remarks.add(place, remark)
+    trained = dialogue if encode is None or encode.words == DEFAULT_WORDS else entry.dialogue(record, encode.words)
+    if isinstance(trained, str):
+        result.errors.add(place, trained)
+        return
+    for number, what in trained.lost:
+        result.remarks.add(f"{place}, turn {number}" if number else place, what)
     if dialogue.turns[-1][0] == GPT and not dialogue.turns[-1][1].strip():
         result.remarks.add(place, EMPTY_RESPONSE)
     if encode is not None and order is None and not {NOT_A_CALL, BAD_TOOLS} & set(faults):
-        _measure(place, dialogue, encode, result)
+        _measure(place, trained, encode, result)
 
 
-def call_faults(dialogue: Dialogue) -> tuple[list[str], int]:
-    """(what is wrong with the tools and calls of a dialogue, how many calls it holds); each fault once."""
+def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
+    """What is wrong with the tools and calls of a dialogue, what is odd, and how many calls it holds; each once."""
     faults: list[str] = []
+    remarks: list[str] = []
     declared = declared_names(dialogue.tools)
     if declared is None:
         faults.append(BAD_TOOLS)
@@ -144,22 +171,34 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], int]:
             continue
         count += len(calls)
         faults += [TEXT_ARGUMENTS for call in calls if not isinstance(call["arguments"], Mapping)]
-        faults += [UNDECLARED for call in calls if declared is not None and call["name"] not in declared]
-    return list(dict.fromkeys(faults)), count
+        for number, call in enumerate(calls):
+            if declared is None or call["name"] in declared:
+                continue
+            is_known = _reports_error(dialogue, index + 1, number, len(calls))
+            (remarks if is_known else faults).append(REPORTED if is_known else UNDECLARED)
+    return list(dict.fromkeys(faults)), list(dict.fromkeys(remarks)), count
+
+
+def _reports_error(dialogue: Dialogue, index: int, number: int, calls: int) -> bool:
+    """Whether the turn at `index` holds feedback that reports an error of the `number`-th of so many calls."""
+    if index >= len(dialogue.turns) or dialogue.turns[index][0] != OBSERVATION:
+        return False
+    text = dialogue.turns[index][1]
+    parts = results(text)
+    return feedback_error(parts[number] if len(parts) == calls else text) is not None
 
 
 def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -> tuple[list[str], int]:
     """(faults, number of calls) of an answer that states calls in its text, as API-Bank's do."""
-    form = next((form for marker, form in _TEXT_FORMATS.items() if marker in text), None)
-    if form is None:
-        return [], 0
-    try:
-        calls = parse_calls(text, form)
-    except CallParseError:
-        return [BAD_TEXT_CALL], 0
     before = "\n".join([dialogue.system, *(said for _, said in dialogue.turns[:index])])
     known = declared | set(_DESCRIBED.findall(before))
-    return [NOT_DESCRIBED for call in calls if known and call.name not in known], len(calls)
+    try:
+        found = detect_turn(text, map(Tool, sorted(filter(None, known))))
+    except CallParseError:
+        return [BAD_TEXT_CALL], 0
+    if not found.knows(known) and not found.is_marked(text):
+        return [], 0  # code, or words in parentheses
+    return [NOT_DESCRIBED for one in found.calls if known and one.call.name not in known], len(found.calls)
 
 
 def declared_names(tools: str) -> set[str] | None:
@@ -199,6 +238,10 @@ def _measure(place: str, dialogue: Dialogue, encode: Encoder, result: Audit) -> 
     if encoded.kept < encoded.whole:
         result.cut += 1
         result.remarks.add(place, "cutoff_len cuts the example")
-    if encoded.trained == 0:
-        result.untrained += 1
+    if encoded.trained > 0:
+        return
+    result.untrained += 1
+    if dialogue.silent and encoded.kept == encoded.whole:
+        result.remarks.add(place, ALL_SILENT)
+    else:
         result.errors.add(place, UNTRAINED)

@@ -11,6 +11,7 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError
 
+from ..entries import FORMATTINGS, DataEntry
 from ..faults import Faults
 from ..files.reading import iter_records
 from ..files.writing import DATASET_INFO, read_dataset_info
@@ -162,16 +163,19 @@ def _scan_file(path: Path, entry: Mapping[str, Any], spec: MarkSpec, scan: Scan)
         return
     shape = Shape.of(entry)
     scan.problems += [f"{path}: {problem}" for problem in shape.problems]
-    if not shape.problems:
-        _scan_records(path, shape, spec, scan)
+    formatting = entry.get("formatting", "alpaca")
+    if formatting not in FORMATTINGS:
+        scan.problems.append(f'{path}: its "formatting" is {formatting!r}; write {", ".join(FORMATTINGS)}')
+    elif not shape.problems:
+        _scan_records(path, DataEntry(path.stem, path, entry, shape, spec), scan)
 
 
-def _scan_records(path: Path, shape: Shape, spec: MarkSpec, scan: Scan) -> None:
+def _scan_records(path: Path, entry: DataEntry, scan: Scan) -> None:
     """Gather equal faults of many records into one line, with the first places and the number."""
     problems, remarks = Faults(path, _SHOWN_FAULTS), Faults(path, _SHOWN_FAULTS)
     try:
         for place, record in iter_records(path):
-            fault, mark = _judge(record, shape, spec)
+            fault, mark = _judge(record, entry)
             if mark:
                 scan.marks[mark] += 1
             if fault:
@@ -182,16 +186,16 @@ def _scan_records(path: Path, shape: Shape, spec: MarkSpec, scan: Scan) -> None:
     scan.remarks += remarks.lines()
 
 
-def _judge(record: Any, shape: Shape, spec: MarkSpec) -> tuple[str, str]:
+def _judge(record: Any, entry: DataEntry) -> tuple[str, str]:
     """(what is wrong with the record, its mark); each may be empty."""
-    fault = shape.fault(record)
-    if fault is not None:
-        return fault, ""
+    dialogue = entry.dialogue(record)
+    if isinstance(dialogue, str):
+        return dialogue, ""
     try:
-        mark, _ = spec.resolve(record)
+        mark, _ = entry.marks.resolve(record)
     except DataError as error:
         return error.message, ""
-    return shape.remark(record) or "", mark
+    return entry.shape.remark(record) or "", mark
 
 
 def _missing_marks(scans: Iterable[Scan]) -> list[str]:

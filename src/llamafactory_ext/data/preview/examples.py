@@ -57,7 +57,7 @@ def _examples(entry: DataEntry, request: Request, encoder: Encoder) -> list[Exam
 
 def _example(entry: DataEntry, place: str, record: Any, encoder: Encoder) -> Example:
     where = f"{entry.name}, {place}"
-    dialogue = entry.dialogue(record)
+    dialogue = entry.dialogue(record, encoder.words)
     if isinstance(dialogue, str):
         return Example(where, problem=dialogue)
     mark, task = ("", "") if entry.marks.problem(record) else entry.marks.resolve(record)
@@ -69,4 +69,5 @@ def _example(entry: DataEntry, place: str, record: Any, encoder: Encoder) -> Exa
     except DataError as error:
         return Example(where, mark, task, problem=error.message)
     pieces = pieces_of(weighed, encoder.decode, encoder.special)
-    return Example(where, mark, task, pieces, cut=weighed.whole - len(weighed.ids))
+    lost = tuple(f"turn {number}: {what}" if number else what for number, what in dialogue.lost)
+    return Example(where, mark, task, pieces, weighed.whole - len(weighed.ids), lost=lost)

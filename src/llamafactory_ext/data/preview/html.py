@@ -15,6 +15,7 @@ _STYLE = """
 .lfx-preview pre{font:13px/1.7 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere;margin:0;
 padding:10px;border:1px solid #d6dae2;border-radius:6px;background:#fbfbfd;color:#1f2430}
 .lfx-preview .m{color:#6b7280}
+.lfx-preview .u{color:#6b7280;text-decoration:line-through}
 .lfx-preview .o{background:#cfeeda;box-shadow:inset 1px 0 #a5d8b8}
 .lfx-preview .d{background:#fbd5d5;text-decoration:line-through;box-shadow:inset 1px 0 #eda9a9}
 .lfx-preview .k{background:#ffb938;font-weight:700;box-shadow:inset 0 -2px #b45309}
@@ -63,6 +64,7 @@ def _example(example: Example) -> str:
     counts = [f"<span>{count:,} {kind}</span>" for kind, count in example.counts().items()]
     if example.cut:
         counts.append(f"<span>{example.cut:,} more cut off by cutoff_len</span>")
+    counts += [f'<span class="problem">{_text(what)}</span>' for what in example.lost]
     tokens = "".join(map(_piece, example.pieces))
     # A line feed right behind <pre> would be swallowed.
     return f'{head}\n<div class="counts">tokens: {"".join(counts)}</div>\n<pre>\n{tokens}</pre>'

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-MASKED, DROPPED, ORDINARY, KEY = "masked", "dropped", "ordinary", "key"
+MASKED, SILENCED, DROPPED, ORDINARY, KEY = "masked", "unlearned", "dropped", "ordinary", "key"
 # kind -> what the legend says
 LEGEND = {
     MASKED: "masked: read, not learned",
+    SILENCED: "unlearned: the record's own mark (loss: false, loss_mask)",
     DROPPED: "dropped call: its feedback reports an error (MAE)",
     ORDINARY: "learned, weight 1",
     KEY: "key token, weight above 1 (PKT)",
@@ -34,6 +35,7 @@ class Weighed:
         weights: of each token in the loss; 0 is masked.
         dropped: whether a token of weight 0 would be learned if its call were no error.
         whole: how many tokens there are without the cut.
+        silenced: whether a token of weight 0 would be learned without the record's own marks; empty for nowhere.
     """
 
     ids: Sequence[int]
@@ -41,6 +43,7 @@ class Weighed:
     weights: Sequence[float]
     dropped: Sequence[bool]
     whole: int
+    silenced: Sequence[bool] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Example:
         mark: "tool" or "general"; "" for data without marks.
         cut: tokens that cutoff_len leaves out.
         problem: why it could not be encoded; it has no pieces then.
+        lost: what of the record is not kept.
     """
 
     place: str
@@ -77,6 +81,7 @@ class Example:
     pieces: tuple[Piece, ...] = ()
     cut: int = 0
     problem: str = ""
+    lost: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Tokens of each kind, in the order of the legend."""
@@ -86,12 +91,14 @@ class Example:
         return {kind: found[kind] for kind in LEGEND if found[kind]}
 
 
-def kind_of(weight: float, dropped: bool) -> str:
-    """What a token's weight means; key tokens are those that weigh more than the others."""
+def kind_of(weight: float, dropped: bool, silenced: bool = False) -> str:
+    """Say what a token's weight means; key tokens are those that weigh more than the others."""
     if weight > 1:
         return KEY
     if weight > 0:
         return ORDINARY
+    if silenced:
+        return SILENCED
     return DROPPED if dropped else MASKED
 
 
@@ -106,7 +113,7 @@ def pieces_of(encoded: Weighed, decode: Decode, special: Collection[int]) -> tup
     pieces = []
     for start, end, text in _texts(encoded.ids, decode):
         weight = max(encoded.weights[start:end])
-        kind = kind_of(weight, any(encoded.dropped[start:end]))
+        kind = kind_of(weight, any(encoded.dropped[start:end]), any(encoded.silenced[start:end]))
         ids, labels = tuple(encoded.ids[start:end]), list(encoded.labels[start:end])
         learned_as = decode(labels) if weight > 0 and labels != list(ids) else ""
         pieces.append(Piece(text, ids, weight, kind, ids[0] in special, learned_as))

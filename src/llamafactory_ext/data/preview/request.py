@@ -12,6 +12,7 @@ import yaml
 from llamafactory_ext.errors import DataError
 
 from ..entries import Dialogue
+from ..message_parts import Words
 from .pieces import Weighed
 
 # Options of a training YAML, besides those that are fields of `Request`, that decide what is learned of an example.
@@ -67,6 +68,7 @@ class Encoder(Protocol):
     """What `upstream/pipeline/previewing.py` makes of a request."""
 
     special: frozenset[int]
+    words: Words
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, special tokens included."""

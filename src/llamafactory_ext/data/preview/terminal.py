@@ -8,9 +8,15 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from .pieces import DROPPED, KEY, LEGEND, MASKED, ORDINARY, Example, Piece, visible
+from .pieces import DROPPED, KEY, LEGEND, MASKED, ORDINARY, SILENCED, Example, Piece, visible
 
-_STYLES = {MASKED: "bright_black", DROPPED: "strike red", ORDINARY: "green", KEY: "bold black on yellow"}
+_STYLES = {
+    MASKED: "bright_black",
+    SILENCED: "strike bright_black",
+    DROPPED: "strike red",
+    ORDINARY: "green",
+    KEY: "bold black on yellow",
+}
 _MARKS = {"tool": "bold white on red", "general": "bold white on blue"}
 
 
@@ -38,7 +44,11 @@ def _head(example: Example) -> Text:
         return head.append(f": {visible(example.problem)}", "not bold red")
     counts = ", ".join(f"{count:,} {kind}" for kind, count in example.counts().items())
     head.append(f": tokens: {counts}", "not bold")
-    return head.append(f"; {example.cut:,} more cut off by cutoff_len", "not bold") if example.cut else head
+    if example.cut:
+        head.append(f"; {example.cut:,} more cut off by cutoff_len", "not bold")
+    for what in example.lost:
+        head.append(f"; {visible(what)}", "not bold red")
+    return head
 
 
 def _coloured(pieces: Sequence[Piece]) -> list[Text]:

@@ -227,5 +227,5 @@ def _checked(made: Example | Drop) -> Outcome:
     if isinstance(made, Drop):
         return made
     turns = tuple((message["from"], message["value"]) for message in made.columns["conversations"])
-    faults, _ = call_faults(Dialogue(turns, made.columns["system"], made.columns["tools"]))
+    faults, *_ = call_faults(Dialogue(turns, made.columns["system"], made.columns["tools"]))
     return Drop(faults[0].partition(";")[0]) if faults else made

@@ -85,17 +85,18 @@ def of_file(path: Path, benchmark: str) -> QuestionSet:
         DataError: missing, malformed, or records that are no dialogues, with file and place.
     """
     entry = DataEntry.of_file(path)
-    questions = []
+    questions, notes = [], []
     for number, (place, record) in enumerate(entry.records()):
         dialogue = entry.dialogue(record)
         if isinstance(dialogue, str):
             raise DataError(f"{path}, {place}: {dialogue}.")
+        notes += [f"{path.name}, {place}, turn {turn}: {what}" for turn, what in dialogue.lost]
         own = record.get("id", number) if isinstance(record, Mapping) else number
         try:
             questions.append(_question(str(own), benchmark, dialogue))
         except DataError as error:
             raise DataError(f"{path}, {place}: {error.message}") from None
-    return _checked(benchmark, questions, [], path)
+    return _checked(benchmark, questions, notes, path)
 
 
 def read_tools(text: str) -> tuple[Tool, ...]:

@@ -7,14 +7,15 @@ caller's template does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...data.intake import DROP, ERROR, KEEP, Cut, Intake
 from ...errors import CallParseError, DataError
-from ...toolcalls import Detected, Tool, described_tools, detect_turn, read_tools
+from ...toolcalls import Tool, described_tools, detect_turn, read_tools
 from ...toolcalls.feedback.errors import feedback_error
-from ...toolcalls.formats.api_bank import LABEL
 from .rewards import Query, RewardFunction, fault_of
 
 Encode = Callable[[Sequence[Mapping[str, str]], str, str], tuple[Sequence[int], str]]
@@ -28,10 +29,12 @@ class Faults:
     Attributes:
         places: where, by what is wrong.
         seen: queries looked at.
+        intake: what becomes of the records.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
     seen: int = 0
+    intake: Intake = field(default_factory=Intake)
 
     def add(self, what: str, place: str) -> None:
         """Remembers one."""
@@ -53,6 +56,7 @@ def make_queries(
     longest: int,
     last_only: bool,
     skip_bad: bool,
+    action: str = KEEP,
     call_format: str | None = None,
 ) -> tuple[list[Query], Faults]:
     """All queries of a data set.
@@ -64,26 +68,24 @@ def make_queries(
         longest: tokens of a prompt.
         last_only: the last call of a dialogue alone.
         skip_bad: leave out what cannot be used.
+        action: as `cutoff_action`: what becomes of prompts that are longer; none is ever cut.
         call_format: how the template writes calls, where that is known.
 
     Raises:
         DataError: something cannot be used, or nothing can.
     """
-    queries, faults = [], Faults()
+    queries: list[Query] = []
+    faults = Faults()
     for number, example in enumerate(examples, 1):
-        turns = list(_call_turns(example))
-        for messages in turns[-1 if last_only else 0 :]:
-            place = f"example {number}, turn {len(messages)}"
-            faults.seen += 1
-            query, fault = _query(messages, example, encode, place, call_format)
-            if query is not None:
-                fault = fault_of(query, reward)
-                if fault is None and len(query.ids) > longest:
-                    fault = f"the prompt has more than {longest} tokens"
-            if fault is not None:
-                faults.add(fault, place)
-            elif query is not None:
-                queries.append(query)
+        queries += _of_example(
+            example, number, encode, reward, longest, action, faults, last_only=last_only, call_format=call_format
+        )
+    long = faults.places.get(_too_long(longest), []) if action == ERROR else []
+    if long:
+        advice = "Raise cutoff_len, or set cutoff_action: drop to train without them."
+        raise DataError(
+            f"cutoff_len: {longest} is exceeded by {len(long)} prompts ({', '.join(long[:_SHOWN])}). {advice}"
+        )
     if faults.places and not skip_bad:
         advice = "Correct the data, or set tl_skip_bad: true to train without them. cutoff_len limits prompts."
         lines = [f"  - {line}" for line in faults.lines()]
@@ -92,6 +94,60 @@ def make_queries(
         lines = [f"  - {line}" for line in faults.lines()]
         raise DataError("\n".join(["There is no query to train on: no turn of the data is a usable call.", *lines]))
     return queries, faults
+
+
+def _of_example(
+    example: Mapping[str, Any],
+    number: int,
+    encode: Encode,
+    reward: RewardFunction,
+    longest: int,
+    action: str,
+    faults: Faults,
+    *,
+    last_only: bool,
+    call_format: str | None,
+) -> Iterator[Query]:
+    """The queries of one example; what cannot be used goes into `faults`."""
+    where, intake = example.get("_place") or f"example {number}", faults.intake
+    intake.read += 1
+    if example.get("_skipped") or example.get("_fault"):
+        intake.leave_out(example.get("_skipped") or example["_fault"], where)
+        if example.get("_fault"):
+            faults.seen += 1
+            faults.add(example["_fault"], where)
+        return
+    for place, what in json.loads(example.get("_lost") or "[]"):
+        intake.lost.note(what, f"{where}, turn {place}" if place else where)
+    silent = {int(place) for place in (example.get("_silent") or "").split(",") if place}
+    turns = [messages for messages in _call_turns(example) if len(messages) - 1 not in silent]
+    intake.silenced += len(silent)
+    cut, made = Cut(1), 0
+    for messages in turns[-1 if last_only else 0 :]:
+        place = f"{where}, turn {len(messages)}"
+        faults.seen += 1
+        query, fault = _query(messages, example, encode, place, call_format)
+        if query is not None:
+            fault = fault_of(query, reward)
+            intake.highest_id = max([intake.highest_id, *query.ids])
+            if fault is None and len(query.ids) > longest:
+                cut.calls += 1
+                if action == DROP:
+                    continue
+                fault = _too_long(longest)
+        if fault is not None:
+            faults.add(fault, place)
+        elif query is not None:
+            made += 1
+            yield query
+    cut.cut, cut.untrained = int(cut.calls > 0), int(cut.calls > 0 and not made)
+    intake.cut.setdefault(example.get("_kind") or "all", Cut()).add(cut)
+    if not made:
+        intake.leave_out("no usable call" if turns else "no call to learn", where)
+
+
+def _too_long(longest: int) -> str:
+    return f"the prompt has more than {longest} tokens"
 
 
 def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:
@@ -121,6 +177,8 @@ def _query(
         ids, reference = encode(messages, system, tools)
     except Exception as error:  # upstream's formatters raise whatever the data makes them stumble on
         return None, f"the template cannot write it ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+    if any(token is None for token in ids):
+        return None, "the tokenizer lacks a token of the template"
     written_by_template = messages[-1]["role"] == "function"
     return Query(tuple(ids), reference, declared, place, call_format if written_by_template else None), None
 
@@ -148,9 +206,4 @@ def _calls_one(message: Mapping[str, str], described: Sequence[Tool]) -> bool:
         found = detect_turn(message["content"], described)
     except CallParseError:
         return bool(described)
-    return found.knows({tool.name for tool in described}) or _is_marked(message["content"], found)
-
-
-def _is_marked(text: str, found: Detected) -> bool:
-    """Whether there are calls whose marks or label tell them from code in an answer."""
-    return found.format is not None and (found.format.marked or text.startswith(LABEL, found.start))
+    return found.knows({tool.name for tool in described}) or found.is_marked(message["content"])

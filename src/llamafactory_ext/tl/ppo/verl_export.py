@@ -17,8 +17,9 @@ from typing import Any
 from ...checkpoint.atomic import sync
 from ...errors import OptionError
 from ...toolcalls import write_tool
-from ...upstream.pipeline.api import get_template_and_fix_tokenizer, load_tokenizer
+from ...upstream.pipeline.api import load_tokenizer
 from ...upstream.pipeline.dialogues import chat_messages, encode_turn, load_dialogues, read_training_args
+from ...upstream.pipeline.fitting import fit_template
 from ...upstream.pipeline.templates import call_format_of
 from .queries import Faults, make_queries
 from .rewards import Query
@@ -79,8 +80,8 @@ def export_verl(yaml: Path, out: Path) -> Exported:
         raise OptionError(f"{yaml} is not for stage: tl_ppo; name a YAML that is.")
     if finetuning_args.tl_reward_function:
         raise OptionError(f"{yaml} names tl_reward_function; give that function to verl, and remove it here.")
-    tokenizer = load_tokenizer(model_args)["tokenizer"]
-    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    tokenizers = load_tokenizer(model_args)
+    tokenizer, template = tokenizers["tokenizer"], fit_template(tokenizers, data_args)
     out.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     rows: dict[str, int] = {}
@@ -96,7 +97,7 @@ def export_verl(yaml: Path, out: Path) -> Exported:
         others += sum(not _same_prompt(tokenizer, messages[query.ids], query) for query in queries)
         rows[path.name] = len(queries)
         files.append(path)
-        left_out += faults.lines()
+        left_out += [*faults.lines(), *faults.intake.lines(data_args.cutoff_len)]
     reward_file = out / REWARD_FILE
     call_format = None if finetuning_args.tl_call_format == "auto" else finetuning_args.tl_call_format
     text = _REWARD.format(variant=finetuning_args.tl_reward_variant, call_format=call_format)
@@ -139,6 +140,7 @@ def _queries(
         last_only=finetuning_args.tl_turns == "last",
         skip_bad=finetuning_args.tl_skip_bad,
         call_format=call_format_of(template),
+        action=finetuning_args.cutoff_action,
     )
     return queries, faults, messages
 

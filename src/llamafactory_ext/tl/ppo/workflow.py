@@ -17,13 +17,14 @@ from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...upstream.pipeline.api import (
     get_logger,
-    get_template_and_fix_tokenizer,
     load_model,
     load_tokenizer,
     plot_loss,
 )
 from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
+from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.templates import call_format_of
+from ..intake_report import check_resumed, intake_lines, write_intake
 from .answers import Drawer
 from .critic import ActorCritic
 from .policy import load_policy
@@ -56,7 +57,9 @@ def run_tl_ppo(
     """
     tokenizers = load_tokenizer(model_args)
     tokenizer = tokenizers["tokenizer"]
-    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    template = fit_template(tokenizers, data_args)
+    if training_args.do_train and not training_args.overwrite_output_dir:
+        check_resumed(Path(training_args.output_dir), finetuning_args.cutoff_action)
     reward = reward_of(finetuning_args)
     queries, held_out = load_queries(
         model_args, data_args, training_args, finetuning_args, template, tokenizer, reward
@@ -144,6 +147,7 @@ def load_queries(
     """The queries of the training and of the evaluation data, each with a report of what was left out."""
     train, evaluation = load_dialogues(model_args, data_args, training_args)
     found: list[list[Query] | None] = []
+    intakes = {}
     for name, examples in (("training", train), ("evaluation", evaluation)):
         if examples is None:
             found.append(None)
@@ -156,11 +160,19 @@ def load_queries(
             last_only=finetuning_args.tl_turns == "last",
             skip_bad=finetuning_args.tl_skip_bad,
             call_format=call_format_of(template),
+            action=finetuning_args.cutoff_action,
         )
+        intakes["train" if name == "training" else "eval"] = faults.intake
         logger.info_rank0(f"{len(made):,} queries in the {name} data.")
         for line in faults.lines():
             logger.warning_rank0(f"Left out of the {name} data: {line}")
         found.append(made)
+    for line in intake_lines(intakes, data_args.cutoff_len):
+        logger.info_rank0(line)
+    highest = max((intake.highest_id for intake in intakes.values()), default=-1)
+    check_vocabulary(highest, model_args, data_args.template)
+    if training_args.should_save:
+        write_intake(intakes, data_args.cutoff_len, finetuning_args.cutoff_action, Path(training_args.output_dir))
     return found[0] or [], found[1]
 
 

@@ -18,11 +18,13 @@ NO_FEEDBACK = "no call has feedback"
 NOT_PARSED = "a call does not parse"
 NO_TOOLS = "calls without declared tools"
 NOT_RENDERED = "the template cannot write it"
+UNREADABLE = "the record cannot be read"
 ADVICE = {
     NO_FEEDBACK: "without feedback no call can be judged; set tl_use_mae: false to train on all of them",
     NOT_PARSED: "write JSON with name and arguments into function_call turns, or set tl_call_format",
     NO_TOOLS: "fill the column that the data set's entry names as tools, or describe them as JSON in the prompt",
     NOT_RENDERED: "mend them, or use another template",
+    UNREADABLE: "mend them; `llamafactory-ext data check` tells all faults of a file",
 }
 
 

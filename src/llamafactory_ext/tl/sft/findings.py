@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ...data.intake import Intake
 from ...errors import DataError
 from ...toolcalls.feedback.errors import CATEGORIES, UNCATEGORISED
-from .examples import ADVICE, Settings
+from .examples import ADVICE, Judged, Settings
 
 SHOWN = 3  # examples of each problem
 _CHARACTERS = 160
@@ -32,6 +33,7 @@ class Findings:
         key_tokens: tokens with a weight above 1.
         problems: unusable examples by what is wrong with them.
         shown: a few of them, as short texts, by the same.
+        intake: what becomes of the records, trained or not.
     """
 
     examples: int = 0
@@ -41,6 +43,7 @@ class Findings:
     errors: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[str]] = field(default_factory=dict)
+    intake: Intake = field(default_factory=Intake)
 
     @property
     def unusable(self) -> int:
@@ -54,6 +57,13 @@ class Findings:
         if len(shown) < SHOWN:
             shown.append(example if len(example) <= _CHARACTERS else example[: _CHARACTERS - 3] + "...")
 
+    def count(self, judged: Judged, key_tokens: int) -> None:
+        """Count the calls of one example that is trained."""
+        self.with_calls += bool(judged.calls)
+        self.calls += len(judged.calls)
+        self.errors.update(judged.errors.values())
+        self.key_tokens += key_tokens
+
     def add(self, other: Findings) -> None:
         """Count what another part of the data holds."""
         self.examples += other.examples
@@ -62,19 +72,21 @@ class Findings:
         self.key_tokens += other.key_tokens
         self.errors.update(other.errors)
         self.problems.update(other.problems)
+        self.intake.add(other.intake)
         for problem, shown in other.shown.items():
             self.shown[problem] = [*self.shown.get(problem, []), *shown][:SHOWN]
 
     def to_dict(self) -> dict[str, Any]:
         """All counts, as JSON has them."""
-        return {**vars(self), "errors": dict(self.errors), "problems": dict(self.problems)}
+        counts = {"errors": dict(self.errors), "problems": dict(self.problems), "intake": self.intake.to_dict()}
+        return {**vars(self), **counts}
 
-    def to_text(self, settings: Settings) -> str:
-        """One line that `from_texts` reads back, with the settings that led to it."""
-        return json.dumps({"settings": asdict(settings), **self.to_dict()})
+    def to_text(self, settings: Settings | None, action: str | None = None) -> str:
+        """One line that `from_texts` reads back, with the settings and the `cutoff_action` that led to it."""
+        return json.dumps({"settings": _given(settings, action), **self.to_dict()})
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], settings: Settings) -> Findings:
+    def from_texts(cls, texts: Iterable[str], settings: Settings | None, action: str | None = None) -> Findings:
         """The sum of what `to_text` wrote.
 
         Raises:
@@ -83,21 +95,32 @@ class Findings:
         total = cls()
         for text in texts:
             facts = json.loads(text)
-            given, now = facts.pop("settings"), asdict(settings)
+            given, now = facts.pop("settings"), _given(settings, action)
             changed = [name for name in now if given.get(name) != now[name]]
             if changed:
                 raise DataError(
                     "tokenized_path holds data made with "
-                    + ", ".join(f"tl_{name}: {given.get(name)}" for name in changed)
+                    + ", ".join(f"{name}: {given.get(name)}" for name in changed)
                     + "; delete that folder, name another one, or restore the options"
                 )
             facts |= {name: Counter(facts[name]) for name in ("errors", "problems")}
-            total.add(cls(**facts))
+            total.add(cls(**facts | {"intake": Intake.from_dict(facts["intake"])}))
         return total
 
 
-def check_usable(findings: Mapping[str, Findings], skip: bool) -> str | None:
+def _given(settings: Settings | None, action: str | None) -> dict[str, Any]:
+    """What the outcome depends on, by the names of the options."""
+    weighs = {f"tl_{name}": value for name, value in asdict(settings).items()} if settings else {}
+    return weighs if action is None else {**weighs, "cutoff_action": action}
+
+
+def check_usable(findings: Mapping[str, Findings], skip: bool, *, may_skip: bool = True) -> str | None:
     """What to say about unusable examples of the data sets; None if there are none.
+
+    Args:
+        findings: by the data set's name.
+        skip: train without them.
+        may_skip: whether the run has an option for that.
 
     Raises:
         DataError: there are some and they may not be skipped, or nothing else is left to train on.
@@ -111,7 +134,8 @@ def check_usable(findings: Mapping[str, Findings], skip: bool) -> str | None:
     if not lines:
         return None
     if not skip:
-        raise DataError("\n".join(["These examples cannot be used (tl_skip_bad: true trains without them):", *lines]))
+        remedy = " (tl_skip_bad: true trains without them)" if may_skip else ""
+        raise DataError("\n".join([f"These examples cannot be used{remedy}:", *lines]))
     if any(found.unusable == found.examples for found in findings.values()):
         raise DataError("\n".join(["No example is left:", *lines]))
     return "\n".join(["Training without these examples (tl_skip_bad: true):", *lines])
@@ -134,10 +158,11 @@ def as_table(findings: Findings, settings: Settings) -> str:
     rows += [(f"  {name}", findings.errors[name]) for name in known]
     for name, count in rows:
         table.add_row(name, f"{count:,}", f"{count / findings.calls:.1%}" if findings.calls else "-")
-    used = findings.examples - findings.unusable
+    out = findings.intake.left_out.counts.total() or findings.unusable
+    used = (findings.intake.read or findings.examples) - out
     summary = (
         f"{used:,} examples, {findings.with_calls:,} with calls; {findings.key_tokens:,} key tokens; "
-        f"{findings.unusable:,} examples left out" + ("" if settings.use_mae else "; not judged (tl_use_mae: false)")
+        f"{out:,} examples left out" + ("" if settings.use_mae else "; not judged (tl_use_mae: false)")
     )
     text = StringIO()
     Console(width=100, file=text).print(table)

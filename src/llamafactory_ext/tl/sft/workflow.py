@@ -17,13 +17,14 @@ from ...upstream.pipeline.api import (
     calculate_tps,
     get_dataset,
     get_logger,
-    get_template_and_fix_tokenizer,
     load_model,
     load_tokenizer,
     plot_loss,
 )
-from ...upstream.pipeline.requests import request_weights
+from ...upstream.pipeline.fitting import check_vocabulary, fit_template
+from ...upstream.pipeline.requests import request_records, request_weights
 from ...upstream.pipeline.weights import WeightedCollator, take_notes
+from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from .examples import Settings
 from .findings import Findings, as_dict, as_table, check_usable
 from .trainer import TlSftTrainer
@@ -72,7 +73,9 @@ def usable_settings(finetuning_args: Any, tokenizer: Any) -> Settings:
     return replace(settings, use_pkt=False)
 
 
-def weighed_dataset(module: Mapping[str, Any], settings: Settings) -> tuple[dict[str, Any], dict[str, Findings]]:
+def weighed_dataset(
+    module: Mapping[str, Any], settings: Settings | None, action: str
+) -> tuple[dict[str, Any], dict[str, Findings]]:
     """Upstream's data sets without note rows, and what was found in each."""
     taken: dict[str, Any] = {}
     findings: dict[str, Findings] = {}
@@ -81,14 +84,14 @@ def weighed_dataset(module: Mapping[str, Any], settings: Settings) -> tuple[dict
         if isinstance(dataset, Mapping):  # eval_on_each_dataset
             taken[key] = {}
             for part, rows in dataset.items():
-                taken[key][part], findings[f"{name} {part}"] = take_notes(rows, settings)
+                taken[key][part], findings[f"{name} {part}"] = take_notes(rows, settings, action)
         else:
-            taken[key], findings[name] = take_notes(dataset, settings)
+            taken[key], findings[name] = take_notes(dataset, settings, action)
     return taken, findings
 
 
 def report_findings(findings: Mapping[str, Findings], settings: Settings, training_args: Any, *, skip: bool) -> None:
-    """Checks that the examples can be used, prints the table of the training data and writes both into output_dir.
+    """Checks that the examples can be used, prints the table of the training data and writes it into output_dir.
 
     Raises:
         DataError: examples cannot be used and may not be skipped, or none is left.
@@ -101,6 +104,24 @@ def report_findings(findings: Mapping[str, Findings], settings: Settings, traini
     if training_args.should_save:
         Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)
         write_json(Path(training_args.output_dir) / REPORT, as_dict(findings, settings))
+
+
+def report_intake(
+    findings: Mapping[str, Findings], model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any
+) -> None:
+    """Say what becomes of the records, and keep it in output_dir/data_report.json.
+
+    Raises:
+        DataError: cutoff_action forbids what cutoff_len cuts, or the model lacks a token of the template.
+    """
+    intakes, action = {name: found.intake for name, found in findings.items()}, finetuning_args.cutoff_action
+    highest = max((found.highest_id for found in intakes.values()), default=-1)
+    for line in intake_lines(intakes, data_args.cutoff_len):
+        logger.info_rank0(line)
+    if training_args.should_save:
+        write_intake(intakes, data_args.cutoff_len, action, Path(training_args.output_dir))
+    check_intake(intakes, data_args.cutoff_len, action)
+    check_vocabulary(highest, model_args, data_args.template)
 
 
 @dataclass
@@ -143,21 +164,20 @@ class _TlSft:
 
     @cached_property
     def template(self) -> Any:
-        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+        return fit_template(self.tokenizers, self.data_args)
 
     def _data(self) -> dict[str, Any]:
+        args = self.training_args
+        action = self.finetuning_args.cutoff_action
+        if args.do_train and not args.overwrite_output_dir:
+            check_resumed(Path(args.output_dir), action)
         template = self.template  # it may replace the tokenizer's end token
         settings = usable_settings(self.finetuning_args, self.tokenizer)
-        module = get_dataset(
-            template,
-            self.model_args,
-            request_weights(self.data_args, settings),
-            self.training_args,
-            stage="sft",
-            **self.tokenizers,
-        )
-        data, findings = weighed_dataset(module, settings)
-        report_findings(findings, settings, self.training_args, skip=self.finetuning_args.tl_skip_bad)
+        asked = request_records(request_weights(self.data_args, settings), action)
+        module = get_dataset(template, self.model_args, asked, args, stage="sft", **self.tokenizers)
+        data, findings = weighed_dataset(module, settings, action)
+        report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad)
+        report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)
         for key, rows in data.items():
             if not isinstance(rows, Mapping) and len(rows) == 0:
                 raise DataError(

@@ -37,6 +37,6 @@ FORMAT = Format(
     between=re.compile(rf"(?:[\s,;]|{LABEL})*+"),
     closing="]",
     marked=False,
-    meant=begins_with_a_tool,
+    meant=lambda begun, declared: begun.startswith(LABEL) or begins_with_a_tool(begun, declared),
     mark_with=lambda names: re.compile(rf"(?:{LABEL}\s*+)?\[\s*+(?=(?:{names}|{NAME})\()"),
 )

@@ -16,6 +16,7 @@ from ...citi.conflicts import finetuning_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import GROUPS, normalise
+from ...options.data import DataArguments
 from ...options.stages import STAGES
 from ...tl.conflicts import stage_conflicts
 from ...tl.ppo.options import TlPpoArguments
@@ -65,7 +66,7 @@ def extend_finetuning_arguments(base: type) -> type:
     """
 
     @dataclass
-    class FinetuningArguments(CitiArguments, TlArguments, TlPpoArguments, base):  # type: ignore[misc, valid-type]
+    class FinetuningArguments(CitiArguments, TlArguments, TlPpoArguments, DataArguments, base):  # type: ignore[misc, valid-type]
         """Upstream's fine-tuning options and ours."""
 
         stage: Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "tl_sft", "tl_ppo"] = field(

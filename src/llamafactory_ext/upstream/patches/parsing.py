@@ -55,7 +55,7 @@ def wrap_parse_args(original: Function) -> Function:
         if not any(issubclass(group, CitiArguments) for group in parser.dataclass_types):
             return original(parser, args, allow_extra_keys)
         given = given_options(args)
-        raw = {name: value for name, value in given.items() if name.startswith(PREFIXES)}
+        raw = {name: value for name, value in given.items() if name.startswith(PREFIXES) or name in RULES}
         if not raw and not requests_citi(args) and not requests_stage(args):
             return original(parser, args, allow_extra_keys)
         valid, problems = check_values(raw, RULES)

@@ -279,6 +279,13 @@ PATCHES: tuple[Patch, ...] = (
     ),
     Patch(
         "llamafactory.data.loader",
+        "_load_single_dataset",
+        "typed columns give records the members of one another as nulls, and end at two types in one column",
+        "832a51bcf55bc509",
+        late("records", "wrap_load_single_dataset"),
+    ),
+    Patch(
+        "llamafactory.data.loader",
         "_get_dataset_processor",
         "tokens must keep their example's mark and their weight through cutting and packing",
         "e20204cab0d0bf03",

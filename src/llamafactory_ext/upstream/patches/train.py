@@ -7,7 +7,8 @@ from typing import Any
 
 from ...errors import OptionError
 from ...options.stages import PPO_STAGE, SFT_STAGE
-from ..pipeline.adapter import load_adapter
+from ..pipeline.adapter import load_adapter, own_vocabulary
+from ..pipeline.requests import request_reading
 from .parsing import RawArgs, requests_citi
 
 Function = Callable[..., Any]
@@ -47,7 +48,8 @@ def wrap_run_sft(original: Function) -> Function:
 
             return run_tl_sft(*groups, callbacks)
         if not is_citi or not training_args.do_train:
-            return original(*groups, callbacks)
+            read = data_args if stage is None and not is_citi else request_reading(data_args)
+            return original(model_args, read, training_args, finetuning_args, generating_args, callbacks)
         from ...citi.run.workflow import run_citi
 
         return run_citi(*groups, callbacks)
@@ -63,6 +65,10 @@ def wrap_init_adapter(original: Function) -> Function:
         if finetuning_args.finetuning_type != METHOD:
             return original(config, model, model_args, finetuning_args, is_trainable)
         paths = model_args.adapter_name_or_path or []
+        if model_args.resize_vocab:
+            from ..pipeline.new_rows import settle_new_rows
+
+            settle_new_rows(model, own_vocabulary(model_args))
         if is_trainable:
             if paths:
                 raise OptionError(

@@ -12,8 +12,10 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     """Put the one adapter of `adapter_name_or_path` on the model, unmerged: gates depend on the input."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    from ...checkpoint.base import check_base
+    from ...checkpoint.atomic import read_json
+    from ...checkpoint.base import MANIFEST, check_base
     from ...molora import MoLoraModel
+    from .new_rows import restore_rows
 
     if len(paths) != 1:
         raise OptionError(
@@ -27,6 +29,8 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     }
     path = Path(paths[0]) / (model_args.adapter_folder or "")
     if path.is_dir():
+        if (path / MANIFEST).is_file():
+            restore_rows(model, read_json(path / MANIFEST, "manifest"), own_vocabulary(model_args))
         check_base(model, path)
     else:
         _check_method(paths[0], where)
@@ -41,6 +45,13 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     if isinstance(loaded.base_model, MoLoraModel):
         loaded.base_model.set_kernel(finetuning_args.citi_kernel)
     return loaded
+
+
+def own_vocabulary(model_args: Any) -> int:
+    """How many tokens the base has of its own, before `resize_vocab` adds any."""
+    from llamafactory.model.loader import load_config
+
+    return int(load_config(model_args).get_text_config().vocab_size)
 
 
 def _check_method(name: str, where: dict[str, Any]) -> None:

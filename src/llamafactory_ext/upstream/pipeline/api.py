@@ -1,6 +1,6 @@
 """The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
-from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.data import get_dataset
 from llamafactory.extras.logging import get_logger
 from llamafactory.extras.misc import calculate_tps
 from llamafactory.extras.ploting import plot_loss
@@ -12,7 +12,6 @@ __all__ = [
     "calculate_tps",
     "get_dataset",
     "get_logger",
-    "get_template_and_fix_tokenizer",
     "load_model",
     "load_tokenizer",
     "plot_loss",

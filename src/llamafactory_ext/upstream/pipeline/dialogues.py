@@ -12,10 +12,15 @@ from llamafactory.hparams import get_train_args
 from omegaconf import OmegaConf
 
 from ...errors import OptionError
+from .requests import request_records
 
 
 def load_dialogues(model_args: Any, data_args: Any, training_args: Any) -> tuple[Any, Any]:
-    """Training and evaluation examples with `_prompt`, `_response`, `_system`, `_tools`; None where there are none."""
+    """Load training and evaluation examples; None where there are none.
+
+    They have `_prompt`, `_response`, `_system`, `_tools`, and what `records.RecordConverter` puts beside these.
+    """
+    data_args = request_records(data_args)
     groups = (model_args, data_args, training_args)
     with training_args.main_process_first(desc="load dataset", local=not data_args.data_shared_file_system):
         dataset = _get_merged_dataset(data_args.dataset, *groups, "ppo")

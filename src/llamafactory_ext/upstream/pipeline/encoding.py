@@ -7,20 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.data.processor import SupervisedDatasetProcessor
 from llamafactory.data.template import TEMPLATES
 from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.hparams import DataArguments
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
 from ...data.checks.audit import Encoded
-from ...data.dialogues import CALL, GPT, HUMAN, OBSERVATION
 from ...data.entries import Dialogue
 from ...errors import DataError, OptionError
-
-_UNCUT = 1 << 40
-_ROLES = {HUMAN: "user", GPT: "assistant", OBSERVATION: "observation", CALL: "function"}
+from ...tl.sft.examples import ADVICE, NOT_RENDERED, Settings
+from .fitting import fit_template, vocabulary_problem
+from .records import row_of, words_of
+from .weights import Taken, take_example
 
 
 class ExampleEncoder:
@@ -38,36 +37,66 @@ class ExampleEncoder:
 
     def __init__(self, model: str, template: str, cutoff_len: int, **options: Any) -> None:
         self.tokenizer = _tokenizer(model, template)
+        self.words = words_of(template)
+        parts = {"tokenizer": self.tokenizer, "processor": _media_processor(model)}
         try:
-            self.processor = _processor(self.tokenizer, template, cutoff_len, options)
-            self._whole = _processor(self.tokenizer, template, _UNCUT, options)
+            self.processor = _processor(parts, template, cutoff_len, options)
         except (TypeError, ValueError) as error:
             raise OptionError(f"The data options do not work: {error}") from None
+        self._vocabulary = _vocabulary(model)
+        self._template = template
 
     def __call__(self, dialogue: Dialogue) -> Encoded:
         """The lengths of one example.
 
         Raises:
-            DataError: upstream cannot render it with this template.
+            DataError: upstream cannot render it with this template, or the model lacks a token of it.
         """
-        ids, labels, whole = self.encode(dialogue)
-        return Encoded(whole, len(ids), sum(label != IGNORE_INDEX for label in labels))
+        taken = self.take(dialogue, None)
+        assert taken.tagged is not None
+        tagged = taken.tagged
+        problem = vocabulary_problem(max(tagged.ids, default=-1), self._vocabulary, self._template)
+        if problem is not None:
+            raise DataError(problem)
+        return Encoded(tagged.whole, len(tagged.ids), sum(label != IGNORE_INDEX for label in tagged.labels))
 
-    def encode(self, dialogue: Dialogue) -> tuple[list[int], list[int], int]:
-        """(ids, labels, number of ids without the cut) of one example.
+    def take(self, dialogue: Dialogue, settings: Settings | None) -> Taken:
+        """What training makes of one example, by its own steps.
+
+        Args:
+            dialogue: the record by this encoder's `words`.
+            settings: of stage tl_sft; None for plain supervised training.
 
         Raises:
-            DataError: upstream cannot render it with this template.
+            DataError: upstream cannot render it with this template, or tl_sft cannot use it.
         """
-        try:
-            whole, _ = _encode(self._whole, dialogue)
-            ids, labels = _encode(self.processor, dialogue)
-        except Exception as error:  # upstream's formatters raise whatever the data makes them stumble on
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        taken = take_example(self.processor, row_of(dialogue), settings)
+        if taken.problem == NOT_RENDERED:
             raise DataError(
-                f"the template cannot render it ({reason}); mend the record or use another template"
-            ) from None
-        return ids, labels, len(whole)
+                f"the template cannot render it ({taken.why[:120]}); mend the record or use another template"
+            )
+        if taken.problem is not None:
+            raise DataError(f"tl_sft cannot use it: {taken.problem}; {ADVICE[taken.problem]}")
+        return taken
+
+
+def _media_processor(model: str) -> Any:
+    """What turns media into tokens, where the model has such a thing; upstream's loader decides alike."""
+    try:
+        found = AutoProcessor.from_pretrained(model, trust_remote_code=False)
+    except Exception:  # a model of texts only raises whatever its kind of tokenizer leads to
+        return None
+    return found if "Processor" in type(found).__name__ else None
+
+
+def _vocabulary(model: str) -> int | None:
+    """How many tokens the model has; None where nothing says so."""
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    except (OSError, ValueError, KeyError):
+        return None
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    return size if isinstance(size, int) else None
 
 
 def _tokenizer(model: str, template: str) -> PreTrainedTokenizerBase:
@@ -88,31 +117,7 @@ def _tokenizer(model: str, template: str) -> PreTrainedTokenizerBase:
 
 
 def _processor(
-    tokenizer: PreTrainedTokenizerBase, template: str, cutoff_len: int, options: Mapping[str, Any]
+    parts: Mapping[str, Any], template: str, cutoff_len: int, options: Mapping[str, Any]
 ) -> SupervisedDatasetProcessor:
     data_args = DataArguments(template=template, cutoff_len=cutoff_len, **options)
-    return SupervisedDatasetProcessor(
-        template=get_template_and_fix_tokenizer(tokenizer, data_args),
-        tokenizer=tokenizer,
-        processor=None,
-        data_args=data_args,
-    )
-
-
-def _encode(processor: SupervisedDatasetProcessor, dialogue: Dialogue) -> tuple[list[int], list[int]]:
-    """(ids, labels)."""
-    messages = messages_of(dialogue)
-    return processor._encode_data_example(
-        prompt=messages[:-1],
-        response=messages[-1:],
-        system=dialogue.system,
-        tools=dialogue.tools,
-        images=[],
-        videos=[],
-        audios=[],
-    )
-
-
-def messages_of(dialogue: Dialogue) -> list[dict[str, str]]:
-    """The turns by upstream's inner role names."""
-    return [{"role": _ROLES[role], "content": text} for role, text in dialogue.turns]
+    return SupervisedDatasetProcessor(template=fit_template(parts, data_args), data_args=data_args, **parts)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from llamafactory.extras.constants import IGNORE_INDEX
 
 from ...data.entries import Dialogue
 from ...data.preview.pieces import Weighed
 from ...data.preview.request import Request
-from ...errors import DataError, OptionError
+from ...errors import OptionError
 from ...options.values import check_values
-from ...tl.sft.examples import ADVICE, Settings
-from ...tl.sft.findings import Findings
+from ...tl.sft.examples import Settings
 from ...tl.sft.options import RULES
-from ...training.token_weights import SCALE, WEIGHTS_COLUMN
-from .encoding import ExampleEncoder, messages_of
-from .requests import request_weights
-from .weights import NOTE_COLUMN, WeighedProcessor
+from ...training.token_weights import SCALE, reveal
+from .encoding import ExampleEncoder
 
 
 class WeighingEncoder:
@@ -29,7 +26,7 @@ class WeighingEncoder:
 
     def __init__(self, request: Request) -> None:
         self._encoder = ExampleEncoder(request.model, request.template, request.cutoff_len, **request.options)
-        self._tokenizer = self._encoder.tokenizer
+        self._tokenizer, self.words = self._encoder.tokenizer, self._encoder.words
         added = self._tokenizer.added_tokens_decoder.items()
         self.special = frozenset(number for number, token in added if token.special)
         self._settings = _settings(request) if request.stage == "tl_sft" else None
@@ -49,13 +46,20 @@ class WeighingEncoder:
         Raises:
             DataError: the template cannot render it, or stage tl_sft cannot use it.
         """
-        ids, labels, whole = self._encoder.encode(dialogue)
-        learned = [label != IGNORE_INDEX for label in labels]
+        plain = self._encoder.take(replace(dialogue, silent=frozenset()), None).tagged
+        silent = self._encoder.take(dialogue, None).tagged if dialogue.silent else plain
+        assert plain is not None
+        assert silent is not None
+        learned = [label != IGNORE_INDEX for label in plain.labels]
+        silenced = [was and label == IGNORE_INDEX for was, label in zip(learned, silent.labels, strict=True)]
         if self._settings is None:
-            return Weighed(ids, labels, list(map(float, learned)), [False] * len(ids), whole)
-        codes = _codes(self._encoder.processor, self._settings, dialogue)
-        dropped = [was and not code for was, code in zip(learned, codes, strict=True)]
-        return Weighed(ids, labels, [code / SCALE for code in codes], dropped, whole)
+            weights = [float(label != IGNORE_INDEX) for label in silent.labels]
+            return Weighed(plain.ids, plain.labels, weights, [False] * len(weights), plain.whole, silenced)
+        weighed = self._encoder.take(dialogue, self._settings).tagged
+        assert weighed is not None
+        codes = reveal(weighed.labels)[1]
+        dropped = [was and not code and not own for was, code, own in zip(learned, codes, silenced, strict=True)]
+        return Weighed(plain.ids, plain.labels, [code / SCALE for code in codes], dropped, plain.whole, silenced)
 
 
 def _settings(request: Request) -> Settings:
@@ -63,24 +67,3 @@ def _settings(request: Request) -> Settings:
     if problems:
         raise OptionError.listing("These options do not work:", problems)
     return Settings(**{name.removeprefix("tl_"): value for name, value in values.items() if name != "tl_skip_bad"})
-
-
-def _codes(plain: Any, settings: Settings, dialogue: Dialogue) -> list[int]:
-    """The codes of the weights that `tl_sft` gives the tokens of one example."""
-    processor = WeighedProcessor(
-        template=plain.template,
-        tokenizer=plain.tokenizer,
-        processor=None,
-        data_args=request_weights(plain.data_args, settings),
-    )
-    messages = messages_of(dialogue)
-    example = {"_prompt": messages[:-1], "_response": messages[-1:], "_system": dialogue.system}
-    media = dict.fromkeys(("_images", "_videos", "_audios"))
-    rows = processor.preprocess_dataset(
-        {name: [value] for name, value in (example | {"_tools": dialogue.tools} | media).items()}
-    )
-    found = Findings.from_texts(filter(None, rows[NOTE_COLUMN]), settings)
-    for problem in found.problems:
-        raise DataError(f"tl_sft cannot use it: {problem}; {ADVICE[problem]}")
-    codes: list[int] = rows[WEIGHTS_COLUMN][0]
-    return codes

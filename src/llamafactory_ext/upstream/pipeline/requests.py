@@ -13,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...data.intake import KEEP
 from ...data.marks_spec import MarkSpec
 from ...sources import source_hash
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 _REQUEST = "citi_marks_requested"
 _WEIGHTS = "tl_weights_requested"
-_ENTRY = "citi_entry"
+_RECORDS = "ext_records_requested"
+_READING = "ext_reading_requested"
+ENTRY = "citi_entry"
 
 
 def request_marks(data_args: Any, **changes: Any) -> Any:
@@ -51,6 +54,36 @@ def requested_weights(data_args: Any) -> Settings | None:
     return getattr(data_args, _WEIGHTS, None)
 
 
+def request_records(data_args: Any, action: str = KEEP) -> Any:
+    """A copy of the data arguments that makes `get_dataset` count what becomes of the records.
+
+    Args:
+        data_args: upstream's group of the options.
+        action: as `cutoff_action`: what becomes of examples that are longer than cutoff_len.
+    """
+    data_args = copy.copy(data_args)
+    setattr(data_args, _RECORDS, action)
+    return data_args
+
+
+def requested_action(data_args: Any) -> str | None:
+    """What these data arguments were given by `request_records`; None without it."""
+    return getattr(data_args, _RECORDS, None)
+
+
+def request_reading(data_args: Any) -> Any:
+    """A copy of the data arguments that has records read by us, for upstream's own evaluation of our methods."""
+    data_args = copy.copy(data_args)
+    setattr(data_args, _READING, True)
+    return data_args
+
+
+def reads_records(data_args: Any) -> bool:
+    """Whether these data arguments come from a run of ours, whose records are read by us."""
+    asked = marks_requested(data_args) or getattr(data_args, _READING, False)
+    return asked or requested_weights(data_args) is not None or requested_action(data_args) is not None
+
+
 def attach_entries(get_dataset_list: Function) -> Function:
     """Wraps upstream's reader of dataset_info.json: each data set keeps its whole entry, marks included."""
 
@@ -59,7 +92,7 @@ def attach_entries(get_dataset_list: Function) -> Function:
         attributes = get_dataset_list(dataset_names, dataset_dir)
         entries = dataset_dir if isinstance(dataset_dir, dict) else _entries(Path(dataset_dir))
         for name, attribute in zip(dataset_names or [], attributes, strict=True):
-            setattr(attribute, _ENTRY, (name, entries.get(name, {})))
+            setattr(attribute, ENTRY, (name, entries.get(name, {})))
         return attributes
 
     return with_entries
@@ -85,13 +118,22 @@ class MarkingConverter:
 
 
 def mark_converted(get_dataset_converter: Function) -> Function:
-    """Wraps upstream's choice of converter for runs that asked for marks."""
+    """Wraps upstream's choice of converter for runs of ours: records become turns as everywhere else here."""
 
     @wraps(get_dataset_converter)
     def with_marks(name: str, dataset_attr: Any, data_args: Any) -> Any:
         converter = get_dataset_converter(name, dataset_attr, data_args)
-        if not marks_requested(data_args):
+        if not reads_records(data_args):
             return converter
-        return MarkingConverter(converter, MarkSpec.from_entry(*getattr(dataset_attr, _ENTRY)))
+        own, entry = getattr(dataset_attr, ENTRY)
+        if dataset_attr.ranking or dataset_attr.kto_tag:  # pairs of answers are upstream's alone
+            return (
+                MarkingConverter(converter, MarkSpec.from_entry(own, entry))
+                if marks_requested(data_args)
+                else converter
+            )
+        from .records import RecordConverter
+
+        return RecordConverter.of(converter, own, {"formatting": name, **entry}, data_args)
 
     return with_marks

@@ -6,7 +6,7 @@ note in place of themselves: every batch of rows ends with one note row, which `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -15,71 +15,21 @@ import torch
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
 
+from ...data.intake import CUT_DROPPED, DROP, Cut, Intake
 from ...data.marks import MARKS_COLUMN, TASK_COLUMN
 from ...errors import DataError
 from ...sources import source_hash
-from ...tl.sft.examples import NOT_RENDERED, Judged, Settings, judge_example
+from ...tl.sft.examples import NOT_RENDERED, UNREADABLE, Judged, Settings, judge_example
 from ...tl.sft.findings import Findings
-from ...tl.sft.tokens import TracingTokenizer, plain, target_weights
 from ...toolcalls import Tool
 from ...training.losses import IGNORE_INDEX
-from ...training.token_weights import WEIGHTS_COLUMN, code_of, hidden_labels, reveal, reveal_batch
+from ...training.token_weights import WEIGHTS_COLUMN, hidden_labels, reveal, reveal_batch
 from .marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor, Marking, rebuilt
-from .requests import requested_weights
-from .templates import call_format_of, read_tools
+from .requests import requested_action, requested_weights
+from .tagging import TaggedExample, encode_tagged
+from .templates import read_tools
 
 NOTE_COLUMN = "tl_note"
-_SHIFT = 1 << 32  # above every vocabulary
-_MASKED = 1  # a tag: 0 is none, 1 leaves the loss, 1 + code weighs
-
-
-class _WeighingTemplate:
-    """A template that tags the ids of its targets; everything else is the template's own."""
-
-    def __init__(self, template: Any, judged: Judged, settings: Settings) -> None:
-        self._template, self._judged, self._settings = template, judged, settings
-        self._format = call_format_of(template)
-        self.key_tokens = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._template, name)
-
-    def encode_multiturn(
-        self, tokenizer: Any, messages: list[dict[str, str]], *args: Any, **options: Any
-    ) -> list[tuple[list[int], list[int]]]:
-        """Pairs of prompt and target, the target's ids tagged."""
-        trace = TracingTokenizer(tokenizer) if self._settings.use_pkt else None
-        pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
-        tagged: list[tuple[list[int], list[int]]] = []
-        for number, (traced, target) in enumerate(pairs):
-            source = plain(traced)
-            # Here the end of a target is the first token of the next prompt; it goes where its target goes.
-            if self.efficient_eos and tagged and source and 2 * number - 1 in self._judged.errors:
-                source[0] += _MASKED * _SHIFT
-            place = 2 * number + 1
-            tags = self._tags(place, target, trace, self._format if messages[place]["role"] == "function" else None)
-            tagged.append((source, [token + tag * _SHIFT for token, tag in zip(plain(target), tags, strict=True)]))
-        return tagged
-
-    def _tags(
-        self, place: int, target: Sequence[int], trace: TracingTokenizer | None, call_format: str | None
-    ) -> list[int]:
-        if place in self._judged.errors:
-            return [_MASKED] * len(target)
-        weights = [1.0] * len(target)
-        if trace is not None and place in self._judged.calls:
-            text, offsets = trace.read(target)
-            weights = target_weights(
-                text,
-                offsets,
-                self._judged.calls[place],
-                self._judged.names,
-                self._settings,
-                tools=self._judged.tools,
-                call_format=call_format,
-            )
-            self.key_tokens += sum(weight > 1 for weight in weights)
-        return [1 + code_of(weight) for weight in weights]
 
 
 @dataclass
@@ -93,8 +43,8 @@ class _Encoding:
         return encoded[id(prompt[0])]
 
 
-class _Weighing:
-    """Outermost: judges and encodes every example, drops unusable ones, and reads the weights back afterwards."""
+class _Reading:
+    """Outermost: judges and encodes every example, leaves out unusable ones, and reads the weights back afterwards."""
 
     if TYPE_CHECKING:
         data_args: Any
@@ -103,72 +53,69 @@ class _Weighing:
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         settings, found = requested_weights(self.data_args), Findings()
-        assert settings is not None
         self._encoded: dict[int, tuple[list[int], list[int]]] = {}
         examples = {name: list(values) for name, values in examples.items()}
-        kept = [i for i in range(len(examples["_prompt"])) if self._take(examples, i, settings, found)]
+        rows = [{name: values[i] for name, values in examples.items()} for i in range(len(examples["_prompt"]))]
+        kept = [i for i, row in enumerate(rows) if self._take(row, settings, found)]
         inputs = super().preprocess_dataset(  # type: ignore[misc]
             {name: [values[i] for i in kept] for name, values in examples.items()}
         )
         del self._encoded
-        revealed = [reveal(labels) for labels in inputs["labels"]]
-        inputs["labels"] = [labels for labels, _ in revealed]
-        inputs[WEIGHTS_COLUMN] = [codes for _, codes in revealed]
-        inputs[NOTE_COLUMN] = [""] * len(revealed)
-        for name, value in self._note_row(found.to_text(settings)).items():
+        if settings is not None:
+            revealed = [reveal(labels) for labels in inputs["labels"]]
+            inputs["labels"] = [labels for labels, _ in revealed]
+            inputs[WEIGHTS_COLUMN] = [codes for _, codes in revealed]
+        inputs[NOTE_COLUMN] = [""] * len(inputs["labels"])
+        for name, value in self._note_row(found.to_text(settings, requested_action(self.data_args))).items():
             inputs[name] = [*inputs.get(name, []), value]
         return dict(inputs)
 
-    def _take(self, examples: dict[str, list[Any]], i: int, settings: Settings, found: Findings) -> bool:
-        """Judge and encode one example; whether it can be used. Upstream drops invalid ones by itself."""
-        prompt, response = examples["_prompt"][i], examples["_response"][i]
-        if len(prompt) % 2 != 1 or len(response) != 1:
-            return True
-        turns = [*prompt, *response]
-        found.examples += 1
-        declared, system = declared_tools(examples["_tools"][i]), examples["_system"][i] or ""
-        judged = judge_example(turns, declared, settings, system)
-        problem, why = judged.problem, ""
-        if problem is None:
-            template = _WeighingTemplate(self.template, judged, settings)
-            try:
-                self._encoded[id(prompt[0])] = self._encode(template, examples, i)
-            except Exception as error:  # upstream's formatters raise whatever the data makes them stumble on
-                problem, why = NOT_RENDERED, f"{type(error).__name__}: {error}".splitlines()[0][:80] + ": "
-        if problem is not None:
-            found.note(problem, why + " | ".join(f"{turn['role']}: {turn['content']}" for turn in turns))
+    def _take(self, row: dict[str, Any], settings: Settings | None, found: Findings) -> bool:
+        """Judge and encode one example; whether it is trained."""
+        intake, place = found.intake, row.get("_place") or ""
+        intake.read += 1
+        if row.get("_skipped"):
+            intake.leave_out(row["_skipped"], place)
             return False
-        found.with_calls += bool(judged.calls)
-        found.calls += len(judged.calls)
-        found.errors.update(judged.errors.values())
-        found.key_tokens += template.key_tokens
+        taken = take_example(self, row, settings)
+        found.examples += 1
+        if taken.problem is not None:
+            found.note(
+                taken.problem, f"{place}: {taken.shown}" if place and taken.problem == UNREADABLE else taken.shown
+            )
+            intake.leave_out(taken.problem, place)
+            return False
+        assert taken.tagged is not None
+        for number, what in json.loads(row.get("_lost") or "[]"):
+            intake.lost.note(what, f"{place}, turn {number}" if number else place)
+        if not self._count_cut(row, taken, intake):
+            return False
+        found.count(taken.judged, taken.tagged.key_tokens)
+        intake.silenced += len(taken.silent)
+        intake.highest_id = max([intake.highest_id, *taken.tagged.ids])
+        self._encoded[id(row["_prompt"][0])] = taken.tagged.ids, taken.tagged.labels
         return True
 
-    def _encode(
-        self, template: _WeighingTemplate, examples: dict[str, list[Any]], i: int
-    ) -> tuple[list[int], list[int]]:
-        """Upstream's own encoding, cut and put together, with tags turned into hidden weights."""
-        own, self.template = self.template, template
-        try:
-            ids, labels = SupervisedDatasetProcessor._encode_data_example(
-                self,  # type: ignore[arg-type]
-                prompt=examples["_prompt"][i],
-                response=examples["_response"][i],
-                system=examples["_system"][i],
-                tools=examples["_tools"][i],
-                images=examples["_images"][i] or [],
-                videos=examples["_videos"][i] or [],
-                audios=examples["_audios"][i] or [],
-            )
-        finally:
-            self.template = own
-        if own.efficient_eos and len(ids) > 1 and ids[-2] // _SHIFT == _MASKED:
-            labels[-1] = IGNORE_INDEX
-        return plain(ids), [_hidden(label, token // _SHIFT) for label, token in zip(labels, ids, strict=True)]
+    def _count_cut(self, row: dict[str, Any], taken: Taken, intake: Intake) -> bool:
+        """Count what cutoff_len cuts of one example; whether it stays."""
+        assert taken.tagged is not None
+        roles = [turn["role"] for turn in (*row["_prompt"], *row["_response"])]
+        calls = [
+            place for place in taken.tagged.cut_places if roles[place] == "function" or place in taken.judged.calls
+        ]
+        is_cut = taken.tagged.whole > len(taken.tagged.ids)
+        cut = Cut(1, is_cut, len(calls), len(taken.tagged.cut_places) - len(calls), taken.tagged.untrained)
+        intake.cut.setdefault(row.get("_kind") or "all", Cut()).add(cut)
+        if is_cut and requested_action(self.data_args) == DROP:
+            intake.leave_out(CUT_DROPPED, row.get("_place") or "")
+            return False
+        return True
 
     def _note_row(self, note: str) -> dict[str, Any]:
         row: dict[str, Any] = {"input_ids": [0], "attention_mask": [0], "labels": [IGNORE_INDEX]}
-        row |= {"images": None, "videos": None, "audios": None, WEIGHTS_COLUMN: [0], NOTE_COLUMN: note}
+        row |= {"images": None, "videos": None, "audios": None, NOTE_COLUMN: note}
+        if requested_weights(self.data_args) is not None:
+            row[WEIGHTS_COLUMN] = [0]
         if self.data_args.packing:
             row["position_ids"] = [0]
             if self.data_args.neat_packing:
@@ -181,13 +128,6 @@ class _Weighing:
         return row
 
 
-def _hidden(label: int, tag: int) -> int:
-    """A label with its code instead of the tag of its token; an untagged trained token weighs 1."""
-    if label == IGNORE_INDEX or tag == _MASKED:
-        return IGNORE_INDEX
-    return label % _SHIFT + (tag - 1 if tag else code_of(1.0)) * _SHIFT
-
-
 def declared_tools(tools: str | None) -> list[Tool] | None:
     """The tools in a record's `tools` column; None if it cannot be read."""
     if tools is not None and not isinstance(tools, str):
@@ -198,28 +138,65 @@ def declared_tools(tools: str | None) -> list[Tool] | None:
         return None
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What becomes of one example: tokens, or why it has none.
+
+    Attributes:
+        silent: turns that the record itself leaves out of the loss.
+        why: what the template stumbled on, if it did.
+        shown: the example in a few words, if it cannot be used.
+    """
+
+    tagged: TaggedExample | None
+    judged: Judged
+    silent: frozenset[int]
+    problem: str | None = None
+    why: str = ""
+    shown: str = ""
+
+
+def take_example(processor: Any, row: dict[str, Any], settings: Settings | None) -> Taken:
+    """Judge and encode one aligned example, as training does and `data preview` shows."""
+    if row.get("_fault"):
+        return Taken(None, Judged(), frozenset(), UNREADABLE, shown=row["_fault"])
+    turns = [*row["_prompt"], *row["_response"]]
+    silent = frozenset(int(place) for place in (row.get("_silent") or "").split(",") if place)
+    judged = Judged()
+    if settings is not None:
+        judged = judge_example(turns, declared_tools(row["_tools"]), settings, row["_system"] or "")
+    problem, why = judged.problem, ""
+    if problem is None:
+        try:
+            return Taken(encode_tagged(processor, row, silent, judged, settings), judged, silent)
+        except Exception as error:  # upstream's formatters raise whatever the data makes them stumble on
+            problem, why = NOT_RENDERED, f"{type(error).__name__}: {error}".splitlines()[0]
+    shown = (f"{why[:80]}: " if why else "") + " | ".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+    return Taken(None, judged, silent, problem, why, shown)
+
+
 @dataclass
-class WeighedProcessor(_Weighing, _Encoding, SupervisedDatasetProcessor):
+class WeighedProcessor(_Reading, _Encoding, SupervisedDatasetProcessor):
     """Upstream's supervised processor with weights."""
 
 
 @dataclass
-class WeighedPackedProcessor(_Weighing, _Encoding, PackedSupervisedDatasetProcessor):
+class WeighedPackedProcessor(_Reading, _Encoding, PackedSupervisedDatasetProcessor):
     """Upstream's packing processor with weights."""
 
 
 @dataclass
-class WeighedMarkedProcessor(_Weighing, Marking, _Encoding, SupervisedDatasetProcessor):  # type: ignore[misc]
+class WeighedMarkedProcessor(_Reading, Marking, _Encoding, SupervisedDatasetProcessor):  # type: ignore[misc]
     """Upstream's supervised processor with weights and marks."""
 
 
 @dataclass
-class WeighedMarkedPackedProcessor(_Weighing, Marking, _Encoding, PackedSupervisedDatasetProcessor):  # type: ignore[misc]
+class WeighedMarkedPackedProcessor(_Reading, Marking, _Encoding, PackedSupervisedDatasetProcessor):  # type: ignore[misc]
     """Upstream's packing processor with weights and marks."""
 
 
 def weighed_processor(get_dataset_processor: Any) -> Any:
-    """Wraps the choice of processor, marks included, for runs that asked for weights."""
+    """Wraps the choice of processor, marks included, for runs that asked for weights or for counts."""
 
     @wraps(get_dataset_processor)
     def with_weights(data_args: Any, *args: Any, **kwargs: Any) -> Any:
@@ -230,26 +207,31 @@ def weighed_processor(get_dataset_processor: Any) -> Any:
             MarkedSupervisedProcessor: WeighedMarkedProcessor,
             MarkedPackedProcessor: WeighedMarkedPackedProcessor,
         }.get(type(processor))
-        if weighed is None or requested_weights(data_args) is None:
+        if weighed is None or (requested_weights(data_args) is None and requested_action(data_args) is None):
             return processor
         return rebuilt(processor, weighed)
 
     return with_weights
 
 
-def take_notes(dataset: Any, settings: Settings) -> tuple[Any, Findings]:
+def take_notes(dataset: Any, settings: Settings | None, action: str | None = None) -> tuple[Any, Findings]:
     """A preprocessed data set without its note rows, and what they say.
 
+    Args:
+        dataset: as upstream's `get_dataset` gives it.
+        settings: of the weights that were asked for; None for none.
+        action: what `request_records` was given; None without it.
+
     Raises:
-        DataError: the data was preprocessed without weights, or under other settings.
+        DataError: the data was preprocessed without weights or notes, or under other settings.
     """
     if NOTE_COLUMN not in dataset.column_names:
         raise DataError(
-            "tokenized_path holds data that was made without loss weights; delete that folder, or name another one, "
-            "to have the data tokenized again"
+            f"tokenized_path holds data that was made without {'counts' if settings is None else 'loss weights'}; "
+            "delete that folder, or name another one, to have the data tokenized again"
         )
     notes = dataset[NOTE_COLUMN]
-    findings = Findings.from_texts((note for note in notes if note), settings)
+    findings = Findings.from_texts((note for note in notes if note), settings, action)
     rows = dataset.select([i for i, note in enumerate(notes) if not note])
     return rows.remove_columns(NOTE_COLUMN), findings
 

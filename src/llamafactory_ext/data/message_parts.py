@@ -1,0 +1,172 @@
+"""The parts of one message: its text, its thought and its calls, and the text that upstream's templates read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from ..templates.messages import read_calls
+from .dialogues import CALL_MARKS
+
+_THOUGHT_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
+_TEXT_PARTS: Final = ("text", "input_text", "output_text")
+_THOUGHT_PARTS: Final = ("thinking", "reasoning")
+_UNKEPT_KEYS: Final = ("refusal", "audio")
+_TEXT_ARGUMENTS = re.compile(r'"arguments"\s*:\s*"')
+NO_PLACE = "the template has no place for words or a thought beside calls; they are not kept"
+
+
+class UnreadableError(Exception):
+    """Says in words why nothing can be made of a record."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a template marks a thought and the calls behind words.
+
+    Attributes:
+        thought: before and after a thought.
+        call: before and after the calls; None where the template reads a turn of calls as nothing else.
+    """
+
+    thought: tuple[str, str] = ("<think>\n", "\n</think>\n\n")
+    call: tuple[str, str] | None = CALL_MARKS
+
+
+DEFAULT_WORDS: Final = Words()
+
+
+def text_of(content: Any, key: str, *, from_tool: bool) -> tuple[str, list[str]]:
+    """The text of a message's content, and what of it is not kept.
+
+    A list of parts is joined by line feeds; what a tool returned may be any JSON value.
+
+    Raises:
+        UnreadableError: no text.
+    """
+    if content is None:
+        return "", []
+    if isinstance(content, str):
+        return content, []
+    if isinstance(content, list) and all(isinstance(part, str | Mapping) for part in content):
+        parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+        if not from_tool or all("type" in part for part in parts):
+            return _joined_parts(parts)
+    if from_tool:
+        return json.dumps(content, ensure_ascii=False), []
+    raise UnreadableError(f'a message holds a "{key}" that is no text')
+
+
+def _joined_parts(parts: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    texts, lost = [], []
+    for part in parts:
+        kind = part.get("type")
+        if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind not in _THOUGHT_PARTS:
+            lost.append(f'a part of type "{kind}" is not kept')
+    return "\n".join(texts), lost
+
+
+def thought_of(message: Mapping[str, Any], said: str, words: Words) -> tuple[str, list[str]]:
+    """The thought between the template's words, ready to stand before the text, and what is not kept."""
+    lost = [f'"{key}" is not kept' for key in _UNKEPT_KEYS if message.get(key)]
+    thought = next((message[key] for key in _THOUGHT_KEYS if message.get(key)), None)
+    if thought is None and isinstance(content := message.get("content"), list):
+        parts = [part for part in content if isinstance(part, Mapping) and part.get("type") in _THOUGHT_PARTS]
+        thought = "\n".join(str(part.get("thinking") or part.get("text") or "") for part in parts) or None
+    if thought is None:
+        return "", lost
+    if not isinstance(thought, str):
+        return "", [*lost, "a thought that is no text is not kept"]
+    thought = thought.strip("\n")
+    if not thought or thought in said:
+        return "", lost
+    if words.thought[0].strip() in said:
+        return "", [*lost, "a second thought, beside the one in the text, is not kept"]
+    return words.thought[0] + thought + words.thought[1], lost
+
+
+def calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The calls of `tool_calls`, or of the older `function_call`, as upstream's JSON has them.
+
+    Raises:
+        UnreadableError: a call without a name, or arguments that are no JSON object.
+    """
+    calls = message.get("tool_calls") or message.get("function_call") or ()
+    if isinstance(calls, str):
+        try:
+            calls = json.loads(calls)
+        except (ValueError, RecursionError):
+            raise UnreadableError("its calls are a text that is no JSON; write a list of calls") from None
+    if isinstance(calls, Mapping):
+        calls = [calls]
+    if not isinstance(calls, list | tuple):
+        raise UnreadableError("its calls are no list; write a list of calls")
+    return [_call(item) for item in calls]
+
+
+def _call(item: Any) -> dict[str, Any]:
+    function = item.get("function", item) if isinstance(item, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise UnreadableError('a call has no name; write {"function": {"name": ..., "arguments": {...}}}')
+    arguments = function.get("arguments", function.get("parameters"))
+    return {"name": function["name"], "arguments": _arguments(arguments, function["name"])}
+
+
+def _arguments(value: Any, name: str) -> dict[str, Any]:
+    for _ in range(2):  # some data sets write the JSON text twice over
+        if isinstance(value, str):
+            try:
+                value = json.loads(value, parse_constant=_no_constant) if value.strip() else {}
+            except (ValueError, RecursionError):
+                break
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnreadableError(f"the arguments of {name!a} are no JSON object; write one")
+    return dict(value)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words: Words) -> tuple[str, list[str]]:
+    """A turn of calls as upstream's templates read it, and what is not kept.
+
+    Words come first, then the calls between the template's marks.
+
+    Raises:
+        UnreadableError: the words hold a mark themselves.
+    """
+    body = json.dumps(calls[0] if len(calls) == 1 else list(calls), ensure_ascii=False)
+    for mark in (*CALL_MARKS, *(words.call or ()), *(word.strip() for word in words.thought)):
+        # Upstream finds marks by search: within JSON they only occur in texts, where an escape means the same.
+        body = body.replace(mark, f"\\u{ord(mark[0]):04x}{mark[1:]}")
+    said = said.strip("\n")
+    if not thought and not said.strip():
+        return body, []
+    if words.call is None:
+        return body, [NO_PLACE]
+    if any(mark in thought + said for mark in words.call):
+        raise UnreadableError(f'the words beside its calls hold "{words.call[0]}", which marks calls; take it out')
+    return f"{thought}{said}{chr(10) if said else ''}{words.call[0]}{body}{words.call[1]}", []
+
+
+def object_arguments(text: str, words: Words) -> str:
+    """A turn of calls as it is, or with arguments read that are JSON text, and several marked blocks made one.
+
+    Upstream would write the text within JSON, and take the first block only.
+    """
+    if text.count(CALL_MARKS[0]) < 2 and not _TEXT_ARGUMENTS.search(text):
+        return text
+    read = read_calls(text)
+    if read is None:
+        return text
+    calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in read.calls]
+    written, lost = call_text("", read.thought, calls, words)
+    return text if lost else written

@@ -1,0 +1,26 @@
+"""The option about data that all methods share: declaration, default, and which values it takes.
+
+Annotations stay real objects here (no postponed evaluation): HfArgumentParser resolves them in another namespace.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from .values import Choice, Rule
+
+
+@dataclass
+class DataArguments:
+    """Options of every method about the examples that it trains on."""
+
+    cutoff_action: Literal["keep", "drop", "error"] = field(
+        default="keep",
+        metadata={
+            "help": "TL: what becomes of examples longer than cutoff_len, with CITI too: trained on what is left, "
+            "left out, or an error. TL-PPO cuts no prompt: with keep, longer ones are bad examples (tl_skip_bad)."
+        },
+    )
+
+
+RULES: Final[Mapping[str, Rule]] = {"cutoff_action": Choice(("keep", "drop", "error"))}

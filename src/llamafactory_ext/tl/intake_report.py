@@ -1,0 +1,66 @@
+"""What a run says about its data before it trains, for every method: counts that add up, what is cut, what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.atomic import read_json, write_json
+from ..data.intake import ERROR, Intake
+from ..errors import CheckpointError, DataError
+
+REPORT = "data_report.json"
+
+
+def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str) -> None:
+    """Refuse data that the run's `cutoff_action` does not allow.
+
+    Raises:
+        DataError: examples are cut and cutoff_action is error.
+    """
+    if action != ERROR:
+        return
+    lines = [
+        f"  - {name}: cutoff_len: {cutoff_len} cuts {found.cut_text()}"
+        for name, found in intakes.items()
+        if any(cut.cut for cut in found.cut.values())
+    ]
+    if lines:
+        advice = (
+            "Raise cutoff_len, or set cutoff_action: drop to train without them, or keep to train on what is left."
+        )
+        raise DataError("\n".join(["cutoff_len cuts examples (cutoff_action: error):", *lines, advice]))
+
+
+def intake_lines(intakes: Mapping[str, Intake], cutoff_len: int) -> list[str]:
+    """One line for each thing to say, with the data set's name in front."""
+    names = {"train": "Training data", "eval": "Evaluation data"}
+    return [
+        f"{names.get(name, f'Data {name}')}: {line}"
+        for name, found in intakes.items()
+        for line in found.lines(cutoff_len)
+    ]
+
+
+def write_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str, folder: Path) -> None:
+    """Keep the counts in data_report.json of the run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {"cutoff_len": cutoff_len, "cutoff_action": action}
+    write_json(folder / REPORT, facts | {name: found.to_dict() for name, found in intakes.items()})
+
+
+def check_resumed(folder: Path, action: str) -> None:
+    """Make sure that a run goes on with the `cutoff_action` it began with.
+
+    Raises:
+        CheckpointError: it began with another one.
+    """
+    if not (folder / REPORT).is_file() or not any(folder.glob("checkpoint-*")):
+        return
+    began = read_json(folder / REPORT, "data report").get("cutoff_action", action)
+    if began != action:
+        raise CheckpointError(
+            f"{folder} holds a run with cutoff_action: {began}, now it is {action}; repeat the command with the old "
+            "value to go on, or choose another output_dir, or set overwrite_output_dir: true to start anew."
+        )

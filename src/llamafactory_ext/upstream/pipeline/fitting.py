@@ -1,0 +1,51 @@
+"""Fits a template to the model's tokenizer and processor, and says when the model lacks tokens of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from llamafactory.data import get_template_and_fix_tokenizer
+from llamafactory.data.mm_plugin import get_mm_plugin
+from llamafactory.model import load_config
+
+from ...errors import DataError
+
+
+def fit_template(tokenizers: Mapping[str, Any], data_args: Any) -> Any:
+    """Upstream's template; one for media works on texts alone where the model has no processor for them.
+
+    Args:
+        tokenizers: "tokenizer", whose special tokens upstream completes, and "processor", or None.
+        data_args: upstream's group of the options.
+    """
+    template = get_template_and_fix_tokenizer(tokenizers["tokenizer"], data_args)
+    if tokenizers.get("processor") is None:
+        template = copy.copy(template)
+        template.mm_plugin = get_mm_plugin("base")
+    return template
+
+
+def vocabulary_problem(highest_id: int, vocabulary: int | None, template: str | None) -> str | None:
+    """Why the model cannot read the data, in words: a token beyond its vocabulary; None if it can."""
+    if vocabulary is None or highest_id < vocabulary:
+        return None
+    return (
+        f"template {template} writes the token {highest_id}, but the model has {vocabulary} tokens; set "
+        "resize_vocab: true, or use the model's own template"
+    )
+
+
+def check_vocabulary(highest_id: int, model_args: Any, template: str | None) -> None:
+    """Make sure that the model has every token of the data, before it is loaded.
+
+    Raises:
+        DataError: it lacks one.
+    """
+    if model_args.resize_vocab:
+        return
+    size = getattr(load_config(model_args).get_text_config(), "vocab_size", None)
+    problem = vocabulary_problem(highest_id, size if isinstance(size, int) else None, template)
+    if problem is not None:
+        raise DataError(problem)
