@@ -84,7 +84,7 @@ def test_all_faults_of_a_file_come_at_once_with_their_places(tmp_path: Path) -> 
     assert [line.partition(": ")[0] for line in result.remarks.lines()] == [f"{path}, index 16"]
 
 
-def test_calls_in_the_text_of_an_answer_are_read_in_the_format_of_their_marker(tmp_path: Path) -> None:
+def test_calls_in_the_text_of_an_answer_are_read_in_any_format(tmp_path: Path) -> None:
     def plain(output: str, prompt: str = "APIs: {'name': 'SetLamp'}") -> dict[str, Any]:
         return {"instruction": prompt, "input": "", "output": output, "mark": "tool", "task": "tool"}
 
@@ -100,10 +100,10 @@ def test_calls_in_the_text_of_an_answer_are_read_in_the_format_of_their_marker(t
     result = look(tmp_path, records, ALPACA.entry("x.json"))
     path = tmp_path / "x.json"
     assert result.lines() == [
-        f"{path}, index 1, index 5: {audit_module.BAD_TEXT_CALL}",
         f"{path}, index 2: {audit_module.NOT_DESCRIBED}",
+        f"{path}, index 5: {audit_module.BAD_TEXT_CALL}",
     ]
-    assert result.calls == 5
+    assert result.calls == 6, "brackets may be missing"
 
 
 def test_an_alpaca_records_history_comes_before_its_prompt() -> None:

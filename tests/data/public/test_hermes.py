@@ -10,7 +10,7 @@ import pytest
 
 from data.published import read, run, said
 from data.samples import SAMPLES, hermes, json_mode
-from llamafactory_ext.data.family import Drop
+from llamafactory_ext.data.family import Example
 from llamafactory_ext.data.public import hermes as hermes_module
 from llamafactory_ext.data.public import turns
 from llamafactory_ext.data.public.convert import FAMILIES, Request, convert
@@ -91,8 +91,8 @@ def test_hermes_defects_that_leave_the_call_whole_are_findings(text: str, findin
 def test_a_draft_within_a_thought_is_no_call() -> None:
     text = '<think>Perhaps set_lamp</think>\nNo: <think>or <tool_call>{"name": "x"}</think> nothing.'
     outcome = FAMILIES["hermes"].read(hermes(("human", "Dim."), ("gpt", text)))
-    assert isinstance(outcome, Drop)  # upstream and the templates would take the tag for a call
-    assert "does not parse" in outcome.reason
+    assert isinstance(outcome, Example)
+    assert outcome.columns["conversations"][1] == {"from": "gpt", "value": text}
 
 
 @pytest.mark.parametrize("form", ["python", "json", "lines", "no line breaks", "beside", "cut"])

@@ -69,7 +69,7 @@ pytestmark = pytest.mark.fast
         ("hermes", hermes(("human", "x"), ("gpt", "<tool_call></tool_call>")), "a <tool_call> is empty"),
         ("hermes", hermes(("human", "x"), ("gpt", "<tool_call>{'name': 'lamp'}</tool_call>")), "names a tool that"),
         ("hermes", hermes(("human", "x"), ("gpt", "y"), tools="[{'name':"), "what stands in <tools>"),
-        ("hermes", hermes(("human", "x"), ("gpt", "I write </tool_call> Action Input: {")), "does not parse"),
+        ("hermes", hermes(("human", "x"), ("gpt", "Action: set_lamp\nAction Input: {")), "does not parse"),
         ("hermes", hermes(("human", "x")), "no answer of the assistant"),
         ("hermes", {"id": "x", "conversations": [], "category": ""}, "the dialogue has no turn"),
         ("hermes", {"id": "x", "conversations": ["x"], "category": ""}, "a message is no JSON object"),
