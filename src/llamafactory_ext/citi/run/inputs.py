@@ -7,6 +7,7 @@ What it does: loads them through upstream, and says what is wrong with them. Wha
 from __future__ import annotations
 
 import contextlib
+import datetime as calendar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +32,10 @@ from ...upstream.pipeline.api import (
     load_model,
     load_tokenizer,
 )
+from ...upstream.pipeline.dates import today, with_day
 from ...upstream.pipeline.marks import MarkedCollator
 from ...upstream.pipeline.requests import request_marks, request_weights
+from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedMarkedCollator
 from ..importance_file import Importance
 from ..scoring import (
@@ -60,6 +63,7 @@ class Preparation:
     Attributes:
         model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
         findings: what tl_sft has found in the data read last.
+        day: what the template's tools say the day is, where they say one; today if None.
     """
 
     model_args: Any
@@ -67,6 +71,7 @@ class Preparation:
     training_args: Any
     finetuning_args: Any
     findings: dict[str, Findings] = field(default_factory=dict)
+    day: calendar.date | None = None
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -78,7 +83,15 @@ class Preparation:
 
     @cached_property
     def template(self) -> Any:
-        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+        template = get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+        return with_day(template, self.day or today())
+
+    @cached_property
+    def served(self) -> Served:
+        """How the chat template of the tokenizer prompts, beside what is trained; looked at by one process."""
+        if not self.training_args.should_save:
+            return Served()
+        return check_served(self.template, self.tokenizer, self.model_args, self.data_args, self.training_args)
 
     @cached_property
     def data(self) -> dict[str, Any]:

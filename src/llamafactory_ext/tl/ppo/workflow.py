@@ -13,6 +13,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ...checkpoint.folders import remove_leftovers
 from ...errors import CheckpointError, OptionError
+from ...options.stages import PPO_STAGE
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...upstream.pipeline.api import (
@@ -23,6 +24,8 @@ from ...upstream.pipeline.api import (
     plot_loss,
 )
 from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
+from ...upstream.pipeline.served import check_served
+from ..start import dated_template, keep_start, start_facts
 from .answers import Drawer
 from .critic import ActorCritic
 from .policy import load_policy
@@ -55,13 +58,18 @@ def run_tl_ppo(
     """
     tokenizers = load_tokenizer(model_args)
     tokenizer = tokenizers["tokenizer"]
-    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    template = dated_template(get_template_and_fix_tokenizer(tokenizer, data_args), training_args)
     reward = reward_of(finetuning_args)
     queries, held_out = load_queries(
         model_args, data_args, training_args, finetuning_args, template, tokenizer, reward
     )
     if not training_args.do_train and not held_out:
         raise OptionError("Nothing to do: set do_train: true, or do_eval: true with eval_dataset or val_size.")
+    if training_args.do_train and training_args.should_save:
+        served = check_served(template, tokenizer, model_args, data_args, training_args, one_turn=True)
+        for line in served.lines():
+            logger.warning_rank0(line)
+        keep_start(Path(training_args.output_dir), {"stage": PPO_STAGE, **start_facts(template, served.to_dict())})
     start_communication(training_args)
     own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
     loaded = []

@@ -23,14 +23,14 @@ from ...upstream.pipeline.api import (
     plot_loss,
 )
 from ...upstream.pipeline.requests import request_weights
+from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedCollator, take_notes
+from ..start import REPORT, dated_template, start_facts
 from .examples import Settings
 from .findings import Findings, as_dict, as_table, check_usable
 from .trainer import TlSftTrainer
 
 logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
-
-REPORT = "tl_report.json"
 
 
 def run_tl_sft(
@@ -87,8 +87,22 @@ def weighed_dataset(module: Mapping[str, Any], settings: Settings) -> tuple[dict
     return taken, findings
 
 
-def report_findings(findings: Mapping[str, Findings], settings: Settings, training_args: Any, *, skip: bool) -> None:
+def report_findings(
+    findings: Mapping[str, Findings],
+    settings: Settings,
+    training_args: Any,
+    *,
+    skip: bool,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Checks that the examples can be used, prints the table of the training data and writes both into output_dir.
+
+    Args:
+        findings: of each data set.
+        settings: that led to them.
+        training_args: upstream's group of the options.
+        skip: whether examples that cannot be used are left out.
+        facts: what else the report keeps.
 
     Raises:
         DataError: examples cannot be used and may not be skipped, or none is left.
@@ -100,7 +114,7 @@ def report_findings(findings: Mapping[str, Findings], settings: Settings, traini
         print(as_table(findings["train"], settings))
     if training_args.should_save:
         Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)
-        write_json(Path(training_args.output_dir) / REPORT, as_dict(findings, settings))
+        write_json(Path(training_args.output_dir) / REPORT, {**as_dict(findings, settings), **(facts or {})})
 
 
 @dataclass
@@ -143,7 +157,16 @@ class _TlSft:
 
     @cached_property
     def template(self) -> Any:
-        return get_template_and_fix_tokenizer(self.tokenizer, self.data_args)
+        return dated_template(get_template_and_fix_tokenizer(self.tokenizer, self.data_args), self.training_args)
+
+    def _served(self) -> Served:
+        """The comparison of what is trained with what will be served, made by the process that keeps the report."""
+        if not self.training_args.should_save or not self.training_args.do_train:
+            return Served()
+        served = check_served(self.template, self.tokenizer, self.model_args, self.data_args, self.training_args)
+        for line in served.lines():
+            logger.warning_rank0(line)
+        return served
 
     def _data(self) -> dict[str, Any]:
         template = self.template  # it may replace the tokenizer's end token
@@ -157,7 +180,8 @@ class _TlSft:
             **self.tokenizers,
         )
         data, findings = weighed_dataset(module, settings)
-        report_findings(findings, settings, self.training_args, skip=self.finetuning_args.tl_skip_bad)
+        facts = start_facts(template, self._served().to_dict())
+        report_findings(findings, settings, self.training_args, skip=self.finetuning_args.tl_skip_bad, facts=facts)
         for key, rows in data.items():
             if not isinstance(rows, Mapping) and len(rows) == 0:
                 raise DataError(
