@@ -8,13 +8,13 @@ a way of writing that is not understood gives None, never a wrong template.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final
 
 from .jinja import joined, literal, render
 from .jinja_tools import WRITERS, macros_of, tool_statements
 
-Object = Mapping[str, Any]
 WriteTools = Callable[[list[dict[str, Any]]], str]
 WriteCalls = Callable[[list[tuple[str, dict[str, Any]]]], str]
 
@@ -57,8 +57,7 @@ def tool_source(write: WriteTools, *, ordered: bool, date: str = "") -> str | No
 
 
 def _tools_by(writer: str, write: WriteTools, *, ordered: bool, date: str) -> str | None:
-    pieces = [render(f"{macros_of(writer)}{{{{- {writer} -}}}}", **_variables(tool)) for tool in _PLAIN]
-    around = _around(write(_PLAIN), pieces)
+    around = _around(write(_PLAIN), _pieces(writer))
     if around is None:
         return None
     names = ", ".join(tool["name"] for tool in _PLAIN)
@@ -85,8 +84,11 @@ def _tools_by(writer: str, write: WriteTools, *, ordered: bool, date: str) -> st
     return source
 
 
-def _variables(tool: dict[str, Any]) -> dict[str, Any]:
-    return {"fn": tool, "tool": {"type": "function", "function": tool}}
+@cache
+def _pieces(writer: str) -> list[str]:
+    """The plain probes, each as the writer writes it."""
+    source = f"{macros_of(writer)}{{{{- {writer} -}}}}"
+    return [render(source, fn=tool, tool={"type": "function", "function": tool}) for tool in _PLAIN]
 
 
 def _expression(marked: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 
@@ -24,7 +24,12 @@ def render(source: str, **variables: Any) -> str:
     Raises:
         jinja2.TemplateError: the text is no Jinja, or it refuses what it is given.
     """
-    return str(_environment().from_string(source).render(**variables))
+    return str(_compiled(source).render(**variables))
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> Any:
+    return _environment().from_string(source)
 
 
 @cache

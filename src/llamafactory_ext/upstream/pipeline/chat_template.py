@@ -301,9 +301,10 @@ def _trained(
 ) -> str | None:
     """The text that is trained; None where the template cannot write it, so that nothing of the kind is trained."""
     more = {"discarding_history_cot": True} if drops_thoughts else {}
+    copies = [dict(message) for message in messages]  # upstream changes what it drops thoughts from
     try:
         with on_day(_PROBE_DAY):
-            pairs = template.encode_multiturn(_Letters(tokenizer), messages, system, tools, **more)
+            pairs = template.encode_multiturn(_Letters(tokenizer), copies, system, tools, **more)
     except Exception:  # formatters raise whatever they stumble on
         return None
     return "".join(letter for pair in pairs for part in pair for letter in part)
