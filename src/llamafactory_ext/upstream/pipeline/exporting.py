@@ -65,9 +65,7 @@ def give_chat_template(template: Any, tokenizer: Any, data_args: Any, trained: T
     for holder in (tokenizer, *others):
         if holder is not None:
             holder.chat_template = made.text
-    return (
-        f"The tokenizer's chat template renders what template {data_args.template} trains, tools and calls included."
-    )
+    return f"The tokenizer's chat template renders what template {data_args.template} trains, with tools and calls."
 
 
 def renew_chat_template(args: dict[str, Any]) -> str | None:
