@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from llamafactory.train.tuner import export_model
+from transformers import AutoTokenizer
 
 from llamafactory_ext.errors import CheckpointError
-from other_day import FIRST, LATER, day, write_dated_data
+from other_day import FIRST, LATER, TOOL, day, write_dated_data
 from runs import Interrupt, citi_options, equal, train
 
 
@@ -24,6 +26,13 @@ def test_citi(tiny_llama_dir: Path, tmp_path: Path) -> None:
     with day(LATER):
         resumed = train(options)
     assert equal(resumed.weights(), straight.weights())
+    exported = tmp_path / "exported"
+    given = {"model_name_or_path": str(tiny_llama_dir), "adapter_name_or_path": str(resumed.path)}
+    with day(LATER):
+        export_model({**given, "finetuning_type": "citi", "template": "llama3", "export_dir": str(exported)})
+    asked = [{"role": "user", "content": "Hi"}]
+    text = AutoTokenizer.from_pretrained(exported).apply_chat_template(asked, tools=[TOOL], tokenize=False)
+    assert "Today Date: 31 Dec 2025\n" in text
     assert resumed.json("manifest.json")["date"] == FIRST
     with day(LATER), pytest.raises(KeyboardInterrupt):
         train(options | {"overwrite_output_dir": True}, Interrupt("mi", "on_step_end", 2))
