@@ -124,6 +124,7 @@ def test_written_chat_template_takes_tools_and_calls(name: str, kind: str) -> No
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_written_chat_template_presents_tools_of_every_shape(name: str, kind: str) -> None:
     template, tokenizer = prepared(name, kind)
+    seen = 0
     for tools in SHAPES:
         try:
             pairs = template.encode_multiturn(tokenizer, dialogues(1)[0].as_dicts[:2], "", json.dumps(tools))
@@ -133,6 +134,35 @@ def test_written_chat_template_presents_tools_of_every_shape(name: str, kind: st
         given = {"tools": openai_tools(json.dumps(tools)), "add_generation_prompt": True, "tokenize": False}
         text = tokenizer.apply_chat_template(asked, **given)
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == pairs[0][0]
+        seen += 1
+    assert seen >= 3
+
+
+RESULTS = (
+    *('{"a":1,"b":[true,null,{"c":"x, y: z"}]}', ' { "a" : "q\\"u\\\\" }\n', "{}", "[ ]", '[1,-2.5,"é"]'),
+    *(
+        '{"a":"\\u00e9\\n\\ud83d\\ude00\\/\\u0022"}',
+        "[Errno 2] No such file",
+        "{error}",
+        "[info] [done]",
+        "",
+        "3.50",
+        "x",
+    ),
+    '{"text": "tab\\t", "deep": [[], {}]}',
+)
+
+
+@pytest.mark.parametrize("name", [name for name, one in TEMPLATES.items() if one.chat.json_observations])
+@pytest.mark.parametrize("result", RESULTS)
+def test_written_chat_template_writes_results_that_are_json(name: str, result: str) -> None:
+    template, tokenizer = prepared(name, "llama3")
+    turns = [{"role": "user", "content": "Hi"}, {"role": "function", "content": '{"name": "f", "arguments": {}}'}]
+    turns += [{"role": "observation", "content": result}, {"role": "assistant", "content": "Done."}]
+    pairs = template.encode_multiturn(tokenizer, turns)
+    text = tokenizer.apply_chat_template(openai_messages(turns), tokenize=False)
+    trained = [token for pair in pairs for part in pair for token in part]
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == trained
 
 
 def test_default_system_option() -> None:

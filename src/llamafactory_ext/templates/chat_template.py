@@ -9,6 +9,7 @@ from ..toolcalls import ToolCall, read_tool
 from .derived import STATE, call_source, tool_source
 from .formats import ChatFormat, Frame
 from .jinja import joined, literal
+from .jinja_results import AS_JSON
 from .messages import RESULT_SEPARATOR, CallTurn
 from .styles import ToolStyle
 
@@ -101,7 +102,7 @@ def chat_template(chat: ChatFormat, style: ToolStyle) -> str:
     content = "content | trim" if chat.trim else "content"
     return whole_template(
         Source(
-            head=tools,
+            head=tools + (AS_JSON if chat.json_observations else ""),
             opening=_opening(chat, style),
             user=_around(chat.user, f"before ~ ({content})"),
             results=_results(chat, style),
@@ -171,9 +172,7 @@ def _results(chat: ChatFormat, style: ToolStyle) -> str:
         return f"{{{{- {_around(chat.user, written)} -}}}}\n"
     if chat.observation_joint:
         return f"{{{{- {_around(chat.observation, f'({shown} | join({literal(chat.observation_joint)}))')} -}}}}\n"
-    one = "result"
-    if chat.json_observations:  # an object or a list stands as it is
-        one = "(result if result[:1] in ['{', '['] else result | tojson)"
+    one = "as_json(result)" if chat.json_observations else "result"
     turn = f"{{{{- {_around(chat.observation, one)} -}}}}"
     return f"{{%- for result in {results if chat.json_observations else shown} -%}}{turn}{{%- endfor -%}}\n"
 
