@@ -15,11 +15,39 @@ from llamafactory.hparams import DataArguments
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.templates import TEMPLATES
 from llamafactory_ext.templates.messages import RESULT_SEPARATOR
+from llamafactory_ext.templates.openai import openai_messages, openai_tools
 from llamafactory_ext.upstream.pipeline.templates import PromptTemplate, read_tools
 from templates.dialogues import TOOLS, dialogues
 from templates.tokenizers_like import KINDS, PAIRS, like
 
 pytestmark = pytest.mark.fast
+
+
+def _tool(properties: dict[str, Any], required: list[str], **more: Any) -> dict[str, Any]:
+    return {"parameters": {"required": required, "type": "object", "properties": properties}, "name": "f_1", **more}
+
+
+_TEXT = {"type": "string", "description": "Foo. A text,\nof two lines. é"}
+SHAPES: list[list[dict[str, Any]]] = [
+    [_tool({"a": _TEXT, "b": {"type": "integer", "description": "n"}}, ["b", "a"], description="Orders. Its own.")],
+    [_tool({"a": _TEXT, "b": {"description": "free"}, "c": {"description": "Foo. bar"}}, ["a"])],
+    [_tool({"a": {"type": "string"}, "odd name(": {"type": ["string", "null"]}}, [], description="x\n\n  y")],
+    [
+        _tool(
+            {
+                "a": {"type": "array", "items": {"type": "number"}},
+                "o": {"type": "object", "properties": {"in": {"type": "boolean", "description": "Deep."}}},
+            },
+            ["o"],
+            description="Nested.",
+            strict=True,
+        )
+    ],
+    [_tool({"e": {"type": "string", "enum": ["a", "b"], "default": None, "description": "One."}}, ["e"])],
+    [_tool({"a": _TEXT}, ["a"], response={"type": "string"}), _tool({}, [], output_parameters={"x": {"type": "str"}})],
+    [_tool({"a": _TEXT}, ["a"], description="Says.", Output="Success.")],
+    [{"name": "bare"}, {"name": "half", "description": "", "parameters": {"type": "object"}}],
+]
 
 
 def prepared(name: str, kind: str, **options: Any) -> tuple[PromptTemplate, Any]:
@@ -74,13 +102,67 @@ def test_written_chat_template_takes_several_results() -> None:
     assert text.endswith(template.prompts.chat.observation.around(content))  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("lost", [{"tools": TOOLS}, {"tool_calls": [{"function": {"name": "f", "arguments": {}}}]}])
-def test_written_chat_template_refuses_what_it_would_lose(lost: dict[str, Any]) -> None:
+def test_written_chat_template_refuses_unknown_roles() -> None:
     _, tokenizer = prepared("mistral_v02_api_bank", "mistral")
-    messages: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x"}]
-    messages[1] |= {key: value for key, value in lost.items() if key == "tool_calls"}
-    with pytest.raises(Exception, match=r"as (text only|the text of a reply)"):
-        tokenizer.apply_chat_template(messages, tools=lost.get("tools"), tokenize=False)
+    with pytest.raises(Exception, match="Unknown role: narrator"):
+        tokenizer.apply_chat_template([{"role": "narrator", "content": "Hi"}], tokenize=False)
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_written_chat_template_takes_tools_and_calls(name: str, kind: str) -> None:
+    """As `Template.render` writes them, with thoughts, several calls and several results."""
+    template, tokenizer = prepared(name, kind)
+    after = template.prompts.chat.reply.after
+    for dialogue in dialogues(30, seed=5):
+        pairs = template.encode_multiturn(tokenizer, dialogue.as_dicts, dialogue.system, dialogue.tools)
+        trained = [token for pair in pairs for part in pair for token in part]
+        messages = openai_messages(dialogue.as_dicts, dialogue.system)
+        text = tokenizer.apply_chat_template(messages, tools=openai_tools(dialogue.tools) or None, tokenize=False)
+        assert tokenizer(text.removesuffix(after), add_special_tokens=False)["input_ids"] == trained
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_written_chat_template_presents_tools_of_every_shape(name: str, kind: str) -> None:
+    template, tokenizer = prepared(name, kind)
+    seen = 0
+    for tools in SHAPES:
+        try:
+            pairs = template.encode_multiturn(tokenizer, dialogues(1)[0].as_dicts[:2], "", json.dumps(tools))
+        except DataError:  # a format that cannot hold it; nothing of the kind is trained
+            continue
+        asked = openai_messages(dialogues(1)[0].as_dicts[:1])
+        given = {"tools": openai_tools(json.dumps(tools)), "add_generation_prompt": True, "tokenize": False}
+        text = tokenizer.apply_chat_template(asked, **given)
+        assert tokenizer(text, add_special_tokens=False)["input_ids"] == pairs[0][0]
+        seen += 1
+    assert seen >= 3
+
+
+RESULTS = (
+    *('{"a":1,"b":[true,null,{"c":"x, y: z"}]}', ' { "a" : "q\\"u\\\\" }\n', "{}", "[ ]", '[1,-2.5,"é"]'),
+    *(
+        '{"a":"\\u00e9\\n\\ud83d\\ude00\\/\\u0022"}',
+        "[Errno 2] No such file",
+        "{error}",
+        "[info] [done]",
+        "",
+        "3.50",
+        "x",
+    ),
+    '{"text": "tab\\t", "deep": [[], {}]}',
+)
+
+
+@pytest.mark.parametrize("name", [name for name, one in TEMPLATES.items() if one.chat.json_observations])
+@pytest.mark.parametrize("result", RESULTS)
+def test_written_chat_template_writes_results_that_are_json(name: str, result: str) -> None:
+    template, tokenizer = prepared(name, "llama3")
+    turns = [{"role": "user", "content": "Hi"}, {"role": "function", "content": '{"name": "f", "arguments": {}}'}]
+    turns += [{"role": "observation", "content": result}, {"role": "assistant", "content": "Done."}]
+    pairs = template.encode_multiturn(tokenizer, turns)
+    text = tokenizer.apply_chat_template(openai_messages(turns), tokenize=False)
+    trained = [token for pair in pairs for part in pair for token in part]
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == trained
 
 
 def test_default_system_option() -> None:

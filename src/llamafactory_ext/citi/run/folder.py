@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as calendar
 import itertools
 import json
 import shutil
@@ -20,6 +21,7 @@ from ..phases import Phase
 
 WEIGHTS = "adapter_model.safetensors"
 LOG = "trainer_log.jsonl"
+DAY = "date"  # in the manifest, where the tools of the template say which day it is
 OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json", "data_report.json")
 # Options that plans of earlier versions lack, with the values that those runs had.
 LATER = {"cutoff_action": "keep", "resize_vocab": False}
@@ -56,6 +58,15 @@ class RunFolder:
                 "overwrite_output_dir: true to start anew."
             )
             raise CheckpointError("\n".join([f"{self.path} holds a run with other settings:", *lines, advice]))
+
+    def day(self) -> calendar.date | None:
+        """The day that the tools of an interrupted run say; None without such a run, or where they say none."""
+        manifest = self.path / MANIFEST
+        kept = read_json(manifest, "manifest").get(DAY) if manifest.is_file() else None
+        try:
+            return calendar.date.fromisoformat(kept) if isinstance(kept, str) else None
+        except ValueError:
+            return None
 
     def check_inputs(self, base: nn.Module, data: str) -> None:
         """Makes sure that an interrupted run goes on with the base model and the data it began with.

@@ -7,6 +7,7 @@ What it does: loads them through upstream, and says what is wrong with them. Wha
 from __future__ import annotations
 
 import contextlib
+import datetime as calendar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,9 +33,11 @@ from ...upstream.pipeline.api import (
     load_model,
     load_tokenizer,
 )
+from ...upstream.pipeline.dates import today, with_day
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.marks import MarkedCollator
 from ...upstream.pipeline.requests import request_marks, request_records, request_weights
+from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedMarkedCollator
 from ..importance_file import Importance
 from ..scoring import (
@@ -62,6 +65,7 @@ class Preparation:
     Attributes:
         model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
         findings: what was found in the data read last, by the data set's name.
+        day: what the template's tools say the day is, where they say one; today if None.
     """
 
     model_args: Any
@@ -69,6 +73,7 @@ class Preparation:
     training_args: Any
     finetuning_args: Any
     findings: dict[str, Findings] = field(default_factory=dict)
+    day: calendar.date | None = None
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -80,7 +85,14 @@ class Preparation:
 
     @cached_property
     def template(self) -> Any:
-        return fit_template(self.tokenizers, self.data_args)
+        return with_day(fit_template(self.tokenizers, self.data_args), self.day or today())
+
+    @cached_property
+    def served(self) -> Served:
+        """How the chat template of the tokenizer prompts, beside what is trained; looked at by one process."""
+        if not self.training_args.should_save:
+            return Served()
+        return check_served(self.template, self.tokenizer, self.model_args, self.data_args, self.training_args)
 
     @cached_property
     def data(self) -> dict[str, Any]:

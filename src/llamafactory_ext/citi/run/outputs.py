@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.base import MANIFEST
@@ -50,8 +52,9 @@ def write_outputs(
     selection: Selection,
     report: Report | None,
     report_to: list[str] | None,
+    served: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes report.json, the PNGs and the model card into the run's folder."""
+    """Writes report.json, with how prompts are served, the PNGs and the model card into the run's folder."""
     from ...figures.run import importance_map, router_gates, training_curves
 
     path = folder.path
@@ -72,7 +75,7 @@ def write_outputs(
     if any("loss" in entry for history in histories.values() for entry in history):
         training_curves(histories, path / "training.png")
     if report is not None:
-        write_json(path / "report.json", report.to_dict())
+        write_json(path / "report.json", {**report.to_dict(), "served_prompt": dict(served or {})})
         if report.gates:
             router_gates(report.gates, path / "routers.png", neutral=plan["citi_router_neutral"])
     (path / "README.md").write_text(_card(folder, importance, selection, report), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as calendar
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ...tl.sft.options import TlArguments
 from ...upstream.pipeline.new_rows import vocabulary_of
 from ..options import CitiArguments
 from ..phases import Phase
+from .folder import DAY
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel")
 MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization", "resize_vocab")
@@ -73,7 +75,12 @@ def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
 
 
 def make_manifest(
-    plan: dict[str, Any], base: nn.Module, model_args: Any, data: str, phases: Sequence[Phase]
+    plan: dict[str, Any],
+    base: nn.Module,
+    model_args: Any,
+    data: str,
+    phases: Sequence[Phase],
+    day: calendar.date | None = None,
 ) -> dict[str, Any]:
     """Where a run comes from.
 
@@ -83,6 +90,7 @@ def make_manifest(
         model_args: upstream's group of the options.
         data: hash of the tokenized training data.
         phases: of the run.
+        day: the day that the tools of the template say, if they say one.
     """
     name = model_args.model_name_or_path
     return {
@@ -100,6 +108,7 @@ def make_manifest(
             {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr} for phase in phases
         ],
         "versions": _versions(),
+        **({DAY: day.isoformat()} if day is not None else {}),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import datetime as calendar
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +26,12 @@ from ...checkpoint.base import MANIFEST, quantization
 from ...checkpoint.card import SELECTION
 from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
+from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import total_size
+from ...training.processes import from_main
 from ...upstream.pipeline.api import plot_loss
+from ...upstream.pipeline.dates import day_of, today
 from ..importance import linear_components
 from ..importance_file import Importance
 from ..phases import Phase, describe, phase_table, set_trainable
@@ -69,6 +73,7 @@ class _Citi:
         plan = make_plan(self.model_args, self.data_args, self.training_args, self.finetuning_args)
         if not self.training_args.overwrite_output_dir:
             self.folder.check(plan)
+        self.inputs.day = from_main(self._first_day() or today())
         self.inputs.check_data()
         base = self.inputs.load_base(whole=not self.finetuning_args.citi_importance_load)
         check_tunable(base, self.folder.phases)
@@ -79,11 +84,15 @@ class _Citi:
             self.folder.check_inputs(base, data)
         with self.training_args.main_process_first(desc="start the run", local=False):
             if self.training_args.should_save:
-                manifest = make_manifest(plan, base, self.model_args, data, self.folder.phases)
+                day = day_of(self.inputs.template)
+                manifest = make_manifest(plan, base, self.model_args, data, self.folder.phases, day)
                 self.folder.start(manifest, overwrite=self.training_args.overwrite_output_dir)
+        for line in self.inputs.served.lines():
+            say(line)
         if self.inputs.weighs is not None:
             skip = self.finetuning_args.tl_skip_bad
-            report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip)
+            facts = start_facts(self.inputs.template, self.inputs.served.to_dict())
+            report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip, facts=facts)
         self.inputs.report_data(self.folder.path)
         importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
         selection = self._select(importance)
@@ -92,10 +101,15 @@ class _Citi:
         self._train(selection, model)
         report = self._report(selection, model)
         if self.training_args.should_save:
-            write_outputs(self.folder, importance, selection, report, self.training_args.report_to)
+            served = self.inputs.served.to_dict()
+            write_outputs(self.folder, importance, selection, report, self.training_args.report_to, served)
         if self.training_args.should_save:
             self.folder.finish()
             say(f"Finished: the adapter is in {self.folder.path}.")
+
+    def _first_day(self) -> calendar.date | None:
+        """The day on which the run began that this one goes on with."""
+        return None if self.training_args.overwrite_output_dir else self.folder.day()
 
     # Options
 

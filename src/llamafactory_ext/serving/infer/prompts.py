@@ -19,6 +19,7 @@ from ...templates import TEMPLATES, Message, Template
 from ...templates.api_bank import Prompt as QuotedPrompt
 from ...templates.api_bank import add_turn
 from ...templates.messages import read_calls, results
+from ...templates.openai import openai_messages
 from ...templates.tokens import encode_pieces, prepends_blank
 from ...toolcalls import write_tool
 from .questions import Question
@@ -166,43 +167,24 @@ def chat_messages(question: Question, *, arguments_as_text: bool) -> list[Json]:
     Raises:
         DataError: a turn with calls that cannot be read.
     """
-    messages: list[Json] = [{"role": "system", "content": question.system}] if question.system else []
-    open_calls: list[str] = []
-    count = 0
     for turn in question.turns:
-        if turn.role == "function":
-            content, calls = _calls(turn, count, arguments_as_text)
-            count += len(calls)
-            open_calls = [call["id"] for call in calls]
-            messages.append({"role": "assistant", "content": content, "tool_calls": calls})
-        elif turn.role == "observation":
-            for place, content in enumerate(results(turn.content)):
-                answered = {"tool_call_id": open_calls[place]} if place < len(open_calls) else {}
-                messages.append({"role": "tool", "content": content, **answered})
-        else:
-            messages.append({"role": turn.role, "content": turn.content})
+        if turn.role == "function" and read_calls(turn.content) is None:
+            raise DataError(f"a turn holds no readable calls: {turn.content[:120]!r}; mend the record.")
+    turns = [{"role": turn.role, "content": turn.content} for turn in question.turns]
+    messages = openai_messages(turns, question.system)
+    for message in messages if arguments_as_text else ():
+        if "tool_calls" in message:
+            message["content"] = message["content"].strip()
+        for call in message.get("tool_calls", ()):
+            call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
     return messages
-
-
-def _calls(turn: Message, count: int, arguments_as_text: bool) -> tuple[str, list[Json]]:
-    read = read_calls(turn.content)
-    if read is None:
-        raise DataError(f"a turn holds no readable calls: {turn.content[:120]!r}; mend the record.")
-    calls = []
-    for number, call in enumerate(read.calls, start=count):
-        arguments = dict(call.arguments)
-        written = json.dumps(arguments, ensure_ascii=False) if arguments_as_text else arguments
-        calls.append(
-            {"id": f"call_{number}", "type": "function", "function": {"name": call.name, "arguments": written}}
-        )
-    return read.thought, calls
 
 
 def styled_messages(question: Question, template: Template) -> list[Json]:
     """The dialogue as chat messages whose tools and calls are text in the template's style.
 
     A server whose chat template is the same template's (as of our exported models) then writes what
-    `Template.render` writes, but for Llama 3.1's line `Environment: ipython`, which no message can ask for.
+    `Template.render` writes, but for Llama 3.1's line `Environment: ipython`, which only `tools` can ask for.
     """
     style, chat = template.style, template.chat
     quoted = style.read_prompt(question.turns[0].content) if style.read_prompt else None

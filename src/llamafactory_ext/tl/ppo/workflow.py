@@ -13,6 +13,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ...checkpoint.folders import remove_leftovers
 from ...errors import CheckpointError, OptionError
+from ...options.stages import PPO_STAGE
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...upstream.pipeline.api import (
@@ -23,8 +24,10 @@ from ...upstream.pipeline.api import (
 )
 from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
+from ...upstream.pipeline.served import check_served
 from ...upstream.pipeline.templates import call_format_of
 from ..intake_report import check_resumed, intake_lines, write_intake
+from ..start import dated_template, keep_start, start_facts
 from .answers import Drawer
 from .critic import ActorCritic
 from .policy import load_policy
@@ -57,7 +60,7 @@ def run_tl_ppo(
     """
     tokenizers = load_tokenizer(model_args)
     tokenizer = tokenizers["tokenizer"]
-    template = fit_template(tokenizers, data_args)
+    template = dated_template(fit_template(tokenizers, data_args), training_args)
     if training_args.do_train and not training_args.overwrite_output_dir:
         check_resumed(Path(training_args.output_dir), finetuning_args.cutoff_action)
     reward = reward_of(finetuning_args)
@@ -66,6 +69,11 @@ def run_tl_ppo(
     )
     if not training_args.do_train and not held_out:
         raise OptionError("Nothing to do: set do_train: true, or do_eval: true with eval_dataset or val_size.")
+    if training_args.do_train and training_args.should_save:
+        served = check_served(template, tokenizer, model_args, data_args, training_args, one_turn=True)
+        for line in served.lines():
+            logger.warning_rank0(line)
+        keep_start(Path(training_args.output_dir), {"stage": PPO_STAGE, **start_facts(template, served.to_dict())})
     start_communication(training_args)
     own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
     loaded = []

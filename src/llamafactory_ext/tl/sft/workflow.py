@@ -23,15 +23,15 @@ from ...upstream.pipeline.api import (
 )
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.requests import request_records, request_weights
+from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedCollator, take_notes
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
+from ..start import REPORT, dated_template, start_facts
 from .examples import Settings
 from .findings import Findings, as_dict, as_table, check_usable
 from .trainer import TlSftTrainer
 
 logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
-
-REPORT = "tl_report.json"
 
 
 def run_tl_sft(
@@ -90,8 +90,22 @@ def weighed_dataset(
     return taken, findings
 
 
-def report_findings(findings: Mapping[str, Findings], settings: Settings, training_args: Any, *, skip: bool) -> None:
+def report_findings(
+    findings: Mapping[str, Findings],
+    settings: Settings,
+    training_args: Any,
+    *,
+    skip: bool,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Checks that the examples can be used, prints the table of the training data and writes it into output_dir.
+
+    Args:
+        findings: of each data set.
+        settings: that led to them.
+        training_args: upstream's group of the options.
+        skip: whether examples that cannot be used are left out.
+        facts: what else the report keeps.
 
     Raises:
         DataError: examples cannot be used and may not be skipped, or none is left.
@@ -103,7 +117,7 @@ def report_findings(findings: Mapping[str, Findings], settings: Settings, traini
         print(as_table(findings["train"], settings))
     if training_args.should_save:
         Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)
-        write_json(Path(training_args.output_dir) / REPORT, as_dict(findings, settings))
+        write_json(Path(training_args.output_dir) / REPORT, {**as_dict(findings, settings), **(facts or {})})
 
 
 def report_intake(
@@ -164,7 +178,16 @@ class _TlSft:
 
     @cached_property
     def template(self) -> Any:
-        return fit_template(self.tokenizers, self.data_args)
+        return dated_template(fit_template(self.tokenizers, self.data_args), self.training_args)
+
+    def _served(self) -> Served:
+        """The comparison of what is trained with what will be served, made by the process that keeps the report."""
+        if not self.training_args.should_save or not self.training_args.do_train:
+            return Served()
+        served = check_served(self.template, self.tokenizer, self.model_args, self.data_args, self.training_args)
+        for line in served.lines():
+            logger.warning_rank0(line)
+        return served
 
     def _data(self) -> dict[str, Any]:
         args = self.training_args
@@ -176,7 +199,8 @@ class _TlSft:
         asked = request_records(request_weights(self.data_args, settings), action)
         module = get_dataset(template, self.model_args, asked, args, stage="sft", **self.tokenizers)
         data, findings = weighed_dataset(module, settings, action)
-        report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad)
+        facts = start_facts(template, self._served().to_dict())
+        report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad, facts=facts)
         report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)
         for key, rows in data.items():
             if not isinstance(rows, Mapping) and len(rows) == 0:

@@ -83,7 +83,10 @@ def wrap_init_adapter(original: Function) -> Function:
 
 
 def wrap_export_model(original: Function) -> Function:
-    """`export_model`: a citi checkpoint becomes a self-contained model directory of its own type."""
+    """`export_model`: a citi checkpoint becomes a self-contained model directory of its own type.
+
+    What our other stages trained, upstream exports; the chat template of the tokenizer is ours.
+    """
 
     @functools.wraps(original)
     def export_model(args: dict[str, Any] | None = None) -> None:
@@ -92,8 +95,13 @@ def wrap_export_model(original: Function) -> Function:
         raw: RawArgs = read_args(args)
         if requests_citi(raw):
             export_checkpoint(raw)
-        else:
-            original(args)
+            return
+        original(args)
+        from ..pipeline.exporting import renew_chat_template
+
+        line = renew_chat_template(raw) if isinstance(raw, dict) else None
+        if line is not None:
+            print(line)
 
     return export_model
 
@@ -119,14 +127,17 @@ def export_checkpoint(args: RawArgs) -> None:
         raise OptionError.listing("This citi export does not work:", problems)
 
     modules = load_tokenizer(model_args)
-    get_template_and_fix_tokenizer(modules["tokenizer"], data_args)
+    template = get_template_and_fix_tokenizer(modules["tokenizer"], data_args)
     model = load_model(modules["tokenizer"], model_args, finetuning_args)
     if model_args.infer_dtype != "auto":
         model = model.to(getattr(torch, model_args.infer_dtype))
 
     from ...serving.export import export_citi
+    from ..pipeline.exporting import Trained, give_chat_template
 
     adapter = Path(model_args.adapter_name_or_path[0]) / (model_args.adapter_folder or "")
+    trained = Trained.of(adapter) or Trained()
+    line = give_chat_template(template, modules["tokenizer"], data_args, trained, modules["processor"])
     export_citi(
         model,
         modules["tokenizer"],
@@ -135,4 +146,4 @@ def export_checkpoint(args: RawArgs) -> None:
         f"{model_args.export_size}GB",
         adapter=adapter,
     )
-    print(f"Exported to {model_args.export_dir}.")
+    print(f"Exported to {model_args.export_dir}. {line}")
