@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CallParseError, DataError
 from ..toolcalls import parse_calls
 from ..toolcalls.feedback.errors import CATEGORIES, feedback_error
-from ..toolcalls.feedback.words import TOOL_HALLUCINATION
+from ..toolcalls.feedback.categories import TOOL_HALLUCINATION
 
 __all__ = ["feedback_error", "judge_calls"]
 
