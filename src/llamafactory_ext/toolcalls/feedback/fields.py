@@ -18,7 +18,10 @@ ERROR_KEYS: Final = (
 )
 CODE_KEYS: Final = ("code", "cod")
 STATUS_KEYS: Final = ("status", "statuscode", "httpstatus", "httpcode", "httpstatuscode", "responsecode")
-MESSAGE_KEYS: Final = ("message", "msg", "detail", "details", "reason", "消息", "信息")
+MESSAGE_KEYS: Final = (
+    *("message", "msg", "detail", "details", "reason", "mensaje", "mensagem", "nachricht", "messaggio", "сообщение"),
+    *("消息", "信息", "提示", "メッセージ", "메시지"),
+)
 REMARK_KEYS: Final = ("messages", "information", "note", "text", "description", "info", "hint", "stderr", "title")
 _ERROR_CODE_KEYS = ("errorcode", "errcode", "errno")
 _ERROR_FLAGS = ("iserror", "haserror", "failed", "isfailed", "errored", "failure")

@@ -20,7 +20,7 @@ _REASONS = (
 _ATTEMPTS = (
     r"(?:(?:cannot|can't|could not|couldn't|unable to|failed to) (?:access|open|remove|stat|create|touch|move|copy|find"
     r"|read|write|cd|change|execute|exec|resolve|connect|lock|overwrite|unlink|set|load|locate|stage|fork|delete|mount)"
-    r"|error: |fatal: |no rule to make|\*\*\* |unknown (?:command|user|option)|connect to (?:host|address)"
+    r"|error\b|fatal: |no rule to make|\*\*\* |unknown (?:command|user|option|host)|connect to (?:host|address)"
     r"|invalid (?:option|user)|unrecogni[sz]ed (?:option|argument|command)|no matches found|a password is required)"
 )
 _PROGRAM = r"(?-i:-?[a-z/~.][\w./+~-]{0,60}|[A-Z]:\\[^:\n]{1,80})"
@@ -50,7 +50,7 @@ _EXIT = re.compile(
 _USAGE = re.compile(r"usage: [^\0]{0,4000}?\n[^\n:]{1,60}: error: ", re.IGNORECASE)
 _LAST_WORDS = re.compile(
     r"fatal: \S|exit status [1-9]\d*\Z|npm (?:err!|error) |[^\n]{0,200}: command not found\Z|segmentation fault"
-    r"|make(?:\[\d+\])?: \*\*\* |\[?\(?(?:process |command )?(?:exited with |exit )(?:code|status):? [1-9]\d*[\])]?\Z",
+    r"|make(?:\[\d+\])?: \*\*\* |error \d+ \(|\[?\(?(?:process |command )?(?:exited with |exit )(?:code|status):? [1-9]\d*[\])]?\Z",
     re.IGNORECASE,
 )
 
@@ -59,7 +59,7 @@ _FRAMES = re.compile(
     r"^Traceback \(most recent call last\):\s*$"
     r"|^(?:Uncaught |Unhandled )?(?:[\w$.]{1,200}(?:Error|Exception)|Error)\b[^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s+at "
     r"|^Exception in thread \"|^Caused by: [\w.$]{1,200}(?:Error|Exception)\b"
-    r"|^panic: [^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s*goroutine \d+ \[|^fatal error: [^\n]{0,500}\n\s*goroutine "
+    r"|^panic: [^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s*goroutine \d+ \[|^fatal error: [^\n]{0,500}\n\s*goroutine |^goroutine \d+ \[\w[^\]\n]{0,60}\]:$"
     r"|^thread '[^'\n]{0,100}' (?:\(\d+\) )?panicked at |^Unhandled exception\. |^PHP Fatal error: "
     r"|^[^\s:]{1,200}\.rb:\d+:in [`'][^'\n]{0,100}': ",
     re.MULTILINE,

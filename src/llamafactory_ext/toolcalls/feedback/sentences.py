@@ -12,14 +12,14 @@ from typing import Final
 
 _STOP = r"(?=\s*(?:[:!.。।(\[]|\s[-–—]|\Z))"  # after a noun that means error
 _END = r"[\s.!。।]*\Z"
-_CODE = r"(?=\s*\d{3}\b)"
+_CODE = r"(?=\s*\d{3}\b(?! (?:es|est|ist|e|fue|fut|war) ))"
 _SHORT = r"[^.!?:。।\n]{1,60}?"
 
 
 def _spanish() -> tuple[str, ...]:
     thing = (
         r"(?:solicitud|peticion|operacion|consulta|conexion|llamada|busqueda|accion|transaccion|sesion|servicio|servidor"
-        r"|archivo|fichero|usuario|parametro|argumento|campo|valor|token|clave|cuenta|herramienta|funcion|ciudad|pagina"
+        r"|archivo|fichero|usuario|credencial(?:es)?|permisos?|contrasena|parametro|argumento|campo|valor|token|clave|cuenta|herramienta|funcion|ciudad|pagina"
         r"|recurso|codigo|fecha|formato|id|producto|pedido|cliente|pago|reserva|ruta|url|api)\b"
     )
     return (
@@ -48,7 +48,7 @@ def _spanish() -> tuple[str, ...]:
 def _portuguese() -> tuple[str, ...]:
     thing = (
         r"(?:solicitacao|requisicao|pedido|operacao|consulta|conexao|ligacao|chamada|busca|acao|transacao|sessao|servico"
-        r"|servidor|arquivo|ficheiro|usuario|utilizador|parametro|argumento|campo|valor|token|chave|conta|ferramenta"
+        r"|servidor|arquivo|ficheiro|usuario|credencia(?:l|is)|permissao|utilizador|parametro|argumento|campo|valor|token|chave|conta|ferramenta"
         r"|funcao|cidade|pagina|recurso|codigo|data|formato|id|produto|cliente|pagamento|reserva|url|api|senha)\b"
     )
     return (
@@ -86,7 +86,7 @@ def _french() -> tuple[str, ...]:
         r"acces (?:refuse|interdit)|non autorise|permission refusee|authentification (?:echouee|requise)",
         r"delai (?:d'attente )?(?:depasse|expire)|service (?:temporairement )?indisponible|limite [^.]{0,30}(?:atteinte|depassee)",
         r"(?:desole|nous sommes desoles)\b.{0,40}(?:n'|ne |erreur|impossible)|quelque chose s'est mal passe",
-        rf"{_SHORT}(?:\bintrouvables?|n'existe pas){_END}",
+        rf"{_SHORT}(?:\bintrouvables?|non trouvee?s?|n'existe(?:nt)? pas){_END}",
     )
 
 
@@ -127,7 +127,7 @@ def _german() -> tuple[str, ...]:
         r"|erlaubt|autorisiert|definiert))|\bfehlt\b|wurde (?:abgelehnt|verweigert|nicht gefunden)|existiert nicht"
         r"|nicht gefunden|gescheitert|abgelehnt|verweigert|antwortet nicht|ungultig)",
         rf"{_SHORT}(?:fehlgeschlagen|\bnicht gefunden|existiert nicht|ist ungultig){_END}",
-        r"ungultige[rsn]? \w+|fehlende[rsn]? (?:\w+ )?(?:parameter|argument|feld|angabe|eingabe)|unbekannte[rsn]? (?:parameter"
+        r"ungultige[rsn]? \w+|fehlende[rsn]? (?:\w+ )?(?:parameter|argument|feld|angabe|eingabe|berechtigung|zugriffsrecht)|unbekannte[rsn]? (?:parameter"
         r"|argument|feld|funktion|werkzeug|fehler|befehl)|zugriff verweigert|keine berechtigung|nicht (?:autorisiert|angemeldet)",
         r"zeituberschreitung|(?:der )?dienst (?:ist )?nicht (?:verfugbar|erreichbar)|etwas ist schiefgelaufen",
         r"(?:limit|kontingent)[^.]{0,30}(?:uberschritten|erreicht|erschopft)",
@@ -140,8 +140,8 @@ def _russian() -> tuple[str, ...]:
         rf"ошибка(?:{_CODE}| (?:при |сервера|сети|подключения|базы данных|запроса|доступа|авторизации|аутентификации"
         r"|проверки|валидации|выполнения|соединения|чтения|записи|загрузки|обработки|синтаксиса|формата))",
         r"(?:внутренняя|неизвестная) ошибка|(?:произошл[аи]|возникл[аи]|случилась) (?:\w+ )?(?:ошибк|сбо|проблем)",
-        r"(?:к сожалению, )?не(?: удалось|возможно \w+ть| получилось \w+ть| могу \w+ть| удается)\b",
-        r"неверн(?:ый|ая|ое|ые|о) \w+|некорректн(?:ый|ая|ое|ые) \w+|недопустим(?:ый|ая|ое|ые) \w+|недействительн\w+ \w+",
+        r"(?:к сожалению, )?не(?: удалось|возможно \w+ть(?:ся)?| получилось \w+ть| могу \w+ть| удается)\b",
+        r"недостаточно (?:прав|средств|памяти|аргументов|полномочий|привилегий)|неверн(?:ый|ая|ое|ые|о) \w+|некорректн(?:ый|ая|ое|ые) \w+|недопустим(?:ый|ая|ое|ые) \w+|недействительн\w+ \w+",
         r"(?:неизвестн|неподдерживаем)(?:ый|ая|ое) (?:параметр|аргумент|инструмент|функци|метод|команд|тип|формат|город)",
         r"отсутству(?:ет|ют) (?:обязательн\w+ )?(?:параметр|аргумент|поле|значени|файл|права)|не (?:указан|задан|передан)\w? ",
         r"доступ (?:запрещен|запрещён|закрыт)|отказано в доступе|нет (?:доступа|прав)\b|требуется (?:авторизация|вход)",
@@ -215,12 +215,12 @@ def _korean() -> tuple[str, ...]:
         r"|읽을|열|보낼|알|해석|로그인|다운로드|업로드)"
     )
     return (
-        r"(?:[^\s:.]{1,10} ){0,2}?(?:오류|에러)(?:\s*(?:[:!.(\[]|\Z|가 (?:발생|일어)|입니다|코드|발생|로 인해|때문))",
+        r"(?:[^\s:.]{1,10} ){0,3}?(?:오류|에러)(?:\s*(?:[:!.(\[]|\Z|가 (?:발생|일어)|입니다|코드|발생|로 인해|때문))",
         r"[^.!?\n]{1,40}?실패(?:했습니다|하였습니다|했어요|함|하여|[\s:.!(]|\Z)",
         r"(?!.{0,20}(?:결과|일치|항목이 없))(?:[^.!?\n]{0,40} )?" + verb + r"(?:할)? 수 없(?:습니다|음|어요|었습니다)",
         r"(?:[^.!?\n]{0,40} )?" + verb + r"(?:하지|하진) 못했습니다",
         r"[^.!?\n]{1,40}?(?:존재하지 않(?:습니다|음)|유효하지 않(?:습니다|음)|올바르지 않습니다|지원되지 않(?:습니다|는)|만료되었습니다"
-        r"|정의되지 않(?:았습니다|음))",
+        r"|정의되지 않(?:았습니다|음))|(?:존재하지|등록되지|유효하지) 않[는은] [^\s.]{1,12}입니다",
         r"(?:잘못된|유효하지 않은|알 수 없는|지원되지 않는|올바르지 않은) [^.\n]{0,12}(?:요청|매개변수|파라미터|인수|값|형식|토큰|키|입력"
         r"|도구|함수|명령|날짜|도시|url|id|api|필드)",
         r"(?:필수 )?(?:[^\s.]{1,20} )?(?:매개변수|파라미터|인수|필드|항목|값)[^.\n]{0,20}(?:누락|필요합니다|필수입니다|없습니다|비어)",

@@ -26,7 +26,7 @@ _ENTITIES = (
     r"|entr(?:y|ies)|entit(?:y|ies)|groups?|roles?|members?|employees?|students?|courses?|patients?|sheets?|workbooks?"
     r"|rows?|cells?|posts?|comments?|tags?|categor(?:y|ies)|languages?|units?|time ?zones?|dates?|coordinates?"
     r"|postcodes?|zip codes?|quer(?:y|ies)|parameters?|arguments?|fields?|values?|types?|formats?|versions?|collections?"
-    r"|datasets?|variables?|propert(?:y|ies)|attributes?|alarms?|reminders?|calendars?|meetings?|notes?|containers?|pods?"
+    r"|datasets?|variables?|relations?|names?|operations?|inputs?|features?|sources?|targets?|destinations?|selections?|propert(?:y|ies)|attributes?|alarms?|reminders?|calendars?|meetings?|notes?|containers?|pods?"
     r"|instances?|clusters?|regions?|services?|servers?|process(?:es)?|usernames?|passwords?|credentials?|emails?"
     r"|signatures?|certificates?|schemas?|payloads?|scopes?|licen[cs]es?|subscriptions?|plans?|index(?:es)?|selectors?)"
 )
@@ -93,11 +93,11 @@ _BEGINNINGS = re.compile(
             r"(?:required|missing|mandatory|not \w+)\b",
             r"you (?:are not (?:subscribed|authori[sz]ed|allowed|permitted|logged)|have (?:exceeded|reached)"
             r"|(?:do not|don't) have (?:permission|access|enough|sufficient)|must (?:be logged|log in|provide|specify))",
-            r"(?:(?:api|daily|monthly|request|your) )*(?:rate|quota|usage) limit|too many requests"
-            r"|(?:\w+ )?quota (?:has been )?exceeded",
-            r"access (?:is )?denied|permission denied|authentication (?:failed|required|credentials)"
+            r"(?:(?:api|daily|monthly|request|your) )*(?:rate|quota|usage) limit(?:ed\b|(?: \w+){0,6}? (?:exceed|reach|hit\b|error)"
+            r"|[.!:]?\s*\Z)|rate[ -]limited|too many requests|(?:\w+ )?quota (?:has been )?exceeded",
+            r"access (?:is )?denied|permission denied(?! errors?\b)|authentication (?:failed|required|credentials)"
             rf"|(?:login|sign-?in|authorization|api key|access token) (?:is )?(?:required|missing|invalid|expired){_END}",
-            r"something went wrong|(?:please )?try again later|time-?out[.!]?\Z|(?:session|token|link) (?:has )?expired",
+            r"something went wrong|(?:please )?try again later|timed out\b|network is unreachable|database is locked|time-?out[.!]?\Z|(?:session|token|link) (?:has )?expired",
             r"(?:the |this )?(?:service|server|api|endpoint|tool|function)(?: ['\"]?[\w.-]+['\"]?)? (?:(?:is|was) )?"
             r"(?:currently |temporarily )?(?:unavailable|down\b|unreachable|not (?:responding|available|found|exist)"
             r"|does(?:n't| not) exist|under maintenance|failed\b|timed out|(?:cannot|could not) be)",
@@ -112,15 +112,26 @@ _BEGINNINGS = re.compile(
             r"[^.!?\n]{1,80} (?:is not an? (?:valid|known|supported|recogni[sz]ed)|(?:is|are) not supported[.!]?\Z)",
             r"(?:not|you are not) (?:authenticated|authori[sz]ed|allowed|permitted|logged in|implemented|supported)"
             r"(?:[.!]?\Z|[:,] | (?:to|for)\b)",
+            r"(?:process |command )?killed(?:\s*\(|[.!]?\Z)|out of memory\b(?=\s*[:.!(]|\Z)|failed(?:[:!.]|\Z)|\d+ validation errors? for"
+            r"|no module named|no (?:tool|function) (?:named|called)|\w+\(\) arg\b|(?:card|payment|transaction) (?:was |has been )?"
+            r"declined|this (?:feature|service|operation|endpoint|tool|action) is (?:currently |temporarily )?(?:not|un)\s?\w+",
+            r"(?:the )?(?:\w+ )?(?:server|api|service|endpoint|site|url) (?:returned|responded with)[^.\n]{0,40}\b[45]\d\d\b"
+            r"|(?:received|got) (?:an? )?(?:http )?(?:status|error|response)[^.\n]{0,30}\b[45]\d\d\b"
+            r"|error (?:response )?from \w+",
+            r"expected [^,\n]{1,60},? (?:but )?(?:got|received|found)\b|['\"][\w.-]{1,60}['\"] is a required"
+            rf"|(?:the )?{PARAMETERS}(?: ['\"]?[\w.-]{{1,60}}['\"]?)? must (?:not )?be\b",
+            r"(?:the |this |your )?(?:user|account)(?: ['\"]?[\w@.-]{1,60}['\"]?)? (?:is |has been )(?:inactive|disabled|locked|suspended"
+            r"|blocked|banned|deactivated)|inactive (?:user|account)|not enough (?:permissions?|privileges|funds|credits?|memory"
+            r"|rights|balance|arguments)",
             r"insufficient (?:funds|permissions?|balance|privileges|quota|credits?|scopes?|storage|memory|rights|stock)",
             r"(?:please |you must )(?:provide|specify|enter|supply|use) (?:an? |the |your )?(?:valid|required|missing|correct)",
             r"(?-i:['\"`]?[a-z][\w.\[\]-]{0,40}['\"`]?) must (?:not )?be (?:an? |one of|between|greater|less|positive|in "
             r"|of type|at (?:least|most)|provided|specified|non-|unique|empty|non)",
             rf"(?!(?:no |any )?(?:results?|match|errors?|problems?)){_ENTITY} (?:(?:was|were|is|are|could|can) ?(?:not|n't)"
             rf"|cannot|not) (?:be )?(?:found|located|recogni[sz]ed)(?: (?:for|with|in|on|at)\b[^.!?\n]{{0,60}})?{_END}",
-            rf"{_ENTITIES} not found: \S|no such (?!thing)\w+|there is no {_ENTITIES} (?:with|named|called|by that)",
+            rf"{_ENTITIES} not found: \S|no such (?!thing|luck)\w+|there is no {_ENTITIES} (?:with|named|called|by that)",
             rf"{_ENTITY} (?:(?:does|do)(?: not|n't) (?:exist|match)|already exists?|is already (?:taken|in use|registered)"
-            rf"|(?:is|are) (?:invalid|malformed|out of range|missing|required|not (?:valid|allowed|permitted|registered"
+            rf"|(?:could not|couldn't|cannot|can't) be \w+|already registered|(?:is|are) (?:invalid|malformed|out of range|missing|required|not (?:valid|allowed|permitted|registered"
             rf"|accessible)|too (?:long|short|large))|has expired)(?: (?:in|on|for|at)\b[^.!?\n]{{0,60}})?{_END}",
         )
     ),
@@ -140,7 +151,12 @@ _DEFINITION = re.compile(
 )
 # The sentence around the reason in the feedback of ToolEyes' tools (Table 14).
 _EXECUTION = re.compile(r"The function cannot be executed\b(?:.*?for the reason:)?\s*(?P<reason>.*)", re.DOTALL)
-_MEASURE = re.compile(r"\W*error\W*[-+±~]?\s?\d+(?:\.\d+)?\s?%?\.?\Z", re.IGNORECASE)
+_MEASURE = re.compile(
+    r"\W*error\W*[-+±~]?\s?\d+(?:\.\d+)?\s?%?\.?\Z|[^\d:：]{1,60}[:：]\s*(?:\d+(?:\.\d+)?\s?%?|none|no|null|nil|-)[.。]?\Z",
+    re.IGNORECASE,
+)
+# Warnings that a program prints before it says how it went.
+_WARNINGS = re.compile(r"(?:[^\n]{0,80}\bwarning\b[^\n]{0,300}\n\s*){1,5}(?=\S)", re.IGNORECASE)
 _HTTP_CODE = re.compile(r"\b[45]\d\d\b(?!\.\d|\s?%)")
 _DECORATION = re.compile(r"[^\w\s\"'`<({\[“”]{1,8}\s*")  # a bullet, an emoji, marks of Markdown
 
@@ -155,18 +171,16 @@ def stated_error(text: str) -> str | None:
         return kind_or(TOOL_CALL_FAILURE, reported["reason"].strip())
     if _MEASURE.match(text) and not _HTTP_CODE.search(text):
         return None
-    bare = _undecorated(text)
+    if warned := _WARNINGS.match(text):
+        text = text[warned.end() :]
+    mark = _DECORATION.match(text)
+    bare = text[mark.end() :] if mark else text
     code = exit_code(bare)
     if code is not None:
         return kind_or(TOOL_CALL_FAILURE, bare) if code else None
     if _EXCEPTION.match(bare) or reports_crash(bare) or reports_program_error(bare):
         return kind_or(TOOL_CALL_FAILURE, bare)
+    bare = re.sub(r"[*`]{1,3}", "", bare[:200]) + bare[200:]
     if (_BEGINNINGS.match(bare) and not _DEFINITION.match(bare)) or stated_elsewhere(bare):
         return kind_or(TOOL_INSTABILITY if _HTTP_CODE.search(bare[:200]) else OTHERS, bare)
     return None
-
-
-def _undecorated(text: str) -> str:
-    mark = _DECORATION.match(text)
-    bare = text[mark.end() :] if mark else text
-    return re.sub(r"[*`]{1,3}", "", bare[:200]) + bare[200:]

@@ -19,7 +19,7 @@ _LEFT_OPEN = re.compile(rf"<{_RESULT}>", re.IGNORECASE)
 _LEFT_CLOSED = re.compile(rf"</{_RESULT}>\Z", re.IGNORECASE)
 _INTRODUCTION = re.compile(
     r"(?:the )?(?:tool |function |api |mcp )?(?:response|result|output|observation|return value|tool)(?: (?:of|from) [\w.-]{1,60})?"
-    r"\s*:\s*(?=\S)",
+    r"\s*:\s*(?=\S)|[^\n:]{1,80}:\s*\n\s*(?=```|\{|<(?:tool|function|result|error|output))",
     re.IGNORECASE,
 )
 _MCP_REPR = re.compile(r"(?:CallToolResult\()?(?:_?meta=|content=\[)")
