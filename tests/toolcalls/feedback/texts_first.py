@@ -15,7 +15,8 @@ ERRORS = (
     "meta=None content=[TextContent(type='text', text='Page not loaded', annotations=None)] isError=True",
     # JSON-RPC
     '{"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "Method not found"}}',
-    '{"jsonrpc": "2.0", "id": 9, "error": {"code": -32602, "message": "Invalid params", "data": "depth: expected int"}}',
+    '{"jsonrpc": "2.0", "id": 9, "error": {"code": -32602, "message": "Invalid params", '
+    '"data": "depth: expected int"}}',
     '{"code": -32603, "message": "Internal error"}',
     # FastAPI
     '{"detail": "Not Found"}',
@@ -78,10 +79,10 @@ ERRORS = (
     '{"status_code": "500"}',
     "HTTP/2 401 Unauthorized",
     # tracebacks
-    'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    main()\nZeroDivisionError: division by '
-    "zero",
-    "TypeError: Cannot read properties of undefined (reading 'length')\n    at parse (/srv/app/index.js:14:22)\n    at "
-    "Object.<anonymous> (/srv/app/index.js:40:1)",
+    'Traceback (most recent call last):\n  File "a.py", line 3, in <module>\n    main()\nZeroDivisionError: '
+    "division by zero",
+    "TypeError: Cannot read properties of undefined (reading 'length')\n    at parse (/srv/app/index.js:14:22)\n    "
+    "at Object.<anonymous> (/srv/app/index.js:40:1)",
     'Exception in thread "main" java.lang.NullPointerException\n\tat com.acme.Cart.total(Cart.java:31)\n\tat '
     "com.acme.Main.main(Main.java:8)",
     "java.io.FileNotFoundException: rates.csv (No such file or directory)\n\tat "

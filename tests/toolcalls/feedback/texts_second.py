@@ -13,7 +13,8 @@ ERRORS = (
     '{"detail": [{"loc": ["body", "people", 0, "age"], "msg": "ensure this value is greater than 0", '
     '"type": "value_error.number.not_gt"}]}',
     '{"detail": "Incorrect username or password"}',
-    '{"type": "https://httpstatuses.io/409", "title": "Conflict", "status": 409, "detail": "Seat 12A is already sold."}',
+    '{"type": "https://httpstatuses.io/409", "title": "Conflict", "status": 409, '
+    '"detail": "Seat 12A is already sold."}',
     '{"cmd": "terraform apply", "exit_code": 1, "stdout": "Planning...", "stderr": "Error: Invalid provider"}',
     '{"returncode": -9, "stdout": "", "stderr": ""}',
     "cp: cannot stat 'a.txt': No such file or directory",
@@ -28,11 +29,11 @@ ERRORS = (
     '{"status": "fail", "data": {"title": "A title is required"}}',
     '{"error": {"type": "overloaded_error", "message": "Overloaded"}, "type": "error"}',
     '{"response_code": "503", "message": "backend down"}',
-    'Uncaught ReferenceError: total is not defined\n    at <anonymous>:1:7',
+    "Uncaught ReferenceError: total is not defined\n    at <anonymous>:1:7",
     "panic: assignment to entry in nil map\n\ngoroutine 18 [running]:\nmain.load(...)",
     "Traceback (most recent call last):\n  File \"/app/x.py\", line 9, in f\n    return d['k']\nKeyError: 'k'\n",
     'Exception in thread "worker-2" java.lang.IllegalStateException: queue closed\n\tat q.Queue.put(Queue.java:77)',
-    "ERROR: column \"nme\" does not exist\nLINE 1: SELECT nme FROM users;",
+    'ERROR: column "nme" does not exist\nLINE 1: SELECT nme FROM users;',
     "系统繁忙，请稍后再试。",
     "对不起，没有找到名为“张伟”的联系人，操作失败。",
     "Ha ocurrido un problema al consultar el saldo.",

@@ -12,6 +12,7 @@ from ...errors import CallParseError, NoCallError
 from ...templates.messages import read_calls, results
 from ...toolcalls import FORMATS, ToolCall, described_tools, parse_calls, render_calls
 from ..feedback import judge_calls
+from ..user_feedback import judge_hash
 
 AUTO = "auto"
 NO_FEEDBACK = "no call has feedback"
@@ -28,14 +29,30 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that decide what an example trains; the names are those of the YAML without `tl_`."""
+    """The options that decide what an example trains; the names are those of the YAML without `tl_`.
+
+    Attributes:
+        feedback_code: a hash of the module that holds `feedback_function`; data that was judged by other code is made
+            anew. It is no option.
+    """
 
     use_mae: bool = True
     feedback_rules: str = "structured"
+    feedback_function: str | None = None
     use_pkt: bool = True
     w_max: float = 9.0
     key_variant: str = "paper"
     call_format: str = AUTO
+    feedback_code: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Find the user's function.
+
+        Raises:
+            OptionError: there is none of this name.
+        """
+        if self.use_mae and self.feedback_function is not None:
+            object.__setattr__(self, "feedback_code", judge_hash(self.feedback_function))
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -93,7 +110,7 @@ def judge_example(
         return Judged(calls, names=names)
     if not any(place + 1 < len(turns) and turns[place + 1]["role"] == "observation" for place in calls):
         return Judged(calls, names=names, problem=NO_FEEDBACK)
-    return Judged(calls, _errors(turns, calls, declared, settings.feedback_rules), names)
+    return Judged(calls, _errors(turns, calls, declared, settings), names)
 
 
 def _calls_of(
@@ -134,7 +151,7 @@ def _errors(
     turns: Sequence[Mapping[str, str]],
     calls: Mapping[int, Sequence[ToolCall]],
     declared: Collection[str],
-    rules: str,
+    settings: Settings,
 ) -> dict[int, str]:
     """The category of each erroneous turn, by its index in `turns`."""
     messages: list[dict[str, str]] = []
@@ -147,5 +164,11 @@ def _errors(
             messages += [{"role": "observation", "content": text} for text in results(turn["content"])]
         else:
             messages.append({"role": turn["role"], "content": turn["content"]})
-    judged = judge_calls(messages, rules, declared=declared, call_format="json")
+    judged = judge_calls(
+        messages,
+        settings.feedback_rules,
+        declared=declared,
+        call_format="json",
+        function=settings.feedback_function,
+    )
     return {place_of[index]: category for index, category in judged if category is not None and index in place_of}

@@ -3,61 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
+from .field_names import (
+    CODE_KEYS,
+    COUNTS,
+    ERROR_CODE_KEYS,
+    ERROR_FLAGS,
+    ERROR_KEYS,
+    ERROR_WORDS,
+    EXIT_KEYS,
+    FAILED_WORDS,
+    MESSAGE_KEYS,
+    NO_ERROR,
+    OF_REFUSALS,
+    OF_REPORTS,
+    OUTCOME_KEYS,
+    REMARK_KEYS,
+    STATUS_KEYS,
+    SUCCESS_FLAGS,
+)
 from .kinds import CODED_PHRASES
 
 Fields = Mapping[str, Any]
 
-# Names of fields in lower case, without anything but letters and digits.
-ERROR_KEYS: Final = (
-    *("error", "errors", "err", "errormessage", "errormsg", "errordescription", "errordetail", "errordetails", "errortext"),
-    *("exception", "traceback", "stacktrace", "failurereason", "failuremessage", "faultstring", "fault"),
-    *("错误", "错误信息", "エラー", "오류", "ошибка", "erro", "erreur", "fehler", "errore"),
-)
-CODE_KEYS: Final = ("code", "cod")
-STATUS_KEYS: Final = ("status", "statuscode", "httpstatus", "httpcode", "httpstatuscode", "responsecode")
-MESSAGE_KEYS: Final = (
-    *("message", "msg", "detail", "details", "reason", "mensaje", "mensagem", "nachricht", "messaggio", "сообщение"),
-    *("消息", "信息", "提示", "メッセージ", "메시지"),
-)
-REMARK_KEYS: Final = ("messages", "information", "note", "text", "description", "info", "hint", "stderr", "title")
-_ERROR_CODE_KEYS = ("errorcode", "errcode", "errno")
-_ERROR_FLAGS = ("iserror", "haserror", "failed", "isfailed", "errored", "failure")
-_SUCCESS_FLAGS = ("success", "ok", "successful", "issuccess", "issuccessful", "succeeded")
-_EXIT_KEYS = ("exitcode", "returncode", "exitstatus", "retcode", "rc")
-_OUTCOME_KEYS = ("status", "result", "outcome", "resultstatus")
-_COUNTS = ("failed", "failure", "failures", "total", "skipped", "errors", "count", "passed")
-# Fields that stand beside "failed" in a report on the call; beside others it is the state of an order or a job.
-_OF_REPORTS = {
-    *MESSAGE_KEYS, *REMARK_KEYS, *ERROR_KEYS, *_ERROR_CODE_KEYS, *CODE_KEYS, "data", "result", "results", "output",
-    "response", "timestamp", "requestid", "traceid", "errortype", "type", "path", "success", "tool", "toolname", "function",
-}  # fmt: skip
-_NO_ERROR = {
-    *("", "none", "null", "nil", "false", "no", "no error", "no errors", "ok", "okay", "success", "successful", "n/a", "na"),
-    *("{}", "[]", "-", "none found", "no error detected", "no errors found", "no errors detected", "undefined", "nan"),
-    *("无", "没有", "无错误", "成功", "ninguno", "ninguna", "aucun", "aucune", "keine", "nessuno", "nenhum", "нет", "なし", "없음"),
-}
 _NUMBER = re.compile(r"[-+±~]?\d+(?:\.\d+)?\s?(?:%|percent|[a-zµ°]{1,3})?")
 _HTTP = re.compile(rf"(?:http(?:/[\d.]+)?[ :]*)?[45]\d\d(?:[ :,-]+(?:{CODED_PHRASES})\b.*)?", re.IGNORECASE)
 # Names of refusals that stand as a status or a code: Google's APIs, gRPC, OAuth, POSIX.
 _REFUSAL = re.compile(
-    r"(?:invalid|request|permission|access|unknown|internal|not|over|resource|deadline|un|failed|already|bad|missing|rate"
-    r"|quota|auth\w*|token|validation|server|service|\w+)?[ _-]?(?:argument|invalid|denied|error|found|limit|exhausted"
-    r"|exceeded|authenticated|authori[sz]ed|precondition|exists|implemented|unavailable|forbidden|request|failure|failed"
+    r"(?:invalid|request|permission|access|unknown|internal|not|over|resource|deadline|un|failed|already|bad"
+    r"|missing|rate"
+    r"|quota|auth\w*|token|validation|server|service|\w+)?[ _-]?(?:argument|invalid|denied|error|found|limit"
+    r"|exhausted"
+    r"|exceeded|authenticated|authori[sz]ed|precondition|exists|implemented|unavailable|forbidden|request"
+    r"|failure|failed"
     r"|expired|required|missing|timeout|refused|not_?found|exception)|e[a-z]{3,12}|e_[a-z_]{2,40}|err_[a-z_]{2,60}",
     re.IGNORECASE,
 )
-_FAILED_WORDS = (
-    *("fail", "failed", "failure", "fallido", "echec", "échec", "fehlgeschlagen", "falha", "fallito", "失败", "失敗"),
-    *("실패", "विफल", "فشل", "неудача", "ошибка"),
-)
-_ERROR_WORDS = ("error", "exception", "errored", "fatal", "错误", "エラー", "오류", "erreur", "fehler", "erro", "errore")
 
 
 def normalised(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields by their names in lower case, letters and digits only; of one name the first that is not empty."""
+    """Return the fields by their names in lower case, letters and digits only.
+
+    Of two fields of one name the first that is not empty counts.
+    """
     fields: dict[str, Any] = {}
     for name, value in members.items():
         key = re.sub(r"[\W_]", "", name.lower())
@@ -97,8 +87,8 @@ def states_error(fields: Fields) -> bool:
     said = has_message(fields)
     return (
         any(_reports(key, fields.get(key), said) for key in ERROR_KEYS)
-        or any(_is_error_code(fields.get(key)) for key in _ERROR_CODE_KEYS)
-        or any(_is_true(fields.get(key)) for key in _ERROR_FLAGS)
+        or any(_is_error_code(fields.get(key)) for key in ERROR_CODE_KEYS)
+        or any(_is_true(fields.get(key)) for key in ERROR_FLAGS)
         or _denies_success(fields)
         or _is_failed_status(fields, said)
         or _exit_code(fields) not in (None, 0)
@@ -111,7 +101,7 @@ def says_success(fields: Fields) -> bool:
     """Tell whether the object says that the call succeeded."""
     words = (str(fields.get(key)).strip().lower() for key in STATUS_KEYS)
     return (
-        any(_is_true(fields.get(key)) for key in _SUCCESS_FLAGS)
+        any(_is_true(fields.get(key)) for key in SUCCESS_FLAGS)
         or any(word in ("success", "ok", "200", "201") for word in words)
         or _exit_code(fields) == 0
     )
@@ -132,7 +122,7 @@ def _reports(key: str, value: Any, said: bool, depth: int = 0) -> bool:
         return is_http_error(value) or (value != 0 and said and key != "errors")
     if isinstance(value, str):
         text = value.strip().lower().rstrip(".")
-        return text not in _NO_ERROR and (_NUMBER.fullmatch(text) is None or is_http_error(text))
+        return text not in NO_ERROR and (_NUMBER.fullmatch(text) is None or is_http_error(text))
     if depth == 4:
         return bool(value)
     if isinstance(value, Mapping):
@@ -142,7 +132,7 @@ def _reports(key: str, value: Any, said: bool, depth: int = 0) -> bool:
 
 def _is_error_code(value: Any) -> bool:
     if isinstance(value, str):
-        return value.strip().lower() not in (*_NO_ERROR, "0", "200")
+        return value.strip().lower() not in (*NO_ERROR, "0", "200")
     return isinstance(value, int) and value not in (0, 200)
 
 
@@ -151,31 +141,31 @@ def _is_true(value: Any) -> bool:
 
 
 def _denies_success(fields: Fields) -> bool:
-    for key in _SUCCESS_FLAGS:
+    for key in SUCCESS_FLAGS:
         value = fields.get(key)
         if value is False or (isinstance(value, str) and value.strip().lower() in ("false", "no", "0")):
             return True
         # Beside other counts, 0 is how many succeeded.
-        if value == 0 and type(value) is int and not any(type(fields.get(other)) is int for other in _COUNTS):
+        if value == 0 and type(value) is int and not any(type(fields.get(other)) is int for other in COUNTS):
             return True
     return False
 
 
 def _is_failed_status(fields: Fields, said: bool) -> bool:
     """Orders and payments fail too, as results: "failed" needs a message and little else, or stands alone."""
-    for key in _OUTCOME_KEYS:
+    for key in OUTCOME_KEYS:
         value = fields.get(key)
         word = value.strip().lower() if isinstance(value, str) else ""
         others = {name for name, value in fields.items() if name != key and value not in (None, "", [], {})}
-        few = not others or (said and len(fields) <= 3) or others <= _OF_REPORTS
-        if (word in _ERROR_WORDS and (key == "status" or few or said)) or (few and word in _FAILED_WORDS):
+        few = not others or (said and len(fields) <= 3) or others <= OF_REPORTS
+        if (word in ERROR_WORDS and (key == "status" or few or said)) or (few and word in FAILED_WORDS):
             return True
     return False
 
 
 def _exit_code(fields: Fields) -> int | None:
     """The exit code of a command; 1 with an empty stderr is how grep, diff and test say no, and counts as 0."""
-    for key in _EXIT_KEYS:
+    for key in EXIT_KEYS:
         value = fields.get(key)
         if isinstance(value, str) and re.fullmatch(r"-?\d{1,10}", value.strip()):
             value = int(value)
@@ -198,20 +188,18 @@ def _is_problem(fields: Fields) -> bool:
 
 def _is_refusal(fields: Fields, said: bool) -> bool:
     """A code or a type that names a refusal, beside words and little else; JSON-RPC's codes are negative."""
-    if not said or not _few(fields):
+    if not said or not fields.keys() <= OF_REFUSALS:
         return False
-    codes = [fields.get(key) for key in (*CODE_KEYS, "status", "type", "name", "errortype", "errorname")]
+    codes = [fields.get(key) for key in (*CODE_KEYS, "type", "name", "errortype", "errorname")]
+    status = fields.get("status")
+    if isinstance(status, str) and re.fullmatch(r"[A-Z]+(?:_[A-Z]+)+", status):  # REQUEST_DENIED
+        codes.append(status)
     if any(type(code) is int and code < 0 for code in codes[:2]):
         return True
     named = any(isinstance(code, str) and len(code) < 80 and _REFUSAL.fullmatch(code.strip()) for code in codes)
     data = fields.get("data", ...)
     coded = any(type(code) is int and code not in (0, 1, 200, 201) for code in codes[:2])
     return named or (coded and (data is None or data == {} or data == []) and not _says_done(fields))
-
-
-def _few(fields: Fields) -> bool:
-    names: Iterable[str] = fields.keys()
-    return set(names) <= _OF_REPORTS | {"status", "code", "cod", "name", "stack", "errorname", "help", "docs", "documentationurl"}
 
 
 def _says_done(fields: Fields) -> bool:

@@ -9,17 +9,23 @@ _LONGEST_LINE = 500
 # What comes last in a command's message: texts of strerror (POSIX), and what shells say of commands.
 _REASONS = (
     r"(?:command not found|no such (?:file|device|process|command|container|host|user)|permission denied"
-    r"|is a directory|not a directory|file exists|operation not permitted|connection (?:refused|timed out|reset|closed)"
-    r"|no space left|read-only file system|broken pipe|directory not empty|too many open files|invalid (?:option|argument)"
+    r"|is a directory|not a directory|file exists|operation not permitted|connection (?:refused|timed out|reset"
+    r"|closed)"
+    r"|no space left|read-only file system|broken pipe|directory not empty|too many open files"
+    r"|invalid (?:option|argument)"
     r"|argument list too long|device or resource busy|input/output error|cannot allocate memory|no route to host"
-    r"|network is unreachable|name or service not known|temporary failure in name|exec format error|unrecogni[sz]ed option"
+    r"|network is unreachable|name or service not known|temporary failure in name|exec format error"
+    r"|unrecogni[sz]ed option"
     r"|illegal option|unknown option|missing (?:file |destination file |argument)?operand|bad (?:file descriptor"
     r"|interpreter|substitution)|syntax error near|text file busy|unable to resolve|could not resolve"
-    r"|segmentation fault|option requires an argument|extra operand|unexpected (?:token|end of file)|unbound variable)"
+    r"|segmentation fault|option requires an argument|extra operand|unexpected (?:token|end of file)"
+    r"|unbound variable)"
 )
 _ATTEMPTS = (
-    r"(?:(?:cannot|can't|could not|couldn't|unable to|failed to) (?:access|open|remove|stat|create|touch|move|copy|find"
-    r"|read|write|cd|change|execute|exec|resolve|connect|lock|overwrite|unlink|set|load|locate|stage|fork|delete|mount)"
+    r"(?:(?:cannot|can't|could not|couldn't|unable to|failed to) (?:access|open|remove|stat|create|touch|move"
+    r"|copy|find"
+    r"|read|write|cd|change|execute|exec|resolve|connect|lock|overwrite|unlink|set|load|locate|stage|fork"
+    r"|delete|mount)"
     r"|error\b|fatal: |no rule to make|\*\*\* |unknown (?:command|user|option|host)|connect to (?:host|address)"
     r"|invalid (?:option|user)|unrecogni[sz]ed (?:option|argument|command)|no matches found|a password is required)"
 )
@@ -30,19 +36,24 @@ _MESSAGE = re.compile(
 )
 _OWN_WORDS = re.compile(
     r"curl: \(\d{1,3}\) |fatal: \S|npm (?:err!|error) |(?-i:E): (?:unable|could|failed|package)|(?-i:panic): \S"
-    r"|(?:[\w/]*/)?-?(?:bash|dash|ksh|zsh|fish|ash|sh): (?:[^\n]{1,200}: )?(?:not found|syntax error|command not found"
+    r"|(?:[\w/]*/)?-?(?:bash|dash|ksh|zsh|fish|ash|sh): (?:[^\n]{1,200}: )?(?:not found|syntax error"
+    r"|command not found"
     r"|no such|permission denied|unknown command|no matches found)"
-    r"|[^\n]{1,200}? : the term '[^'\n]{1,100}' is not recogni[sz]ed|'[^'\n]{1,100}' is not recogni[sz]ed as an internal"
+    r"|[^\n]{1,200}? : the term '[^'\n]{1,100}' is not recogni[sz]ed"
+    r"|'[^'\n]{1,100}' is not recogni[sz]ed as an internal"
     r"|git: '[\w-]+' is not a git command|segmentation fault\b|no such (?:table|column|module|container|image):"
     r"|command '[^\n]{1,300}' (?:returned non-zero|timed out|failed|died)|ORA-\d{5}|SQLSTATE\[(?!00)"
-    r"|near \"[^\"\n]{1,60}\": syntax error|unhandled exception|uncaught (?:\(in promise\) )?\w*error|php fatal error"
+    r"|near \"[^\"\n]{1,60}\": syntax error|unhandled exception|uncaught (?:\(in promise\) )?\w*error"
+    r"|php fatal error"
     r"|\[errno \d+\]|\w+: command not found\b|command not found: ",
     re.IGNORECASE,
 )
 _EXIT = re.compile(
-    r"[\[(]?(?:(?:process|command|program|script|the|shell) )?(?:exit|return)[ _-]?(?:code|status|value)(?: (?:is|was))?"
+    r"[\[(]?(?:(?:process|command|program|script|the|shell) )?(?:exit|return)[ _-]?(?:code|status"
+    r"|value)(?: (?:is|was))?"
     r"\s*[:=]?\s*(?P<stated>-?\d{1,10})\b"
-    r"|[\[(]?(?:(?:the )?(?:command|process|program|script|shell|subprocess|job|container|execution|build|it)\b[^\n]{0,80}? )?"
+    r"|[\[(]?(?:(?:the )?(?:command|process|program|script|shell|subprocess|job|container|execution|build"
+    r"|it)\b[^\n]{0,80}? )?"
     r"(?:failed|exited|finished|terminated|died|ended)(?: with)?(?: an?)?(?: non-?zero)?(?: exit| return)?[ _-]?"
     r"(?:code|status|value)(?: (?:code|of))?\s*[:=]?\s*(?P<told>-?\d{1,10})\b",
     re.IGNORECASE,
@@ -50,16 +61,19 @@ _EXIT = re.compile(
 _USAGE = re.compile(r"usage: [^\0]{0,4000}?\n[^\n:]{1,60}: error: ", re.IGNORECASE)
 _LAST_WORDS = re.compile(
     r"fatal: \S|exit status [1-9]\d*\Z|npm (?:err!|error) |[^\n]{0,200}: command not found\Z|segmentation fault"
-    r"|make(?:\[\d+\])?: \*\*\* |error \d+ \(|\[?\(?(?:process |command )?(?:exited with |exit )(?:code|status):? [1-9]\d*[\])]?\Z",
+    r"|make(?:\[\d+\])?: \*\*\* |error \d+ \(|\[?\(?(?:process |command )?(?:exited with |exit )(?:code"
+    r"|status):? [1-9]\d*[\])]?\Z",
     re.IGNORECASE,
 )
 
 _FRAMES = re.compile(
     # Python, JavaScript, Java and Kotlin, Go, Rust, C#, Ruby
     r"^Traceback \(most recent call last\):\s*$"
-    r"|^(?:Uncaught |Unhandled )?(?:[\w$.]{1,200}(?:Error|Exception)|Error)\b[^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s+at "
+    r"|^(?:Uncaught |Unhandled )?(?:[\w$.]{1,200}(?:Error|Exception)"
+    r"|Error)\b[^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s+at "
     r"|^Exception in thread \"|^Caused by: [\w.$]{1,200}(?:Error|Exception)\b"
-    r"|^panic: [^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s*goroutine \d+ \[|^fatal error: [^\n]{0,500}\n\s*goroutine |^goroutine \d+ \[\w[^\]\n]{0,60}\]:$"
+    r"|^panic: [^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s*goroutine \d+ \[|^fatal error: [^\n]{0,500}\n\s*goroutine "
+    r"|^goroutine \d+ \[\w[^\]\n]{0,60}\]:$"
     r"|^thread '[^'\n]{0,100}' (?:\(\d+\) )?panicked at |^Unhandled exception\. |^PHP Fatal error: "
     r"|^[^\s:]{1,200}\.rb:\d+:in [`'][^'\n]{0,100}': ",
     re.MULTILINE,

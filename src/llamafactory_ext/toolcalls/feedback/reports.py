@@ -14,7 +14,8 @@ from typing import Any
 
 from . import fields as field_rules
 from .categories import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_INSTABILITY
-from .fields import CODE_KEYS, ERROR_KEYS, MESSAGE_KEYS, REMARK_KEYS, STATUS_KEYS, Fields
+from .field_names import CODE_KEYS, ERROR_KEYS, MESSAGE_KEYS, REMARK_KEYS, STATUS_KEYS
+from .fields import Fields
 from .kinds import kind_of
 from .loose_objects import loose_members
 from .words import stated_error
@@ -26,7 +27,18 @@ _ENVELOPE_KEYS = (
     *("response", "result", "output", "data", "toolresult", "toolresponse", "tooloutput", "observation"),
     *("functionresponse", "functionresult", "returnvalue", "structuredcontent"),
 )
-_OF_CONTENT = {"content", "role", "name", "toolcallid", "tooluseid", "type", "iserror", "structuredcontent", "meta", "id"}
+_OF_CONTENT = {
+    "content",
+    "role",
+    "name",
+    "toolcallid",
+    "tooluseid",
+    "type",
+    "iserror",
+    "structuredcontent",
+    "meta",
+    "id",
+}
 _PAGE = re.compile(r"<(?:!doctype|html)\b", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"Status Code:? (?P<code>\d{3})\b[.,]?\s*(?:Response: ?)?(?P<rest>.*)", re.DOTALL)
 
@@ -83,7 +95,7 @@ def _of_elements(parts: Sequence[tuple[str, str]], depth: int) -> str | None:
             return kind_of(inner)
     if all(name in WRAPPERS for name, _ in named):
         return _first(_of_text(inner, depth) for _, inner in named)
-    return _of_object({name: inner for name, inner in reversed(parts)}, depth)
+    return _of_object(dict(reversed(parts)), depth)
 
 
 def _of_value(value: Any, depth: int) -> str | None:
@@ -124,9 +136,9 @@ def _of_object(members: Mapping[str, Any], depth: int) -> str | None:
         named = (*ERROR_KEYS, *MESSAGE_KEYS, *REMARK_KEYS, "content")
         found = kind_of(_words([fields[key] for key in named if key in fields]))
         return TOOL_INSTABILITY if refused and found == OTHERS else found
-    if isinstance(fields.get("detail"), list) and fields["detail"]:
-        if all(map(field_rules.is_validation_error, fields["detail"])):
-            return kind_of(_words(fields["detail"]))
+    detail = fields.get("detail")
+    if isinstance(detail, list) and detail and all(map(field_rules.is_validation_error, detail)):
+        return kind_of(_words(detail))
     if field_rules.says_success(fields):
         return None
     if set(fields) <= {*MESSAGE_KEYS, *STATUS_KEYS, *CODE_KEYS, "type", "title", "text"}:

@@ -1,4 +1,4 @@
-"""What surrounds a tool's output on its way into a dialogue: fences, tags, a word in front, the repr of an MCP result."""
+"""What surrounds a tool's output on its way into a dialogue: fences, tags, words in front, an MCP result's repr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 # Fences of these languages hold output; those of others hold code.
 _FENCE = re.compile(
-    r"(?P<marks>`{3,}|~{3,})[ \t]*(?:json[c5l]?|text|txt|plaintext|output|console|log|result|error|xml|yaml)?[ \t]*\r?\n",
+    r"(?P<marks>`{3,}|~{3,})[ \t]*(?:json[c5l]?|text|txt|plaintext|output|console|log|result|error|xml|yaml)?"
+    r"[ \t]*\r?\n",
     re.IGNORECASE,
 )
 _OPEN = re.compile(r"\s*<(?P<name>[A-Za-z_][\w:.-]{0,60})(?:\s[^<>]{0,500})?>")
@@ -18,7 +19,8 @@ _RESULT = r"(?:tool_response|tool_result|tool_output|function_response|function_
 _LEFT_OPEN = re.compile(rf"<{_RESULT}>", re.IGNORECASE)
 _LEFT_CLOSED = re.compile(rf"</{_RESULT}>\Z", re.IGNORECASE)
 _INTRODUCTION = re.compile(
-    r"(?:the )?(?:tool |function |api |mcp )?(?:response|result|output|observation|return value|tool)(?: (?:of|from) [\w.-]{1,60})?"
+    r"(?:the )?(?:tool |function |api |mcp )?(?:response|result|output|observation|return value|tool)"
+    r"(?: (?:of|from) [\w.-]{1,60})?"
     r"\s*:\s*(?=\S)|[^\n:]{1,80}:\s*\n\s*(?=```|\{|<(?:tool|function|result|error|output))",
     re.IGNORECASE,
 )
@@ -26,10 +28,13 @@ _MCP_REPR = re.compile(r"(?:CallToolResult\()?(?:_?meta=|content=\[)")
 _MCP_FLAG = re.compile(r"\bis_?error=True\b", re.IGNORECASE)
 _MCP_TEXT = re.compile(r"\btext=(?:'(?P<single>(?:[^'\\]|\\.)*+)'|\"(?P<double>(?:[^\"\\]|\\.)*+)\")", re.DOTALL)
 
-WRAPPERS = frozenset(
-    "toolresponse toolresponses toolresult toolresults tooloutput functionresponse functionresult functionresults result results"
-    " response output content observation stdout text body envelope soapenvelope soapbody".split()
-)  # fmt: skip
+# fmt: off
+WRAPPERS = frozenset((
+    "toolresponse", "toolresponses", "toolresult", "toolresults", "tooloutput", "functionresponse", "functionresult",
+    "functionresults", "result", "results", "response", "output", "content", "observation", "stdout", "text", "body",
+    "envelope", "soapenvelope", "soapbody",
+))
+# fmt: on
 
 
 def unfenced(text: str) -> str | None:
