@@ -60,7 +60,7 @@ _DOING = (
 )
 _NAMED = r"(?: (?:with|named|called|for|by|of|id)(?: \w+)?)?(?:[ :]*['\"`#<\[(]?[\w.@:/+ -]{1,60}?['\"`>\])]?)?"
 _ENTITY = (
-    r"(?:sorry,? )?(?:the |this |that |an? |no |any |your |requested |specified |given |provided |selected )*"
+    r"(?:sorry,? )?(?:the |this |that |an? |no |any |your |requested |specified |given |provided |selected ){0,3}"
     rf"(?:['\"`]?[\w.@/-]{{1,40}}['\"`]? ){{0,2}}?{_ENTITIES}{_NAMED}"
 )
 _END = r"[\s.!]*\Z"
@@ -116,7 +116,7 @@ _BEGINNINGS = re.compile(
             r"you (?:are not (?:subscribed|authori[sz]ed|allowed|permitted|logged)|have (?:exceeded|reached)"
             r"|(?:do not|don't) have (?:permission|access|enough|sufficient)|must (?:be logged|log in|provide"
             r"|specify))",
-            r"(?:(?:api|daily|monthly|request|your) )*(?:rate|quota|usage) limit(?:ed\b"
+            r"(?:(?:api|daily|monthly|request|your) ){0,4}(?:rate|quota|usage) limit(?:ed\b"
             r"|(?: \w+){0,6}? (?:exceed|reach|hit\b|error)"
             r"|[.!:]?\s*\Z)|rate[ -]limited|too many requests|(?:\w+ )?quota (?:has been )?exceeded",
             r"access (?:is )?denied|permission denied(?! errors?\b)|authentication (?:failed|required|credentials)"
@@ -180,9 +180,8 @@ _BEGINNINGS = re.compile(
     re.IGNORECASE,
 )
 _EXCEPTION = re.compile(
-    r"(?:\w+\.){0,20}[A-Z]\w*(?:Error|Exception|Timeout)\s*(?:[:(]|\Z)|.{0,200}?\b"
-    r"Traceback \(most recent call last\):(?=\s*(?:File \"|\Z|\.\.\.)|[ \t]*\n)",
-    re.DOTALL,
+    r"(?:\w+\.){0,20}[A-Z]\w*(?:Error|Exception|Timeout)\s*(?:[:(]|\Z)|[^\n]{0,200}?\b"
+    r"Traceback \(most recent call last\):(?=\s*(?:File \"|\Z|\.\.\.)|[ \t]*\n)"
 )
 # A sentence that says what something is, such as an encyclopedia's first one.
 _DEFINITION = re.compile(
