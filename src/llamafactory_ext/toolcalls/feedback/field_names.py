@@ -27,7 +27,7 @@ ERROR_CODE_KEYS: Final = ("errorcode", "errcode", "errno")
 ERROR_FLAGS: Final = ("iserror", "haserror", "failed", "isfailed", "errored", "failure")
 SUCCESS_FLAGS: Final = ("success", "ok", "successful", "issuccess", "issuccessful", "succeeded")
 EXIT_KEYS: Final = ("exitcode", "returncode", "exitstatus", "retcode", "rc")
-OUTCOME_KEYS: Final = ("status", "result", "outcome", "resultstatus")
+OUTCOME_KEYS: Final = ("status", "result", "outcome", "resultstatus", "state")
 COUNTS: Final = ("failed", "failure", "failures", "total", "skipped", "errors", "count", "passed")
 
 # Fields that stand beside "failed" in a report on the call; beside others it is the state of an order or a job.
@@ -35,9 +35,13 @@ OF_REPORTS: Final = {
     *MESSAGE_KEYS, *REMARK_KEYS, *ERROR_KEYS, *ERROR_CODE_KEYS, *CODE_KEYS,
     "data", "result", "results", "output", "response", "timestamp", "requestid", "traceid", "errortype", "type",
     "path", "success", "tool", "toolname", "function",
+    "ret",
 }
 # Fields that stand beside a code that names a refusal.
-OF_REFUSALS: Final = OF_REPORTS | {"status", "name", "stack", "errorname", "help", "docs", "documentationurl"}
+OF_REFUSALS: Final = OF_REPORTS | {
+    "status", "httpstatus", "name", "stack", "errorname", "help", "docs",
+    "documentationurl",
+}
 
 # Values of an error field that say that there is no error.
 NO_ERROR: Final = frozenset((
@@ -54,4 +58,16 @@ FAILED_WORDS: Final = (
 ERROR_WORDS: Final = (
     "error", "exception", "errored", "fatal", "错误", "エラー", "오류", "erreur", "fehler", "erro", "errore",
 )
+# Words of identifiers that name a refusal, such as those of Google's APIs, gRPC, OAuth and OpenAI.
+REFUSAL_WORDS: Final = frozenset((
+    "invalid", "denied", "error", "exception", "exhausted", "exceeded", "unauthenticated", "unauthorized",
+    "unauthorised",
+    "forbidden", "failed", "failure", "expired", "missing", "timeout", "refused", "unavailable", "unsupported",
+    "illegal",
+    "bad", "revoked", "unprocessable", "overloaded", "notfound",
+))
+NEGATED_WORDS: Final = frozenset((
+    ("not", "found"), ("not", "allowed"), ("not", "implemented"), ("not", "supported"), ("not", "exist"),
+    ("no", "such"),
+))
 # fmt: on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from .field_names import (
@@ -16,10 +17,12 @@ from .field_names import (
     EXIT_KEYS,
     FAILED_WORDS,
     MESSAGE_KEYS,
+    NEGATED_WORDS,
     NO_ERROR,
     OF_REFUSALS,
     OF_REPORTS,
     OUTCOME_KEYS,
+    REFUSAL_WORDS,
     REMARK_KEYS,
     STATUS_KEYS,
     SUCCESS_FLAGS,
@@ -30,17 +33,6 @@ Fields = Mapping[str, Any]
 
 _NUMBER = re.compile(r"[-+±~]?\d+(?:\.\d+)?\s?(?:%|percent|[a-zµ°]{1,3})?")
 _HTTP = re.compile(rf"(?:http(?:/[\d.]+)?[ :]*)?[45]\d\d(?:[ :,-]+(?:{CODED_PHRASES})\b.*)?", re.IGNORECASE)
-# Names of refusals that stand as a status or a code: Google's APIs, gRPC, OAuth, POSIX.
-_REFUSAL = re.compile(
-    r"(?:invalid|request|permission|access|unknown|internal|not|over|resource|deadline|un|failed|already|bad"
-    r"|missing|rate"
-    r"|quota|auth\w*|token|validation|server|service|\w+)?[ _-]?(?:argument|invalid|denied|error|found|limit"
-    r"|exhausted"
-    r"|exceeded|authenticated|authori[sz]ed|precondition|exists|implemented|unavailable|forbidden|request"
-    r"|failure|failed"
-    r"|expired|required|missing|timeout|refused|not_?found|exception)|e[a-z]{3,12}|e_[a-z_]{2,40}|err_[a-z_]{2,60}",
-    re.IGNORECASE,
-)
 
 
 def normalised(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +150,9 @@ def _is_failed_status(fields: Fields, said: bool) -> bool:
         word = value.strip().lower() if isinstance(value, str) else ""
         others = {name for name, value in fields.items() if name != key and value not in (None, "", [], {})}
         few = not others or (said and len(fields) <= 3) or others <= OF_REPORTS
-        if (word in ERROR_WORDS and (key == "status" or few or said)) or (few and word in FAILED_WORDS):
+        if (word in ERROR_WORDS and (key == "status" or few)) or (few and word in FAILED_WORDS):
+            return True
+        if key == "status" and few and said and (value is False or word == "false"):
             return True
     return False
 
@@ -190,16 +184,25 @@ def _is_refusal(fields: Fields, said: bool) -> bool:
     """A code or a type that names a refusal, beside words and little else; JSON-RPC's codes are negative."""
     if not said or not fields.keys() <= OF_REFUSALS:
         return False
-    codes = [fields.get(key) for key in (*CODE_KEYS, "type", "name", "errortype", "errorname")]
-    status = fields.get("status")
+    codes = [fields.get(key) for key in (*CODE_KEYS, "ret", "type", "name", "errortype", "errorname")]
+    status = fields.get("status", fields.get("httpstatus"))
     if isinstance(status, str) and re.fullmatch(r"[A-Z]+(?:_[A-Z]+)+", status):  # REQUEST_DENIED
         codes.append(status)
-    if any(type(code) is int and code < 0 for code in codes[:2]):
+    if any(type(code) is int and code < 0 for code in codes[:3]):
         return True
-    named = any(isinstance(code, str) and len(code) < 80 and _REFUSAL.fullmatch(code.strip()) for code in codes)
+    named = any(isinstance(code, str) and _names_refusal(code) for code in codes)
     data = fields.get("data", ...)
     coded = any(type(code) is int and code not in (0, 1, 200, 201) for code in codes[:2])
     return named or (coded and (data is None or data == {} or data == []) and not _says_done(fields))
+
+
+def _names_refusal(code: str) -> bool:
+    """Whether an identifier such as invalid_api_key, NotFound or ENOENT names a refusal."""
+    if len(code) > 80 or re.fullmatch(r"[\w. -]+", code) is None:
+        return False
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", code)]
+    negated = not NEGATED_WORDS.isdisjoint(pairwise(words))
+    return negated or not REFUSAL_WORDS.isdisjoint(words) or re.fullmatch(r"E[A-Z]{3,12}", code) is not None
 
 
 def _says_done(fields: Fields) -> bool:

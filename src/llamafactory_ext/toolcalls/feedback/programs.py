@@ -26,16 +26,20 @@ _ATTEMPTS = (
     r"|copy|find"
     r"|read|write|cd|change|execute|exec|resolve|connect|lock|overwrite|unlink|set|load|locate|stage|fork"
     r"|delete|mount)"
-    r"|error\b|fatal: |no rule to make|\*\*\* |unknown (?:command|user|option|host)|connect to (?:host|address)"
+    r"|(?:fatal )?error\b|fatal: |no rule to make|\*\*\* |unknown (?:command|user|option|host)"
+    r"|connect to (?:host|address)"
     r"|invalid (?:option|user)|unrecogni[sz]ed (?:option|argument|command)|no matches found|a password is required)"
 )
-_PROGRAM = r"(?-i:-?[a-z/~.][\w./+~-]{0,60}|[A-Z]:\\[^:\n]{1,80})"
+_PROGRAM = r"(?-i:-?[a-z/~.][\w./+~-]{0,60}(?: \(\w{1,20}\))?|[A-Z]:\\[^:\n]{1,80}|[A-Z]\w*-\w+ ?)"
 # `program: [what it was doing: ...] reason`
 _MESSAGE = re.compile(
-    rf"{_PROGRAM}(?:\[\d+\])?: (?:(?:[^\n]{{0,300}}?: ?)?['\"]?{_REASONS}|{_ATTEMPTS})", re.IGNORECASE
+    rf"{_PROGRAM}(?:\[\d+\])?: (?:(?:[^\n]{{0,300}}?(?:: ?| - ))?['\"]?{_REASONS}|{_ATTEMPTS})", re.IGNORECASE
 )
 _OWN_WORDS = re.compile(
-    r"curl: \(\d{1,3}\) |fatal: \S|npm (?:err!|error) |(?-i:E): (?:unable|could|failed|package)|(?-i:panic): \S"
+    r"curl: \(\d{1,3}\) |(?-i:[\w./-]{1,100}:\d+(?::\d+)?: (?:fatal )?error: )"
+    r"|(?:\(node:\d+\) )?unhandledpromise"
+    r"|error\[E\d+\]: |fatal: \S|npm (?:err!|error) |(?-i:E): (?:unable|could|failed"
+    r"|package)|(?-i:panic): \S"
     r"|(?:[\w/]*/)?-?(?:bash|dash|ksh|zsh|fish|ash|sh): (?:[^\n]{1,200}: )?(?:not found|syntax error"
     r"|command not found"
     r"|no such|permission denied|unknown command|no matches found)"
@@ -68,7 +72,8 @@ _LAST_WORDS = re.compile(
 
 _FRAMES = re.compile(
     # Python, JavaScript, Java and Kotlin, Go, Rust, C#, Ruby
-    r"^Traceback \(most recent call last\):\s*$"
+    r"^Traceback \(most recent call last\):\s*$|^\s*File \"[^\"\n]{1,200}\", line \d+\b"
+    r"|^\s*at [^\n]{1,200}:\d+:\d+\)?\s*\n\s*at "
     r"|^(?:Uncaught |Unhandled )?(?:[\w$.]{1,200}(?:Error|Exception)"
     r"|Error)\b[^\n]{0,500}\n(?:[^\n]{0,500}\n){0,4}?\s+at "
     r"|^Exception in thread \"|^Caused by: [\w.$]{1,200}(?:Error|Exception)\b"

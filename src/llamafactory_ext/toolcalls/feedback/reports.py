@@ -25,7 +25,7 @@ _MAX_DEPTH = 8  # of objects, lists and wrappers that are opened in search of an
 
 _ENVELOPE_KEYS = (
     *("response", "result", "output", "data", "toolresult", "toolresponse", "tooloutput", "observation"),
-    *("functionresponse", "functionresult", "returnvalue", "structuredcontent"),
+    *("functionresponse", "functionresult", "returnvalue", "structuredcontent", "parts"),
 )
 _OF_CONTENT = {
     "content",
@@ -125,7 +125,7 @@ def _of_list(items: list[Any], depth: int) -> str | None:
 def _is_part(item: Any) -> bool:
     """Whether this is a part of a message's content, as in MCP and in chat APIs."""
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
-        return False
+        return isinstance(item, Mapping) and item.keys() == {"text"}
     return item["type"] in ("text", "output_text", "image", "audio", "resource", "resource_link", "image_url")
 
 
@@ -143,13 +143,16 @@ def _of_object(members: Mapping[str, Any], depth: int) -> str | None:
         return None
     if set(fields) <= {*MESSAGE_KEYS, *STATUS_KEYS, *CODE_KEYS, "type", "title", "text"}:
         words = (*MESSAGE_KEYS, "text")
-        return _first(_of_value(fields[key], depth) for key in words if isinstance(fields.get(key), str))
+        return _first(_of_value(fields[key], depth) for key in words if isinstance(fields.get(key), str | Mapping))
     return _first(_of_value(value, depth) for value in _held(fields))
 
 
 def _held(fields: Fields) -> Iterable[Any]:
     """What an object wraps: a result, the parts of a message, or what a command wrote to stderr alone."""
-    yield from (fields.get(key) for key in _ENVELOPE_KEYS)
+    for key in _ENVELOPE_KEYS:
+        value = fields.get(key)
+        if len(fields) == 1 or not (isinstance(value, str) and value.isalpha()):  # the result of an exam is one word
+            yield value
     content = fields.get("content")
     if not isinstance(content, str) or set(fields) <= _OF_CONTENT:
         yield content

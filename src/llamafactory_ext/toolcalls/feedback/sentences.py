@@ -16,9 +16,11 @@ from .sentence_parts import END, SHORT, STOP
 
 
 def _others() -> tuple[str, ...]:
-    """Dutch, Polish, Turkish, Vietnamese, Indonesian, Ukrainian, Swedish and Thai, more briefly."""
+    """Dutch, Polish, Turkish, Vietnamese, Indonesian, Ukrainian, Swedish and Thai in brief; "Error:" in some more."""
     return (
-        rf"(?:fout|foutmelding|blad|hata|loi|kesalahan|galat|помилка|fel){STOP}(?=\s*[:!.(])",
+        rf"(?:fout|foutmelding|chyba|hiba|eroare|virhe|fejl|feil|greska|ralat|erro|σφαλμα|σφάλμα|грешка|שגיאה"
+        rf"|خطا|ত্রুটি|பிழை|లోపం|"
+        rf"blad|hata|loi|kesalahan|galat|помилка|fel){STOP}(?=\s*[:!.(])",
         r"er is (?:een )?(?:\w+ )?fout opgetreden|kan (?:\w+ ){1,6}niet \w+en\b|ongeldige? \w+"
         r"|toegang geweigerd|verzoek mislukt",
         r"wystapil(?:o)? (?:\w+ )?(?:blad|problem)|blad (?:serwera|polaczenia|podczas|wewnetrzny)"

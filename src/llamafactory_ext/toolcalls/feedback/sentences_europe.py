@@ -18,7 +18,7 @@ def spanish() -> tuple[str, ...]:
         r"|recurso|codigo|fecha|formato|id|producto|pedido|cliente|pago|reserva|ruta|url|api)\b"
     )
     return (
-        rf"error(?:es)?{STOP}|error{CODE}",
+        rf"(?:error(?:es)?|excepcion){STOP}|error{CODE}",
         r"error (?:interno|desconocido|inesperado|fatal|grave|critico|del? (?:conexion|red|servidor"
         r"|autenticacion|sistema"
         r"|validacion|sintaxis|base de datos|lectura|formato|tiempo)|al \w+r\b|(?:durante|en) (?:la|el) \w+)",
@@ -35,10 +35,11 @@ def spanish() -> tuple[str, ...]:
         rf"|esta )?(?:valid|disponible"
         r"|encontrad|reconocid|permitid|soportad|responde|existe)|invalid[oa]s?\b|es (?:obligatori|requerid"
         r"|desconocid)"
-        r"|\bfalta\b|ausente|caducad|expirad|fallid[oa]|rechazad[oa]|denegad[oa]|incorrect[oa])",
+        r"|\bfalta\b|ausente|caducad|expirad|fallid[oa]|rechazad[oa]|denegad[oa]|incorrect[oa]|desconocid[oa])",
         r"(?:acceso|permiso) denegado|no (?:esta |tiene )?(?:autorizad|permiso|acceso)",
         r"tiempo de espera (?:agotado|excedido)|se agoto el tiempo|servicio (?:temporalmente )?no disponible",
-        r"limite (?:de [^.]{1,40})?(?:excedid|superad|alcanzad)|(?:se )?ha (?:superado|excedido) el limite",
+        r"limite (?:de [^.]{1,40})?(?:excedid|superad|alcanzad)|(?:se )?(?:ha )?(?:superado|excedido|supero"
+        r"|excedio) el limite",
         r"lo sent(?:imos|o)\b.{0,40}(?:no|error)|algo salio mal|algo ha ido mal|intentelo (?:de nuevo )?mas tarde",
         rf"{SHORT}\bno (?:encontrad[oa]s?|existe|valid[oa]s?|tiene (?:permisos?|acceso|autorizacion)\b.*){END}",
         r"(?:memoria|saldo|fondos|permisos|privilegios|espacio)\b.{0,20}insuficiente|operacion no permitida"
@@ -56,19 +57,20 @@ def portuguese() -> tuple[str, ...]:
         r"|funcao|cidade|pagina|recurso|codigo|data|formato|id|produto|cliente|pagamento|reserva|url|api|senha)\b"
     )
     return (
-        rf"erros?{STOP}|erro{CODE}",
+        rf"(?:erros?|excecao){STOP}|erro{CODE}",
         r"erro (?:interno|desconhecido|inesperado|fatal|grave|critico|d[eo] (?:conexao|rede|servidor"
         r"|autenticacao|sistema"
         r"|validacao|sintaxe|banco de dados|leitura|formato)|ao \w+r\b|(?:durante|n[ao]) (?:a |o )?\w+\s*[:.])",
         r"(?:ocorreu|aconteceu|houve) (?:um |algum )?(?:\w+ )?(?:erro|problema|falha)",
-        r"falh(?:a|ou)\b(?=\s*:| (?:ao|na|no|de|do|da) )|nao (?:foi|e|era) possivel|nao (?:pode|conseguimos"
+        r"falh(?:a|ou)\b(?=\s*:| (?:ao|na|no) | d[eoa] (?:conexao|rede|autenticacao|sistema|servidor|leitura"
+        r"|comunicacao))|nao (?:foi|e|era) possivel|nao (?:pode|conseguimos"
         r"|consegui)\b",
         rf"falta(?:m|ndo)? (?:o |a |um |uma )?(?:\w+ )?{thing}|impossivel \w+r\b",
         rf"(?:o |a |seu |sua )?{thing}[^.!?\n]{{0,60}}(?:\bfalhou|nao (?:e |esta |foi |pode )?(?:valid"
         rf"|disponivel|encontrad"
         r"|reconhecid|permitid|suportad|responde|existe|ser )|invalid[oa]s?\b|e (?:obrigatori|desconhecid)"
         r"|ausente|faltando"
-        r"|expirad|expirou|rejeitad|negad[oa]|recusad[oa]|incorret[oa])",
+        r"|expirad|expirou|rejeitad|negad[oa]|desconhecid[oa]|recusad[oa]|incorret[oa])",
         r"(?:acesso|permissao) negad[oa]|nao autorizad|sem permissao|(?:tempo|limite)[^.]{0,30}(?:esgotado"
         r"|excedido|atingido)",
         r"servico (?:temporariamente )?indisponivel|(?:desculpe|lamentamos)\b.{0,40}(?:nao|erro)|algo (?:deu"
@@ -87,12 +89,12 @@ def french() -> tuple[str, ...]:
         r"|format|identifiant|produit|commande|client|paiement|reservation|url|api|mot de passe)\b"
     )
     return (
-        rf"erreurs?{STOP}|erreur{CODE}",
+        rf"erreurs?{STOP}|erreur{CODE}|exception{STOP}",
         r"erreur (?:interne|inconnue|inattendue|fatale|critique|serveur|systeme|reseau|lors d|pendant"
         r"|d[eu] (?:connexion|la "
         r"connexion|reseau|serveur|authentification|validation|syntaxe|systeme|base de donnees|lecture|format"
         r"|traitement))",
-        r"une? (?:\w+ )?(?:erreur|probleme)(?: \w+)? (?:s'est produite?|est survenue?|a ete)",
+        r"une? (?:\w+ )?(?:erreur|probleme|exception)(?: \w+)? (?:s'est produite?|est survenue?|a ete)",
         r"impossible d(?:e |')\w+|echec\b(?=\s*[:.!]|\s*\Z| d[eu']| lors| de )|nous n'avons pas pu|il (?:est"
         r"|a ete) impossible",
         rf"(?:il )?manque (?:le |la |un |une )?{thing}",
@@ -100,7 +102,7 @@ def french() -> tuple[str, ...]:
         rf"|est (?:invalide"
         r"|indisponible|introuvable|manquant|requis|obligatoire|inconnu|expire|refuse|rejete)"
         r"|a (?:ete (?:refuse|rejete)|expire)"
-        r"|(?:invalide|introuvable|manquant|inconnu|incorrect)e?s?\b|ne repond pas|ne peut)",
+        r"|(?:invalide|introuvable|manquant|inconnu|incorrect|refuse|rejete)e?s?\b|ne repond pas|ne peut)",
         r"acces (?:refuse|interdit)|non autorise|permission refusee|authentification (?:echouee|requise)",
         r"delai (?:d'attente )?(?:depasse|expire)|service (?:temporairement )?indisponible"
         r"|limite [^.]{0,30}(?:atteinte|depassee)",
@@ -108,7 +110,9 @@ def french() -> tuple[str, ...]:
         rf"{SHORT}(?:n'est|ne sont) pas (?:autorise|supporte|pris en charge|prise|valide|permis"
         rf"|reconnu)[^.!?\n]{{0,60}}{END}",
         r"(?:memoire|solde|permissions?|droits|privileges)\b.{0,20}insuffisant|operation non (?:permise|autorisee)",
-        rf"{SHORT}(?:\bintrouvables?|\bimpossible|non trouvee?s?|n'existe(?:nt)? pas){END}",
+        rf"{SHORT}(?:\bintrouvables?|non trouvee?s?|n'existe(?:nt)? pas){END}",
+        rf"(?:connexion|lecture|ecriture|operation|acces|chargement|ouverture"
+        rf"|envoi) [^.!?\n]{{0,40}}\bimpossible{END}|connexion impossible",
     )
 
 
@@ -121,7 +125,7 @@ def italian() -> tuple[str, ...]:
         r"|formato|id|prodotto|ordine|cliente|pagamento|prenotazione|url|api|password)\b"
     )
     return (
-        rf"error[ei]{STOP}|errore{CODE}",
+        rf"(?:error[ei]|eccezione){STOP}|errore{CODE}",
         r"errore (?:interno|sconosciuto|imprevisto|inatteso|fatale|critico|durante|di (?:connessione|rete"
         r"|sistema|sintassi"
         r"|autenticazione|validazione|lettura|formato|server)|del (?:server|sistema|database)"
@@ -129,7 +133,7 @@ def italian() -> tuple[str, ...]:
         r"si e verificato un(?: \w+)? ?(?:errore|problema)|impossibile \w+(?:re|rsi|rlo|rla)\b|non (?:e"
         r"|e stato) possibile",
         rf"manca(?:no)? (?:il |la |un |una )?(?:\w+ )?{thing}",
-        rf"(?:il |la |l'|lo |i )?{thing}[^.!?\n]{{0,60}}(?:e fallit|ha fallito|fallit[oa]\b|non (?:e "
+        rf"(?:il |la |l'|lo |i )?{thing}[^.!?\n]{{0,60}}(?:e fallit|ha fallito|fallit[oa]\b|non (?:e stat[oa] |e "
         rf"|risulta )?(?:valid"
         r"|disponibil|trovat|riconosciut|consentit|supportat|risponde|esist|riuscit|autorizzat)|mancante|obbligatori"
         r"|sconosciut|scadut|rifiutat|negat[oa]\b|errat[oa]\b)",
@@ -154,7 +158,8 @@ def german() -> tuple[str, ...]:
     )
     return (
         rf"(?:(?:interner|unbekannter|unerwarteter|schwerer|kritischer) )?[a-z]{{0,20}}fehler{STOP}",
-        rf"[a-z]{{0,20}}fehler(?:{CODE}| (?:beim? \w+en\b|bei der \w+|wahrend ))|interner serverfehler",
+        rf"[a-z]{{0,20}}fehler(?:{CODE}| (?:beim? \w+en\b|bei der \w+|wahrend |in zeile ))|ausnahme:"
+        rf"|keine verbindung (?:zu|mit|moglich)|interner serverfehler",
         r"(?:es ist )?(?:leider )?ein (?:\w+ )?(?:fehler|problem) (?:ist )?aufgetreten|fehler aufgetreten",
         r"(?:leider )?(?:konnte|kann)(?:n|ten|t)? [^.!?\n]{1,80}\bnicht\b",
         rf"(?:die |der |das |ihre? |den )?{thing}[^.!?\n]{{0,60}}(?:ko(?:nnte|nnten) nicht|kann nicht|fehlgeschlagen"
@@ -171,7 +176,7 @@ def german() -> tuple[str, ...]:
         r"|argument|feld|funktion|werkzeug|fehler|befehl)|zugriff verweigert|keine berechtigung"
         r"|nicht (?:autorisiert|angemeldet)",
         r"zeituberschreitung|(?:der )?dienst (?:ist )?nicht (?:verfugbar|erreichbar)|etwas ist schiefgelaufen",
-        r"(?:limit|kontingent)[^.]{0,30}(?:uberschritten|erreicht|erschopft)",
+        r"[a-z]*(?:limit|kontingent)[^.]{0,30}(?:uberschritten|erreicht|erschopft)",
     )
 
 
@@ -193,14 +198,15 @@ def russian() -> tuple[str, ...]:
         r"|требуется (?:авторизация|вход)",
         r"(?:сервис|сервер|служба|api)\b[^.\n]{0,30}(?:недоступ|не отвечает)|превышен[оа]? (?:лимит|врем|квот"
         r"|число|ожидани)"
-        r"|истекл[оа] врем|время ожидания|тайм-?аут",
+        r"|истекл[оа] врем|время (?:ожидания|сеанса|сессии) истек|тайм-?аут|исключение:|(?:соединение"
+        r"|подключение) (?:отклонен|разорван|прерван|не )",
         r"(?:запрос|операци\w|вызов|команда|загрузка|оплата|подключение|авторизация)\b[^.!?\n]{0,30}(?:отклон"
         r"|не (?:выполн"
         r"|заверш|удал|обработан|прош)|завершил\w+ (?:с )?ошибк|прерван)",
         r"(?:параметр|аргумент|поле|значение|файл|токен|ключ)\b[^.!?\n]{0,60}(?:обязател|отсутств|не (?:указан"
         r"|найден|задан"
         r"|поддерж|существ|может|распозн|опознан)|недейств|неверн|недопустим|истек|неизвестен)",
-        rf"(?!(?:результат|совпадени|ничего|ошиб|проблем)){SHORT}\bне (?:найден[оаы]?|существует"
+        rf"(?!(?:результат|совпадени|ничего|ошиб|проблем)){SHORT}\bне (?:найден[оа]?|существует"
         rf"|поддерживается|удалось"
         rf"|разрешен[оаы]?){END}|неправильн(?:ый|ая|ое|ые|о) \w+|синтаксическая ошибка",
         r"сбой\b(?=\s*:| при| в | сервера| сети| подключения)|что-то пошло не так|(?:пожалуйста, )?(?:повторите"

@@ -11,7 +11,9 @@ from .programs import exit_code, reports_crash, reports_program_error
 
 _ADJECTIVES = (
     r"(?:api|http|https|server|client|internal|request|response|connection|network|time-?out|runtime|execution|tool"
-    r"|function|system|unknown|fatal|unexpected|pars(?:e|ing)|syntax|validation|authentication|authorization"
+    r"|function|system|unknown|decode|decoding|encoding|schema|storage|disk|auth|gateway|upstream|backend"
+    r"|service|unhandled"
+    r"|processing|application|fatal|unexpected|pars(?:e|ing)|syntax|validation|authentication|authorization"
     r"|database"
     r"|input|invalid|critical|generic|mcp|json|query|sql|permission|command|file|io|i/o|value|type|key|import|error)"
 )
@@ -58,7 +60,10 @@ _DOING = (
     r"|navigating"
     r"|clicking|translating|calculating|computing|looking|starting|stopping|using|communicating|submitting|editing)"
 )
-_NAMED = r"(?: (?:with|named|called|for|by|of|id)(?: \w+)?)?(?:[ :]*['\"`#<\[(]?[\w.@:/+ -]{1,60}?['\"`>\])]?)?"
+_NAMED = (
+    r"(?: (?:with|named|called|for|by|of|id)(?: \w+){0,2}?)?"
+    r"(?:[ :]*(?:['\"`#<\[(][^'\"`>\])\n]{1,60}['\"`>\])]?|[\w.@:/+-]{1,60}))?"
+)
 _ENTITY = (
     r"(?:sorry,? )?(?:the |this |that |an? |no |any |your |requested |specified |given |provided |selected ){0,3}"
     rf"(?:['\"`]?[\w.@/-]{{1,40}}['\"`]? ){{0,2}}?{_ENTITIES}{_NAMED}"
@@ -78,7 +83,8 @@ _BEGINNINGS = re.compile(
             r"unsupported operand|invalid literal for|could not convert|expecting value: line|division by zero",
             r"'(?:\w+_\w+|error)'\Z",  # the text of a KeyError
             rf"(?:(?:an?|the|some) )?(?:{_ADJECTIVES} ){{0,3}}(?:error|exception|failure)s?\b"
-            r"(?=\s*(?:[:!.(]|\Z|[45]\d\d\b(?! (?:es|est|ist|e|is|was|fue) ))|\s+[-–—]\s| (?:has )?occurred"
+            r"(?=\s*(?:[:!]|\.(?:\s|\Z)|\((?:code|http|\d)|\Z|[45]\d\d\b(?! (?:es|est|ist|e|is|was|fue) ))"
+            r"|\s+[-–—]\s| (?:has )?occurred"
             r"| was (?:raised|encountered|thrown|returned)"
             rf"| (?:while|when|during|in) \w+ing\b| {_DOING}\b| (?:code|message|details?):"
             rf"| (?:code )?#?-?\d+\s*[:,(.-])",
@@ -157,6 +163,8 @@ _BEGINNINGS = re.compile(
             r"|blocked|banned|deactivated)|inactive (?:user|account)|not enough (?:permissions?|privileges"
             r"|funds|credits?|memory"
             r"|rights|balance|arguments)",
+            r"(?:resource temporarily unavailable|(?:payload|request entity) too large|the system cannot find the)\b"
+            r"|(?:the |this |your )?\w+ has been (?:revoked|suspended|blocked)[.!]?\Z",
             r"insufficient (?:funds|permissions?|balance|privileges|quota|credits?|scopes?|storage|memory"
             r"|rights|stock)",
             r"(?:please |you must )(?:provide|specify|enter|supply|use) (?:an? |the |your )?(?:valid|required"
@@ -180,7 +188,8 @@ _BEGINNINGS = re.compile(
     re.IGNORECASE,
 )
 _EXCEPTION = re.compile(
-    r"(?:\w+\.){0,20}[A-Z]\w*(?:Error|Exception|Timeout)\s*(?:[:(]|\Z)|[^\n]{0,200}?\b"
+    r"(?:(?:\w+\.){0,20}[A-Z]\w*(?:Error|Exception|Timeout)|KeyboardInterrupt|SystemExit|StopIteration)"
+    r"\s*(?:\[[A-Z_]{1,60}\])?\s*(?:[:(]|\Z)|[^\n]{0,200}?\b"
     r"Traceback \(most recent call last\):(?=\s*(?:File \"|\Z|\.\.\.)|[ \t]*\n)"
 )
 # A sentence that says what something is, such as an encyclopedia's first one.

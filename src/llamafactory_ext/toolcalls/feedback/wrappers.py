@@ -11,7 +11,11 @@ _FENCE = re.compile(
     r"[ \t]*\r?\n",
     re.IGNORECASE,
 )
-_OPEN = re.compile(r"\s*<(?P<name>[A-Za-z_][\w:.-]{0,60})(?:\s[^<>]{0,500})?>")
+_OPEN = re.compile(r"\s*<(?P<name>[A-Za-z_][\w:.-]{0,60})(?P<marks>\s[^<>]{0,500})?>")
+_FAILED = re.compile(
+    r"\b(?:(?:status|type)=[\"']?(?:error|failed|failure)\b|is_?error=[\"']?true\b|success=[\"']?false\b)",
+    re.IGNORECASE,
+)
 _PASSED_OVER = re.compile(
     r"\s*(?:<[A-Za-z_][\w:.-]{0,60}(?:\s[^<>]{0,500})?/>|<\?[^<>]{0,200}\?>|<!--.{0,500}?-->)", re.DOTALL
 )
@@ -65,7 +69,8 @@ def untagged(text: str) -> str | None:
 def elements(text: str) -> list[tuple[str, str]]:
     """Return names and contents of the elements that a text consists of; none if it begins with anything else.
 
-    An element ends at the first end tag of its name. Text between and after elements is passed over.
+    An element ends at the first end tag of its name. Text between and after elements is passed over. An element whose
+    attributes say that it failed is given as "error".
     """
     return list(_elements(text)) if text[:1] == "<" else []
 
@@ -83,7 +88,8 @@ def _elements(text: str) -> Iterator[tuple[str, str]]:
         end = text.find(close, opens.end())
         if end < 0:
             return
-        yield opens["name"], text[opens.end() : end]
+        failed = opens["marks"] is not None and _FAILED.search(opens["marks"]) is not None
+        yield "error" if failed else opens["name"], text[opens.end() : end]
         place = end + len(close)
 
 
