@@ -87,7 +87,7 @@ ERRORS = (
     "com.acme.Main.main(Main.java:8)",
     "java.io.FileNotFoundException: rates.csv (No such file or directory)\n\tat "
     "java.base/java.io.FileInputStream.open0(Native Method)",
-    "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.main()\n\t/tmp/x.go:9 "
+    "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.main()\n\t/srv/x.go:9 "
     "+0x1d\nexit status 2",
     "/srv/app/index.js:3\n  foo();\n  ^\n\nReferenceError: foo is not defined\n    at Object.<anonymous> "
     "(/srv/app/index.js:3:3)",
