@@ -234,6 +234,7 @@ class Data:
         *extra: object,
         dataset_dir: str = "data",
         rules: str = "structured",
+        function: str = "",
         out: str = "",
         **unknown: object,
     ) -> None:
@@ -244,10 +245,11 @@ class Data:
             extra: nothing; more words are an error.
             dataset_dir: folder of dataset_info.json.
             rules: structured or reference.
+            function: your own judge of feedback as module:function, in place of the rules.
             out: folder for the counts as JSON and the figure.
             unknown: nothing; other options are an error.
         """
-        if _helped(STATS, extra, unknown, dataset_dir=dataset_dir, rules=rules, out=out):
+        if _helped(STATS, extra, unknown, dataset_dir=dataset_dir, rules=rules, function=function, out=out):
             return
         names = _names(what)
         if not names:
@@ -256,7 +258,7 @@ class Data:
         twice = {entry.name for entry in entries if [other.name for other in entries].count(entry.name) > 1}
         if twice:
             raise OptionError(f"data stats: {', '.join(sorted(twice))} is named twice; count files of one name apart")
-        counted = [error_statistics(entry, str(rules)) for entry in entries]
+        counted = [error_statistics(entry, str(rules), str(function) or None) for entry in entries]
         show_statistics(counted)
         if out:
             for path in write_statistics(Path(str(out)), counted):

@@ -131,6 +131,7 @@ STATS = Verb(
     {
         "dataset_dir": "folder of dataset_info.json, for NAMES (data)",
         "rules": "structured: by category; reference: the marks of TL-Training's released code (structured)",
+        "function": "your own judge of feedback as module:function, in place of the rules, as tl_feedback_function",
         "out": "folder for error_statistics.json and error_statistics.png (nothing is written)",
     },
 )

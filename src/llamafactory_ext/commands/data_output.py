@@ -87,7 +87,7 @@ def show_statistics(statistics: Sequence[Statistics]) -> None:
     table.add_column("category")
     for one in statistics:
         table.add_column(one.name, justify="right")
-    for category in statistics[0].categories():
+    for category in dict.fromkeys(category for one in statistics for category in one.categories()):
         table.add_row(category, *(_of(one.calls[category], one.calls.total()) for one in statistics))
     table.add_section()
     table.add_row("calls with feedback", *(f"{one.calls.total():,}" for one in statistics), style="bold")

@@ -9,7 +9,7 @@ from .ppo.engine_conflicts import ppo_engine_conflicts
 LOSSES = ("use_dft_loss", "use_asft_loss", "use_eaft_loss")
 BACKENDS = ("use_mca", "use_hyper_parallel")
 MODEL_SWITCHES = ("use_unsloth", "use_kt")
-OF_MAE = ("tl_feedback_rules",)
+OF_MAE = ("tl_feedback_rules", "tl_feedback_function")
 OF_PKT = ("tl_w_max", "tl_key_variant")
 
 
@@ -25,6 +25,10 @@ def stage_conflicts(args: Any) -> list[str]:
     ]
     if args.stage == SFT_STAGE:
         problems += _without_effect(args, "tl_use_mae", OF_MAE) + _without_effect(args, "tl_use_pkt", OF_PKT)
+        if args.tl_feedback_function and args.tl_feedback_rules != type(args).tl_feedback_rules:
+            problems.append(
+                "tl_feedback_rules has no effect with tl_feedback_function, which judges alone; remove either"
+            )
         if args.compute_accuracy:
             problems.append(f"compute_accuracy needs the logits that stage: {SFT_STAGE} never forms; remove it")
     return problems

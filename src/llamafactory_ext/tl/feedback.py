@@ -6,13 +6,14 @@ an ordinary call and is trained. This module judges; it masks nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import CallParseError, DataError
-from ..toolcalls import detect
+from ..toolcalls import ToolCall, detect
+from ..toolcalls.feedback.categories import TOOL_HALLUCINATION
 from ..toolcalls.feedback.errors import CATEGORIES, feedback_error
-from ..toolcalls.feedback.words import TOOL_HALLUCINATION
+from .user_feedback import Judge, user_judge
 
 __all__ = ["feedback_error", "judge_calls"]
 
@@ -27,6 +28,7 @@ def judge_calls(
     *,
     declared: Collection[str] = (),
     call_format: str = "json",
+    function: str | None = None,
 ) -> list[tuple[int, str | None]]:
     """Judge every call of a trajectory by the feedback that follows it.
 
@@ -41,15 +43,18 @@ def judge_calls(
         declared: names of the tools the model was told of. With them, an erroneous call of any other name is a
             "Tool Hallucination", whatever its feedback says ("structured" only). Without them the feedback alone
             counts.
-        call_format: how the turns write calls, one of `toolcalls.FORMATS`; read only with `declared`.
+        call_format: how the turns write calls, one of `toolcalls.FORMATS`; read only with `declared` or `function`.
+        function: a user's own function as `module:function` (see `user_feedback.py`). It judges in place of the rules,
+            and its categories stand as they are.
 
     Returns:
         (index of the turn in `messages`, category or None) of each call, in order.
 
     Raises:
         DataError: a turn without a role, or feedback that is no text.
-        OptionError: no such rules or format.
+        OptionError: no such rules or format, or a user's function that does not work.
     """
+    judge = None if function is None else user_judge(function)
     roles = [_role(message, index) for index, message in enumerate(messages)]
     judged: list[tuple[int, str | None]] = []
     for index, role in enumerate(roles):
@@ -58,12 +63,29 @@ def judge_calls(
             after += 1
         if role not in _CALL_ROLES and not (role in _ASSISTANT_ROLES and after > index + 1):
             continue
-        errors = (feedback_error(_text(messages[i], i), rules) for i in range(index + 1, after))
-        category = next((error for error in errors if error is not None), None)
-        if category in CATEGORIES and declared and _calls_undeclared(messages[index], index, declared, call_format):
-            category = TOOL_HALLUCINATION
+        texts = [_text(messages[i], i) for i in range(index + 1, after)]
+        if judge is None:
+            category = _first(feedback_error(text, rules) for text in texts)
+        else:
+            category = _judged_by(judge, messages[index], index, texts, call_format)
+        if judge is None and category in CATEGORIES and declared:
+            undeclared = _calls_undeclared(messages[index], index, declared, call_format)
+            category = TOOL_HALLUCINATION if undeclared else category
         judged.append((index, category))
     return judged
+
+
+def _judged_by(
+    judge: Judge, message: Mapping[str, Any], index: int, texts: Sequence[str], call_format: str
+) -> str | None:
+    """The first category that a user's function gives; outputs and calls of equal number belong together in order."""
+    calls = _calls(message, index, call_format) if texts else ()
+    matched: Sequence[ToolCall | None] = calls if len(calls) == len(texts) else [None] * len(texts)
+    return _first(judge(text, call) for text, call in zip(texts, matched, strict=True))
+
+
+def _first(categories: Iterable[str | None]) -> str | None:
+    return next((category for category in categories if category is not None), None)
 
 
 def _role(message: Mapping[str, Any], index: int) -> str:
@@ -81,8 +103,12 @@ def _text(message: Mapping[str, Any], index: int) -> str:
 
 
 def _calls_undeclared(message: Mapping[str, Any], index: int, declared: Collection[str], call_format: str) -> bool:
+    return any(call.name not in declared for call in _calls(message, index, call_format))
+
+
+def _calls(message: Mapping[str, Any], index: int, call_format: str) -> Sequence[ToolCall]:
+    """The calls of a turn; none if they cannot be read."""
     try:
-        calls = [found.call for found in detect(_text(message, index), call_format=call_format)]
+        return [found.call for found in detect(_text(message, index), call_format=call_format)]
     except CallParseError:
-        return False
-    return any(call.name not in declared for call in calls)
+        return ()

@@ -13,8 +13,9 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.tl.sft.examples import NO_FEEDBACK, Settings, judge_example
+from llamafactory_ext.tl.sft.findings import categories_of
 from llamafactory_ext.toolcalls import Tool, read_tools
-from llamafactory_ext.toolcalls.feedback.errors import CATEGORIES, RULES, UNCATEGORISED
+from llamafactory_ext.toolcalls.feedback.errors import RULES
 
 from ..data.dialogues import CALL, GPT, HUMAN, OBSERVATION
 from ..data.entries import DataEntry, Dialogue
@@ -33,6 +34,7 @@ class Statistics:
     Attributes:
         records: all of them.
         trajectories: those with at least one call that has feedback; `faulty` of them hold an error.
+        function: the user's own, which judges in place of the rules.
         calls: turns with calls that have feedback, by category; several calls of one turn count once.
         holding: trajectories that hold a call of the category.
         unanswered: turns with calls that no feedback follows; they are in no category.
@@ -42,6 +44,7 @@ class Statistics:
 
     name: str
     rules: str
+    function: str | None = None
     records: int = 0
     trajectories: int = 0
     faulty: int = 0
@@ -52,9 +55,11 @@ class Statistics:
     lost: Counter[str] = field(default_factory=Counter)
 
     def categories(self) -> list[str]:
-        """In the paper's order; `UNCATEGORISED` takes the place of the kinds under the released rules."""
-        kinds = (UNCATEGORISED,) if self.rules == "reference" else CATEGORIES
-        return [ALL_RIGHT, *kinds]
+        """In the paper's order; `UNCATEGORISED` takes the place of the kinds under the released rules.
+
+        A user's function has those that it gave.
+        """
+        return [ALL_RIGHT, *categories_of(self.rules, self.function, self.calls.keys() - {ALL_RIGHT})]
 
     def share(self, category: str) -> float | None:
         """Of all judged calls; None without any."""
@@ -78,21 +83,22 @@ class Statistics:
         return {**counts, **total, "categories": kinds, "left_out": dict(self.left_out), "lost": dict(self.lost)}
 
 
-def error_statistics(entry: DataEntry, rules: str = "structured") -> Statistics:
+def error_statistics(entry: DataEntry, rules: str = "structured", function: str | None = None) -> Statistics:
     """Count the calls of a file by the category of their feedback, one record at a time.
 
     Args:
         entry: a data set with calls and feedback, or TL-Training's raw_data.json itself.
         rules: as in `tl.feedback.feedback_error`.
+        function: a user's own as `module:function`, which judges in place of the rules.
 
     Raises:
-        OptionError: no such rules.
+        OptionError: no such rules, or no such function.
         DataError: a missing or malformed file.
     """
     if rules not in RULES:
         raise OptionError(f'--rules is "{rules}"; give {" or ".join(RULES)}')
-    result = Statistics(entry.name, rules)
-    settings = Settings(feedback_rules=rules)
+    result = Statistics(entry.name, rules, function)
+    settings = Settings(feedback_rules=rules, feedback_function=function)
     for _, record in entry.records():
         result.records += 1
         dialogue = _trajectory(entry, record)

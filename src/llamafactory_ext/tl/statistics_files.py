@@ -23,7 +23,8 @@ def write_statistics(folder: Path, statistics: Sequence[Statistics]) -> list[Pat
     with atomic_text(numbers) as handle:
         json.dump([one.summary() for one in statistics], handle, indent=2)
         handle.write("\n")
-    shares = {one.name: {kind: one.share(kind) or 0.0 for kind in one.categories()} for one in statistics}
+    kinds = list(dict.fromkeys(kind for one in statistics for kind in one.categories()))
+    shares = {one.name: {kind: one.share(kind) or 0.0 for kind in kinds} for one in statistics}
     totals = {one.name: (one.calls.total(), one.faulty, one.trajectories) for one in statistics}
     error_figure(shares, totals, picture)
     return [numbers, picture]

@@ -130,6 +130,10 @@ def test_tl_training_drops_calls_in_error_and_weighs_key_tokens(folder: Path) ->
     (heavy, *_) = look(folder, stage="tl_sft", tl_options={"tl_w_max": 2, "tl_use_mae": False})
     assert DROPPED not in heavy.counts()
     assert {piece.weight for piece in heavy.pieces if piece.kind == KEY} == {2.0}
+    (judged, *_) = look(folder, stage="tl_sft", tl_options={"tl_feedback_function": "feedback_judges:flag"})
+    assert DROPPED not in judged.counts()  # the user's own judge finds no fault
+    with pytest.raises(OptionError, match="tl_feedback_function=nowhere:f: write module:function"):
+        look(folder, stage="tl_sft", tl_options={"tl_feedback_function": "nowhere:f"})
 
 
 def test_options_and_cuts_are_those_of_training(folder: Path) -> None:

@@ -263,6 +263,16 @@ def test_report_evaluation_and_loss_curve(
 # What does not work
 
 
+def test_a_users_own_judge_decides_what_is_trained(options: dict[str, Any]) -> None:
+    judge = {"max_steps": 1, "tl_feedback_function": "feedback_judges:all_wrong"}
+    with pytest.raises(OptionError, match="tl_feedback_function=feedback_judges:broken raised KeyError"):
+        train(options | judge | {"tl_feedback_function": "feedback_judges:broken"})
+    train(options | judge | {"preprocessing_num_workers": 2})
+    report = json.loads((Path(options["output_dir"]) / "tl_report.json").read_text("utf-8"))
+    assert report["settings"]["feedback_function"] == "feedback_judges:all_wrong"
+    assert set(report["train"]["errors"]) == {"Refused"}
+
+
 def test_unusable_examples_end_the_run_or_are_left_out(
     options: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,19 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
     }
 
 
+def test_own_judges_of_feedback_take_the_place_of_the_rules(options: dict[str, Any]) -> None:
+    judge = {"tl_feedback_function": "judges:f"}
+    *_, found, _ = get_train_args(options | judge)
+    assert found.tl_feedback_function == "judges:f"
+    assert problems_of(options | judge | {"tl_feedback_rules": "reference"}) == {
+        "tl_feedback_rules has no effect with tl_feedback_function, which judges alone; remove either"
+    }
+    assert problems_of(options | judge | {"tl_use_mae": False}) == {
+        "tl_feedback_function has no effect with tl_use_mae: false; remove it"
+    }
+    assert problems_of(options | {"tl_feedback_function": 3}) == {"tl_feedback_function=3: give a text or nothing"}
+
+
 def test_options_of_another_stage(options: dict[str, Any]) -> None:
     wrong = {"tl_w_max": 3, "tl_skip_bad": True}
     advice = "; remove it, or set stage: tl_sft"

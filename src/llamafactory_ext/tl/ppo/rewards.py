@@ -6,15 +6,13 @@ tools as a list of `toolcalls.Tool`. It returns a number, or a number and a mapp
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ...errors import DataError, OptionError
+from ...options.user_functions import load_function
 from ...toolcalls import Tool
 from ..reward import REWARDS, Reward, reward_parts
 
@@ -62,20 +60,7 @@ def user_reward(name: str) -> RewardFunction:
     Raises:
         OptionError: there is no such function.
     """
-    module, _, function = name.partition(":")
-    advice = f"tl_reward_function={name}: write module:function, with the module in the working directory or installed"
-    if not module or not function:
-        raise OptionError(f"{advice}.")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        found: Any = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise OptionError(f"{advice} ({error}).") from None
-    finally:
-        sys.path.remove(here)
-    if not callable(found):
-        raise OptionError(f"{advice}; {function} is no function.")
+    found = load_function("tl_reward_function", name)
 
     def of(prediction: str, reference: str, tools: Sequence[Tool], call_format: str | None = None) -> Reward:
         return _as_reward(found(prediction, reference, list(tools)), name)

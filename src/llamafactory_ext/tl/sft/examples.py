@@ -12,6 +12,7 @@ from ...errors import CallParseError
 from ...templates.messages import results
 from ...toolcalls import Tool, ToolCall, described_tools, detect_turn, render_calls
 from ..feedback import judge_calls
+from ..user_feedback import judge_hash
 
 AUTO = "auto"
 NO_FEEDBACK = "no call has feedback"
@@ -30,14 +31,30 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The options that decide what an example trains; the names are those of the YAML without `tl_`."""
+    """The options that decide what an example trains; the names are those of the YAML without `tl_`.
+
+    Attributes:
+        feedback_code: a hash of the module that holds `feedback_function`; data that was judged by other code is made
+            anew. It is no option.
+    """
 
     use_mae: bool = True
     feedback_rules: str = "structured"
+    feedback_function: str | None = None
     use_pkt: bool = True
     w_max: float = 9.0
     key_variant: str = "paper"
     call_format: str = AUTO
+    feedback_code: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Find the user's function.
+
+        Raises:
+            OptionError: there is none of this name.
+        """
+        if self.use_mae and self.feedback_function is not None:
+            object.__setattr__(self, "feedback_code", judge_hash(self.feedback_function))
 
     @property
     def known_format(self) -> str | None:
@@ -99,7 +116,7 @@ def judge_example(
         return Judged(calls, names=names, tools=tools)
     if not any(place + 1 < len(turns) and turns[place + 1]["role"] == "observation" for place in calls):
         return Judged(calls, names=names, tools=tools, problem=NO_FEEDBACK)
-    return Judged(calls, _errors(turns, calls, known, settings.feedback_rules), names, tools)
+    return Judged(calls, _errors(turns, calls, known, settings), names, tools)
 
 
 def _calls_of(
@@ -129,7 +146,7 @@ def _errors(
     turns: Sequence[Mapping[str, str]],
     calls: Mapping[int, Sequence[ToolCall]],
     declared: Collection[str],
-    rules: str,
+    settings: Settings,
 ) -> dict[int, str]:
     """The category of each erroneous turn, by its index in `turns`."""
     messages: list[dict[str, str]] = []
@@ -142,5 +159,11 @@ def _errors(
             messages += [{"role": "observation", "content": text} for text in results(turn["content"])]
         else:
             messages.append({"role": turn["role"], "content": turn["content"]})
-    judged = judge_calls(messages, rules, declared=declared, call_format="json")
+    judged = judge_calls(
+        messages,
+        settings.feedback_rules,
+        declared=declared,
+        call_format="json",
+        function=settings.feedback_function,
+    )
     return {place_of[index]: category for index, category in judged if category is not None and index in place_of}

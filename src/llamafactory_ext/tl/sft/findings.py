@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import Any
@@ -100,7 +100,7 @@ class Findings:
             if changed:
                 raise DataError(
                     "tokenized_path holds data made with "
-                    + ", ".join(f"{name}: {given.get(name)}" for name in changed)
+                    + ", ".join(_changed(name, given.get(name)) for name in changed)
                     + "; delete that folder, name another one, or restore the options"
                 )
             facts |= {name: Counter(facts[name]) for name in ("errors", "problems")}
@@ -112,6 +112,23 @@ def _given(settings: Settings | None, action: str | None) -> dict[str, Any]:
     """What the outcome depends on, by the names of the options."""
     weighs = {f"tl_{name}": value for name, value in asdict(settings).items()} if settings else {}
     return weighs if action is None else {**weighs, "cutoff_action": action}
+
+
+def _changed(name: str, value: Any) -> str:
+    return "other code of tl_feedback_function" if name == "tl_feedback_code" else f"{name}: {value}"
+
+
+def categories_of(rules: str, function: str | None, found: Collection[str]) -> list[str]:
+    """Return the categories that a report lists, in the paper's order.
+
+    Args:
+        rules: as in `feedback_error`; the released ones know no kinds.
+        function: a user's own, whose categories are listed only where they occur.
+        found: the categories that occur.
+    """
+    if function is None:
+        return list(CATEGORIES if rules == "structured" else (UNCATEGORISED,))
+    return [name for name in CATEGORIES if name in found] + sorted({*found} - {*CATEGORIES})
 
 
 def check_usable(findings: Mapping[str, Findings], skip: bool, *, may_skip: bool = True) -> str | None:
@@ -153,7 +170,7 @@ def as_table(findings: Findings, settings: Settings) -> str:
     table.add_column("calls", justify="right")
     table.add_column("share", justify="right")
     wrong = findings.errors.total()
-    known = CATEGORIES if settings.feedback_rules == "structured" else (UNCATEGORISED,)
+    known = categories_of(settings.feedback_rules, settings.feedback_function, findings.errors)
     rows = [("all calls", findings.calls), ("trained", findings.calls - wrong), ("out of the loss", wrong)]
     rows += [(f"  {name}", findings.errors[name]) for name in known]
     for name, count in rows:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ...options.values import Choice, Number, Rule, Switch
+from ...options.values import Choice, Number, Rule, Switch, Text
 from ...toolcalls import FORMATS
 from ...toolcalls.feedback.errors import RULES as FEEDBACK_RULES
 from ..key_tokens import VARIANTS
@@ -28,6 +28,13 @@ class TlArguments:
         metadata={
             "help": "TL: how feedback is judged: by its structure and in categories, or by the marks of the released "
             "code."
+        },
+    )
+    tl_feedback_function: str | None = field(
+        default=None,
+        metadata={
+            "help": "TL: your own judge of feedback as module:function, in place of the rules; it gets the text of "
+            "one output (and call=...) and returns a category, True or None."
         },
     )
     tl_use_pkt: bool = field(
@@ -57,6 +64,7 @@ class TlArguments:
 RULES: Final[Mapping[str, Rule]] = {
     "tl_use_mae": Switch(),
     "tl_feedback_rules": Choice(FEEDBACK_RULES),
+    "tl_feedback_function": Text(),
     "tl_use_pkt": Switch(),
     "tl_w_max": Number(1, 1000),
     "tl_key_variant": Choice(VARIANTS),

@@ -51,8 +51,13 @@ def run_tl_sft(
 
 
 def settings_of(finetuning_args: Any) -> Settings:
-    """What the options say about examples."""
-    return Settings(**{option.name: getattr(finetuning_args, f"tl_{option.name}") for option in fields(Settings)})
+    """What the options say about examples.
+
+    Raises:
+        OptionError: `tl_feedback_function` names no function.
+    """
+    options = [option.name for option in fields(Settings) if option.init]
+    return Settings(**{name: getattr(finetuning_args, f"tl_{name}") for name in options})
 
 
 def usable_settings(finetuning_args: Any, tokenizer: Any) -> Settings:

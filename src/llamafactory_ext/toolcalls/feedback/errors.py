@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from ...errors import OptionError
-from .reports import error_category
-from .words import (
+from .categories import (
     OTHERS,
     PARAMETER_HALLUCINATION,
     PARAMETER_MISSING,
@@ -14,6 +13,7 @@ from .words import (
     TOOL_HALLUCINATION,
     TOOL_INSTABILITY,
 )
+from .reports import error_category
 
 RULES = ("structured", "reference")
 # The categories of the paper's Table 14 other than "All Right".

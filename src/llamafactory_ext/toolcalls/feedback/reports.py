@@ -9,46 +9,42 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from . import fields as field_rules
+from .categories import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_INSTABILITY
+from .field_names import CODE_KEYS, ERROR_KEYS, MESSAGE_KEYS, REMARK_KEYS, STATUS_KEYS
+from .fields import Fields
+from .kinds import kind_of
 from .loose_objects import loose_members
-from .words import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_INSTABILITY, kind_of, stated_error
+from .words import stated_error
+from .wrappers import WRAPPERS, elements, introduced, mcp_result, unfenced, untagged
 
-_MAX_DEPTH = 8  # of objects and lists that are opened in search of an error
+_MAX_DEPTH = 8  # of objects, lists and wrappers that are opened in search of an error
 
-# Names of members in lower case, without anything but letters and digits.
-_ERROR_KEYS = ("error", "errors", "err", "errormessage", "errormsg", "errordescription", "exception", "traceback")
-_ERROR_CODE_KEYS = ("errorcode", "errcode", "errno")
-_ERROR_FLAGS = ("iserror", "haserror")
-_SUCCESS_FLAGS = ("success", "ok", "successful", "issuccess")
-_STATUS_KEYS = ("status", "statuscode", "httpstatus", "httpcode", "httpstatuscode")
-_CODE_KEYS = ("code", "cod")
-_MESSAGE_KEYS = ("message", "msg", "detail", "details")
-_REMARK_KEYS = ("messages", "information", "note", "text", "description")
-_ENVELOPE_KEYS = ("response", "result", "output", "data")
-_NO_ERROR = {
-    "",
-    "none",
-    "null",
-    "nil",
-    "false",
-    "no",
-    "no error",
-    "no errors",
-    "ok",
-    "success",
-    "n/a",
-    "na",
-    "{}",
-    "[]",
+_ENVELOPE_KEYS = (
+    *("response", "result", "output", "data", "toolresult", "toolresponse", "tooloutput", "observation"),
+    *("functionresponse", "functionresult", "returnvalue", "structuredcontent", "parts"),
+)
+_OF_CONTENT = {
+    "content",
+    "role",
+    "name",
+    "toolcallid",
+    "tooluseid",
+    "type",
+    "iserror",
+    "structuredcontent",
+    "meta",
+    "id",
 }
-_NUMBER = re.compile(r"[-+±~]?\d+(?:\.\d+)?\s?%?")
+_PAGE = re.compile(r"<(?:!doctype|html)\b", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"Status Code:? (?P<code>\d{3})\b[.,]?\s*(?:Response: ?)?(?P<rest>.*)", re.DOTALL)
 
 
 def error_category(feedback: str) -> str | None:
-    """The category of the error that a feedback reports; None if it reports none.
+    """Return the category of the error that a feedback reports; None if it reports none.
 
     Any text is accepted; reading it takes time linear in its length.
     """
@@ -57,110 +53,119 @@ def error_category(feedback: str) -> str | None:
 
 def _of_text(text: str, depth: int) -> str | None:
     text = text.strip()
-    if text[:1] in ("{", "["):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = loose_members(text) if text[0] == "{" else None
-        return _of_value(value, depth)
+    if depth >= _MAX_DEPTH or not text:
+        return None
+    if text[0] in '{["':
+        return _of_json(text, depth)
+    for unwrap in (unfenced, introduced):
+        inner = unwrap(text)
+        if inner is not None:
+            return _of_text(inner, depth + 1)
+    if text[0] == "<" and not _PAGE.match(text) and (parts := elements(text)):
+        return _of_elements(parts, depth + 1)
+    if (inner := untagged(text)) is not None:
+        return _of_text(inner, depth + 1)
+    if (result := mcp_result(text)) is not None:
+        return kind_of(result[1]) if result[0] else _of_text(result[1], depth + 1)
     status = _STATUS_LINE.match(text)  # ToolAlpaca's feedback
     if status is None:
         return stated_error(text)
-    if not _is_http_error(status["code"]):
+    if not field_rules.is_http_error(status["code"]):
         return _of_value(status["rest"], depth)
     found = kind_of(status["rest"])
     return found if found in (PARAMETER_HALLUCINATION, PARAMETER_MISSING) else TOOL_INSTABILITY
 
 
+def _of_json(text: str, depth: int) -> str | None:
+    """JSON, an object that is nearly JSON, or words that begin with a bracket or a quote."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        if text[0] != "{":
+            return stated_error(text)
+        value = loose_members(text)
+    return _of_value(value, depth)
+
+
+def _of_elements(parts: Sequence[tuple[str, str]], depth: int) -> str | None:
+    """Elements: those named after errors report one, those named after results hold one or none, others are fields."""
+    named = [(re.sub(r"[\W_]", "", name.lower()), inner.strip()) for name, inner in parts]
+    for name, inner in named:
+        if name.endswith(("error", "errors", "exception", "fault")) and field_rules.states_error({"error": inner}):
+            return kind_of(inner)
+    if all(name in WRAPPERS for name, _ in named):
+        return _first(_of_text(inner, depth) for _, inner in named)
+    return _of_object(dict(reversed(parts)), depth)
+
+
 def _of_value(value: Any, depth: int) -> str | None:
-    if depth == _MAX_DEPTH:
+    if depth >= _MAX_DEPTH:
         return None
     if isinstance(value, str):
         return _of_text(value, depth + 1)
     if isinstance(value, Mapping):
         return _of_object(value, depth + 1)
     if isinstance(value, list) and value:
-        # A list is a report if all of it is: one refused item among results does not make the call a failure.
-        categories = [_of_value(item, depth + 1) if isinstance(item, Mapping) else None for item in value]
-        return None if None in categories else categories[0]
+        return _of_list(value, depth)
     return None
 
 
+def _of_list(items: list[Any], depth: int) -> str | None:
+    if all(map(field_rules.is_validation_error, items)):
+        return kind_of(_words(items))
+    if all(map(_is_part, items)):
+        texts = [item["text"] for item in items if isinstance(item.get("text"), str)]
+        flagged = any(item.get("isError") is True for item in items)
+        return kind_of(_words(texts)) if flagged else (_of_text(texts[0], depth + 1) if texts else None)
+    # A list is a report if all of it is: one refused item among results does not make the call a failure.
+    categories = [_of_value(item, depth + 1) if isinstance(item, Mapping) else None for item in items]
+    return None if None in categories else categories[0]
+
+
+def _is_part(item: Any) -> bool:
+    """Whether this is a part of a message's content, as in MCP and in chat APIs."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        return isinstance(item, Mapping) and item.keys() == {"text"}
+    return item["type"] in ("text", "output_text", "image", "audio", "resource", "resource_link", "image_url")
+
+
 def _of_object(members: Mapping[str, Any], depth: int) -> str | None:
-    fields = {re.sub(r"[^a-z0-9]", "", name.lower()): value for name, value in members.items()}
-    has_message = any(fields.get(key) for key in (*_MESSAGE_KEYS, *_REMARK_KEYS))
-    refused = _states_http_error(fields, has_message)
-    if (
-        refused
-        or any(_reports(fields.get(key), has_message) for key in _ERROR_KEYS)
-        or any(_is_error_code(fields.get(key)) for key in _ERROR_CODE_KEYS)
-        or any(fields.get(key) is True for key in _ERROR_FLAGS)
-        or any(fields.get(key) is False for key in _SUCCESS_FLAGS)
-        or _is_failed_status(fields, has_message)
-    ):
-        found = kind_of(
-            _words([fields[key] for key in (*_ERROR_KEYS, *_MESSAGE_KEYS, *_REMARK_KEYS) if key in fields])
-        )
+    fields = field_rules.normalised(members)
+    refused = field_rules.states_http_error(fields, _inner_error(fields))
+    if refused or field_rules.states_error(fields):
+        named = (*ERROR_KEYS, *MESSAGE_KEYS, *REMARK_KEYS, "content")
+        found = kind_of(_words([fields[key] for key in named if key in fields]))
         return TOOL_INSTABILITY if refused and found == OTHERS else found
-    if _says_success(fields):
+    detail = fields.get("detail")
+    if isinstance(detail, list) and detail and all(map(field_rules.is_validation_error, detail)):
+        return kind_of(_words(detail))
+    if field_rules.says_success(fields):
         return None
-    if fields and set(fields) <= {*_MESSAGE_KEYS, *_STATUS_KEYS, *_CODE_KEYS, "type", "title"}:
-        return _first(_of_value(fields[key], depth) for key in _MESSAGE_KEYS if isinstance(fields.get(key), str))
-    return _first(_of_value(fields.get(key), depth) for key in _ENVELOPE_KEYS)
+    if set(fields) <= {*MESSAGE_KEYS, *STATUS_KEYS, *CODE_KEYS, "type", "title", "text"}:
+        words = (*MESSAGE_KEYS, "text")
+        return _first(_of_value(fields[key], depth) for key in words if isinstance(fields.get(key), str | Mapping))
+    return _first(_of_value(value, depth) for value in _held(fields))
 
 
-def _states_http_error(fields: Mapping[str, Any], has_message: bool) -> bool:
+def _held(fields: Fields) -> Iterable[Any]:
+    """What an object wraps: a result, the parts of a message, or what a command wrote to stderr alone."""
+    for key in _ENVELOPE_KEYS:
+        value = fields.get(key)
+        if len(fields) == 1 or not (isinstance(value, str) and value.isalpha()):  # the result of an exam is one word
+            yield value
+    content = fields.get("content")
+    if not isinstance(content, str) or set(fields) <= _OF_CONTENT:
+        yield content
+    if "stderr" in fields and not fields.get("stdout"):
+        yield fields["stderr"]
+
+
+def _inner_error(fields: Fields) -> Any:
     inner = fields.get("error")
-    if isinstance(inner, str) and inner.startswith("{"):  # an object inside one that is no JSON
-        inner = loose_members(inner)
-    keys = (*_STATUS_KEYS, *_CODE_KEYS)
-    return (
-        any(_is_http_error(fields.get(key)) for key in _STATUS_KEYS)
-        or (has_message and any(_is_http_error(fields.get(key)) for key in _CODE_KEYS))
-        or (isinstance(inner, Mapping) and any(_is_http_error(inner.get(key)) for key in keys))
-    )
+    return loose_members(inner) if isinstance(inner, str) and inner.startswith("{") else inner
 
 
-def _reports(value: Any, has_message: bool) -> bool:
-    """Whether an error field reports an error; a number alone is a measure, unless it is an HTTP status."""
-    if isinstance(value, bool) or value is None:
-        return value is True
-    if isinstance(value, int | float):
-        return _is_http_error(value) or (value != 0 and has_message)
-    if isinstance(value, str):
-        text = value.strip().lower().rstrip(".")
-        return text not in _NO_ERROR and (_NUMBER.fullmatch(text) is None or _is_http_error(text))
-    return bool(value)  # a list or an object
-
-
-def _is_http_error(value: Any) -> bool:
-    if isinstance(value, str):
-        return re.fullmatch(r"[45]\d\d", value) is not None
-    return isinstance(value, int) and 400 <= value <= 599
-
-
-def _is_error_code(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() not in (*_NO_ERROR, "0", "200")
-    return isinstance(value, int) and value not in (0, 200)
-
-
-def _is_failed_status(fields: Mapping[str, Any], has_message: bool) -> bool:
-    """Orders and payments fail too, as results: "failed" needs a message and little else, or stands alone."""
-    status = fields.get("status")
-    word = status.strip().lower() if isinstance(status, str) else ""
-    few = len(fields) == 1 or (has_message and len(fields) <= 3)
-    return word in ("error", "exception") or (few and word in ("fail", "failed", "failure"))
-
-
-def _says_success(fields: Mapping[str, Any]) -> bool:
-    words = (str(fields.get(key)).strip().lower() for key in _STATUS_KEYS)
-    return any(fields.get(key) is True for key in _SUCCESS_FLAGS) or any(
-        word in ("success", "ok", "200", "201") for word in words
-    )
-
-
-def _first(categories: Iterator[str | None]) -> str | None:
+def _first(categories: Iterable[str | None]) -> str | None:
     return next((category for category in categories if category is not None), None)
 
 
