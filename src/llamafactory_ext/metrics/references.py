@@ -248,7 +248,9 @@ def read_references(benchmark: str, path: Path) -> References:
     files = _files(benchmark, source, path)
     versions = sorted({version_of(file) for file in files} - {""})
     if len(versions) > 1:
-        raise DataError(f"{path} holds files of BFCL {' and '.join(versions)}; name a folder or a file of one version.")
+        raise DataError(
+            f"{path} holds files of BFCL {' and '.join(versions)}; name a folder or a file of one version."
+        )
     items: dict[str, Item] = {}
     digest = hashlib.sha256()
     for file in files:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from ...errors import CallParseError, DataError, NoCallError
 from ...toolcalls import ToolCall
 from ..answers import Answered, Scored
 from ..report import Mode, Verdict
-from .bfcl_reading import OTHER_FORMAT, count_note, other_calls, version_note
+from .bfcl_reading import OTHER_FORMAT, TOOL_CALLS, count_note, other_calls, stated_calls, version_note
 from .pairing import can_pair
 from .python_calls import PythonCall, Version, decode, value_of
 from .rotbench import level_verdict
@@ -48,6 +49,7 @@ def score(answered: Sequence[Answered], mode: Mode, version: Version = "v3") -> 
     notes = (
         _NOTES[mode],
         version_note(version),
+        *count_note(verdicts, TOOL_CALLS, "give calls as tool_calls, as function-calling models do"),
         *count_note(verdicts, OTHER_FORMAT, "are no list of python calls and were read in another format"),
         *count_note(verdicts, BY_POSITION, "give arguments by position, which the published decoder drops"),
     )
@@ -66,7 +68,9 @@ def _verdict(one: Answered, mode: Mode, version: Version) -> Verdict:
     if len(calls) != len(golds):
         return level_verdict(one.item, 0, "wrong number of calls", f"{len(calls)} of {len(golds)}")
     reached = max(
-        level for level in range(4) if can_pair(golds, calls, lambda gold, call: _level(gold, call) >= level)  # noqa: B023  # called at once
+        level
+        for level in range(4)
+        if can_pair(golds, calls, lambda gold, call: _level(gold, call) >= level)  # noqa: B023  # called at once
     )
     return level_verdict(one.item, reached, detail=detail)
 
@@ -90,15 +94,14 @@ def _gold(one: Answered) -> list[ToolCall]:
 
 def _predicted(one: Answered, version: Version) -> tuple[list[_Made], str]:
     """Return the calls of a prediction and how they were read: by the published decoder, else in any format."""
-    if not one.prediction.messages:
-        try:
+    found, detail = stated_calls(one), TOOL_CALLS
+    if found is None:
+        with suppress(CallParseError):
             calls = decode(one.prediction.prediction, version)
             if calls:
                 return [_made(call, one) for call in calls], BY_POSITION if any(c.positional for c in calls) else ""
-        except CallParseError:
-            pass
-    found = other_calls(one)
-    return [_Made(call.name, frozenset(call.arguments), call) for call in found], OTHER_FORMAT
+        found, detail = other_calls(one), OTHER_FORMAT
+    return [_Made(call.name, frozenset(call.arguments), call) for call in found], detail
 
 
 def _made(call: PythonCall, one: Answered) -> _Made:

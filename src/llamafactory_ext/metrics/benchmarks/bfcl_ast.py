@@ -264,7 +264,9 @@ def _strict(record: Mapping[str, Any], _category: str, calls: Sequence[Call]) ->
     answers = [next(iter(answer.items())) for answer in record["possible_answer"]]
     if len(calls) != len(answers):
         return "wrong_count"
-    paired = can_pair(answers, calls, lambda answer, call: answer[0] == call[0] and _arguments_agree(call[1], answer[1]))
+    paired = can_pair(
+        answers, calls, lambda answer, call: answer[0] == call[0] and _arguments_agree(call[1], answer[1])
+    )
     return None if paired else "cannot_find_match"
 
 

@@ -53,7 +53,9 @@ def renamed(calls: Sequence[ToolCall], functions: Sequence[Any]) -> list[ToolCal
 
     Endpoints such as OpenAI's take no dots in names; BFCL sends `_` for them.
     """
-    declared = [str(function["name"]) for function in functions if isinstance(function, Mapping) and "name" in function]
+    declared = [
+        str(function["name"]) for function in functions if isinstance(function, Mapping) and "name" in function
+    ]
     sent: dict[str, set[str]] = {}
     for name in declared:
         sent.setdefault(name.replace(".", "_"), set()).add(name)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 _MAX_ITEMS: Final = 1_000_000
 _MAX_BITS: Final = 1_000_000
+_WIDE: Final = re.compile(r"%(?:\([^)]*\))?[ #0\-+\d.]*?(?:\d{5}|\*)")  # a field of 10,000 characters, or of any width
 _BINARY: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -119,7 +120,7 @@ def _binary(kind: ast.operator, left: Any, right: Any) -> Any:
 def _is_too_large(kind: ast.operator, left: Any, right: Any) -> bool:
     if isinstance(left, str | bytes) and isinstance(kind, ast.Mod):
         shown = left if isinstance(left, str) else left.decode("latin-1")
-        return bool(re.search(r"\d{5}|\*", shown))
+        return bool(_WIDE.search(shown))
     if isinstance(kind, ast.Mult):
         for items, times in ((left, right), (right, left)):
             if isinstance(items, str | bytes | list | tuple) and isinstance(times, int):
