@@ -118,7 +118,9 @@ def _defining(blocks: list[Block], prose: str, name: str) -> str | None:
 
 
 def _defines(code: str, name: str) -> bool:
-    return re.search(rf"^(?:(?:async\s+)?def\s+{re.escape(name)}\b|{re.escape(name)}\s*=(?!=))", code, re.M) is not None
+    return (
+        re.search(rf"^(?:(?:async\s+)?def\s+{re.escape(name)}\b|{re.escape(name)}\s*=(?!=))", code, re.M) is not None
+    )
 
 
 def _parses(code: str) -> bool:
@@ -133,7 +135,7 @@ def _parses(code: str) -> bool:
 
 def _statements(prose: str, name: str) -> str | None:
     """Return the statements of a text at its margin, if they define the function."""
-    inline = re.compile(rf"^(?!\s*(?:#|async\s)).*?[^\s@\w](?:\s+)(?=def\s+{re.escape(name)}\s*\()", re.MULTILINE)
+    inline = re.compile(rf"^(?!\s*(?:#|async\s)).*?[^\s@\w][ \t]+(?=def\s+{re.escape(name)}\s*\()", re.MULTILINE)
     text = textwrap.dedent(inline.sub("", prose))
     parts = [part for part in map(_whole, _pieces(text)) if part]
     code = "\n".join(parts)
