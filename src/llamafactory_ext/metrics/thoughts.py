@@ -1,7 +1,7 @@
 """What a model answers in the end: its text without thoughts, drafts and other channels.
 
-Known are tags such as `<think>`, with the opening one left to the prompt or the closing one missing, and the channels of
-gpt-oss (its open format "harmony").
+Known are tags such as `<think>`, with the opening one left to the prompt or the closing one missing, and the channels
+of gpt-oss (its open format "harmony").
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 _WORDS = (
-    "think thinking thought thoughts reason reasoning reflection analysis scratchpad scratch_pad internal_monologue "
-    "seed:think"
-).split()
+    *("think", "thinking", "thought", "thoughts", "reason", "reasoning", "reflection", "analysis"),
+    *("scratchpad", "scratch_pad", "internal_monologue", "seed:think"),
+)
 _PAIRS = (
     *((f"<{word}>", f"</{word}>") for word in _WORDS),
     ("[THINK]", "[/THINK]"),

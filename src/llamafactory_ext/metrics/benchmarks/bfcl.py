@@ -15,6 +15,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...data.public.bfcl_files import bound, parameter_names
@@ -67,12 +68,12 @@ def _verdict(one: Answered, mode: Mode, version: Version) -> Verdict:
         return level_verdict(one.item, max(_level(gold, calls[0]) for gold in golds), detail=detail)
     if len(calls) != len(golds):
         return level_verdict(one.item, 0, "wrong number of calls", f"{len(calls)} of {len(golds)}")
-    reached = max(
-        level
-        for level in range(4)
-        if can_pair(golds, calls, lambda gold, call: _level(gold, call) >= level)  # noqa: B023  # called at once
-    )
+    reached = max(level for level in range(4) if can_pair(golds, calls, partial(_reaches, level)))
     return level_verdict(one.item, reached, detail=detail)
+
+
+def _reaches(level: int, gold: ToolCall, made: _Made) -> bool:
+    return _level(gold, made) >= level
 
 
 def _level(gold: ToolCall, made: _Made) -> int:

@@ -1,7 +1,7 @@
 """Take the python code that solves a problem out of a chat answer.
 
 The answer may state the whole function or only its body, in fenced blocks or between prose. The block counts that
-defines the function, the last of several; then python's, then one without a language. Blocks of other languages do not.
+defines the function, the last of several; then python's, then one without a language; other languages never.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _LANGUAGE = re.compile(r"[\s{.]*([A-Za-z][A-Za-z+#]*)")
 _PYTHON = frozenset(("python", "py", "ipython", "cpython", "pycon", "pyi", "sage"))
 # A line at the margin that begins a statement of a module; other such lines are taken for prose.
 _STATEMENT = re.compile(
-    r"import [\w.]+(?:\s*,\s*[\w.]+)*(?: as \w+)?\s*(?:#.*|;.*)?$|from [\w.]+ import |@\w|(?:async )?def \w+\s*\(|class \w+\s*[:(]"
+    r"import [\w.]+(?:\s*,\s*[\w.]+)*(?: as \w+)?\s*(?:#.*|;.*)?$|from [\w.]+ import "
+    r"|@\w|(?:async )?def \w+\s*\(|class \w+\s*[:(]"
     r"|[A-Za-z_]\w*(?:\s*:\s*[\w.\[\], ]+)?\s*=(?!=)"
 )
 _CLOSING = re.compile(r"[)\]}]")

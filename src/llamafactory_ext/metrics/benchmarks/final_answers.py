@@ -12,8 +12,7 @@ import unicodedata
 from ..thoughts import final_text
 
 _ANSWER = re.compile(
-    r"\b(?:answer|result|solution|total)(?:\s+to\s[^.:\n]{0,80}?)?\s*(?:\*\*|__)?\s*(?::|=|\b(?:is|are|was|would be|will be)\b)"
-    r"\s*(?:\*\*|__)?:?",
+    r"\banswer(?:\s+to\s[^.:\n]{0,80}?)?\s*(?:\*\*)?\s*(?::|=|\b(?:is|are|was|would be|will be)\b)\s*(?:\*\*|__)?:?",
     re.IGNORECASE,
 )
 _BOLD = re.compile(r"\*\*(?!\s)([^*\n]+?)(?<!\s)\*\*|__(?!\s)([^_\n]+?)(?<!\s)__")
@@ -84,7 +83,7 @@ def _marked(text: str) -> list[str]:
     strong = [boxed] if boxed else []
     if place >= 0:
         strong.append((place, text[place + 4 : place + 4 + _LONGEST]))
-    weak = [mark for mark in _ANSWER.finditer(text) if "total" not in mark[0].lower()]
+    weak = list(_ANSWER.finditer(text))
     return [
         *(segment for _, segment in sorted(strong, reverse=True)),
         *(text[mark.end() : mark.end() + _LONGEST].lstrip() for mark in weak[: -_MARKS - 1 : -1]),
@@ -92,7 +91,7 @@ def _marked(text: str) -> list[str]:
 
 
 def _boxed(text: str) -> tuple[int, str] | None:
-    r"""Return the place and content of the last `\boxed{...}`, with braces balanced; without an end, all that follows."""
+    r"""Return the place and content of the last `\boxed{...}`, braces balanced; all that follows if it has no end."""
     marks = list(_BOXED.finditer(text))
     if not marks:
         return None
