@@ -24,6 +24,8 @@ def score(
     embedder: str = "",
     execute: bool = False,
     judge: bool = False,
+    bfcl_version: str = "",
+    any_format: bool = False,
 ) -> None:
     """Score saved predictions of a benchmark.
 
@@ -39,6 +41,9 @@ def score(
         execute: let humaneval run what the model wrote, in the sandbox.
         judge: ask a judge about toolalpaca's solutions. Its endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL and
             _KEY; replies are kept beside the report, and the same command goes on where it stopped.
+        bfcl_version: v3 or v4, whose decoder reads the predictions of bfcl and bfcl_ast. Default: as the files' names.
+        any_format: let bfcl_ast's official mode read calls that the published decoder refuses (JSON, chat marks,
+            prose around them); the report counts them.
     """
     needed = {"a benchmark": benchmark, "--predictions": predictions, "--references": references}
     missing = [name for name, given in needed.items() if not given]
@@ -65,6 +70,8 @@ def score(
         checkout=str(checkout),
         embedder=str(embedder),
         judge=asked,
+        bfcl_version=str(bfcl_version),
+        any_format=any_format is True,
     )
     write_report(report, target)
     show(report, Console())

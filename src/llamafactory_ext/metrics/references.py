@@ -5,8 +5,9 @@
 | api_bank | level-{1,2}-{api,response}.json, level-3-batch-inf[-response].json | level-1-api:0 (file, place in it) |
 | toolalpaca | eval_real.json | Nager.Date:0 (API, place among its instructions) |
 | rotbench | {clean,slight,medium,heavy,union}.json | slight:0 |
-| bfcl | BFCL_v3_exec_*.json | as published: exec_simple_0 |
-| bfcl_ast | BFCL_v3_{simple,multiple,parallel,parallel_multiple}.json and possible_answer/ | as published |
+| bfcl | BFCL_v{3,4}_exec_{simple,multiple,parallel,parallel_multiple}.json | as published: exec_simple_0 |
+| bfcl_ast | BFCL_v{3,4}_[live_]{simple,multiple,parallel,parallel_multiple}.json (v4: simple_python) with \
+possible_answer/, and BFCL_v{3,4}_[live_]{irrelevance,relevance}.json | as published |
 | tooleyes | scenario_data_zero_processed.json | tooleyes:0 |
 | gsm8k | test.jsonl | test:0 |
 | humaneval | HumanEval.jsonl[.gz] | as published: HumanEval/0 |
@@ -23,6 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files.reading import iter_records
+from ..data.public.bfcl_files import (
+    CHECKED,
+    DETECTION,
+    EXECUTABLE,
+    answers_path,
+    category_of,
+    paired_answers,
+    refusal,
+    version_of,
+)
 from ..errors import DataError, OptionError
 
 
@@ -44,12 +55,13 @@ class Item:
 
 @dataclass(frozen=True)
 class References:
-    """The items of a benchmark and the hash of the files they come from."""
+    """The items of a benchmark and the hash of the files they come from; notes say what was left out."""
 
     benchmark: str
     items: tuple[Item, ...]
     sha256: str
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 Required = Mapping[str, type]  # keys and the types of their values
@@ -107,21 +119,56 @@ def _humaneval(path: Path, required: Required) -> Iterator[Item]:
         yield Item(str(record["task_id"]), "", record)
 
 
+def _bfcl_records(path: Path, required: Required, wanted: frozenset[str]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return a file's records under their places; an id that v3 gives twice gets "#2" the second time."""
+    reason = refusal(path) if version_of(path) else None
+    if reason is None and version_of(path) and category_of(path) not in wanted:
+        other = "bfcl" if wanted is _AST else "bfcl_ast"
+        reason = f"{path.name} belongs to the benchmark {other}; score it there."
+    if reason is not None:
+        raise DataError(f"{path}: {reason}")
+    seen: dict[str, int] = {}
+    found = []
+    for place, record in _records(path, required):
+        count = seen[record["id"]] = seen.get(record["id"], 0) + 1
+        found.append((place, record if count == 1 else {**record, "id": f"{record['id']}#{count}"}))
+    return found
+
+
+def _with_answers(
+    path: Path, records: list[tuple[str, Mapping[str, Any]]], key: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the records with their answers under `key`."""
+    answers_file = answers_path(path) or path.parent / "possible_answer" / path.name
+    answers = [answer for _, answer in _records(answers_file, {"id": str, "ground_truth": list})]
+    found = paired_answers([record for _, record in records], answers)
+    for (place, record), answer in zip(records, found, strict=True):
+        if answer is None:
+            raise DataError(
+                f"{path}, {place}: {answers_file} has no answer for {record['id']}; get both files of one version."
+            )
+        yield place, {**record, key: answer}
+
+
 def _bfcl(path: Path, required: Required) -> Iterator[Item]:
-    for _, record in _records(path, required):
-        yield Item(str(record["id"]), _stem(path).removeprefix("BFCL_v3_"), record)
+    """Yield the items of an executable file; since March 2025 its gold calls lie in a file of their own."""
+    listed = _bfcl_records(path, required, EXECUTABLE)
+    if answers_path(path) and not any("ground_truth" in record for _, record in listed):
+        listed = list(_with_answers(path, listed, "ground_truth"))
+    for place, record in listed:
+        if not isinstance(record.get("ground_truth"), list):
+            raise DataError(
+                f"{path}, {place}: 'ground_truth' is missing or no list; this is no executable file of BFCL, or its "
+                "possible_answer/ is missing. Get the published files."
+            )
+        yield Item(str(record["id"]), category_of(path), record)
 
 
 def _bfcl_ast(path: Path, required: Required) -> Iterator[Item]:
-    answers_path = path.parent / "possible_answer" / path.name
-    answers = {
-        str(answer["id"]): answer["ground_truth"]
-        for _, answer in _records(answers_path, {"id": str, "ground_truth": list})
-    }
-    for item in _bfcl(path, required):
-        if item.id not in answers:
-            raise DataError(f"{answers_path} has no answer for {item.id}; get both files of one version.")
-        yield Item(item.id, item.group, {**item.record, "possible_answer": answers[item.id]})
+    records = _bfcl_records(path, required, _AST)
+    detects = category_of(path) in DETECTION
+    for _, record in records if detects else _with_answers(path, records, "possible_answer"):
+        yield Item(str(record["id"]), category_of(path), record)
 
 
 def _toolalpaca(path: Path, required: Required) -> Iterator[Item]:
@@ -140,6 +187,7 @@ def _is_gold(gold: Any) -> bool:
 
 
 _STEP_KEYS = {"Action", "Action_Input"}
+_AST = CHECKED | DETECTION
 _SOURCES = {
     "api_bank": _Source(
         r"level-(?:[12]-(?:api|response)|3-batch-inf(?:-response)?)\.json",
@@ -159,10 +207,12 @@ _SOURCES = {
         (".", "First_Turn"),
     ),
     "bfcl": _Source(
-        r"BFCL_v3_exec_\w+\.json", _bfcl, {"id": str, "question": list, "function": list, "ground_truth": list}
+        rf"BFCL_v[34]_(?:{'|'.join(sorted(EXECUTABLE))})\.json",
+        _bfcl,
+        {"id": str, "question": list, "function": list},
     ),
     "bfcl_ast": _Source(
-        r"BFCL_v3_(?:simple|multiple|parallel|parallel_multiple)\.json",
+        rf"BFCL_v[34]_(?:{'|'.join(sorted(_AST))})\.json",
         _bfcl_ast,
         {"id": str, "question": list, "function": list},
     ),
@@ -196,16 +246,30 @@ def read_references(benchmark: str, path: Path) -> References:
         raise OptionError(f"There is no benchmark {benchmark!r}; choose one of {', '.join(BENCHMARKS)}.")
     source = _SOURCES[benchmark]
     files = _files(benchmark, source, path)
+    versions = sorted({version_of(file) for file in files} - {""})
+    if len(versions) > 1:
+        raise DataError(
+            f"{path} holds files of BFCL {' and '.join(versions)}; name a folder or a file of one version."
+        )
     items: dict[str, Item] = {}
     digest = hashlib.sha256()
     for file in files:
         for item in source.items(file, source.required):
             if items.setdefault(item.id, item) is not item:
                 raise DataError(f"{file}: the id {item.id!r} occurs twice; name one of the files.")
-        for hashed in (file, file.parent / "possible_answer" / file.name):
-            if hashed.is_file():
+        for hashed in (file, answers_path(file)):
+            if hashed is not None and hashed.is_file():
                 digest.update(f"{hashed.name}\n{hashlib.sha256(hashed.read_bytes()).hexdigest()}\n".encode())
-    return References(benchmark, tuple(items.values()), digest.hexdigest(), files)
+    return References(benchmark, tuple(items.values()), digest.hexdigest(), files, _left_out(files, path))
+
+
+def _left_out(files: tuple[Path, ...], path: Path) -> tuple[str, ...]:
+    """Name the files of BFCL in the folder that no scorer of ours reads."""
+    if path.is_file() or not any(version_of(file) for file in files):
+        return ()
+    found = sorted(file for file in files[0].parent.glob("BFCL_*.json") if version_of(file) and refusal(file))
+    names = ", ".join(category_of(file) for file in found)
+    return (f"Files of the folder that are not scored here: {names}.",) if names else ()
 
 
 def _files(benchmark: str, source: _Source, path: Path) -> tuple[Path, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..data.public.bfcl_files import version_of
 from ..errors import DataError, OptionError
 from .answers import Answered, Scored, Scorer
 from .benchmarks import bfcl, bfcl_ast, humaneval, questions, rotbench, toolalpaca, tooleyes
 from .benchmarks.api_bank import execution as api_bank_execution
 from .benchmarks.api_bank import score as api_bank
 from .benchmarks.api_bank.search import Embedder
+from .benchmarks.python_calls import VERSIONS, Version
 from .judge import Judge
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
@@ -18,8 +20,6 @@ from .report import MODES, Mode, Report, figures_of
 
 _SCORERS: Mapping[str, Scorer] = {
     "rotbench": rotbench.score,
-    "bfcl": bfcl.score,
-    "bfcl_ast": bfcl_ast.score,
     "tooleyes": tooleyes.score,
     "gsm8k": questions.score_gsm8k,
     "triviaqa": questions.score_triviaqa,
@@ -36,6 +36,8 @@ def score(
     checkout: str | Path | None = None,
     embedder: str | Path | None = None,
     judge: Judge | None = None,
+    bfcl_version: str = "",
+    any_format: bool = False,
 ) -> Report:
     """Score a prediction file.
 
@@ -48,6 +50,9 @@ def score(
         checkout: of API-Bank, whose classes `official` runs, in the sandbox (api_bank).
         embedder: folder of the sentence-transformers model by which API-Bank's ToolSearcher finds tools (api_bank).
         judge: who judges procedure and response (toolalpaca).
+        bfcl_version: whose decoder reads predictions, "v3" or "v4"; default: as the reference files' names say, else
+            v3 (bfcl, bfcl_ast).
+        any_format: let bfcl_ast's official mode read, and count, calls that the published decoder refuses.
 
     Raises:
         OptionError: no such benchmark or mode, or a mode that lacks what it needs.
@@ -71,9 +76,21 @@ def score(
         scored = api_bank.score(answered, mode)
     elif benchmark == "toolalpaca":
         scored = toolalpaca.score(answered, mode, judge, wanted.files[0].parent)
+    elif benchmark == "bfcl":
+        scored = bfcl.score(answered, mode, _bfcl_version(bfcl_version, wanted))
+    elif benchmark == "bfcl_ast":
+        scored = bfcl_ast.score(answered, mode, _bfcl_version(bfcl_version, wanted), any_format)
     else:
         scored = _SCORERS[benchmark](answered, mode)
     return _report(mode, given, wanted, answered, scored)
+
+
+def _bfcl_version(given: str, wanted: References) -> Version:
+    named = given or next((version_of(file) for file in wanted.files if version_of(file)), VERSIONS[0])
+    for version in VERSIONS:
+        if version == named:
+            return version
+    raise OptionError(f"There is no decoder of BFCL {given!r}; choose one of {', '.join(VERSIONS)}.")
 
 
 def _joined(given: PredictionFile, wanted: References) -> list[Answered]:
@@ -91,7 +108,7 @@ def _joined(given: PredictionFile, wanted: References) -> list[Answered]:
 def _report(mode: Mode, given: PredictionFile, wanted: References, answered: list[Answered], scored: Scored) -> Report:
     missing = len(wanted.items) - len(answered)
     models = tuple(dict.fromkeys(one.prediction.model_hash for one in answered))
-    notes = list(given.notes)
+    notes = [*given.notes, *wanted.notes]
     if missing:
         notes.append(
             f"Partial: {missing} of {len(wanted.items)} items have no prediction; the figures are over the others. "

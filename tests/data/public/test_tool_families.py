@@ -228,7 +228,7 @@ def test_bfcl_records_without_a_single_gold_are_dropped_with_reason(tmp_path: Pa
         "has several user turns: there is no single gold call",
     ]
     with pytest.raises(DataError, match="not in the published form"):
-        run("bfcl", [bfcl(ground_truth=["set_lamp(3)"])], tmp_path, "BFCL_v3_exec_simple.json")
+        run("bfcl", [bfcl(ground_truth=["set_lamp(3, 4, 5, 6)"])], tmp_path, "BFCL_v3_exec_simple.json")
 
 
 def test_both_forms_of_glaive_are_read(tmp_path: Path) -> None:

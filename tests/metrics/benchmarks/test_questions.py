@@ -18,7 +18,7 @@ from metrics.published_data import published, write_predictions
         ("It is 1234.0", 1, 1),
         ("1234\nQuestion: what are 3 and 4?", 1, 1),
         ("1234 is what I get from 2 numbers", 0, 0),
-        ("#### 1234 as 2 and 3 show", 0, 0),
+        ("#### 1234 as 2 and 3 show", 0, 1),
         ("-1234", 0, 0),
         ("none", 0, 0),
     ],

@@ -267,6 +267,29 @@ def test_calls_of_a_reply_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_dots_in_names_are_sent_as_underscores_where_the_server_refuses_them(tmp_path: Path) -> None:
+    function = {
+        "name": "geo.area",
+        "description": "",
+        "parameters": {"type": "dict", "properties": {}, "required": []},
+    }
+    record = {"id": "irrelevance_0", "question": [[{"role": "user", "content": "?"}]], "function": [function]}
+    (tmp_path / "BFCL_v3_irrelevance.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+    def strict(path: str, body: Any) -> Any:
+        if body is None:
+            return 404, ""
+        name = body["tools"][0]["function"]["name"]
+        return (400, "bad name of a tool") if "." in name else completion("", [call(name, {})])
+
+    with serving(strict) as stub:
+        infer(benchmark="bfcl_ast", source=tmp_path, out=tmp_path / "out.jsonl", **server_options(stub.url))
+    (found,) = lines(tmp_path / "out.jsonl")
+    assert json.loads(found["prediction"])["name"] == "geo.area"
+    assert found["messages"][-1]["tool_calls"][0]["function"]["name"] == "geo.area"
+    assert len(stub.requests) == 2
+
+
 def test_options_are_checked_together(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OptionError) as refusal:
         infer(modle="x", backend="tgi", limit=-1, batch_size="many", top_p=2, tool_server="http://x")

@@ -1,20 +1,19 @@
 """HumanEval (arXiv:2107.03374): pass@1 of one answer per problem, executed in the sandbox.
 
-`official` continues the prompt with the answer as it is; `strict` takes the code out of a chat answer: the first
-fenced block, which may hold the whole function.
+`official` continues the prompt with the answer as it is; `strict` takes the code out of a chat answer, without its
+thoughts (see `chat_code`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ...errors import OptionError
 from ..answers import Answered, Scored
 from ..report import Mode, Verdict
 from ..sandbox import Limits, run_program
+from .chat_code import complete
 
-_BLOCK = re.compile(r"```[a-zA-Z]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _LIMITS = Limits(seconds=15)
 
 
@@ -41,13 +40,8 @@ def _verdict(one: Answered, mode: Mode) -> Verdict:
 
 
 def program(one: Answered, mode: Mode) -> str:
-    """The program that passes or fails."""
+    """Return the program that passes or fails."""
     record, text = one.item.record, one.prediction.prediction
-    start = record["prompt"]
-    block = _BLOCK.search(text) if mode == "strict" else None
-    if block is not None:
-        text = block[1]
-        if re.search(rf"^def\s+{re.escape(record['entry_point'])}\b", text, re.MULTILINE):
-            # The prompt's imports and helpers stay; its unfinished function is replaced.
-            start = record["prompt"][: record["prompt"].rindex(f"def {record['entry_point']}")]
-    return f"{start}{text}\n{record['test']}\ncheck({record['entry_point']})\n"
+    name = record["entry_point"]
+    solved = complete(text, record["prompt"], name) if mode == "strict" else f"{record['prompt']}{text}\n"
+    return f"{solved}{record['test']}\ncheck({name})\n"

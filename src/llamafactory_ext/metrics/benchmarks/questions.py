@@ -1,8 +1,8 @@
 """Questions with one answer: GSM8K (arXiv:2110.14168) and TriviaQA (arXiv:1705.03551).
 
 `official` reads answers as the common evaluations do: GSM8K's last number as OpenCompass finds it, which takes the end
-of "1,234" for 234, and TriviaQA's exact match of the whole text. `strict` knows commas, takes the number after "####"
-if there is one, and for TriviaQA reads the first line and what follows "answer is" in it.
+of "1,234" for 234, and TriviaQA's exact match of the whole text. `strict` reads what a chat reply gives as its answer
+(see `final_answers`), without thoughts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ...errors import DataError
 from ..answers import Answered, Scored
 from ..references import Item
 from ..report import Mode, Verdict
+from .final_answers import final_number, short_answers
 
 _NUMBER = re.compile(r"-?\d+\.\d+|-?\d+")
-_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "))
 
@@ -28,10 +28,11 @@ def score_gsm8k(answered: Sequence[Answered], mode: Mode) -> Scored:
 
 
 def _number_verdict(one: Answered, mode: Mode) -> Verdict:
-    said, gold = _last_number(one.prediction.prediction, mode), _gold_number(one.item)
+    text, gold = one.prediction.prediction.split("Question:")[0], _gold_number(one.item)
+    said = final_number(text) if mode == "strict" else _last_number(text)
     right = said is not None and abs(float(said) - gold) < 1e-6
     category = "right" if right else "no number" if said is None else "wrong"
-    return Verdict(one.item.id, {"GSM": float(right)}, category, said is not None, said or "")
+    return Verdict(one.item.id, {"GSM": float(right)}, category, said is not None, "" if said is None else str(said))
 
 
 def _gold_number(item: Item) -> float:
@@ -43,10 +44,7 @@ def _gold_number(item: Item) -> float:
         ) from None
 
 
-def _last_number(text: str, mode: Mode) -> str | None:
-    text = text.split("Question:")[0]
-    if mode == "strict":
-        text = _COMMA.sub("", text).rpartition("####")[2]
+def _last_number(text: str) -> str | None:
     numbers = _NUMBER.findall(text)
     return numbers[-1] if numbers else None
 
@@ -61,11 +59,9 @@ def _match_verdict(one: Answered, mode: Mode) -> Verdict:
     if not answers:
         raise DataError(f'{one.item.id}: "answer" is empty; write one question with its answers per line.')
     text = one.prediction.prediction
-    if mode == "strict":
-        text = (text.strip().splitlines() or [""])[0]
-        text = re.split(r"answer is:?", text, flags=re.IGNORECASE)[-1]
-    said = _normalised(text)
-    right = bool(text.strip()) and said in {_normalised(str(answer)) for answer in answers}
+    said = short_answers(text) if mode == "strict" else [text]
+    golds = {_normalised(str(answer)) for answer in answers}
+    right = bool(text.strip()) and any(_normalised(words) in golds for words in said)
     return Verdict(one.item.id, {"TQA": float(right)}, "right" if right else "wrong", bool(text.strip()))
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ...data.entries import DataEntry, Dialogue
 from ...data.family import Example
+from ...data.public.bfcl import read_question as read_bfcl_question
 from ...data.public.convert import FAMILIES
 from ...errors import DataError
 from ...metrics.references import Item, read_references
@@ -26,8 +27,7 @@ _ROLES: Final[Mapping[str, Role]] = {
     "function_call": "function",
     "observation": "observation",
 }
-# Benchmarks whose files another name converts.
-_CONVERTERS: Final = {"bfcl_ast": "bfcl"}
+BFCL: Final = ("bfcl", "bfcl_ast")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _columns(benchmark: str, item: Item) -> Mapping[str, Any] | str:
     if benchmark == "toolalpaca":
         pair = (record["instruction"], record["golden_answer"])
         record = {"api": record["api"], "kind": "Instructions", "index": record["index"], "item": pair}
-    outcome = FAMILIES[_CONVERTERS.get(benchmark, benchmark)].read(record)
+    outcome = read_bfcl_question(record) if benchmark in BFCL else FAMILIES[benchmark].read(record)
     if isinstance(outcome, Example):
         return outcome.columns
     return str(getattr(outcome, "reason", "") or getattr(outcome, "fault", ""))

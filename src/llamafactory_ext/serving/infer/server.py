@@ -19,9 +19,10 @@ import httpx
 from ...errors import DataError, ExtError, OptionError
 from ..agent.dialogue import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
 from ..agent.tools import HttpToolServer
+from .names import SentNames
 from .options import KEY_VARIABLE, InferOptions
 from .prompts import Prompt, chat_messages, message_text, openai_tools, styled_messages, template_named
-from .questions import Question
+from .questions import BFCL, Question
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
@@ -40,6 +41,10 @@ class Reply:
 
     message: Mapping[str, Any]
     tokens: int
+
+
+class RefusedError(DataError):
+    """The server does not take a request as it is."""
 
 
 class ChatServer:
@@ -97,7 +102,8 @@ class ChatServer:
         if response.status_code in (401, 403):
             raise OptionError(f"{self.url} refuses the key ({response.status_code}); set {KEY_VARIABLE}")
         if response.status_code != 200:
-            raise DataError(f"{self.url} refuses a request ({response.status_code}): {said}")
+            kind = RefusedError if response.status_code in (400, 422) else DataError
+            raise kind(f"{self.url} refuses a request ({response.status_code}): {said}")
         try:
             data = response.json()
             message = data["choices"][0]["message"]
@@ -163,6 +169,7 @@ class ServerBackend:
         self._server.check()
         self._tools = HttpToolServer(options.tool_server, options.timeout) if options.tool_server else None
         self._ends: Counter[str] = Counter()
+        self._takes_dots = True
 
     def identity(self) -> dict[str, Any]:
         """A server does not tell its weights: its model's name has to do."""
@@ -205,6 +212,8 @@ class ServerBackend:
         if self._ends:
             counts = ", ".join(f"{end} {count}" for end, count in self._ends.most_common())
             print(f"The dialogues ended by: {counts}", file=sys.stderr)
+        if not self._takes_dots:
+            print("The server takes no dots in names of tools: they were sent as _ and turned back.", file=sys.stderr)
         self._server.close()
         if self._tools is not None:
             self._tools.close()
@@ -232,7 +241,11 @@ class ServerBackend:
     def _answer(self, prompt: Prompt) -> Any:
         try:
             if self._tools is None:
-                return message_text(self._server.reply(self._body(prompt.messages, prompt.tools)).message)
+                message = self._reply(self._body(prompt.messages, prompt.tools)).message
+                text = message_text(message)
+                # BFCL's published decoder takes python text or `tool_calls`, not the JSON text of a call.
+                keeps = prompt.question.benchmark in BFCL and message.get("tool_calls")
+                return (text, [*prompt.messages, message]) if keeps else text
             limits = Limits(self._options.turns, self._options.turn_seconds, self._options.turn_tokens)
             return dialogue(self._chat(prompt), self._tools, prompt.messages, limits)
         except PromptTooLongError:
@@ -240,10 +253,29 @@ class ServerBackend:
         except ExtError as error:
             raise type(error)(f"{prompt.question.id}: {error.message}") from None
 
+    def _reply(self, body: dict[str, Any]) -> Reply:
+        """Return the answer to a request; tools with dots in their names go by other names where these are refused."""
+        names = SentNames(tool["function"]["name"] for tool in body.get("tools", ()))
+        refusal = None
+        if self._takes_dots or not names.changed:
+            try:
+                return self._server.reply(body)
+            except RefusedError as error:
+                if not names.changed:
+                    raise
+                refusal = error
+        try:
+            other = {"messages": names.messages(body["messages"]), "tools": names.tools(body["tools"])}
+            reply = self._server.reply(body | other)
+        except RefusedError as error:
+            raise refusal or error from None
+        self._takes_dots = False
+        return Reply(names.reply(reply.message), reply.tokens)
+
     def _chat(self, prompt: Prompt) -> ToolChat | TextChat:
         def ask(messages: Sequence[Mapping[str, Any]], tokens: int) -> tuple[Mapping[str, Any], int]:
             body = self._body(messages, prompt.tools) | {"max_tokens": min(tokens, self._options.max_new_tokens)}
-            reply = self._server.reply(body)
+            reply = self._reply(body)
             return reply.message, reply.tokens
 
         return ToolChat(ask) if self._template is None else TextChat(ask, self._template.style)
