@@ -46,11 +46,13 @@ class Example:
         columns: what it says by LLaMA-Factory's column names, and `reference` where a scorer needs the published gold.
         key: the record's own key within its file; its number serves where it has none.
         findings: published defects that the example carries on, in words.
+        prefix: begins the id, where files of one name hold different parts of a benchmark.
     """
 
     columns: Columns
     key: str = ""
     findings: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,13 @@ class Scored:
         verdicts: in the order of the items.
         notes: for the report.
         judge: who judged, tokens and cost; None without a judge.
+        part: of the benchmark, where its figures must not stand beside the published ones; "" for the usual one.
     """
 
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
     judge: Mapping[str, Any] | None = None
+    part: str = ""
 
 
 Scorer = Callable[[Sequence[Answered], Mode], Scored]

@@ -211,7 +211,7 @@ def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversio
         result.not_drawn = usable - len(drawn)
         examples = pick(examples, drawn)
     for file, index, place, example in examples:
-        key = f"{file.name.partition('.')[0]}:{example.key or index}"
+        key = f"{example.prefix}{file.name.partition('.')[0]}:{example.key or index}"
         output.add(example.columns | {"mark": family.mark, "task": family.task, "id": key})
         texts = [value for column, value in example.columns.items() if column != "reference"]
         repeats.add(json.dumps(texts, ensure_ascii=False))
