@@ -11,6 +11,7 @@ from transformers import BertConfig, BertModel
 
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics import Report, score
+from llamafactory_ext.metrics.benchmarks.api_bank import execution
 from llamafactory_ext.metrics.benchmarks.api_bank.search import Embedder
 from llamafactory_ext.metrics.benchmarks.api_bank.worker import search_modules
 from metrics.isolation import isolation_problem
@@ -20,7 +21,7 @@ from tiny import tiny_tokenizer
 pytestmark = pytest.mark.fast
 
 MANAGER = """
-import json, os
+import itertools, json, os, sys
 import requests
 from sentence_transformers import SentenceTransformer, util
 
@@ -56,6 +57,31 @@ class Lookup(AddAlarm):
         return {"api_name": "Lookup", "input": given, "output": answer, "exception": None}
 
 
+class Calculator(AddAlarm):
+    input_parameters = {"formula": "str"}
+
+    def call(self, formula):
+        if formula == "loop":
+            while True:
+                pass
+        if formula == "locked":  # within one step of the interpreter, which no signal ends
+            sum(itertools.repeat(0))
+        if formula == "caught":
+            while True:
+                try:
+                    os.listdir("/")
+                except BaseException:
+                    pass
+        if formula == "memory":
+            os.abort()
+        if formula == "exit":
+            sys.exit(3)
+        if formula == "flood":
+            while True:
+                print("x" * 1_000_000)
+        return {"api_name": "Calculator", "input": {"formula": formula, "token": ""}, "output": 1, "exception": None}
+
+
 class ToolSearcher(AddAlarm):
     input_parameters = {"keywords": "str"}
 
@@ -73,7 +99,7 @@ class ToolManager:
     def __init__(self, apis_dir="./apis"):
         with open("alarms.json") as file:
             alarms = json.load(file)
-        self.tools = {one.__name__: one(alarms) for one in (AddAlarm, Lookup, ToolSearcher)}
+        self.tools = {one.__name__: one(alarms) for one in (AddAlarm, Lookup, Calculator, ToolSearcher)}
 
     def init_tool(self, name):
         if name not in self.tools:
@@ -102,6 +128,8 @@ DIALOGUE = [
     {"role": "AI", "text": "Done."},
     turn("AddAlarm", "success", token="t", time=8),
     turn("Lookup", "meaning", word="w"),
+    turn("Calculator", 1, formula="1", token=""),
+    {"role": "AI", "text": "One."},
 ]
 CHAIN = (
     "User: two alarms\n"
@@ -168,6 +196,53 @@ def test_categories(tmp_path: Path) -> None:
 def test_a_call_right_after_a_call_and_the_network(tmp_path: Path) -> None:
     report = run(tmp_path, {2: ["[AddAlarm(token='t', time='8')]"], 3: ["[Lookup(word='w')]"]})
     assert [verdict.category for verdict in report.verdicts] == ["CORRECT", "HAS_EXCEPTION"]
+
+
+def test_a_call_that_never_ends_costs_itself_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it does meanwhile; the rest goes on in a fresh worker."""
+    monkeypatch.setattr(execution, "CALL_SECONDS", 1)
+    said = {word: "TIMEOUT" for word in ("loop", "locked", "caught")} | {"memory": "ABORTED", "exit": "ABORTED"}
+    calls = {f"[Calculator(formula='{word}')]": category for word, category in said.items()}
+    good = "[Calculator(formula='1')]"
+    answers = [good, *(answer for call in calls for answer in (call, good))]
+    report = run(tmp_path, {6: answers})
+    found = [verdict.category for verdict in report.verdicts]
+    assert found == ["CORRECT", *(word for call in calls for word in (calls[call], "CORRECT"))]
+    assert report.verdicts[1].detail == "the call did not end within 1 seconds"
+    assert "the call ended its process" in report.verdicts[7].detail
+    assert "3 calls did not end within 1 seconds and count as wrong." in report.notes
+    assert report.figure("C").value == pytest.approx(6 / 11)
+
+
+def test_a_call_that_floods_its_output(tmp_path: Path) -> None:
+    report = run(tmp_path, {6: ["[Calculator(formula='flood')]", "[Calculator(formula='1')]"]})
+    assert [verdict.category for verdict in report.verdicts] == ["ABORTED", "CORRECT"]
+
+
+def test_level_3_keeps_its_world_when_a_call_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "CALL_SECONDS", 1)
+    alarm, endless = "[AddAlarm(token='t', time='5')]", "[Calculator(formula='loop')]"
+    report = score_level_3(tmp_path, [(1, alarm), (1, endless), (1, alarm), (1, endless), (1, "[Lookup(word='w')]")])
+    found = [verdict.category for verdict in report.verdicts]
+    assert found == ["CORRECT", "TIMEOUT", "HAS_EXCEPTION", "TIMEOUT", "HAS_EXCEPTION"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[ToolSearcher(keywords='wake me', day='1')]",
+        "[ToolSearcher(day='1', keywords='wake me')]",
+        "[ToolSearcher(keywords='wake me')] [AddAlarm(token='t', time='5')]",
+        "API-Request: [ToolSearcher(keywords='wake me')], [Lookup(word='w')]",
+        "[AddAlarm(token='t', time='5')] [Lookup(word='w')]",
+        "[AddAlarm(token='t', time='5', keywords='wake me')]",
+    ],
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_level_3_refuses_what_a_tool_does_not_know(tmp_path: Path, answer: str, number: int) -> None:
+    """Two calls on one line are one with the arguments of both, as the published pattern reads them."""
+    report = score_level_3(tmp_path, [(number, answer)], embedder_folder(tmp_path / "embedder"))
+    assert [verdict.category for verdict in report.verdicts] == ["INVALID_INPUT_PARAMETER"]
 
 
 def score_level_3(tmp_path: Path, answers: Sequence[tuple[int, str]], embedder: Path | None = None) -> Report:
