@@ -207,6 +207,8 @@ class ServerBackend:
             print(f"The dialogues ended by: {counts}", file=sys.stderr)
         self._server.close()
         if self._tools is not None:
+            if self._tools.failures:
+                print(f"The tool server: {self._tools.summary()}", file=sys.stderr)
             self._tools.close()
 
     def _finished(self, running: dict[Future[Any], Prompt]) -> Iterator[tuple[Prompt, Any]]:

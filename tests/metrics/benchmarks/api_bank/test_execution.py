@@ -201,7 +201,7 @@ def test_a_call_right_after_a_call_and_the_network(tmp_path: Path) -> None:
 def test_a_call_that_never_ends_costs_itself_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it does meanwhile; the rest goes on in a fresh worker."""
     monkeypatch.setattr(execution, "CALL_SECONDS", 1)
-    said = {word: "TIMEOUT" for word in ("loop", "locked", "caught")} | {"memory": "ABORTED", "exit": "ABORTED"}
+    said = dict.fromkeys(("loop", "locked", "caught"), "TIMEOUT") | {"memory": "ABORTED", "exit": "ABORTED"}
     calls = {f"[Calculator(formula='{word}')]": category for word, category in said.items()}
     good = "[Calculator(formula='1')]"
     answers = [good, *(answer for call in calls for answer in (call, good))]

@@ -176,7 +176,7 @@ def _run(
 def _work(
     root: Path, tasks: Sequence[Mapping[str, Any]], vectors: Mapping[str, list[float]]
 ) -> tuple[dict[str, _Ended], str | None, list[str], Outcome]:
-    """One worker: the calls that ended, the one that had begun, the texts without a vector, and how it ended itself."""
+    """One worker: how calls ended, the call it was at, the texts without a vector, and how it ended itself."""
     mark = secrets.token_hex(16)
     source = Path(__file__).with_name("worker.py").read_text(encoding="utf-8")
     job = {"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark, "seconds": CALL_SECONDS}
