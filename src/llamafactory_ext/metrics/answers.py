@@ -59,7 +59,7 @@ def message_calls(message: Mapping[str, Any]) -> list[ToolCall]:
         return find_any_calls(content if isinstance(content, str) else "")
     try:
         return [_stated_call(call["function"]) for call in stated]
-    except (TypeError, KeyError, ValueError, RecursionError, DataError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError, DataError) as error:
         raise CallParseError(f"malformed tool_calls ({error})") from None
 
 

@@ -17,10 +17,12 @@ from typing import Any
 
 from ...errors import CallParseError, DataError
 from ...toolcalls import ToolCall
+from ...toolcalls.feedback.parts import content_text
 from ..answers import Answered, Scored, message_calls, predicted_calls
 from ..judge import Judge
 from ..report import Mode, Verdict
 from .rotbench import FIGURES
+from .written import written_calls
 
 _PROMPT_FILES = ("Evaluation.txt", "prompt_Evaluation.txt", "../prompts/Evaluation.txt")
 _PLACES = ("documentation", "instruction", "standard", "solution")
@@ -116,22 +118,15 @@ def _verdict(
 
 
 def _steps(one: Answered) -> list[tuple[str, str, str]]:
-    """Name, arguments and feedback of every call that was executed; a malformed call shows as such."""
+    """Name, arguments and feedback of every call that was executed, as the model wrote them."""
     steps: list[tuple[str, str, str]] = []
     waiting: list[tuple[str, str]] = []
     for message in one.prediction.messages or ():
         if message.get("role") == "assistant":
-            waiting = _made(message)
+            waiting = written_calls(message)
         elif message.get("role") in _FEEDBACK and waiting:
-            steps.append((*waiting.pop(0), str(message.get("content") or "")))
+            steps.append((*waiting.pop(0), content_text(message.get("content"))))
     return steps
-
-
-def _made(message: Mapping[str, Any]) -> list[tuple[str, str]]:
-    try:
-        return [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in message_calls(message)]
-    except CallParseError:
-        return [("(unreadable)", str(message.get("content") or ""))]
 
 
 def _level(one: Answered) -> int:

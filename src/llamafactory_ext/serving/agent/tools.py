@@ -6,8 +6,8 @@ A server is anything with `call`. `HttpToolServer` speaks the smallest protocol 
     200       {"result": ANY_JSON}   or   {"error": "text for the model"}
 
 An empty error beside a result is none, as in JSON-RPC. A result of MCP (`{"content": [parts], "isError": false}`),
-bare or under "result", becomes the text of its parts. A failing tool is no error of the run: the model reads in one line
-what went wrong, as with a real tool, and the failures are counted by kind.
+bare or under "result", becomes the text of its parts. A failing tool is no error of the run: the model reads in one
+line what went wrong, as with a real tool, and the failures are counted by kind.
 """
 
 from __future__ import annotations
