@@ -10,6 +10,7 @@ answer to a call of `ask_to_user` is what that call gave: an observation, as eac
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..family import SHAREGPT, Chosen, Drop, Example, Family, Foreign, Outcome, 
 _LEVELS = ("clean", "slight", "medium", "heavy", "union")
 _THIRD = "third-"  # as the scorer's ids of the third turn begin
 _BEFORE_TOOLS = "following tools:\n"
+_NEXT_ACTION = re.compile(r"\n\s*(?:Thought:[^\n]*\n\s*)?(?=Action:)")
 _NOT_REACT = 'a published alternative is no "Action: ... Action Input: ..."; it is kept in "reference"'
 
 
@@ -37,13 +39,13 @@ def _read_rotbench(record: Any) -> Outcome:
     if isinstance(before, Foreign):
         return before
     earlier, findings = before
-    golds = [split_react(gold) for gold in turns[-1]["value"] if isinstance(gold, str)]
+    golds = [_split(gold) for gold in turns[-1]["value"] if isinstance(gold, str)]
     findings += [_NOT_REACT] if None in golds or len(golds) < len(turns[-1]["value"]) else []
     calls = []
     for gold in golds:
         if gold is not None:
-            made, defects = published_call(gold[1], gold[2], names_of(tools))
-            calls.append(call_turn([made], gold[0]))
+            spoken, defects = _call_turn(gold, names_of(tools))
+            calls.append(spoken)
             findings += defects
     if not calls:
         return Drop("no gold call")
@@ -59,13 +61,49 @@ def _turns_before(turns: Sequence[Mapping[str, Any]], declared: set[str]) -> tup
     findings: list[str] = []
     for said, given in zip(turns[::2], turns[1::2], strict=True):
         texts = said.get("value"), given.get("value")
-        call = split_react(texts[0]) if said.get("from") == "assistant" and isinstance(texts[0], str) else None
+        call = _split(texts[0]) if said.get("from") == "assistant" and isinstance(texts[0], str) else None
         if call is None or given.get("from") not in ("function", "user") or not isinstance(texts[1], str):
             return Foreign("has turns before its last that are no call and its feedback")
-        spoken, defects = published_call(call[1], call[2], declared)
-        made += [call_turn([spoken], call[0]), turn(OBSERVATION, texts[1])]
+        spoken, defects = _call_turn(call, declared)
+        made += [spoken, turn(OBSERVATION, texts[1])]
         findings += defects
     return made, findings
+
+
+def _split(text: str) -> tuple[str, list[tuple[str, str]]] | None:
+    """Thought and calls of a ReAct text, each (name, arguments as text); None for another text.
+
+    JSON holds no line breaks within a text, so a line that begins another action begins another call. Where one of
+    several has no JSON arguments there is no telling what belongs to which.
+    """
+    found = split_react(text)
+    if found is None:
+        return None
+    thought, name, given = found
+    first, *others = _NEXT_ACTION.split(given)
+    if not others:
+        return thought, [(name, given)]
+    calls = [(name, first.strip())]
+    for other in others:
+        call = split_react(other)
+        if call is None:
+            return None
+        calls.append((call[1], call[2]))
+    return (thought, calls) if all(_is_object(arguments) for _, arguments in calls) else None
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _call_turn(split: tuple[str, list[tuple[str, str]]], declared: set[str]) -> tuple[dict[str, str], list[str]]:
+    """A turn of all the calls of a text, and their defects."""
+    thought, written = split
+    made = [published_call(name, arguments, declared) for name, arguments in written]
+    return call_turn([call for call, _ in made], thought), [defect for _, defects in made for defect in defects]
 
 
 def _read_tooleyes(record: Any) -> Outcome:
