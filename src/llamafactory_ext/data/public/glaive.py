@@ -111,7 +111,9 @@ def _declarations(system: str) -> tuple[list[Any], bool]:
 def _spoken_calls(text: str, declared: set[str]) -> tuple[dict[str, str], list[str]]:
     """All calls of a turn, in order, after what the assistant says first; anything else is no turn of calls."""
     place = text.index(_MARK)
-    thought, calls, findings = text[:place].strip(), [], []
+    thought = text[:place].strip()
+    calls: list[dict[str, Any]] = []
+    findings: list[str] = []
     while text.startswith(_MARK, place):
         read = _one_call(text, place + len(_MARK))
         if read is None:

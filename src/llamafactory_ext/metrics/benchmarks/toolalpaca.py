@@ -119,14 +119,18 @@ def _verdict(
 
 def _steps(one: Answered) -> list[tuple[str, str, str]]:
     """Name, arguments and feedback of every call that was executed, as the model wrote them."""
-    steps: list[tuple[str, str, str]] = []
-    waiting: list[tuple[str, str]] = []
+    turns: list[tuple[Mapping[str, Any], list[str]]] = []
     for message in one.prediction.messages or ():
         if message.get("role") == "assistant":
-            waiting = written_calls(message)
-        elif message.get("role") in _FEEDBACK and waiting:
-            steps.append((*waiting.pop(0), content_text(message.get("content"))))
-    return steps
+            turns.append((message, []))
+        elif message.get("role") in _FEEDBACK and turns:
+            turns[-1][1].append(content_text(message.get("content")))
+    return [
+        (name, arguments, told)
+        for message, feedback in turns
+        if feedback
+        for (name, arguments), told in zip(written_calls(message, len(feedback)), feedback, strict=False)
+    ]
 
 
 def _level(one: Answered) -> int:

@@ -33,11 +33,12 @@ _SHAPES = tuple(
 _CLOSING = re.compile(r"(?:</\w+>|<\|[^|<>]*\|>)$")
 
 
-def written_calls(message: Mapping[str, Any]) -> list[tuple[str, str]]:
+def written_calls(message: Mapping[str, Any], executed: int = 1) -> list[tuple[str, str]]:
     """Return name and arguments, as text, of each call of an assistant's message.
 
     Args:
         message: in OpenAI's form; `tool_calls` count before what its content says.
+        executed: how many of its calls were. One of a ReAct turn has all behind its label as arguments.
 
     Returns:
         One pair at least, as the tools' feedback shows that something was called: of a text without any name the name
@@ -48,7 +49,7 @@ def written_calls(message: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [_stated(call) for call in (stated if isinstance(stated, list) else [stated])]
     text = content_text(message.get("content"))
     react = _react(text)
-    if react is not None and _NEXT.search(react[1]) is None:
+    if react is not None and (executed == 1 or _NEXT.search(react[1]) is None):
         return [react]
     try:
         return [(call.name, _json(call.arguments)) for call in message_calls(message)]

@@ -182,9 +182,12 @@ def _work(
     job = {"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark, "seconds": CALL_SECONDS}
     outcome = run_program(source, stdin=json.dumps(job), limits=_LIMITS, readable=[root])
     ends: dict[str, _Ended] = {}
-    open_id, texts = None, []
+    open_id: str | None = None
+    texts: list[str] = []
     for part in outcome.output.split(f"\n{mark}")[1:]:
         line, whole, _ = part.partition("\n")
+        what: str
+        value: Any
         what, value = json.loads(line) if whole else ("", None)
         if what == "begun":
             open_id = value
