@@ -191,6 +191,11 @@ def _one(change: Callable[[object], object]) -> Change:
     )
 
 
+def _react_as_json(text: str, other: str, rng: random.Random) -> str:
+    found = re.search(r"Action: (\w+)\nAction Input: (\{.*\})", text)
+    return f'{{"name": "{found[1]}", "arguments": {found[2]}}}' if found else text
+
+
 # For ReAct's "Action: name" and "Action Input: {...}".
 REACT: Mapping[str, Change] = {
     **ANY,
@@ -234,6 +239,7 @@ REACT: Mapping[str, Change] = {
     "a comment in JSON": _sub(r"\}$", " /* x */ }"),
     "NaN": _sub(r"\"\}$", '", "n": NaN}'),
     "key twice": lambda text, other, rng: re.sub(r"\{(\"\w+\": )", r"{\1 1, \1", text, count=1),
+    "as JSON": _react_as_json,
     "an observation behind": lambda text, other, rng: f"{text}\nObservation: it rains",
     "a final answer behind": lambda text, other, rng: (
         f'{text}\nThought: done\nAction: finish\nAction Input: {{"answer": "x"}}'
