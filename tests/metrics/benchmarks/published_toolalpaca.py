@@ -1,7 +1,7 @@
 """Asks ToolAlpaca's own agent and evaluation script, in their own process.
 
-`python published_toolalpaca.py CHECKOUT parse TEXTS` prints, for each text of a JSON list, [action, input] as its agent
-reads it, or null where it reads no action. `... judge CASES` runs the evaluation script once for each case, an API in
+`python published_toolalpaca.py CHECKOUT parse TEXTS` prints, for each text of a JSON list, [action, input] as read by
+the agent, or null where it reads no action. `... judge CASES` runs the evaluation script once for each case, an API in
 its form with the judge's reply under "reply"; prints for each [prompt or null, "P and R" as it read them or null where
 it stops]. Stands in for langchain's classes and for the endpoint.
 """
