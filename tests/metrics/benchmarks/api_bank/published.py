@@ -1,9 +1,9 @@
 """Asks API-Bank's own evaluators, in their own process: `python published.py CHECKOUT ANSWERS [EMBEDDER]`.
 
-ANSWERS is a JSON list of objects from "FILE:NUMBER" to the answer's text; prints as much with the category: CORRECT, a category
-of the published script, INCORRECT at level 3, which has none, ABORTED where the script stops with an exception, TIMEOUT
-where it does not end. Stands in for what needs a network, and for sentence_transformers (the mean over the tokens'
-states, as it is there).
+ANSWERS is a JSON list of objects from "FILE:NUMBER" to the answer's text. Prints as much with the category: CORRECT, a
+category of the published script, INCORRECT at level 3, which has none, ABORTED where the script stops with an
+exception, TIMEOUT where it does not end. Stands in for what needs a network, and for sentence_transformers (the mean
+over the tokens' states, as it is there).
 """
 
 import contextlib

@@ -1,12 +1,16 @@
 """API-Bank's official verdicts: a small checkout of our own, in the form of the published one, run in the sandbox."""
 
 import json
+import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from llamafactory_ext.errors import DataError, OptionError
@@ -212,6 +216,42 @@ def test_a_call_that_never_ends_costs_itself_only(tmp_path: Path, monkeypatch: p
     assert "the call ended its process" in report.verdicts[7].detail
     assert "3 calls did not end within 1 seconds and count as wrong." in report.notes
     assert report.figure("C").value == pytest.approx(6 / 11)
+
+
+PIECES = (
+    *(
+        "[AddAlarm(",
+        "[Calculator(",
+        "[ToolSearcher(",
+        "token='t'",
+        "time='7'",
+        "time=",
+        "'",
+        ", ",
+        ")]",
+        "[",
+        "]",
+        "(",
+        "\n",
+    ),
+    *("formula='1'", "keywords='a'", "API-Request: ", '{"name": "AddAlarm", "arguments": {"token": "t", "time": 7}}'),
+    *("self='1'", "name='x'", "__class__='1'", "9" * 5000, "\0", "[" * 2000, "=[1, 2]"),
+)
+
+
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=7).map("".join)), min_size=40, max_size=60
+    )
+)
+def test_no_prediction_ends_the_run(answers: list[str]) -> None:
+    """One run of the sandbox for many predictions at once."""
+    said = [answer for answer in answers if not re.search(r"[\ud800-\udfff]", answer)]
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(Path(folder), {0: said}).verdicts
+    assert len(found) == len(said)
+    assert {verdict.scores["C"] for verdict in found} <= {0.0, 1.0}
 
 
 def test_a_call_that_floods_its_output(tmp_path: Path) -> None:

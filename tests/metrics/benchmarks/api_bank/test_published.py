@@ -32,7 +32,7 @@ SEARCH = "ToolSearcher at level 3"
 # What differs, and why.
 DOCUMENTED = {
     REWRITTEN: "a call stated as JSON is put into the benchmark's form first; the report says how many",
-    SEARCH: "wrong in both; level 3's script compares results where names differ, and stops where keywords are missing",
+    SEARCH: "wrong in both; its script compares results where names differ, and stops without keywords",
 }
 
 
