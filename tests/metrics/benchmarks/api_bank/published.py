@@ -180,7 +180,7 @@ def main(checkout: str, answers_file: str, embedder: str | None = None) -> None:
         SentenceTransformer=lambda _: SimpleNamespace(encode=encode),
         util=SimpleNamespace(cos_sim=similarity),
     )
-    stand_in("googletrans", Translator=NoNetwork)
+    stand_in("googletrans", Translator=NoNetwork, LANGUAGES={})
     stand_in("utils", ChatGPTWrapper=None, DavinciWrapper=None)
     # What word_tokenize does within a sentence; cutting into sentences needs data of nltk's, and queries are one.
     nltk.tokenize.word_tokenize = nltk.tokenize.NLTKWordTokenizer().tokenize
