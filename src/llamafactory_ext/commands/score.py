@@ -82,7 +82,7 @@ def show(report: Report, console: Console) -> None:
     """The report as a table with its notes."""
     partial = ", PARTIAL" if report.partial else ""
     table = Table(
-        title=f"{report.benchmark}, {report.mode} ({report.n_predictions} of {report.n_references} items{partial})"
+        title=f"{report.name}, {report.mode} ({report.n_predictions} of {report.n_references} items{partial})"
     )
     table.add_column("figure")
     for heading in ("%", "± one standard error", "n", "not parsed"):

@@ -48,6 +48,7 @@ class Example:
         key: the record's own key within its file; its number serves where it has none.
         findings: published defects that the example carries on, in words.
         mark, task: its own where they are not its family's, as in a data set that holds both kinds.
+        prefix: begins the id, where files of one name hold different parts of a benchmark.
     """
 
     columns: Columns
@@ -55,6 +56,7 @@ class Example:
     findings: tuple[str, ...] = ()
     mark: str = ""
     task: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ class Scored:
         verdicts: in the order of the items.
         notes: for the report.
         judge: who judged, tokens and cost; None without a judge.
+        part: of the benchmark, where its figures must not stand beside the published ones; "" for the usual one.
     """
 
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...] = ()
     judge: Mapping[str, Any] | None = None
+    part: str = ""
 
 
 Scorer = Callable[[Sequence[Answered], Mode], Scored]
@@ -55,7 +57,7 @@ def message_calls(message: Mapping[str, Any]) -> list[ToolCall]:
         return find_any_calls(content if isinstance(content, str) else "")
     try:
         return [_stated_call(call["function"]) for call in stated]
-    except (TypeError, KeyError, ValueError, RecursionError, DataError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError, DataError) as error:
         raise CallParseError(f"malformed tool_calls ({error})") from None
 
 

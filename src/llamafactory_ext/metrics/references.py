@@ -4,7 +4,7 @@
 |---|---|---|
 | api_bank | level-{1,2}-{api,response}.json, level-3-batch-inf[-response].json | level-1-api:0 (file, place in it) |
 | toolalpaca | eval_real.json | Nager.Date:0 (API, place among its instructions) |
-| rotbench | {clean,slight,medium,heavy,union}.json | slight:0 |
+| rotbench | {clean,slight,medium,heavy,union}.json | slight:0; third-slight:0 of the third turn |
 | bfcl | BFCL_v{3,4}_exec_{simple,multiple,parallel,parallel_multiple}.json | as published: exec_simple_0 |
 | bfcl_ast | BFCL_v{3,4}_[live_]{simple,multiple,parallel,parallel_multiple}.json (v4: simple_python) with \
 possible_answer/, and BFCL_v{3,4}_[live_]{irrelevance,relevance}.json | as published |
@@ -109,6 +109,20 @@ def _numbered(path: Path, required: Required) -> Iterator[Item]:
         yield Item(f"{_stem(path)}:{number}", _stem(path), record)
 
 
+def _rotbench(path: Path, required: Required) -> Iterator[Item]:
+    """Both turns have files of the same names: what the model has said before tells them apart."""
+    for number, (_, record) in enumerate(_records(path, required)):
+        group = rotbench_prefix(record) + _stem(path)
+        yield Item(f"{group}:{number}", group, record)
+
+
+def rotbench_prefix(record: Mapping[str, Any]) -> str:
+    """Return what begins ids and group of a record of RoTBench: "third-" for the third turn, "" for the first."""
+    turns = record["conversations"]
+    said = sum(isinstance(turn, Mapping) and turn.get("from") == "assistant" for turn in turns)
+    return "third-" if said > 1 else ""
+
+
 def _tooleyes(path: Path, required: Required) -> Iterator[Item]:
     for number, (_, record) in enumerate(_records(path, required)):
         yield Item(f"tooleyes:{number}", str(record["scenario"]), record)
@@ -202,7 +216,7 @@ _SOURCES = {
     ),
     "rotbench": _Source(
         r"(?:clean|slight|medium|heavy|union)\.json",
-        _numbered,
+        _rotbench,
         {"conversations": list, "scenario": str},
         (".", "First_Turn"),
     ),

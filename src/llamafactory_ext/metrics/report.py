@@ -71,6 +71,7 @@ class Report:
         n_predictions: items with a prediction.
         notes: what a reader must know beside the figures, the published ceiling among them.
         judge: the judge's model, tokens and cost, where there was one.
+        part: what of the benchmark was scored, such as "third turn"; "" for what the papers report.
     """
 
     benchmark: str
@@ -84,6 +85,12 @@ class Report:
     notes: tuple[str, ...] = ()
     judge: Mapping[str, Any] | None = None
     verdicts: tuple[Verdict, ...] = field(default=(), repr=False, compare=False)
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """The benchmark's name, with the part that was scored."""
+        return f"{self.benchmark} ({self.part})" if self.part else self.benchmark
 
     @property
     def partial(self) -> bool:
@@ -99,8 +106,10 @@ class Report:
         raise DataError(f"The report on {self.benchmark} has no figure {name!r}; it has {names}.")
 
     def to_json(self) -> dict[str, Any]:
-        """All but the verdicts, which have a file of their own."""
+        """All but the verdicts, which have a file of their own; the part where there is one."""
         record = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "verdicts"}
+        if not self.part:
+            del record["part"]
         figures = [asdict(figure) for figure in self.figures]
         return (
             record
@@ -117,9 +126,10 @@ class Report:
         """
         try:
             figures = tuple(Figure(**figure) for figure in record["figures"])
-            named = {part.name: record[part.name] for part in fields(cls) if part.name != "verdicts"}
+            known = record | {"part": record.get("part", "")}
+            named = {part.name: known[part.name] for part in fields(cls) if part.name != "verdicts"}
             lists = {name: tuple(named[name]) for name in ("notes", "model_hashes")}
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{place} is no report of `llamafactory-ext score` ({error}); write it anew.") from None
         return cls(**(named | lists | {"figures": figures}))
 

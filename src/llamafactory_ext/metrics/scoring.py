@@ -127,5 +127,6 @@ def _report(mode: Mode, given: PredictionFile, wanted: References, answered: lis
         n_predictions=len(answered),
         notes=(*notes, *scored.notes),
         judge=scored.judge,
+        part=scored.part,
         verdicts=scored.verdicts,
     )

@@ -143,28 +143,28 @@ def _runs(name: str, files: Iterable[Path]) -> list[Run]:
     for path in files:
         report = read_report(path)
         collected = by_mode.setdefault(report.mode, _Collected())
-        earlier = collected.sources.setdefault(report.benchmark, (path, report))
+        earlier = collected.sources.setdefault(report.name, (path, report))
         if earlier[0] != path:
             if earlier[1] != report:
                 raise DataError(
-                    f"{path} and {earlier[0]} are different {report.mode} reports on {report.benchmark} in one run; "
+                    f"{path} and {earlier[0]} are different {report.mode} reports on {report.name} in one run; "
                     "remove one, or name them as runs of their own: NAME=PATH."
                 )
             continue
         collected.cells |= _cells(report)
-        collected.notes += [f"{report.benchmark}: {note}" for note in report.notes]
+        collected.notes += [f"{report.name}: {note}" for note in report.notes]
     return [Run(name, mode, found.cells, tuple(found.notes)) for mode, found in sorted(by_mode.items())]
 
 
 def _cells(report: Report) -> dict[str, Cell]:
     """Its figures by `benchmark/figure`; the published part takes the place of the whole where there is one."""
-    part = PUBLISHED_PART.get(report.benchmark)
+    part = PUBLISHED_PART.get(report.name)
     suffix = f" ({part})"
     cells = {}
     for figure in report.figures:
         error = None if figure.standard_error is None else 100 * figure.standard_error
         cell = Cell(100 * figure.value, error, figure.n, figure.parse_failures, report.partial, report)
-        cells[f"{report.benchmark}/{figure.name}"] = cell
+        cells[f"{report.name}/{figure.name}"] = cell
     for key in [key for key in cells if part and key.endswith(suffix)]:
         cells[key.removesuffix(suffix)] = cells[key]
     return cells

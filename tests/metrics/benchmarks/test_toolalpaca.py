@@ -74,6 +74,47 @@ def test_what_the_judge_reads(folder: Path, stub: Stub) -> None:
     assert (report.judge["model"], report.judge["replies"], report.judge["cost_usd"]) == ("judge-1", 1, None)
 
 
+BAD = '{"country": CN}'
+UNREAD = {
+    "tool_calls": ({"tool_calls": [{"function": {"name": "isHoliday", "arguments": BAD}}]}, "isHoliday", BAD),
+    "react": ({"content": f"Thought: x\nAction: isHoliday\nAction Input: {BAD}"}, "isHoliday", BAD),
+    "react with words": ({"content": "Action: isHoliday\nAction Input: for China"}, "isHoliday", "for China"),
+    "tags": (
+        {"content": f'<tool_call>\n{{"name": "isHoliday", "arguments": {BAD}}}\n</tool_call>'},
+        "isHoliday",
+        BAD,
+    ),
+    "cut off": (
+        {"content": '<tool_call>{"name": "isHoliday", "arguments": {"country": "'},
+        "isHoliday",
+        '{"country": "',
+    ),
+    "brackets": ({"content": "API-Request: [isHoliday(country=]"}, "isHoliday", "country=]"),
+    "two lines": ({"content": f"isHoliday\n{BAD}"}, "isHoliday", BAD),
+    "a list": ({"tool_calls": [{"function": {"name": "isHoliday", "arguments": "[1]"}}]}, "isHoliday", "[1]"),
+    "no function": ({"tool_calls": [{"id": "a"}]}, "", '{"id": "a"}'),
+    "words": ({"content": "I look it up."}, "", "I look it up."),
+    "parts": ({"content": [{"type": "text", "text": f"Action: isHoliday\nAction Input: {BAD}"}]}, "isHoliday", BAD),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_the_judge_reads_name_and_raw_text_of_arguments_that_are_no_json(folder: Path, stub: Stub, case: str) -> None:
+    message, name, raw = UNREAD[case]
+    judged(folder, stub, ({"role": "assistant", **message}, FEEDBACK))
+    (body,) = stub.bodies
+    shown = body["messages"][0]["content"]
+    assert f'1. Function: {name}\nParameters: {raw}\nRetruns: {{"holiday": false}}\n2. Final' in shown
+    assert "unreadable" not in shown
+
+
+def test_arguments_are_shown_as_they_were_written(folder: Path, stub: Stub) -> None:
+    written = '{"country":"\\u00c4", "n": 1e2}'
+    made = {"role": "assistant", "tool_calls": [{"function": {"name": "isHoliday", "arguments": written}}]}
+    judged(folder, stub, (made, FEEDBACK))
+    assert f"Parameters: {written}\nRetruns" in stub.bodies[0]["messages"][0]["content"]
+
+
 def test_no_step_is_wrong_without_asking(folder: Path, stub: Stub) -> None:
     report = judged(folder, stub, ({"role": "assistant", "content": "It is not."},), (CALL, FEEDBACK))
     assert len(stub.bodies) == 1

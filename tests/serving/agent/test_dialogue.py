@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.errors import OptionError
 from llamafactory_ext.serving.agent.dialogue import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
-from llamafactory_ext.serving.agent.tools import HttpToolServer
 from llamafactory_ext.templates.styles import API_BANK, QWEN25, TOOLALPACA
 from llamafactory_ext.toolcalls import ToolCall
 from serving.asking import ask, lines
@@ -158,29 +156,24 @@ def test_text_formats(style: Any, said: str, count: int) -> None:
     assert ("cannot be read" in episode.messages[2]["content"]) == (count == 0)
 
 
-@pytest.mark.parametrize(
-    ("answer", "feedback"),
-    [
-        ((200, {"result": "sun"}), "sun"),
-        ((200, {"result": {"t": [1, "ü"]}}), '{"t": [1, "ü"]}'),
-        ((200, {"error": "no such city"}), '{"error": "no such city"}'),
-        ((200, "hello"), '{"error": "status 200"}'),
-        ((500, {"result": "sun"}), '{"error": "status 500"}'),
-    ],
-)
-def test_a_tool_server_over_http(answer: Any, feedback: str) -> None:
-    with serving(lambda path, body: answer) as stub:
-        server = HttpToolServer(f"{stub.url}/call", 60)
-        assert server.call(ToolCall("weather", {"city": "Bonn"})) == feedback
-        server.close()
-    assert stub.requests == [{"name": "weather", "arguments": {"city": "Bonn"}}]
+@pytest.mark.parametrize("arguments", ["", " ", None, {}])
+def test_no_arguments_are_empty_ones(arguments: Any) -> None:
+    tools = Weather()
+    made = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    assert play(Script({"content": None, "tool_calls": [made]}, "Sunny."), tools).answer == "Sunny."
+    assert tools.calls == [ToolCall("weather")]
 
 
-def test_no_tool_server() -> None:
-    with serving(lambda path, body: (200, "")) as stub:
-        url = stub.url
-    with pytest.raises(OptionError, match=r"tool server .* cannot be reached"):
-        HttpToolServer(url, 60).call(ToolCall("weather"))
+@pytest.mark.parametrize("style", [None, QWEN25])
+def test_content_parts_are_text(style: Any) -> None:
+    said = {"content": [{"type": "text", "text": "Sun"}, {"type": "text", "text": "ny."}]}
+    chat = TextChat(Script(said), style) if style else ToolChat(Script(said))
+    assert dialogue(chat, Weather(), OPENING, Limits()).answer == "Sun\nny."
+
+
+@pytest.mark.parametrize("calls", [{"a": 1}, "f", [None, 3], [{}], [{"function": "f"}], [{"function": {"name": 3}}]])
+def test_calls_of_a_wrong_type_end_no_run(calls: Any) -> None:
+    assert play(Script({"content": "x", "tool_calls": calls}, "x")).answer == "x"
 
 
 @pytest.mark.parametrize("template", ["", "tl_qwen25"])

@@ -226,7 +226,7 @@ def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversio
         result.not_drawn = usable - len(drawn)
         examples = pick(examples, drawn)
     for file, index, place, example in examples:
-        key = f"{file.name.partition('.')[0]}:{example.key or index}"
+        key = f"{example.prefix}{file.name.partition('.')[0]}:{example.key or index}"
         mark, task = example.mark or family.mark, example.task or family.task
         kinds.setdefault(mark, {})[task] = None
         output.add(example.columns | {"mark": mark, "task": task, "id": key})

@@ -12,10 +12,13 @@ from ..family import SHAREGPT, Drop, Family, Foreign, Outcome, by_patterns, spli
 
 _SPEAKERS = {"USER": HUMAN, "ASSISTANT": GPT, "FUNCTION RESPONSE": OBSERVATION}
 _TURN = re.compile(rf"(?:^|\n)({'|'.join(_SPEAKERS)}): ?")
-_CALL = re.compile(r'<functioncall>\s*\{\s*"name":\s*"([^"]+)"(?:,\s*"arguments":\s*(.*?))?\s*\}\s*', re.DOTALL)
+_MARK = "<functioncall>"
+_NAME = re.compile(r'\s*\{\s*"name":\s*"([^"]+)"\s*(,\s*"arguments":\s*)?')
+_QUOTE_END = re.compile(r"'\s*\}")
 _END = "<|endoftext|>"
 _NO_TOOLS = "declares no tool; it is kept"
 _BROKEN_CALL = 'a <functioncall> is not {"name": ..., "arguments": ...}; its text is kept as an answer'
+_BROKEN_JSON = 'a "function_call" message holds no JSON of calls; it is kept'
 _TOOLS_CUT = "the system text lists functions that are no JSON; those are left out of the tools"
 
 
@@ -40,11 +43,27 @@ def _sharegpt(record: Mapping[str, Any]) -> Outcome:
         return Foreign('has a message without "from" and "value"')
     findings = [] if tools else [_NO_TOOLS]
     declared = names_of(tools)
+    turns = []
     for message in messages:
+        text = message["value"]
         if message["from"] == CALL:
-            findings += _call_defects(message["value"], declared)
-    turns = [turn(message["from"], message["value"]) for message in messages]
+            text = _as_list(text)
+            findings += _call_defects(text, declared)
+        turns.append(turn(message["from"], text))
     return example(turns, tools=tools, system=str(record.get("system") or ""), findings=findings)
+
+
+def _as_list(text: str) -> str:
+    """Calls one after another, as one JSON text: a list. A single call, or what is no JSON, stays as it is."""
+    decoder, found, place = json.JSONDecoder(), [], 0
+    try:
+        while place < len(text):
+            value, place = decoder.raw_decode(text, place)
+            found.append(value)
+            place += len(text[place:]) - len(text[place:].lstrip(" \t\r\n,;"))
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(found, ensure_ascii=False) if len(found) > 1 else text
 
 
 def _call_defects(text: str, declared: set[str]) -> list[str]:
@@ -52,7 +71,7 @@ def _call_defects(text: str, declared: set[str]) -> list[str]:
         calls = json.loads(text)
         names = [made["name"] for made in (calls if isinstance(calls, list) else [calls])]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return [_BROKEN_CALL]
+        return [_BROKEN_JSON]
     return [] if set(names) <= declared else [NOT_DECLARED]
 
 
@@ -65,8 +84,8 @@ def _original(system: str, chat: str) -> Outcome:
     turns = []
     for speaker, said in zip(parts[1::2], parts[2::2], strict=True):
         text = said.replace(_END, "").strip()
-        if speaker == "ASSISTANT" and "<functioncall>" in text:
-            spoken, defects = _spoken_call(text, names_of(tools))
+        if speaker == "ASSISTANT" and _MARK in text:
+            spoken, defects = _spoken_calls(text, names_of(tools))
             findings += defects
             turns.append(spoken)
         else:
@@ -89,17 +108,69 @@ def _declarations(system: str) -> tuple[list[Any], bool]:
     return tools, cut
 
 
-def _spoken_call(text: str, declared: set[str]) -> tuple[dict[str, str], list[str]]:
-    """The published arguments stand in single quotes: '{"a": 1}'."""
-    thought, _, _ = text.partition("<functioncall>")
-    match = _CALL.fullmatch(text[len(thought) :])
-    if match is None:
-        return turn(GPT, text), [_BROKEN_CALL]
-    arguments = (match[2] or "{}").strip()
-    if len(arguments) > 1 and arguments[0] == arguments[-1] == "'":
-        arguments = arguments[1:-1].replace("\\'", "'")
-    made, defects = published_call(match[1], arguments, declared)
-    return call_turn([made], thought.strip()), list(defects)
+def _spoken_calls(text: str, declared: set[str]) -> tuple[dict[str, str], list[str]]:
+    """All calls of a turn, in order, after what the assistant says first; anything else is no turn of calls."""
+    place = text.index(_MARK)
+    thought = text[:place].strip()
+    calls: list[dict[str, Any]] = []
+    findings: list[str] = []
+    while text.startswith(_MARK, place):
+        read = _one_call(text, place + len(_MARK))
+        if read is None:
+            return turn(GPT, text), [_BROKEN_CALL]
+        name, arguments, place = read
+        made, defects = published_call(name, arguments, declared)
+        calls.append(made)
+        findings += defects
+        place += len(text[place:]) - len(text[place:].lstrip())
+    return (call_turn(calls, thought), findings) if place == len(text) else (turn(GPT, text), [_BROKEN_CALL])
+
+
+def _one_call(text: str, place: int) -> tuple[str, str, int] | None:
+    """Name, arguments and end of the call at a place; None if it is not {"name": ..., "arguments": ...}.
+
+    The published arguments stand in single quotes: '{"a": 1}'. They end at the first quote and bracket that leave
+    JSON; of those that are none nowhere, at the last before the next call.
+    """
+    head = _NAME.match(text, place)
+    if head is None:
+        return None
+    start = head.end()
+    if head[2] and text.startswith("'", start):
+        following = text.find(_MARK, start)
+        last = None
+        for end in _QUOTE_END.finditer(text, start + 1):
+            raw = text[start + 1 : end.start()].replace("\\'", "'")
+            if _is_json(raw):
+                return head[1], raw, end.end()
+            if following < 0 or end.start() < following:
+                last = (head[1], raw, end.end())
+        return last
+    if text.startswith("}", start):
+        return head[1], "{}", start + 1
+    if head[2] is None:
+        return None
+    try:
+        value, end_place = json.JSONDecoder().raw_decode(text, start)
+        closing = re.compile(r"\s*\}").match(text, end_place)
+    except (ValueError, RecursionError):
+        return _unquoted(text, head[1], start)
+    return (head[1], json.dumps(value, ensure_ascii=False), closing.end()) if closing else None
+
+
+def _unquoted(text: str, name: str, start: int) -> tuple[str, str, int] | None:
+    """A call whose bare arguments are no JSON: up to the last bracket before the next call."""
+    following = text.find(_MARK, start)
+    end = text.rfind("}", start, len(text) if following < 0 else following)
+    return None if end < 0 else (name, text[start:end].strip(), end + 1)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 FAMILY = Family(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from ..dialogues import GPT, HUMAN, OBSERVATION, call_turn, example, names_of, published_call, turn
@@ -60,8 +61,34 @@ def _assistant(text: str, declared: set[str]) -> tuple[dict[str, str], tuple[str
     name, newline, arguments = text.partition("\n")
     if not newline or (name.strip() not in declared and not arguments.lstrip().startswith("{")):
         return turn(GPT, text), (_NO_CALL,)
-    made, defects = published_call(name.strip(), arguments.strip(), declared)
-    return call_turn([made]), defects
+    written = _calls(text, declared)
+    if written is None:
+        return turn(GPT, text), (_NO_CALL,)
+    made = [published_call(name, given, declared) for name, given in written]
+    return call_turn([call for call, _ in made]), tuple(defect for _, defects in made for defect in defects)
+
+
+def _calls(text: str, declared: set[str]) -> list[tuple[str, str]] | None:
+    """Name and arguments of each call, one below the other; None where they cannot be told apart."""
+    calls: list[tuple[str, str]] = []
+    rest = text
+    while rest:
+        name, _, given = rest.partition("\n")
+        given = given.lstrip()
+        try:
+            _, end = json.JSONDecoder().raw_decode(given)
+        except (ValueError, RecursionError):
+            end = len(given)
+        rest = given[end:].strip()
+        if rest and rest.partition("\n")[0].strip() not in declared:
+            end, rest = len(given), ""
+        calls.append((name.strip(), given[:end].strip()))
+    is_garbled = any(
+        line.strip() in declared and following.lstrip().startswith("{")
+        for _, given in calls
+        for line, following in pairwise(given.split("\n"))
+    )
+    return None if is_garbled else calls
 
 
 FAMILY = Family(

@@ -1,7 +1,8 @@
 """RoTBench (arXiv:2401.08326, section 3.3): tool selection, parameter identification, content filling, one turn.
 
 A gold turn lists alternatives; each figure asks for one alternative that agrees, and each includes the one before. The
-noise levels (clean, slight, medium, heavy, union) are groups of the report.
+noise levels (clean, slight, medium, heavy, union) are groups of the report, those of the third turn (third-clean, ...)
+too: its files go by the same rules, with ids and ceilings of their own.
 """
 
 from __future__ import annotations
@@ -18,22 +19,35 @@ from ..report import Mode, Verdict
 
 FIGURES = ("TS", "PI", "CF")
 CATEGORIES = ("wrong tool", "wrong parameters", "wrong content", "right")
+THIRD_TURN = "third turn"
 # What gold answers score with the published evaluator, in per cent, all three figures: empty arguments fail.
-_CEILING = {"clean": "92.38", "slight": "92.38", "medium": "92.38", "union": "92.38", "heavy": "95.24"}
+_CEILING = {
+    "clean": "92.38",
+    "slight": "92.38",
+    "medium": "92.38",
+    "heavy": "95.24",
+    "union": "92.38",
+    "third-clean": "95.71",
+    "third-slight": "95.71",
+    "third-medium": "95.71",
+    "third-heavy": "97.86",
+    "third-union": "98.57",
+}
 # Their content is free, also where noise gives these names to other tools (the published script goes by both).
 _FREE = ("ask_to_user", "finish")
 _ACTION, _INPUT = "Action:", "Action Input:"
 
 
 def score(answered: Sequence[Answered], mode: Mode) -> Scored:
-    """Scores one-turn answers."""
+    """Score answers of one turn, the first or the third."""
     verdicts = tuple((_official if mode == "official" else _strict)(one) for one in answered)
+    part = THIRD_TURN if any(one.item.group.startswith("third-") for one in answered) else ""
     if mode == "strict":
-        return Scored(verdicts, ("TS/PI/CF compare the first call, also one without arguments.",))
+        return Scored(verdicts, ("TS/PI/CF compare the first call, also one without arguments.",), part=part)
     levels = dict.fromkeys(one.item.group for one in answered)
     shown = ", ".join(f"{level} {_CEILING[level]}" for level in levels if level in _CEILING)
     ceiling = f"Gold answers score with the published evaluator (all figures, per cent): {shown}."
-    return Scored(verdicts, (ceiling, *rewritten_note(verdicts)))
+    return Scored(verdicts, (ceiling, *rewritten_note(verdicts)), part=part)
 
 
 def level_verdict(item: Item, level: int, category: str = "", detail: str = "", parsed: bool = True) -> Verdict:

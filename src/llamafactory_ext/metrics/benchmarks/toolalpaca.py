@@ -17,10 +17,12 @@ from typing import Any
 
 from ...errors import CallParseError, DataError
 from ...toolcalls import ToolCall
+from ...toolcalls.feedback.parts import content_text
 from ..answers import Answered, Scored, message_calls, predicted_calls
 from ..judge import Judge
 from ..report import Mode, Verdict
 from .rotbench import FIGURES
+from .written import written_calls
 
 _PROMPT_FILES = ("Evaluation.txt", "prompt_Evaluation.txt", "../prompts/Evaluation.txt")
 _PLACES = ("documentation", "instruction", "standard", "solution")
@@ -116,22 +118,19 @@ def _verdict(
 
 
 def _steps(one: Answered) -> list[tuple[str, str, str]]:
-    """Name, arguments and feedback of every call that was executed; a malformed call shows as such."""
-    steps: list[tuple[str, str, str]] = []
-    waiting: list[tuple[str, str]] = []
+    """Name, arguments and feedback of every call that was executed, as the model wrote them."""
+    turns: list[tuple[Mapping[str, Any], list[str]]] = []
     for message in one.prediction.messages or ():
         if message.get("role") == "assistant":
-            waiting = _made(message)
-        elif message.get("role") in _FEEDBACK and waiting:
-            steps.append((*waiting.pop(0), str(message.get("content") or "")))
-    return steps
-
-
-def _made(message: Mapping[str, Any]) -> list[tuple[str, str]]:
-    try:
-        return [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in message_calls(message)]
-    except CallParseError:
-        return [("(unreadable)", str(message.get("content") or ""))]
+            turns.append((message, []))
+        elif message.get("role") in _FEEDBACK and turns:
+            turns[-1][1].append(content_text(message.get("content")))
+    return [
+        (name, arguments, told)
+        for message, feedback in turns
+        if feedback
+        for (name, arguments), told in zip(written_calls(message, len(feedback)), feedback, strict=False)
+    ]
 
 
 def _level(one: Answered) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import CallParseError, DataError, NoCallError
 from ...toolcalls import Tool, ToolCall, read_tool
 from ...toolcalls.feedback.errors import feedback_error
+from ...toolcalls.feedback.parts import content_text
 from ..answers import Answered, Scored, message_calls
 from ..references import Item
 from ..report import Mode, Verdict
@@ -44,7 +45,7 @@ def _verdicts(one: Answered, mode: Mode) -> Iterator[Verdict]:
         try:
             calls: Sequence[ToolCall | str] = message_calls(message)
         except NoCallError:
-            answer = None if mode == "strict" else str(message.get("content") or "")
+            answer = None if mode == "strict" else content_text(message.get("content"))
             break
         except CallParseError as error:
             calls = [error.message]
@@ -80,7 +81,7 @@ def _turns(one: Answered) -> list[tuple[Mapping[str, Any], list[str]]]:
         if message.get("role") == "assistant":
             turns.append((message, []))
         elif message.get("role") in _FEEDBACK and turns:
-            turns[-1][1].append(str(message.get("content") or ""))
+            turns[-1][1].append(content_text(message.get("content")))
     return turns
 
 

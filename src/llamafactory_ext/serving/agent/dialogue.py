@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from ...errors import CallParseError, DataError, ExtError
 from ...templates.styles import ToolStyle
 from ...toolcalls import ToolCall, detect
+from ...toolcalls.feedback.parts import content_text
 from .tools import ToolServer
 
 Messages = Sequence[Mapping[str, Any]]
@@ -167,8 +168,9 @@ class ToolChat:
     def turn(self, messages: Messages, tokens: int) -> Turn:
         """See `Chat`."""
         message, used = self._ask(messages, tokens)
-        said = str(message.get("content") or "")
-        made = message.get("tool_calls") or []
+        said = content_text(message.get("content"))
+        stated = message.get("tool_calls")
+        made = [call for call in stated if isinstance(call, dict)] if isinstance(stated, list) else []
         calls = tuple((str(call.get("id", place)), _read_call(call)) for place, call in enumerate(made))
         kept = {"role": "assistant", "content": said} | ({"tool_calls": made} if made else {})
         return Turn(kept, kept, said, calls, used)
@@ -192,7 +194,7 @@ class TextChat:
     def turn(self, messages: Messages, tokens: int) -> Turn:
         """See `Chat`."""
         message, used = self._ask(messages, tokens)
-        text = str(message.get("content") or "")
+        text = content_text(message.get("content"))
         kept = {"role": "assistant", "content": text}
         try:
             calls = [found.call for found in detect(text, call_format=self._style.call_format)]
@@ -222,12 +224,14 @@ def _written(call: ToolCall, key: str) -> dict[str, Any]:
     return {"id": key, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _read_call(call: Any) -> ToolCall | str:
-    """The call of an OpenAI message, or what is wrong with it, for the model to read."""
-    function = call.get("function") if isinstance(call, dict) else None
+def _read_call(call: Mapping[str, Any]) -> ToolCall | str:
+    """The call of an OpenAI message, or what is wrong with it, for the model to read; no arguments are `{}`."""
+    function = call.get("function")
     try:
-        arguments = function["arguments"]  # type: ignore[index]
-        value = json.loads(arguments) if isinstance(arguments, str) else arguments
-        return ToolCall(function["name"], value or {})  # type: ignore[index]
+        if not isinstance(function, dict):
+            raise TypeError('there is no "function"')
+        arguments = function.get("arguments")
+        value = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
+        return ToolCall(function["name"], value or {})
     except (TypeError, KeyError, ValueError, RecursionError, DataError) as error:
         return json.dumps({"error": f"The call cannot be read: {error}"})

@@ -22,6 +22,7 @@ from ...templates.messages import read_calls, results
 from ...templates.openai import openai_messages
 from ...templates.tokens import encode_pieces, prepends_blank
 from ...toolcalls import write_tool
+from ...toolcalls.feedback.parts import content_text
 from .questions import Question
 
 Json = dict[str, Any]
@@ -223,7 +224,7 @@ def _quoted_turns(quoted: QuotedPrompt, template: Template) -> Sequence[Message]
 
 def message_text(message: Mapping[str, Any]) -> str:
     """A reply of an endpoint as one text: what it says, then its calls as data records write them."""
-    content = message.get("content") or ""
+    content = content_text(message.get("content"))
     calls = []
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
@@ -232,6 +233,6 @@ def message_text(message: Mapping[str, Any]) -> str:
             arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
         calls.append({"name": function.get("name"), "arguments": arguments})
     if not calls:
-        return str(content)
+        return content
     written = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
     return f"{content}\n{written}" if content else written

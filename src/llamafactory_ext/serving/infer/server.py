@@ -216,6 +216,8 @@ class ServerBackend:
             print("The server takes no dots in names of tools: they were sent as _ and turned back.", file=sys.stderr)
         self._server.close()
         if self._tools is not None:
+            if self._tools.failures:
+                print(f"The tool server: {self._tools.summary()}", file=sys.stderr)
             self._tools.close()
 
     def _finished(self, running: dict[Future[Any], Prompt]) -> Iterator[tuple[Prompt, Any]]:

@@ -20,7 +20,7 @@ from tiny import tiny_tokenizer
 pytestmark = pytest.mark.fast
 
 MANAGER = """
-import json, os
+import itertools, json, os, sys
 import requests
 from sentence_transformers import SentenceTransformer, util
 
@@ -56,6 +56,31 @@ class Lookup(AddAlarm):
         return {"api_name": "Lookup", "input": given, "output": answer, "exception": None}
 
 
+class Calculator(AddAlarm):
+    input_parameters = {"formula": "str"}
+
+    def call(self, formula):
+        if formula == "loop":
+            while True:
+                pass
+        if formula == "locked":  # within one step of the interpreter, which no signal ends
+            sum(itertools.repeat(0))
+        if formula == "caught":
+            while True:
+                try:
+                    os.listdir("/")
+                except BaseException:
+                    pass
+        if formula == "memory":
+            os.abort()
+        if formula == "exit":
+            sys.exit(3)
+        if formula == "flood":
+            while True:
+                print("x" * 1_000_000)
+        return {"api_name": "Calculator", "input": {"formula": formula, "token": ""}, "output": 1, "exception": None}
+
+
 class ToolSearcher(AddAlarm):
     input_parameters = {"keywords": "str"}
 
@@ -73,7 +98,7 @@ class ToolManager:
     def __init__(self, apis_dir="./apis"):
         with open("alarms.json") as file:
             alarms = json.load(file)
-        self.tools = {one.__name__: one(alarms) for one in (AddAlarm, Lookup, ToolSearcher)}
+        self.tools = {one.__name__: one(alarms) for one in (AddAlarm, Lookup, Calculator, ToolSearcher)}
 
     def init_tool(self, name):
         if name not in self.tools:
@@ -102,6 +127,8 @@ DIALOGUE = [
     {"role": "AI", "text": "Done."},
     turn("AddAlarm", "success", token="t", time=8),
     turn("Lookup", "meaning", word="w"),
+    turn("Calculator", 1, formula="1", token=""),
+    {"role": "AI", "text": "One."},
 ]
 CHAIN = (
     "User: two alarms\n"
@@ -168,6 +195,24 @@ def test_categories(tmp_path: Path) -> None:
 def test_a_call_right_after_a_call_and_the_network(tmp_path: Path) -> None:
     report = run(tmp_path, {2: ["[AddAlarm(token='t', time='8')]"], 3: ["[Lookup(word='w')]"]})
     assert [verdict.category for verdict in report.verdicts] == ["CORRECT", "HAS_EXCEPTION"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[ToolSearcher(keywords='wake me', day='1')]",
+        "[ToolSearcher(day='1', keywords='wake me')]",
+        "[ToolSearcher(keywords='wake me')] [AddAlarm(token='t', time='5')]",
+        "API-Request: [ToolSearcher(keywords='wake me')], [Lookup(word='w')]",
+        "[AddAlarm(token='t', time='5')] [Lookup(word='w')]",
+        "[AddAlarm(token='t', time='5', keywords='wake me')]",
+    ],
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_level_3_refuses_what_a_tool_does_not_know(tmp_path: Path, answer: str, number: int) -> None:
+    """Two calls on one line are one with the arguments of both, as the published pattern reads them."""
+    report = score_level_3(tmp_path, [(number, answer)], embedder_folder(tmp_path / "embedder"))
+    assert [verdict.category for verdict in report.verdicts] == ["INVALID_INPUT_PARAMETER"]
 
 
 def score_level_3(tmp_path: Path, answers: Sequence[tuple[int, str]], embedder: Path | None = None) -> Report:

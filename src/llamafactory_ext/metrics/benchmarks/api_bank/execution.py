@@ -3,7 +3,7 @@
 The gold of levels 1 and 2 are the checkout's dialogues. The gold results of level 3, whose file is not published with
 the test data, are read out of the chains in level-3-batch-inf-response.json. ToolSearcher needs an embedding model:
 without one, items whose gold call it is are left out, and the report says how many. What needs the network fails, as
-it does for the published figure.
+it does for the published figure. A call that does not end, where the published script waits for ever, is wrong.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ....data.files.reading import iter_records
 from ....errors import DataError, OptionError
 from ...answers import REWRITTEN, Answered, Scored, in_published_form, rewritten_note
 from ...references import Item
 from ...report import Verdict
-from ...sandbox import Limits, run_program
+from ...sandbox import Limits, Outcome, run_program
 from .score import CORRECTNESS, PUBLISHED_CEILING, is_reply, published_call, reply_verdict
 from .search import PUBLISHED_EMBEDDER, Embedder
 
@@ -30,6 +30,15 @@ _SEARCHER = "ToolSearcher"
 _LEVEL_3_GOLD = "level-3-batch-inf-response.json"
 _STEP = re.compile(r"^API-Request: \[.*\]->(\{.*\})\s*$", re.MULTILINE)
 _LIMITS = Limits(seconds=900, memory_mb=2048, disk_mb=64)
+CALL_SECONDS = 10  # of one call
+_TIMEOUT, _ABORTED = "TIMEOUT", "ABORTED"
+
+
+class _Ended(NamedTuple):
+    """How a call ended: its category, and why where it ended its worker."""
+
+    category: str
+    why: str = ""
 
 
 def score(
@@ -49,16 +58,16 @@ def score(
     """
     calls = [one for one in answered if not is_reply(one.item)]
     made = {one.item.id: _made(one) for one in calls}
-    categories, left_out = _execute(calls, made, _root(checkout), folder, embedder) if calls else ({}, 0)
+    ends, left_out = _execute(calls, made, _root(checkout), folder, embedder) if calls else ({}, 0)
     verdicts = []
     for one in answered:
         if is_reply(one.item):
             verdicts.append(reply_verdict(one, "official"))
-        elif one.item.id in categories:
-            category = categories[one.item.id]
+        elif one.item.id in ends:
+            category, why = ends[one.item.id]
             scores = {CORRECTNESS: float(category == "CORRECT")}
             parsed = category != "NO_API_CALL"
-            detail = REWRITTEN if made[one.item.id][1] else ""
+            detail = why or (REWRITTEN if made[one.item.id][1] else "")
             verdicts.append(Verdict(one.item.id, scores, category, parsed, detail, one.item.group))
         else:
             verdicts.append(Verdict(one.item.id, {}, "NOT_EXECUTED", group=one.item.group))
@@ -68,6 +77,9 @@ def score(
             f"{left_out} items whose gold call is {_SEARCHER} are not in C: it needs an embedding model, "
             f"--embedder DIR with {PUBLISHED_EMBEDDER}."
         )
+    endless = sum(category == _TIMEOUT for category, _ in ends.values())
+    if endless:
+        notes.append(f"{endless} calls did not end within {CALL_SECONDS} seconds and count as wrong.")
     if calls and embedder is not None:
         notes.append(embedder.note)
     return Scored(tuple(verdicts), (*notes, *rewritten_note(verdicts)))
@@ -100,10 +112,10 @@ def _execute(
     root: Path,
     folder: Path,
     embedder: Embedder | None,
-) -> tuple[dict[str, str], int]:
-    """Categories by id, and how many calls were left out."""
+) -> tuple[dict[str, _Ended], int]:
+    """How each call ended by id, and how many calls were left out."""
     chains: dict[int, list[Mapping[str, Any]]] | None = None
-    categories: dict[str, str] = {}
+    ends: dict[str, _Ended] = {}
     tasks = []
     left_out = 0
     for one in calls:
@@ -117,9 +129,11 @@ def _execute(
         if gold["api_name"] == _SEARCHER and embedder is None:
             left_out += 1
         elif found is None:
-            categories[one.item.id] = "NO_API_CALL"
+            ends[one.item.id] = _Ended("NO_API_CALL")
         elif found[0] == _SEARCHER and gold["api_name"] != _SEARCHER:
-            categories[one.item.id] = "API_NAME_MISMATCH"
+            # Level 3 calls it all the same: what it does not know is refused before the names are compared.
+            unknown = level == "3" and found[1].keys() - {"keywords"}
+            ends[one.item.id] = _Ended("INVALID_INPUT_PARAMETER" if unknown else "API_NAME_MISMATCH")
         else:
             task = {"id": one.item.id, "level": int(level), "name": found[0], "arguments": found[1], "gold": gold}
             tasks.append(task)
@@ -127,25 +141,68 @@ def _execute(
     searches = [task for task in tasks if task["name"] == _SEARCHER]
     if searches and embedder is not None:
         vectors = embedder(_run(root, searches, vectors)[1])
-    return categories | (_run(root, tasks, vectors)[0] if tasks else {}), left_out
+    return ends | _run(root, tasks, vectors)[0], left_out
 
 
 def _run(
-    root: Path, tasks: list[dict[str, Any]], vectors: Mapping[str, list[float]]
-) -> tuple[dict[str, str], list[str]]:
-    """Categories by id, and the texts whose vectors ToolSearcher missed."""
+    root: Path, tasks: Sequence[Mapping[str, Any]], vectors: Mapping[str, list[float]]
+) -> tuple[dict[str, _Ended], list[str]]:
+    """How each call ended by id, and the texts whose vectors ToolSearcher missed.
+
+    A call that ends its worker costs itself only: the rest goes on in a fresh one. There the calls of level 3 before
+    it are made again, since they share one world.
+    """
+    ends: dict[str, _Ended] = {}
+    fatal: set[str] = set()
+    missed: dict[str, None] = {}
+    while left := [task for task in tasks if task["id"] not in ends]:
+        shares_world = any(task["level"] == 3 for task in left)
+        again = [task for task in tasks if task["level"] == 3 and task["id"] in ends.keys() - fatal]
+        found, open_id, texts, outcome = _work(root, [*(again if shares_world else ()), *left], vectors)
+        new = found.keys() - ends.keys()
+        ends = found | ends
+        missed |= dict.fromkeys(texts)
+        if open_id is not None:
+            fatal.add(open_id)
+            ends.setdefault(open_id, _why(outcome))
+        elif outcome.status != "finished" and not new:
+            raise DataError(
+                f"{root}: the checkout's API classes could not be run ({outcome.status}: "
+                f"{outcome.error.strip()[:500]}); check that it is whole, or use --mode strict."
+            )
+    return ends, list(missed)
+
+
+def _work(
+    root: Path, tasks: Sequence[Mapping[str, Any]], vectors: Mapping[str, list[float]]
+) -> tuple[dict[str, _Ended], str | None, list[str], Outcome]:
+    """One worker: how calls ended, the call it was at, the texts without a vector, and how it ended itself."""
     mark = secrets.token_hex(16)
     source = Path(__file__).with_name("worker.py").read_text(encoding="utf-8")
-    job = json.dumps({"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark})
-    outcome = run_program(source, stdin=job, limits=_LIMITS, readable=[root])
-    line = outcome.output.rpartition(f"\n{mark}")[2]
-    if outcome.status != "finished" or not line:
-        raise DataError(
-            f"{root}: the checkout's API classes could not be run ({outcome.status}: {outcome.error.strip()[:500]}); "
-            "check that it is whole, or use --mode strict."
-        )
-    categories, missed = json.loads(line)
-    return categories, missed
+    job = {"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark, "seconds": CALL_SECONDS}
+    outcome = run_program(source, stdin=json.dumps(job), limits=_LIMITS, readable=[root])
+    ends: dict[str, _Ended] = {}
+    open_id: str | None = None
+    texts: list[str] = []
+    for part in outcome.output.split(f"\n{mark}")[1:]:
+        line, whole, _ = part.partition("\n")
+        what: str
+        value: Any
+        what, value = json.loads(line) if whole else ("", None)
+        if what == "begun":
+            open_id = value
+        elif what == "ended":
+            open_id, ends[value[0]] = None, _Ended(value[1])
+        elif what == "missed":
+            texts = value
+    return ends, open_id, texts, outcome
+
+
+def _why(outcome: Outcome) -> _Ended:
+    """How the call ended that its worker ended with."""
+    if outcome.status == "timeout" or "Timeout (" in outcome.output[-10_000:]:
+        return _Ended(_TIMEOUT, f"the call did not end within {CALL_SECONDS} seconds")
+    return _Ended(_ABORTED, f"the call ended its process ({outcome.status}: {outcome.error.strip()[-300:]})")
 
 
 def _dialogue_gold(item: Item, folder: Path) -> Mapping[str, Any]:

@@ -18,7 +18,8 @@ from ...report import Mode, Verdict
 from ..rouge import TooLongError, rouge_l
 
 CORRECTNESS, ROUGE = "C", "R"
-_REQUEST = re.compile(r"\[(\w+)\((.*)\)\]")
+# The published pattern is \[(\w+)\((.*)\)\]: its beginning, and the last end in the line, which `.` stays within.
+_REQUEST, _REQUEST_END = re.compile(r"\[(\w+)\("), ")]"
 # As published, but for the word boundaries, which change no match and keep long words from taking quadratic time.
 _PARAMETER = re.compile(r"""\b(\w++)\s*=\s*['"](.+?)['"]|\b(\w++)\s*=\s*(\[.*\])|\b(\w++)\s*=\s*(\w+)""")
 PUBLISHED_CEILING = (
@@ -49,11 +50,15 @@ def gold_text(item: Item) -> str:
 
 def published_call(text: str) -> tuple[str, dict[str, str]] | None:
     """Name and parameters by the published patterns; None where they find no call."""
-    request = _REQUEST.search(text)
-    if request is None:
+    for line in text.split("\n"):
+        end = line.rfind(_REQUEST_END)
+        request = _REQUEST.search(line, 0, end) if end >= 0 else None
+        if request is not None:
+            break
+    else:
         return None
     arguments: dict[str, str] = {}
-    for found in _PARAMETER.finditer(request[2]):
+    for found in _PARAMETER.finditer(line, request.end(), end):
         name = found[1] or found[3] or found[5]
         arguments[name] = found[2] or found[4] or found[6]
     return request[1], arguments

@@ -1,11 +1,13 @@
 """Runs within the sandbox: calls the API classes of a checkout of API-Bank and says how each call ended.
 
-Standard library only, and none of our modules: it is sent there as text. Standard input holds the job, the last line
-of standard output the answer. What needs the network or a missing package raises, as it does offline. ToolSearcher
+Standard library only, and none of our modules: it is sent there as text. Standard input holds the job. Standard output
+tells each call as it begins and as it ends, on lines behind the job's mark, so that nothing is lost when a call ends
+the worker: one that lasts too long does. What needs the network or a missing package raises, as offline. ToolSearcher
 finds the embeddings that the job holds, and the answer names the texts that it asked for in vain; SearchEngine finds
 what it needs of rank_bm25, nltk and numpy.
 """
 
+import faulthandler
 import importlib.abc
 import importlib.machinery
 import json
@@ -163,7 +165,8 @@ def _planned_call(manager: Any, task: dict[str, Any]) -> str:
     """Level 3: one world for all calls, as in the published script, and any name whose result agrees."""
     arguments = task["arguments"]
     if task["name"] == "ToolSearcher" and "keywords" in arguments:  # as the published script does
-        arguments = {"keywords": "".join(f" {c}" if c.isupper() else c for c in arguments["keywords"]).strip()}
+        split = "".join(f" {c}" if c.isupper() else c for c in arguments["keywords"]).strip()
+        arguments = {**arguments, "keywords": split}
     try:
         result = manager.api_call(task["name"], **arguments)
     except TypeError:
@@ -185,7 +188,7 @@ def _planned_call(manager: Any, task: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Answers with {id: category} and the texts without a vector, behind the mark of the job."""
+    """Execute all calls; the last line names the texts that have no vector."""
     job = json.load(sys.stdin)
     os.chdir(job["checkout"])
     sys.path.insert(0, job["checkout"])
@@ -196,15 +199,22 @@ def main() -> None:
     sys.modules.update(search_modules(), sentence_transformers=_embedding_module(job["vectors"], wanted))
     from tool_manager import ToolManager  # type: ignore[import-not-found]
 
-    planner: Any = None
-    found = {}
+    levels = {task["level"] for task in job["tasks"]}
+    planner = ToolManager("./lv3_apis") if 3 in levels else None
+    if levels - {3}:
+        ToolManager()  # loads all classes, which is no call's time
     for task in job["tasks"]:
-        if task["level"] == 3:
-            planner = planner or ToolManager("./lv3_apis")
-            found[task["id"]] = _planned_call(planner, task)
-        else:
-            found[task["id"]] = _dialogue_call(ToolManager, task)
-    print(f"\n{job['mark']}{json.dumps([found, list(wanted)])}")
+        _tell(job["mark"], "begun", task["id"])
+        # Ends the process from a thread that needs no lock of the interpreter, whatever the call does.
+        faulthandler.dump_traceback_later(job["seconds"], exit=True, file=sys.stdout)
+        ended = _planned_call(planner, task) if task["level"] == 3 else _dialogue_call(ToolManager, task)
+        faulthandler.cancel_dump_traceback_later()
+        _tell(job["mark"], "ended", [task["id"], ended])
+    _tell(job["mark"], "missed", list(wanted))
+
+
+def _tell(mark: str, what: str, value: Any) -> None:
+    print(f"\n{mark}{json.dumps([what, value])}", flush=True)
 
 
 if __name__ == "__main__":
