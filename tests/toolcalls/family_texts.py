@@ -143,7 +143,9 @@ READ: list[tuple[str, str, Expected]] = [
         '{"name": "f", "arguments": "{\\"a\\": 1}"}}, {"name": "g", "arguments": {}}]}',
         [("f", {"a": 1}), ("g", {})],
     ),
-    ("tool_calls", '[{"role": "user"}, {"tool_calls": [{"name": "f", "arguments": {}}]}]', [("f", {})]),
+    ("tool_calls", '[{"tool_calls": [{"name": "f", "arguments": {}}]}]', [("f", {})]),
+    ("tool_calls", '{"content": "{x} \\"{\\"", "tool_calls": [{"name": "f", "arguments": {}}]}', [("f", {})]),
+    ("tool_use", '[{"type": "text", "text": "So"}, {"type": "tool_use", "name": "f", "input": {}}]', [("f", {})]),
     ("function_call", '{"function_call": {"name": "f", "arguments": "{\\"a\\": \\"b\\"}"}}', [("f", {"a": "b"})]),
     ("tool_use", '{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}', [("f", {"a": 1})]),
     (
