@@ -144,6 +144,7 @@ READ: list[tuple[str, str, Expected]] = [
         [("f", {"a": 1}), ("g", {})],
     ),
     ("tool_calls", '[{"tool_calls": [{"name": "f", "arguments": {}}]}]', [("f", {})]),
+    ("tool_calls", '[{"role": "user"}, {"tool_calls": [{"name": "f", "arguments": {}}]}]', [("f", {})]),
     ("tool_calls", '{"content": "{x} \\"{\\"", "tool_calls": [{"name": "f", "arguments": {}}]}', [("f", {})]),
     ("tool_use", '[{"type": "text", "text": "So"}, {"type": "tool_use", "name": "f", "input": {}}]', [("f", {})]),
     ("function_call", '{"function_call": {"name": "f", "arguments": "{\\"a\\": \\"b\\"}"}}', [("f", {"a": "b"})]),

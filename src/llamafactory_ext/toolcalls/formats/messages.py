@@ -14,9 +14,8 @@ from ..cursor import Cursor
 from ..json_text import dump, read_call_object, read_object
 from ..model import ToolCall
 from .form import Format, any_name
-from .parts import dump_list, message, read_call_list, read_inside, read_objects
+from .parts import MESSAGE, dump_list, read_call_list, read_inside, read_objects
 
-_OBJECT = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
 _BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
@@ -52,26 +51,28 @@ def _fields(call: ToolCall) -> dict[str, object]:
 TOOL_CALLS = Format(
     name="tool_calls",
     example='{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}]}',
-    mark=message(r'"tool_calls"\s*+:\s*+\[\s*+\{'),
+    mark=MESSAGE,
     read=lambda cursor, _: read_objects(cursor, _read_tool_calls),
     render=lambda calls: f'{{"tool_calls": {dump_list(map(_fields, calls))}}}',
     can_name=any_name,
     between=_BETWEEN,
     closing="]}",
+    marked=False,
 )
 FUNCTION_CALL = Format(
     name="function_call",
     example=r'{"function_call": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}',
-    mark=message(r'"function_call"\s*+:\s*+\{'),
+    mark=MESSAGE,
     read=lambda cursor, _: read_objects(cursor, _read_function_call),
     render=lambda calls: "\n".join(map(_write_function_call, calls)),
     can_name=any_name,
     between=_BETWEEN,
+    marked=False,
 )
 XLAM = Format(
     name="xlam",
     example='[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
-    mark=_OBJECT,
+    mark=MESSAGE,
     read=lambda cursor, _: read_objects(cursor, _read_xlam),
     render=lambda calls: dump_list(map(_fields, calls)),
     can_name=any_name,

@@ -17,6 +17,8 @@ from .form import Format
 _T = TypeVar("_T")
 # A turn that stops here: the end of the text, or a special token that ends or begins a turn.
 STOP = r"\s*+(?:\Z|<\||<｜(?!DSML)|</s>|<eos>|<end_of|<seed:eos>|<bos>|<turn\|>|<tool\|>|\[e~\[)"
+# A JSON object, or a list of them, in which calls may stand.
+MESSAGE = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
 _STOP_AHEAD = re.compile(rf"(?={STOP})")
 
 
@@ -88,20 +90,8 @@ def read_call_list(cursor: Cursor) -> None:
         cursor.fail("a comma or the closing bracket is expected after a call")
 
 
-def message(members: str) -> re.Pattern[str]:
-    """Return the mark of a JSON object, or of a list that begins with it, that has one of these members.
-
-    A few texts, numbers and lists of them are looked through before the member, no objects: so the search is linear.
-
-    Args:
-        members: patterns of what begins them, from the quote on, between `|`.
-    """
-    before = r'(?:[^{}"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"){0,40}?[^{}"]*+'
-    return re.compile(rf"(?:\[\s*+)?(?=\{{\s*+[\"'])(?=\{{{before}(?:{members}))", re.DOTALL)
-
-
 def read_objects(cursor: Cursor, read: Callable[[Cursor], object]) -> None:
-    """Read the object before which a mark stands, and those that follow it in a list."""
+    """Read the object that `MESSAGE` found, and those that follow it in a list."""
     read(cursor)
     while cursor.take_text(",") and cursor.peek() == "{":
         read(cursor)

@@ -11,10 +11,9 @@ from ..cursor import Cursor
 from ..json_text import read_json, read_object
 from ..model import ToolCall
 from .form import Format, any_name
-from .parts import dump_list, message, read_arguments, read_inside, read_objects
+from .parts import MESSAGE, dump_list, read_arguments, read_inside, read_objects
 
 _TYPE = "tool_use"
-_MARK = message(rf'"type"\s*+:\s*+"(?:{_TYPE}|text|thinking)"|"content"\s*+:\s*+\[\s*+\{{')
 
 
 def _read(cursor: Cursor) -> None:
@@ -54,10 +53,11 @@ def _fields(call: ToolCall) -> dict[str, object]:
 FORMAT = Format(
     name="tool_use",
     example=f'[{{"type": "{_TYPE}", "name": "get_weather", "input": {{"city": "Paris"}}}}]',
-    mark=_MARK,
+    mark=MESSAGE,
     read=lambda cursor, _: read_objects(cursor, _read),
     render=lambda calls: dump_list(map(_fields, calls)),
     can_name=any_name,
     between=re.compile(r"[\s,;\[\]]*+"),
     closing="]",
+    marked=False,
 )
