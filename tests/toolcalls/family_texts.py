@@ -202,6 +202,7 @@ REFUSED: list[tuple[str, str, str]] = [
     ("qwen3_coder", "<tool_call>\n<function=f>\n<parameter=x>\nv", "no closing tag"),
     ("qwen3_coder", "<tool_call>\n<function=f>\nx=1\n</function>", "another argument or the closing tag"),
     ("qwen3_coder", "<tool_call>\n<function=>\n</function>", "the tag of a call"),
+    ("qwen3_coder", "<tool_call>\n<function=f>\n", "another argument or the closing tag"),
     ("qwen3_coder", "<tool_call>\n<function=f>\n</function>\nand more", "</tool_call> is expected"),
     ("seed_oss", "<seed:tool_call>\n<function=f>\n<parameter=x>v</function>\n</seed:tool_call>", "no closing tag"),
     ("minimax1", '<tool_calls>\n{"name": "f", "arguments": {}}\nand more', "</tool_calls> is expected"),
