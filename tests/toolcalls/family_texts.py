@@ -143,7 +143,10 @@ READ: list[tuple[str, str, Expected]] = [
         '{"name": "f", "arguments": "{\\"a\\": 1}"}}, {"name": "g", "arguments": {}}]}',
         [("f", {"a": 1}), ("g", {})],
     ),
+    ("tool_calls", '[{"tool_calls": [{"name": "f", "arguments": {}}]}]', [("f", {})]),
     ("tool_calls", '[{"role": "user"}, {"tool_calls": [{"name": "f", "arguments": {}}]}]', [("f", {})]),
+    ("tool_calls", '{"content": "{x} \\"{\\"", "tool_calls": [{"name": "f", "arguments": {}}]}', [("f", {})]),
+    ("tool_use", '[{"type": "text", "text": "So"}, {"type": "tool_use", "name": "f", "input": {}}]', [("f", {})]),
     ("function_call", '{"function_call": {"name": "f", "arguments": "{\\"a\\": \\"b\\"}"}}', [("f", {"a": "b"})]),
     ("tool_use", '{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}', [("f", {"a": 1})]),
     (
@@ -199,6 +202,7 @@ REFUSED: list[tuple[str, str, str]] = [
     ("qwen3_coder", "<tool_call>\n<function=f>\n<parameter=x>\nv", "no closing tag"),
     ("qwen3_coder", "<tool_call>\n<function=f>\nx=1\n</function>", "another argument or the closing tag"),
     ("qwen3_coder", "<tool_call>\n<function=>\n</function>", "the tag of a call"),
+    ("qwen3_coder", "<tool_call>\n<function=f>\n", "another argument or the closing tag"),
     ("qwen3_coder", "<tool_call>\n<function=f>\n</function>\nand more", "</tool_call> is expected"),
     ("seed_oss", "<seed:tool_call>\n<function=f>\n<parameter=x>v</function>\n</seed:tool_call>", "no closing tag"),
     ("minimax1", '<tool_calls>\n{"name": "f", "arguments": {}}\nand more', "</tool_calls> is expected"),

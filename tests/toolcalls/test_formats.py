@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from toolcalls import family_texts
 pytestmark = pytest.mark.fast
 
 Expected = list[tuple[str, dict[str, Any]]]
+_DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/call_formats.md"
 
 READ: list[tuple[str, str, Expected]] = [
     ("python", "random_advice()", [("random_advice", {})]),  # TL-Training, Table 14
@@ -215,6 +218,27 @@ def test_the_example_is_what_the_format_writes(name: str) -> None:
     (call,) = parse_calls(example, name)
     assert call.arguments == {"city": "Paris"}
     assert render_calls([call], name) == example
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_cut_call_is_refused_or_read_whole(name: str) -> None:
+    example = FORMATS[name].example
+    read = []
+    for end in range(len(example) + 1):
+        try:
+            read.append(parse_calls(example[:end], name))
+        except CallParseError:
+            continue
+    whole = parse_calls(example, name)
+    # What LLaMA-Factory writes for a GLM call without arguments is how any of its calls begins.
+    assert all(calls == whole for calls in read) or (name == "glm4_moe" and all(calls[:1] for calls in read))
+
+
+def test_the_documentation_lists_every_format() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", _DOCUMENTATION.read_text("utf-8"), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == FORMATS.keys()
+    starred = {name for row in rows if row.endswith("*") for name in re.findall(r"`(\w+)`", row)}
+    assert starred == {name for name, form in FORMATS.items() if not form.typed}
 
 
 def test_spans_point_at_the_call_without_shared_markers() -> None:

@@ -36,7 +36,7 @@ def test_parse_undoes_render_in_every_format(calls: list[ToolCall]) -> None:
 _UNESCAPED = ("glm4_moe", "qwen3_coder", "seed_oss", "minimax2", "deepseek_v32", "gemma4")
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(CALLS)
 def test_only_formats_without_escapes_refuse_values(calls: list[ToolCall]) -> None:
     for name in FORMATS:

@@ -77,7 +77,7 @@ def test_every_upstream_format_has_one_of_ours() -> None:
 
 
 @pytest.mark.parametrize("tool_format", TOOLS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(_CALLS)
 def test_what_a_format_writes_is_read_back(tool_format: str, calls: list[ToolCall]) -> None:
     originals = _writable(calls, tool_format)

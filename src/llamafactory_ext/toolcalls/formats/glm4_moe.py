@@ -25,6 +25,7 @@ _TAGS = Tags(
     parameter=re.compile(rf"\s*+{_KEY}"),
     value_end=re.compile(rf"</arg_value>(?=\s*+(?:<arg_key>|{_CALL_END}))"),
     call_end=re.compile(rf"(?=\s*+{_CALL_END})"),
+    open_without_arguments=True,
 )
 _CLOSING_TAG = re.compile(rf"\s*+{_CLOSING}")
 

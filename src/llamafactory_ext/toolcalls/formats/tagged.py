@@ -28,6 +28,7 @@ class Tags:
             one, says "true" for a text and "false" for JSON.
         value_end: the closing of a value that a tag of the call follows.
         call_end: the closing of a call; it matches at the end of the turn too.
+        open_without_arguments: whether a call without arguments may lack its closing too; elsewhere it is a cut one.
         lines: whether values stand on lines of their own, so that one line break at either side is not theirs.
     """
 
@@ -35,6 +36,7 @@ class Tags:
     parameter: re.Pattern[str]
     value_end: re.Pattern[str]
     call_end: re.Pattern[str]
+    open_without_arguments: bool = False
     lines: bool = False
 
 
@@ -49,7 +51,8 @@ def read_tagged(cursor: Cursor, tags: Tags) -> None:
         cursor.count_value()
         text = _read_text(cursor, tags)
         arguments[parameter[1]] = read_value(text, _schema(cursor, opening[1], parameter))
-    if cursor.take(tags.call_end) is None:
+    end = cursor.take(tags.call_end)
+    if end is None or not (end[0].strip() or arguments or tags.open_without_arguments):
         cursor.fail("another argument or the closing tag of the call is expected")
     cursor.add(opening[1], arguments, opening.start(), opening.span(1))
 
