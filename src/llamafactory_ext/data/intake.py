@@ -85,6 +85,7 @@ class Intake:
         read: all records.
         left_out: those that are not trained.
         lost: what of records that are trained is not kept.
+        misread: what the template writes otherwise than the record says.
         silenced: turns that records leave out of the loss by marks of their own.
         cut: what cutoff_len cuts, by category.
         highest_id: the highest token id; -1 for none.
@@ -93,6 +94,7 @@ class Intake:
     read: int = 0
     left_out: Reasons = field(default_factory=Reasons)
     lost: Reasons = field(default_factory=Reasons)
+    misread: Reasons = field(default_factory=Reasons)
     silenced: int = 0
     cut: dict[str, Cut] = field(default_factory=dict)
     highest_id: int = -1
@@ -107,6 +109,7 @@ class Intake:
         self.read += other.read
         self.left_out.add(other.left_out)
         self.lost.add(other.lost)
+        self.misread.add(other.misread)
         self.silenced += other.silenced
         for category, cut in other.cut.items():
             self.cut.setdefault(category, Cut()).add(cut)
@@ -125,6 +128,7 @@ class Intake:
             "trained": self.trained,
             "left_out": self.left_out.to_dict(),
             "lost": self.lost.to_dict(),
+            "misread": self.misread.to_dict(),
             "silenced": self.silenced,
             "cut": {category: asdict(cut) for category, cut in self.cut.items()},
             "highest_id": self.highest_id,
@@ -137,6 +141,7 @@ class Intake:
             facts["read"],
             Reasons.from_dict(facts["left_out"]),
             Reasons.from_dict(facts["lost"]),
+            Reasons.from_dict(facts["misread"]),
             facts["silenced"],
             {category: Cut(**cut) for category, cut in facts["cut"].items()},
             facts["highest_id"],
@@ -152,6 +157,8 @@ class Intake:
             lines.append(f"cutoff_len: {cutoff_len} cuts {self.cut_text()}")
         if self.lost.counts:
             lines.append(f"not kept: {self.lost}")
+        if self.misread.counts:
+            lines.append(f"trained otherwise than recorded (record_check): {self.misread}")
         return lines
 
     def cut_text(self) -> str:

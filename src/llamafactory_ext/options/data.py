@@ -1,4 +1,4 @@
-"""The option about data that all methods share: declaration, default, and which values it takes.
+"""The options about data that all methods share: declarations, defaults, and which values they take.
 
 Annotations stay real objects here (no postponed evaluation): HfArgumentParser resolves them in another namespace.
 """
@@ -21,6 +21,16 @@ class DataArguments:
             "left out, or an error. TL-PPO cuts no prompt: with keep, longer ones are bad examples (tl_skip_bad)."
         },
     )
+    record_check: Literal["warn", "error"] = field(
+        default="warn",
+        metadata={
+            "help": "TL: what happens where the text that the template makes of a record says something else than the "
+            "record, with CITI too: counted and reported, or an error."
+        },
+    )
 
 
-RULES: Final[Mapping[str, Rule]] = {"cutoff_action": Choice(("keep", "drop", "error"))}
+RULES: Final[Mapping[str, Rule]] = {
+    "cutoff_action": Choice(("keep", "drop", "error")),
+    "record_check": Choice(("warn", "error")),
+}

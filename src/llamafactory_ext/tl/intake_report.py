@@ -13,12 +13,14 @@ from ..errors import CheckpointError, DataError
 REPORT = "data_report.json"
 
 
-def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str) -> None:
-    """Refuse data that the run's `cutoff_action` does not allow.
+def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str, record_check: str) -> None:
+    """Refuse data that the run's `cutoff_action` or `record_check` does not allow.
 
     Raises:
-        DataError: examples are cut and cutoff_action is error.
+        DataError: examples are cut and cutoff_action is error, or are written otherwise than recorded and record_check
+            is error.
     """
+    check_records(intakes, record_check)
     if action != ERROR:
         return
     lines = [
@@ -31,6 +33,18 @@ def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str) ->
             "Raise cutoff_len, or set cutoff_action: drop to train without them, or keep to train on what is left."
         )
         raise DataError("\n".join(["cutoff_len cuts examples (cutoff_action: error):", *lines, advice]))
+
+
+def check_records(intakes: Mapping[str, Intake], record_check: str) -> None:
+    """Refuse data that the template writes otherwise than recorded, where the run asks for it.
+
+    Raises:
+        DataError: there is some and record_check is error.
+    """
+    lines = [f"  - {name}: {found.misread}" for name, found in intakes.items() if found.misread.counts]
+    if lines and record_check == ERROR:
+        advice = "Mend the records, use another template, or set record_check: warn to train on what is written."
+        raise DataError("\n".join(["The text to train on is not what the records say:", *lines, advice]))
 
 
 def intake_lines(intakes: Mapping[str, Intake], cutoff_len: int) -> list[str]:

@@ -151,7 +151,8 @@ class Preparation:
             say(warning)
         check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
         _ = self.data
-        check_intake(self._intakes, self.data_args.cutoff_len, self.finetuning_args.cutoff_action)
+        args = self.finetuning_args
+        check_intake(self._intakes, self.data_args.cutoff_len, args.cutoff_action, args.record_check)
         highest = max(found.highest_id for found in self._intakes.values())
         check_vocabulary(highest, self.model_args, self.data_args.template)
 

@@ -22,6 +22,7 @@ from ..dialogues import CALL, CALL_MARKS, GPT, OBSERVATION, names_of, order_faul
 from ..entries import DataEntry, Dialogue
 from ..faults import Faults
 from ..message_parts import DEFAULT_WORDS, Words
+from ..read_back import Misread
 from ..shape import EMPTY_RESPONSE, columns_of
 from .arrow import BOM, ColumnTypes, has_bom
 
@@ -47,11 +48,16 @@ NO_MARK = "states no mark: fine for other methods, CITI needs one (see examples/
 
 @dataclass(frozen=True)
 class Encoded:
-    """How long an example is in tokens: whole, after the cut by cutoff_len, and of those the trained ones."""
+    """How long an example is in tokens: whole, after the cut by cutoff_len, and of those the trained ones.
+
+    Attributes:
+        misread: what the template writes otherwise than the record says.
+    """
 
     whole: int
     kept: int
     trained: int
+    misread: tuple[Misread, ...] = ()
 
 
 class Encoder(Protocol):
@@ -232,6 +238,8 @@ def _measure(place: str, dialogue: Dialogue, encode: Encoder, result: Audit) -> 
     except DataError as error:
         result.errors.add(place, error.message)
         return
+    for misread in encoded.misread:
+        result.errors.add(misread.place(place), f"{misread.what}; mend the record, or use another template")
     result.tokens += encoded.kept
     result.trained += encoded.trained
     result.longest = max(result.longest, encoded.whole)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...data.intake import DROP, ERROR, KEEP, Cut, Intake
+from ...data.read_back import compare_turn
 from ...errors import CallParseError, DataError
 from ...toolcalls import Tool, described_tools, detect_turn, read_tools
 from ...toolcalls.feedback.errors import feedback_error
@@ -129,6 +130,8 @@ def _of_example(
         query, fault = _query(messages, example, encode, place, call_format)
         if query is not None:
             fault = fault_of(query, reward)
+            for misread in compare_turn(len(messages) - 1, messages[-1], query.reference, query.tools, call_format):
+                intake.misread.note(misread.what, misread.place(where))
             intake.highest_id = max([intake.highest_id, *query.ids])
             if fault is None and len(query.ids) > longest:
                 cut.calls += 1

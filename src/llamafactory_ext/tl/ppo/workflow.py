@@ -181,6 +181,7 @@ def load_queries(
     check_vocabulary(highest, model_args, data_args.template)
     if training_args.should_save:
         write_intake(intakes, data_args.cutoff_len, finetuning_args.cutoff_action, Path(training_args.output_dir))
+    check_records(intakes, finetuning_args.record_check)
     return found[0] or [], found[1]
 
 

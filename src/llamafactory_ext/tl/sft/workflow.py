@@ -139,7 +139,7 @@ def report_intake(
         logger.info_rank0(line)
     if training_args.should_save:
         write_intake(intakes, data_args.cutoff_len, action, Path(training_args.output_dir))
-    check_intake(intakes, data_args.cutoff_len, action)
+    check_intake(intakes, data_args.cutoff_len, action, finetuning_args.record_check)
     check_vocabulary(highest, model_args, data_args.template)
 
 

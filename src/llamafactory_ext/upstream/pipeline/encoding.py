@@ -58,7 +58,8 @@ class ExampleEncoder:
         problem = vocabulary_problem(max(tagged.ids, default=-1), self._vocabulary, self._template)
         if problem is not None:
             raise DataError(problem)
-        return Encoded(tagged.whole, len(tagged.ids), sum(label != IGNORE_INDEX for label in tagged.labels))
+        trained = sum(label != IGNORE_INDEX for label in tagged.labels)
+        return Encoded(tagged.whole, len(tagged.ids), trained, tagged.misread)
 
     def take(self, dialogue: Dialogue, settings: Settings | None) -> Taken:
         """What training makes of one example, by its own steps.

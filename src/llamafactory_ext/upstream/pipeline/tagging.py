@@ -9,16 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from llamafactory.data.processor import SupervisedDatasetProcessor
 
+from ...data.read_back import Misread, compare_turn, missing_tools
+from ...errors import DataError
 from ...tl.sft.examples import Judged, Settings
 from ...tl.sft.tokens import TracingTokenizer, plain, target_weights
+from ...toolcalls import Tool, read_tools
+from ...toolcalls.thoughts import OPENING
 from ...training.losses import IGNORE_INDEX
 from ...training.token_weights import code_of
 from .templates import call_format_of
 
+_MOST_COLUMNS = 10_000  # remembered at a time
+_WRITTEN: set[int] = set()  # hashes of columns whose tools a prompt names; kept here, not in what upstream caches by
 SHIFT = 1 << 32  # above every vocabulary
 _PLACE = 1 << 64  # above every tag
 _MASKED = 1  # a tag: 0 is none, 1 leaves the loss, 1 + code weighs
@@ -36,6 +43,7 @@ class TaggedExample:
         cut_places: indices of trained turns that lose tokens.
         untrained: whether the cut takes every trained token.
         key_tokens: tokens that weigh more than 1.
+        misread: what the template writes otherwise than the record says.
     """
 
     ids: list[int]
@@ -44,17 +52,24 @@ class TaggedExample:
     cut_places: tuple[int, ...]
     untrained: bool
     key_tokens: int
+    misread: tuple[Misread, ...] = ()
 
 
 class TaggingTemplate:
     """A template that tags the ids of its targets; everything else is the template's own."""
 
     def __init__(
-        self, template: Any, judged: Judged | None, silent: Collection[int], settings: Settings | None
+        self,
+        template: Any,
+        judged: Judged | None,
+        silent: Collection[int],
+        settings: Settings | None,
+        tools: Sequence[Tool] = (),
     ) -> None:
         self._template, self._judged, self._settings = template, judged or Judged(), settings
-        self._format = call_format_of(template)
+        self._format, self._tools = call_format_of(template), tools
         self._masked = {*self._judged.errors, *silent}
+        self.misread: list[Misread] = []
         self.whole = 0
         self.sizes: dict[int, int] = {}
 
@@ -67,6 +82,7 @@ class TaggingTemplate:
         """Pairs of prompt and target, the target's ids tagged."""
         use_pkt = self._settings is not None and self._settings.use_pkt
         trace = TracingTokenizer(tokenizer) if use_pkt else None
+        own = tokenizer
         pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
         tagged: list[tuple[list[int], list[int]]] = []
         for number, (traced, target) in enumerate(pairs):
@@ -78,9 +94,17 @@ class TaggingTemplate:
             ids = [token + tag * SHIFT + place * _PLACE for token, tag in zip(plain(target), tags, strict=True)]
             tagged.append((source, ids))
             self.sizes[place] = len(ids)
+            self._read_back(place, messages[place], ids, own)
             self.whole += len(source) + len(ids)
         self.whole += bool(self.efficient_eos)
         return tagged
+
+    def _read_back(self, place: int, message: Mapping[str, str], ids: Sequence[int], tokenizer: Any) -> None:
+        """Compare a turn of the model's with the record, where it holds calls or thoughts."""
+        if place in self._masked or not (message["role"] == "function" or OPENING.search(message["content"])):
+            return
+        text = str(tokenizer.decode(plain(ids), skip_special_tokens=False))
+        self.misread += compare_turn(place, message, text, self._tools, self._format)
 
     def trained_places(self, mask_history: bool) -> list[int]:
         """The turns that are learned, cut or not."""
@@ -126,7 +150,8 @@ def encode_tagged(
         settings: what weights are asked for; None for none.
     """
     own = processor.template
-    processor.template = template = TaggingTemplate(own, judged, silent, settings)
+    declared = _declared(example["_tools"])
+    processor.template = template = TaggingTemplate(own, judged, silent, settings, declared)
     try:
         ids, labels = SupervisedDatasetProcessor._encode_data_example(
             processor,
@@ -155,7 +180,34 @@ def encode_tagged(
         cut,
         bool(trained) and not any(kept[place] for place in trained),
         sum(tag > _ORDINARY and label != IGNORE_INDEX for tag, label in zip(tags, labels, strict=True)),
+        (*_lacking_tools(processor, example["_tools"], declared, places, ids), *template.misread),
     )
+
+
+@lru_cache(maxsize=1024)
+def _declared(column: str | None) -> tuple[Tool, ...]:
+    """The tools of a record's column; none if they cannot be read, which is told elsewhere."""
+    try:
+        return read_tools(column)
+    except DataError:
+        return ()
+
+
+def _lacking_tools(
+    processor: Any, column: str | None, tools: Sequence[Tool], places: Sequence[int], ids: Sequence[int]
+) -> list[Misread]:
+    """What the prompt lacks of the declared tools; each column of tools is looked for once per template."""
+    key = hash((processor.template.format_tools.tool_format, column))
+    if not tools or key in _WRITTEN:
+        return []
+    first = next((at for at, place in enumerate(places) if place), len(places))
+    found = missing_tools(str(processor.tokenizer.decode(plain(ids[:first]), skip_special_tokens=False)), tools)
+    if not found and len(ids) > first:  # a prompt that cutoff_len cuts says nothing
+        if len(_WRITTEN) == _MOST_COLUMNS:
+            _WRITTEN.clear()
+        _WRITTEN.add(key)
+    return found if len(ids) > first else []
+
 
 
 def _label(label: int, tag: int, weighed: bool) -> int:

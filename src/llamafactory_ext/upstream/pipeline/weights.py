@@ -88,6 +88,8 @@ class _Reading:
         assert taken.tagged is not None
         for number, what in json.loads(row.get("_lost") or "[]"):
             intake.lost.note(what, f"{place}, turn {number}" if number else place)
+        for misread in taken.tagged.misread:
+            intake.misread.note(misread.what, misread.place(place))
         if not self._count_cut(row, taken, intake):
             return False
         found.count(taken.judged, taken.tagged.key_tokens)
