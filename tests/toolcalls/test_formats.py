@@ -230,8 +230,9 @@ def test_a_cut_call_is_refused_or_read_whole(name: str) -> None:
         except CallParseError:
             continue
     whole = parse_calls(example, name)
-    # What LLaMA-Factory writes for a GLM call without arguments is how any of its calls begins.
-    assert all(calls == whole for calls in read) or (name == "glm4_moe" and all(calls[:1] for calls in read))
+    # There a call without arguments looks like the beginning of any other.
+    bare = name in ("glm4_moe", "react")
+    assert all(calls == whole or (bare and not calls[0].arguments) for calls in read)
 
 
 def test_the_documentation_lists_every_format() -> None:
