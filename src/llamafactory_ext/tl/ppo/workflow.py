@@ -26,7 +26,7 @@ from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.served import check_served
 from ...upstream.pipeline.templates import call_format_of
-from ..intake_report import check_resumed, intake_lines, write_intake
+from ..intake_report import check_records, check_resumed, intake_lines, write_intake
 from ..start import dated_template, keep_start, start_facts
 from .answers import Drawer
 from .critic import ActorCritic

@@ -209,7 +209,6 @@ def _lacking_tools(
     return found if len(ids) > first else []
 
 
-
 def _label(label: int, tag: int, weighed: bool) -> int:
     """A label, with its code where weights are asked for; an untagged trained token weighs 1."""
     if label == IGNORE_INDEX or tag == _MASKED:
