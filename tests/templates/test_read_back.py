@@ -9,15 +9,20 @@ import pytest
 
 pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: it registers the templates")
 
+from llamafactory.data.processor import SupervisedDatasetProcessor
 from llamafactory.data.template import TEMPLATES, Template
+from llamafactory.hparams import DataArguments
 
 from llamafactory_ext.tl.ppo.queries import make_queries
 from llamafactory_ext.tl.ppo.rewards import tool_reward
 from llamafactory_ext.tl.reward import tool_call_reward
+from llamafactory_ext.tl.sft.examples import Settings
 from llamafactory_ext.tl.sft.tokens import TracingTokenizer, locate
 from llamafactory_ext.toolcalls import Tool, ToolCall, detect
 from llamafactory_ext.upstream.pipeline.dialogues import encode_turn
+from llamafactory_ext.upstream.pipeline.fitting import fit_template
 from llamafactory_ext.upstream.pipeline.templates import call_format_of
+from llamafactory_ext.upstream.pipeline.weights import take_example
 from tiny import tiny_tokenizer
 
 pytestmark = pytest.mark.fast
@@ -134,3 +139,28 @@ def test_ppo_finds_its_queries(name: str) -> None:
         call_format=call_format_of(template),
     )
     assert (len(queries), faults.lines()) == (1, [])
+
+
+@pytest.mark.parametrize("name", templates())
+def test_right_records_are_never_called_wrong(name: str) -> None:
+    """Training's own steps, with the comparison of every text with its record."""
+    tokenizer = tiny_tokenizer()
+    slots = [slot for part in vars(TEMPLATES[name]).values() for slot in getattr(part, "slots", [])]
+    tokenizer.add_tokens([slot["token"] for slot in slots if isinstance(slot, dict)], special_tokens=True)
+    parts = {"tokenizer": tokenizer, "processor": None}
+    data_args = DataArguments(template=name, cutoff_len=100_000)
+    processor = SupervisedDatasetProcessor(template=fit_template(parts, data_args), data_args=data_args, **parts)
+    for kind, calls in CALLS.items():
+        if refused_by_upstream(name, calls):
+            continue
+        for thought in thoughts(name):
+            said = [*turns(calls, thought), {"role": "observation", "content": "20"}]
+            row = {
+                "_prompt": said,
+                "_response": [{"role": "assistant", "content": "It is 20."}],
+                "_system": "Be kind.",
+            }
+            for settings in (None, Settings(), Settings(use_pkt=False)):
+                taken = take_example(processor, row | {"_tools": COLUMN}, settings)
+                assert taken.tagged is not None, (kind, taken.problem, taken.why)
+                assert taken.tagged.misread == (), (kind, thought)

@@ -84,6 +84,8 @@ class TaggingTemplate:
         trace = TracingTokenizer(tokenizer) if use_pkt else None
         own = tokenizer
         pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
+        if any(None in source or None in target for source, target in pairs):
+            raise DataError("the tokenizer lacks a token of the template")
         tagged: list[tuple[list[int], list[int]]] = []
         for number, (traced, target) in enumerate(pairs):
             source, place = plain(traced), 2 * number + 1
