@@ -17,7 +17,7 @@ from llamafactory_ext.metrics.answers import find_any_calls
 from llamafactory_ext.templates.messages import read_calls
 from llamafactory_ext.tl.reward import reward_parts
 from llamafactory_ext.tl.sft.examples import NOT_PARSED, Settings, judge_example
-from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, detect, detect_turn, render_calls
+from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, detect, detect_turn, find_calls, render_calls
 from toolcalls.call_strategies import CALLS, exact
 from toolcalls.model_texts import TEXTS, TOOLS, all_texts
 from toolcalls.test_hostile_input import PIECES
@@ -177,3 +177,14 @@ def test_nothing_else_tries_one_format_after_the_other() -> None:
                 if "FORMATS" in ast.unparse(loop) and "parse_calls" in file.read_text("utf-8"):
                     found.append(f"{file.name}:{ast.unparse(loop)}")
     assert found == []
+
+
+def test_a_text_with_calls_holds_what_is_looked_for_first() -> None:
+    for name, form in FORMATS.items():
+        assert form.needs, name
+        for text in (form.example, *(text for text, _ in TEXTS.values())):
+            try:
+                find_calls(text, name, TOOLS)
+            except CallParseError:
+                continue
+            assert any(need in text for need in form.needs), (name, text)

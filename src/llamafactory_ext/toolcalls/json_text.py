@@ -29,6 +29,7 @@ def _no_constant(name: str) -> NoReturn:
 # Control characters inside strings are let through: models write raw line breaks.
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
 Members = dict[str, tuple[Any, int, int]]
+_PLAIN_CALL = re.compile(r'\{\s*+"name"\s*+:\s*+"([^"\\]++)"\s*+,')
 _COMMENT = re.compile(r"(?:/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\n]*+|\s++)*+")
 _WORD = re.compile(r"[A-Za-z]++")
 _WORDS: dict[str, Json] = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
@@ -202,6 +203,8 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
     """
     cursor.skip_blanks()
     start = cursor.pos
+    if _read_plain_call(cursor):
+        return True
     members = read_object(cursor)
     if isinstance(members.get("function", ("",))[0], dict):
         inner = Cursor(cursor.text, pos=members["function"][1])
@@ -216,6 +219,24 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
         cursor.fail('the object of a call needs "name" (a text) and "arguments" or "parameters"', start)
     given = {} if arguments is None else read_arguments(cursor, *arguments[:2])
     cursor.add(name, given, start, (name_start + 1, name_end - 1))
+    return True
+
+
+def _read_plain_call(cursor: Cursor) -> bool:
+    """Read a call that begins with its name, has an object of arguments and is proper JSON, as most do."""
+    opening = _PLAIN_CALL.match(cursor.text, cursor.pos)
+    if opening is None:
+        return False
+    try:
+        value, end = _DECODER.raw_decode(cursor.text, cursor.pos)
+    except (ValueError, RecursionError):
+        return False
+    arguments = next((value[key] for key in ARGUMENT_KEYS if key in value), None)
+    if value["name"] != opening[1] or not isinstance(arguments, dict) or "function" in value:
+        return False
+    start = cursor.pos
+    cursor.jump(end)
+    cursor.add(opening[1], arguments, start, opening.span(1))
     return True
 
 

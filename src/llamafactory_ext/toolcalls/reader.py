@@ -16,11 +16,17 @@ from .cursor import Cursor
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
 from .model import ParsedCall, Tool
-from .thoughts import LONE_END, OPENING, OUTPUT, end_of_thought
+from .thoughts import LONE_END, OPENING, OUTPUT, end_of_thought, may_match
 from .values import check_text
 
 # A text may cost this many steps per character before it is refused: malformed marks are read again and again.
 _STEPS = 40
+_LOOKED_FOR = [form for form in FORMATS.values() if form.alone]
+# What a text must hold before a search for a format's mark is worth while: names of formats by such a text.
+_NEEDS = {
+    need: [form.name for form in FORMATS.values() if need in form.needs]
+    for need in sorted({need for form in FORMATS.values() for need in form.needs})
+}
 _NEAR = 400  # characters in which a malformed call must name its tool
 
 
@@ -76,8 +82,12 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
         check_text(text, "The text")
     except DataError as error:
         raise CallParseError(error.message) from None
-    forms = tuple(FORMATS.values()) if call_format is None else (FORMATS[call_format],)
-    scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=call_format is not None)
+    known = FORMATS[call_format] if call_format is not None else None
+    present = {name for need, names in _NEEDS.items() if need in text for name in names}
+    forms = [form for form in (_LOOKED_FOR if known is None else [known]) if form.name in present]
+    if not forms:
+        return Detected((), len(text), len(text))
+    scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=known is not None)
     scan.run()
     return scan.result()
 
@@ -233,7 +243,8 @@ class _Events:
         self._text = text
         self._marks = sorted(marks, key=lambda mark: not mark[0].marked)
         self._found: dict[re.Pattern[str], re.Match[str] | None] = {}
-        self._patterns = [OPENING, LONE_END, OUTPUT, *(pattern for _, pattern in self._marks)]
+        around = [pattern for pattern in (OPENING, LONE_END, OUTPUT) if may_match(pattern, text)]
+        self._patterns = [*around, *dict.fromkeys(pattern for _, pattern in self._marks)]
         self._floor: dict[re.Pattern[str], int] = {}
 
     def next_start(self, place: int) -> int | None:
@@ -243,7 +254,7 @@ class _Events:
 
     def at(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
         """The mark of this kind that begins just there."""
-        found = self._found[pattern]
+        found = self._found.get(pattern)
         return found if found is not None and found.start() == start else None
 
     def marks_at(self, start: int) -> Iterator[tuple[Format, re.Match[str]]]:

@@ -40,6 +40,18 @@ OUTPUT = re.compile(
 )
 
 
+_NEEDS = {
+    OPENING: ("<", "[THINK]", "◁think▷"),
+    LONE_END: ("</", "<|END_THINKING|>", "<channel|>", "[/THINK]", "◁/think▷"),
+    OUTPUT: ("Observation", "Response", "Output", "<", "[TOOL_RESULTS]"),
+}
+
+
+def may_match(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether a search for one of these patterns is worth while."""
+    return any(need in text for need in _NEEDS[pattern])
+
+
 def end_of_thought(text: str, opening: re.Match[str]) -> int:
     """Return where the thought that `opening` opens ends; the text's length if it never does."""
     end = _ENDS[opening[0]].search(text, opening.end())

@@ -31,6 +31,7 @@ FORMAT = Format(
     name="api_bank",
     example="[GetWeather(city='Paris')]",
     mark=_REQUEST,
+    needs=("[",),
     read=_read,
     render=lambda calls: f"[{', '.join(map(write_call, calls))}]",
     can_name=can_name,

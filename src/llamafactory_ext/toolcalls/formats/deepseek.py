@@ -66,6 +66,7 @@ V3 = Format(
         f'{_ALL}{_ONE}function{_SEPARATOR}get_weather\n{_FENCE}json\n{{"city": "Paris"}}\n{_FENCE}{_ONE_END}{_ALL_END}'
     ),
     mark=re.compile(rf"(?:{_ALL}\s*+)?+{_ONE}\s*+{_TYPED}"),
+    needs=("<｜tool▁call▁begin｜>",),
     read=_read_v3,
     render=_render_v3,
     can_name=_can_name,
@@ -76,6 +77,7 @@ V31 = Format(
     name="deepseek_v31",
     example=f'{_ALL}{_ONE}get_weather{_SEPARATOR}{{"city": "Paris"}}{_ONE_END}{_ALL_END}',
     mark=re.compile(rf"(?:{_ALL}\s*+)?+{_ONE}(?!\s*+{_TYPED})"),
+    needs=("<｜tool▁call▁begin｜>",),
     read=_read_v31,
     render=_render_v31,
     can_name=_can_name,

@@ -66,6 +66,7 @@ FORMAT = Format(
         f'<{_D}parameter name="city" string="true">Paris</{_D}parameter>\n</{_D}invoke>\n{_CLOSING}'
     ),
     mark=re.compile(rf"(<{_D}(?:{'|'.join(_GROUPS)})>)\s*+(?=<{_D}invoke)|(?=<{_D}invoke)"),
+    needs=("<｜DSML｜invoke",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -33,6 +33,7 @@ class Format:
         example: one call with one argument, for messages and documentation.
         mark: where calls may begin: the opening marks, or an empty match before a call that has none. Unambiguous, so
             that one search is linear.
+        needs: texts of which one stands in every text with calls of the format; a quick look before the search.
         read: reads what follows a match of `mark`, adds its calls to the cursor, or fails where it is malformed. It
             may add none: what stands there then is text.
         render: writes calls (at least one, with names that `can_name` accepts).
@@ -40,6 +41,7 @@ class Format:
         between: what may stand between the calls of one group, beside what `read` steps over.
         closing: the characters that a complete call ends with.
         marked: whether the marks tell the format, so that they count before all that may be prose.
+        alone: whether it is looked for where no format is known; False where another one reads the same texts.
         meant: whether something malformed after a mark, given by its first characters, is meant as a call of one of
             the declared tools; otherwise it is prose or code.
         mark_with: makes `mark` for tools whose names are no identifiers, from a pattern of names.
@@ -53,6 +55,8 @@ class Format:
     read: Callable[[Cursor, re.Match[str]], None]
     render: Callable[[Sequence[ToolCall]], str]
     can_name: Callable[[str], bool]
+    needs: tuple[str, ...] = ()
+    alone: bool = True
     between: re.Pattern[str] = _SEPARATORS
     closing: str = "}"
     marked: bool = True

@@ -120,6 +120,7 @@ FORMAT = Format(
     name="gemma4",
     example=f"{_OPENING}call:get_weather{{city:{_QUOTE}Paris{_QUOTE}}}{_CLOSING}",
     mark=re.compile(rf"{re.escape(_OPENING)}\s*+call:"),
+    needs=("<|tool_call>",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -29,6 +29,7 @@ FORMAT = Format(
     name="glm4",
     example='get_weather\n{"city": "Paris"}',
     mark=_CALL,
+    needs=("{",),
     read=_read,
     render=lambda calls: "\n".join(f"{call.name}\n{dump(call.arguments)}" for call in calls),
     can_name=lambda name: _NAME.fullmatch(name) is not None,

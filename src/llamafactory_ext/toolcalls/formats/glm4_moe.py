@@ -50,6 +50,7 @@ FORMAT = Format(
     name="glm4_moe",
     example=f"{_OPENING}get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n{_CLOSING}",
     mark=re.compile(rf"{_OPENING}\s*+(?={_NAME.pattern}\s*+(?:<|\Z))"),
+    needs=("<tool_call>",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -48,6 +48,7 @@ FORMAT = Format(
     name="harmony",
     example=f'{_CHANNEL}commentary to=functions.get_weather <|constrain|>json{_MESSAGE}{{"city": "Paris"}}{_CALL}',
     mark=_MARK,
+    needs=("to=functions.",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

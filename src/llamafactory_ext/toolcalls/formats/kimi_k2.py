@@ -47,6 +47,7 @@ FORMAT = Format(
     name="kimi_k2",
     example=f'{_ALL}{_ONE}functions.get_weather:0{_ARGUMENTS}{{"city": "Paris"}}{_ONE_END}{_ALL_END}',
     mark=re.compile(rf"(?:{re.escape(_ALL)}\s*+)?+{re.escape(_ONE)}"),
+    needs=("<|tool_call_begin|>",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

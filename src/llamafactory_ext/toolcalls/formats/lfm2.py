@@ -88,6 +88,7 @@ FORMAT = Format(
     name="lfm2",
     example=f'{_START}[get_weather(city="Paris")]{_END}',
     mark=re.compile(re.escape(_START)),
+    needs=("<|tool_call_start|>",),
     read=_read,
     render=lambda calls: f"{_START}{write_list(calls)}{_END}",
     can_name=can_name,

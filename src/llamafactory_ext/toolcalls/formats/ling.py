@@ -9,4 +9,4 @@ from dataclasses import replace
 
 from . import qwen
 
-FORMAT = replace(qwen.FORMAT, name="ling")
+FORMAT = replace(qwen.FORMAT, name="ling", alone=False)

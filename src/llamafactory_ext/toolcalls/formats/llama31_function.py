@@ -26,6 +26,7 @@ FORMAT = Format(
     name="llama31_function",
     example='<function=get_weather>{"city": "Paris"}</function>',
     mark=re.compile(r"<function=([^\s<>]++)>(?!\s*+<parameter=)"),
+    needs=("<function=",),
     read=_read,
     render=lambda calls: "".join(f"<function={call.name}>{dump(call.arguments)}</function>" for call in calls),
     can_name=can_name,

@@ -30,6 +30,7 @@ FORMAT = Format(
     name="minimax1",
     example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
     mark=re.compile(rf"{_OPENING}(?=\s*+[\[{{])"),
+    needs=("<tool_calls>",),
     read=_read,
     render=lambda calls: "\n".join((_OPENING, *map(write_object, calls), _CLOSING)),
     can_name=any_name,

@@ -54,6 +54,7 @@ FORMAT = Format(
         f'{_OPENING}\n<invoke name="get_weather">\n<parameter name="city">Paris</parameter>\n</invoke>\n{_CLOSING}'
     ),
     mark=re.compile(rf"({_OPENING})\s*+(?=<invoke name=)|(?=<invoke name=)"),
+    needs=("<invoke name=",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -24,6 +24,7 @@ FORMAT = Format(
     name="mistral",
     example=f'{_MARKER} [{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}]',
     mark=_LIST,
+    needs=("[TOOL_CALLS]",),
     read=_read,
     render=lambda calls: f"{_MARKER} [{', '.join(map(write_object, calls))}]",
     can_name=any_name,

@@ -35,6 +35,7 @@ FORMAT = Format(
     name="mistral_v11",
     example=f'{_MARKER}get_weather{_ARGUMENTS}{{"city": "Paris"}}',
     mark=re.compile(rf"{re.escape(_MARKER)}(?=\s*+[^\s\[\]{{}}])"),
+    needs=("[TOOL_CALLS]",),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

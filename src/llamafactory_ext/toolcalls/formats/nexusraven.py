@@ -28,6 +28,7 @@ FORMAT = Format(
     name="nexusraven",
     example="Call: get_weather(city='Paris')<bot_end>",
     mark=_CALL,
+    needs=("Call:",),
     read=_read,
     render=lambda calls: f"Call: {'; '.join(map(write_call, calls))}{_END}",
     can_name=can_name,

@@ -40,6 +40,7 @@ FORMAT = Format(
     name="python",
     example="get_weather(city='Paris')",
     mark=_CALL_AHEAD,
+    needs=("(",),
     read=_read,
     render=lambda calls: "\n".join(map(write_call, calls)),
     can_name=can_name,

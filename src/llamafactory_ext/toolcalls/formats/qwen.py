@@ -28,6 +28,7 @@ FORMAT = Format(
     name="qwen",
     example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
     mark=_TAG,
+    needs=("<tool_call>",),
     read=_read,
     render=lambda calls: "\n".join(f"{_OPENING}\n{write_object(call)}\n{_CLOSING}" for call in calls),
     can_name=any_name,

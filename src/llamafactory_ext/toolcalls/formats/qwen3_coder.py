@@ -67,6 +67,7 @@ FORMAT = Format(
     name="qwen3_coder",
     example=f"{_OPENING}\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n</function>\n{_CLOSING}",
     mark=_MARK,
+    needs=("<function=",),
     read=_read,
     render=_render,
     can_name=can_name,

@@ -60,6 +60,7 @@ FORMAT = Format(
     name="react",
     example=f'Action: get_weather\n{_INPUT} {{"city": "Paris"}}',
     mark=_ACTION,
+    needs=("Action:",),
     read=_read,
     render=_render,
     can_name=_can_name,

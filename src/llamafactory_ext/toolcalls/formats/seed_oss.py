@@ -48,6 +48,7 @@ FORMAT = Format(
     name="seed_oss",
     example=f"{_OPENING}\n<function=get_weather>\n<parameter=city>Paris</parameter>\n</function>\n{_CLOSING}",
     mark=re.compile(rf"{_OPENING}(?=\s*+<function=)"),
+    needs=("<seed:tool_call>",),
     read=_read,
     render=_render,
     can_name=can_name,

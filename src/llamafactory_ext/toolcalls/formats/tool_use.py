@@ -54,6 +54,7 @@ FORMAT = Format(
     name="tool_use",
     example=f'[{{"type": "{_TYPE}", "name": "get_weather", "input": {{"city": "Paris"}}}}]',
     mark=MESSAGE,
+    needs=("tool_use",),
     read=lambda cursor, _: read_objects(cursor, _read),
     render=lambda calls: dump_list(map(_fields, calls)),
     can_name=any_name,
