@@ -19,7 +19,7 @@ from ..options import CitiArguments
 from ..phases import Phase
 from .folder import DAY
 
-NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel")
+NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel", "record_check")
 MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization", "resize_vocab")
 DATA_OPTIONS = (
     "dataset",
@@ -63,11 +63,11 @@ _JSON = (str, int, float, bool, list, type(None))
 def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
     """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
     plan = {name: getattr(model_args, name) for name in MODEL_OPTIONS}
-    plan |= {name: getattr(finetuning_args, name) for name in option_names(CitiArguments) if name not in NOT_IN_PLAN}
+    own = [name for name in option_names(CitiArguments, DataArguments) if name not in NOT_IN_PLAN]
+    plan |= {name: getattr(finetuning_args, name) for name in own}
     if finetuning_args.tl_stage is not None:
         plan["stage"] = finetuning_args.tl_stage
         plan |= {name: getattr(finetuning_args, name) for name in option_names(TlArguments)}
-    plan |= {name: getattr(finetuning_args, name) for name in option_names(DataArguments)}
     plan["loraplus_lr_ratio"] = finetuning_args.loraplus_lr_ratio
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
