@@ -66,7 +66,6 @@ def test_all_problems_in_one_message(options: dict[str, Any], tmp_path: Path) ->
         "lora_target": "q_proj",
         "pure_bf16": True,
         "resize_vocab": True,
-        "init_special_tokens": "desc_init",
         "quantization_bit": 4,
         "streaming": True,
         "adapter_name_or_path": "somewhere",
