@@ -28,6 +28,7 @@ RECORDS = {
     json.dumps({"name": "f", "arguments": json.dumps(CALL["arguments"])}): ("", [CALL]),
     json.dumps({"name": "g", "parameters": {}}): ("", [OTHER]),
     '{"name": "g"}': ("", [OTHER]),
+    "<tool_call>g</tool_call>": ("", [OTHER]),  # as GLM-4.7 writes it
     '{"name": "g", "arguments": null}': ("", [OTHER]),
     f"{TEXT} and more": ("and more", [CALL]),
     "Thought: so\nAction: g\nAction Input: {}": ("Thought: so", [OTHER]),
@@ -42,7 +43,7 @@ NO_CALLS = (
     '{"name": "", "arguments": {}}',
     '{"name": "f", "arguments": "{"}',
     '{"name": "f", "arguments": [1]}',
-    "<tool_call>x</tool_call>",
+    "<tool_call>{x</tool_call>",
     json.dumps([CALL, 3]),
 )
 

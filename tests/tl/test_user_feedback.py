@@ -19,6 +19,7 @@ from llamafactory_ext.tl.sft.examples import Settings, judge_example
 from llamafactory_ext.tl.sft.findings import Findings, as_dict, as_table
 from llamafactory_ext.tl.sft.options import RULES, TlArguments
 from llamafactory_ext.tl.sft.workflow import settings_of
+from llamafactory_ext.toolcalls import Tool
 from llamafactory_ext.toolcalls.feedback.errors import UNCATEGORISED
 from llamafactory_ext.upstream.pipeline.requests import request_weights
 from tl.test_statistics import trajectory
@@ -94,8 +95,9 @@ def _example(text: str) -> list[Mapping[str, str]]:
 
 def test_it_decides_what_an_example_trains_and_is_in_the_report() -> None:
     settings = settings_of(_options(tl_feedback_function="feedback_judges:sold_out"))
-    assert judge_example(_example("sold out"), {"book", "pay"}, settings).errors == {1: "Sold Out"}
-    assert judge_example(_example("sold out"), {"book", "pay"}, Settings()).errors == {}
+    tools = [Tool("book"), Tool("pay")]
+    assert judge_example(_example("sold out"), tools, settings).errors == {1: "Sold Out"}
+    assert judge_example(_example("sold out"), tools, Settings()).errors == {}
     findings = Findings(examples=2, with_calls=2, calls=4)
     findings.errors.update(["Sold Out", "Tool Instability"])
     table = as_table(findings, settings)
@@ -123,11 +125,10 @@ def test_preprocessed_data_knows_its_name_and_its_code(tmp_path: Path, monkeypat
         Findings.from_texts([note], kept[1])
     with pytest.raises(DataError, match="tl_feedback_function: judge_that_changes:f, other code"):
         Findings.from_texts([note], Settings())
-    before = json.dumps({"settings": {"use_mae": True}, **Findings().to_dict()})  # of a version without the option
-    settings = json.loads(before)["settings"] | {
-        name: value for name, value in vars(Settings()).items() if not name.startswith("feedback_f")
-    }
-    assert Findings.from_texts([json.dumps({**json.loads(before), "settings": settings})], Settings()) == Findings()
+    before = Findings().to_dict()
+    del before["intake"]  # as earlier versions wrote it
+    with pytest.raises(DataError, match="of an earlier version of llamafactory_ext; delete that folder"):
+        Findings.from_texts([json.dumps({"settings": {"use_mae": True}, **before})], Settings())
 
 
 def test_the_option_is_declared_and_read() -> None:

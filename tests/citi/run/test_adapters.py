@@ -153,7 +153,8 @@ def test_report_log_and_files(variant: tuple[str, dict[str, Any], Run, Snapshots
     assert (run.path / "importance.png").stat().st_size > 5_000
     assert all(step["loss"] == pytest.approx(step["loss_lm"]) for phase in MOVING[name] for step in run.steps(phase))
     assert not any("loss_router" in step or "gate0_tool" in step for step in run.steps("mi"))
-    assert ("MOLoRA" in run.said[0]) == (name == "no neutral gate")
+    chosen = next(line for line in run.said if "components" in line)
+    assert ("MOLoRA" in chosen) == (name == "no neutral gate")
 
 
 def test_an_interrupted_run_goes_on(variant: tuple[str, dict[str, Any], Run, Snapshots], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_args
 
 from llamafactory_ext.errors import OptionError
+from llamafactory_ext.toolcalls import FORMATS
 from llamafactory_ext.upstream.patches.parsing import requests_stage
 from processes import train_options
 
@@ -63,8 +64,7 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
     assert problems_of(options | wrong) == {
         "tl_wmax is not an option; did you mean tl_w_max?",
         "tl_key_variant has no effect with tl_use_pkt: false; remove it",
-        "tl_call_format='xml': give one of auto, python, api_bank, nexusraven, json, llama3, qwen, mistral, react, "
-        "glm4",
+        f"tl_call_format='xml': give one of auto, {', '.join(FORMATS)}",
         "use_dft_loss replaces the loss that stage: tl_sft computes; remove it",
         "compute_accuracy needs the logits that stage: tl_sft never forms; remove it",
         "streaming does not work with stage: tl_sft, which judges all data first; remove it",

@@ -95,6 +95,11 @@ class Findings:
         total = cls()
         for text in texts:
             facts = json.loads(text)
+            if "misread" not in facts.get("intake", {}):
+                raise DataError(
+                    "tokenized_path holds data of an earlier version of llamafactory_ext; delete that folder, or name "
+                    "another one, to have the data tokenized again"
+                )
             given, now = facts.pop("settings"), _given(settings, action)
             changed = [name for name in now if given.get(name) != now[name]]
             if changed:

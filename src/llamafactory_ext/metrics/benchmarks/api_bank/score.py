@@ -98,11 +98,19 @@ def _first_call(text: str) -> ToolCall:
     """The first call, by our parser; for quotes within quotes by the published patterns; else in any other format."""
     try:
         return parse_calls(text, "api_bank")[0]
-    except CallParseError:
+    except CallParseError as error:
         found = published_call(text)
         if found is None:
-            return find_any_calls(text)[0]
+            return _other_call(text, error)
         return ToolCall(*found)
+
+
+def _other_call(text: str, fault: CallParseError) -> ToolCall:
+    """The first call in any other format; without one, what is wrong with the request."""
+    try:
+        return find_any_calls(text)[0]
+    except NoCallError:
+        raise fault from None
 
 
 def _read(text: str) -> ToolCall | None:
