@@ -1,13 +1,13 @@
 """From tokens back to characters: which text each token of a target stands for, whatever template wrote it.
 
 A template asks the tokenizer for ids, text by text, and puts them together. `TracingTokenizer` answers in its place
-with ids that remember text and characters, so that the target's text and offsets can be read from what the template
-makes of them.
+and remembers the texts, so that the target's text and offsets can be read from what the template makes of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...errors import CallParseError
@@ -16,38 +16,26 @@ from ...toolcalls.thoughts import split_thought
 from ..key_tokens import weigh_tokens
 from .examples import Settings
 
-_SHIFT = 1 << 32  # above every vocabulary
-
 
 class TracingTokenizer:
-    """A fast tokenizer whose ids know where they come from; everything else is the tokenizer's own."""
+    """A fast tokenizer that remembers what it has encoded; everything else is the tokenizer's own."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._real = tokenizer
-        self._texts: list[str] = []
-        self._spans: list[tuple[int, int, int]] = []  # text, start, end
+        self._encoded: list[_Encoded] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def __call__(self, text: str, **options: Any) -> Any:
-        encoding = self._real(text, **{**options, "return_offsets_mapping": True})
-        ids = []
-        for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-            self._spans.append((len(self._texts), start, end))
-            ids.append(token + len(self._spans) * _SHIFT)
-        self._texts.append(text)
-        encoding["input_ids"] = ids
+        encoding = self._real(text, **options)
+        self._encoded.append(_Encoded(text, encoding["input_ids"], options))
         return encoding
 
     def encode(self, text: str, **options: Any) -> list[int]:
-        """The ids of a text, traced."""
+        """The ids of a text, remembered."""
         ids: list[int] = self(text, **options)["input_ids"]
         return ids
-
-    def convert_ids_to_tokens(self, ids: Sequence[int], **options: Any) -> Any:
-        """The tokens of ids, traced or not."""
-        return self._real.convert_ids_to_tokens(plain(ids), **options)
 
     def read(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
         """The text that these ids stand for, and each one's characters in it.
@@ -56,30 +44,75 @@ class TracingTokenizer:
         """
         text, offsets = "", []
         place = 0
+        ids = list(ids)
         while place < len(ids):
-            number = self._text_of(ids[place])
-            end = place
-            while end < len(ids) and self._text_of(ids[end]) == number:
-                end += 1
-            if number is None:
-                for token in self._real.convert_ids_to_tokens(plain(ids[place:end])):
-                    offsets.append((len(text), len(text) + len(token)))
-                    text += token
+            found, at, count = self._source(ids, place)
+            if found is None:
+                (token,) = self._real.convert_ids_to_tokens([ids[place]])
+                spans, written = [(0, len(token))], token
             else:
-                spans = [self._spans[token // _SHIFT - 1][1:] for token in ids[place:end]]
-                low, high = min(start for start, _ in spans), max(stop for _, stop in spans)
-                offsets += [(len(text) + start - low, len(text) + stop - low) for start, stop in spans]
-                text += self._texts[number][low:high]
-            place = end
+                every = found.offsets(self._real)[at : at + count]
+                low, high = min(start for start, _ in every), max(end for _, end in every)
+                spans, written = [(start - low, end - low) for start, end in every], found.text[low:high]
+            offsets += [(len(text) + start, len(text) + end) for start, end in spans]
+            text += written
+            place += count
         return text, offsets
 
-    def _text_of(self, token: int) -> int | None:
-        return self._spans[token // _SHIFT - 1][0] if token >= _SHIFT else None
+    def _source(self, ids: list[int], place: int) -> tuple[_Encoded | None, int, int]:
+        """What was encoded to the ids from `place` on, where in it they begin, and how many they are."""
+        best: tuple[_Encoded | None, int, int] = (None, 0, 1)
+        for encoded in self._encoded:
+            size = len(encoded.ids)
+            if size and size > (best[2] if best[0] else 0) and encoded.ids == ids[place : place + size]:
+                best = (encoded, 0, size)
+        if best[0] is not None:
+            return best
+        rest = ids[place:]
+        for encoded in self._encoded:  # a part of a text that was encoded whole
+            if len(encoded.ids) > len(rest):
+                at = encoded.find(rest)
+                if at is not None:
+                    return encoded, at, len(rest)
+        return self._longest_part(rest)
+
+    def _longest_part(self, ids: list[int]) -> tuple[_Encoded | None, int, int]:
+        """The longest beginning of these ids within a text that was encoded whole; one id at least."""
+        best: tuple[_Encoded | None, int, int] = (None, 0, 1)
+        for encoded in self._encoded:
+            at = encoded.find(ids[:1])
+            while at is not None:
+                count = 0
+                while count < min(len(ids), len(encoded.ids) - at) and encoded.ids[at + count] == ids[count]:
+                    count += 1
+                if count > (best[2] if best[0] else 0):
+                    best = (encoded, at, count)
+                at = encoded.find(ids[:1], at + 1)
+        return best
 
 
-def plain(ids: Sequence[int]) -> list[int]:
-    """Ids without their traces."""
-    return [token % _SHIFT for token in ids]
+@dataclass
+class _Encoded:
+    """A text, its ids and how it was encoded."""
+
+    text: str
+    ids: list[int]
+    options: dict[str, Any]
+    _offsets: list[tuple[int, int]] | None = None
+
+    def find(self, ids: list[int], start: int = 0) -> int | None:
+        """Where these ids stand among the text's, from `start` on."""
+        for at in range(start, len(self.ids) - len(ids) + 1):
+            if self.ids[at] == ids[0] and self.ids[at : at + len(ids)] == ids:
+                return at
+        return None
+
+    def offsets(self, tokenizer: Any) -> list[tuple[int, int]]:
+        """Each token's characters in the text."""
+        if self._offsets is None:
+            encoding = tokenizer(self.text, **{**self.options, "return_offsets_mapping": True})
+            self._offsets = list(encoding["offset_mapping"])
+        return self._offsets
 
 
 def target_weights(

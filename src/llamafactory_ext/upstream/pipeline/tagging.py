@@ -1,12 +1,11 @@
 """Encodes one example by upstream's own processor, and knows of every token which turn it belongs to.
 
-The template in use is replaced by one that tags the ids of its targets; what the processor cuts and puts together is
-read back from the tags: weights, turns out of the loss, and what cutoff_len has cut.
+The template in use is replaced by one that hands out its turns as lists which notice how they are cut: from that
+follow the places of all turns, hence weights, turns out of the loss, and what cutoff_len has cut.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from llamafactory.data.processor import SupervisedDatasetProcessor
 from ...data.read_back import Misread, compare_turn, missing_tools
 from ...errors import DataError
 from ...tl.sft.examples import Judged, Settings
-from ...tl.sft.tokens import TracingTokenizer, plain, target_weights
+from ...tl.sft.tokens import TracingTokenizer, target_weights
 from ...toolcalls import Tool, read_tools
 from ...toolcalls.thoughts import OPENING
 from ...training.losses import IGNORE_INDEX
@@ -27,9 +26,7 @@ from .templates import call_format_of
 _MOST_COLUMNS = 10_000  # remembered at a time
 _WRITTEN: set[int] = set()  # hashes of columns whose tools a prompt names; kept here, not in what upstream caches by
 SHIFT = 1 << 32  # above every vocabulary
-_PLACE = 1 << 64  # above every tag
-_MASKED = 1  # a tag: 0 is none, 1 leaves the loss, 1 + code weighs
-_ORDINARY = 1 + code_of(1.0)
+_ORDINARY = code_of(1.0) * SHIFT
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,27 @@ class TaggedExample:
     misread: tuple[Misread, ...] = ()
 
 
+class _Ids(list[int]):
+    """Ids that remember how many of them a slice has kept; upstream's processor cuts each turn once."""
+
+    kept = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        """The ids themselves; of a slice, a plain list."""
+        found = super().__getitem__(key)
+        if isinstance(key, slice):
+            self.kept = len(found)
+        return found
+
+
 class TaggingTemplate:
-    """A template that tags the ids of its targets; everything else is the template's own."""
+    """A template that remembers the turns that it hands out; everything else is the template's own.
+
+    Attributes:
+        turns: (source, target) of each turn of the model's, in order.
+        weights: of the tokens of a target, by the turn's index, where they are not all 1.
+        misread: what the template writes otherwise than the record says.
+    """
 
     def __init__(
         self,
@@ -68,10 +84,10 @@ class TaggingTemplate:
     ) -> None:
         self._template, self._judged, self._settings = template, judged or Judged(), settings
         self._format, self._tools = call_format_of(template), tools
-        self._masked = {*self._judged.errors, *silent}
+        self.masked = {*self._judged.errors, *silent}
+        self.turns: list[tuple[_Ids, _Ids]] = []
+        self.weights: dict[int, list[float]] = {}
         self.misread: list[Misread] = []
-        self.whole = 0
-        self.sizes: dict[int, int] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._template, name)
@@ -79,51 +95,34 @@ class TaggingTemplate:
     def encode_multiturn(
         self, tokenizer: Any, messages: Sequence[Mapping[str, str]], *args: Any, **options: Any
     ) -> list[tuple[list[int], list[int]]]:
-        """Pairs of prompt and target, the target's ids tagged."""
+        """Pairs of prompt and target."""
         use_pkt = self._settings is not None and self._settings.use_pkt
         trace = TracingTokenizer(tokenizer) if use_pkt else None
-        own = tokenizer
         pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
         if any(None in source or None in target for source, target in pairs):
             raise DataError("the tokenizer lacks a token of the template")
-        tagged: list[tuple[list[int], list[int]]] = []
-        for number, (traced, target) in enumerate(pairs):
-            source, place = plain(traced), 2 * number + 1
-            # Here the end of a target is the first token of the next prompt; it goes where its target goes.
-            if self.efficient_eos and tagged and source and place - 2 in self._masked:
-                source[0] += _MASKED * SHIFT
-            tags = self._tags(place, target, trace, self._format if messages[place]["role"] == "function" else None)
-            ids = [token + tag * SHIFT + place * _PLACE for token, tag in zip(plain(target), tags, strict=True)]
-            tagged.append((source, ids))
-            self.sizes[place] = len(ids)
-            self._read_back(place, messages[place], ids, own)
-            self.whole += len(source) + len(ids)
-        self.whole += bool(self.efficient_eos)
-        return tagged
+        self.turns = [(_Ids(source), _Ids(target)) for source, target in pairs]
+        for number, (_, target) in enumerate(self.turns):
+            place = 2 * number + 1
+            if place not in self.masked:
+                self._look_at(place, messages[place], target, trace, tokenizer)
+        return list(self.turns)
 
-    def _read_back(self, place: int, message: Mapping[str, str], ids: Sequence[int], tokenizer: Any) -> None:
-        """Compare a turn of the model's with the record, where it holds calls or thoughts."""
-        if place in self._masked or not (message["role"] == "function" or OPENING.search(message["content"])):
-            return
-        text = str(tokenizer.decode(plain(ids), skip_special_tokens=False))
-        self.misread += compare_turn(place, message, text, self._tools, self._format)
-
-    def trained_places(self, mask_history: bool) -> list[int]:
-        """The turns that are learned, cut or not."""
-        last = max(self.sizes, default=0)
-        return [place for place in self.sizes if place not in self._masked and (not mask_history or place == last)]
-
-    def _tags(
-        self, place: int, target: Sequence[int], trace: TracingTokenizer | None, call_format: str | None
-    ) -> list[int]:
-        if place in self._masked:
-            return [_MASKED] * len(target)
-        if self._settings is None:
-            return [0] * len(target)
-        weights = [1.0] * len(target)
+    def _look_at(
+        self,
+        place: int,
+        message: Mapping[str, str],
+        target: Sequence[int],
+        trace: TracingTokenizer | None,
+        tokenizer: Any,
+    ) -> None:
+        """Weigh the tokens of one turn, and compare it with the record where it holds calls or thoughts."""
+        call_format = self._format if message["role"] == "function" else None
+        text = None
         if trace is not None and place in self._judged.calls:
+            assert self._settings is not None
             text, offsets = trace.read(target)
-            weights = target_weights(
+            self.weights[place] = target_weights(
                 text,
                 offsets,
                 self._judged.calls[place],
@@ -132,7 +131,9 @@ class TaggingTemplate:
                 tools=self._judged.tools,
                 call_format=call_format,
             )
-        return [1 + code_of(weight) for weight in weights]
+        if message["role"] == "function" or OPENING.search(message["content"]):
+            text = text or str(tokenizer.decode(list(target), skip_special_tokens=False))
+            self.misread += compare_turn(place, message, text, self._tools, self._format)
 
 
 def encode_tagged(
@@ -167,23 +168,61 @@ def encode_tagged(
         )
     finally:
         processor.template = own
-    places = [token // _PLACE for token in ids]
-    tags = [token // SHIFT % SHIFT for token in ids]
-    if own.efficient_eos and len(ids) > 1 and tags[-2] == _MASKED:
-        labels[-1] = IGNORE_INDEX
-    trained = template.trained_places(processor.data_args.mask_history)
-    kept = Counter(places)
-    cut = tuple(place for place in trained if kept[place] < template.sizes[place])
-    weighed = settings is not None
+    last = 2 * len(template.turns) - 1
+    trained = [
+        place
+        for place in range(1, last + 1, 2)
+        if place not in template.masked and (not processor.data_args.mask_history or place == last)
+    ]
+    kept = {place: template.turns[place // 2][1].kept for place in trained}
+    key_tokens = _label(labels, len(ids), template, weighed=settings is not None)
     return TaggedExample(
-        plain(ids),
-        [_label(label, tag, weighed) for label, tag in zip(labels, tags, strict=True)],
-        template.whole,
-        cut,
-        bool(trained) and not any(kept[place] for place in trained),
-        sum(tag > _ORDINARY and label != IGNORE_INDEX for tag, label in zip(tags, labels, strict=True)),
-        (*_lacking_tools(processor, example["_tools"], declared, places, ids), *template.misread),
+        ids,
+        labels,
+        sum(len(source) + len(target) for source, target in template.turns) + bool(own.efficient_eos),
+        tuple(place for place in trained if kept[place] < len(template.turns[place // 2][1])),
+        bool(trained) and not any(kept.values()),
+        key_tokens,
+        (*_lacking_tools(processor, example["_tools"], declared, template.turns), *template.misread),
     )
+
+
+def _label(labels: list[int], length: int, template: TaggingTemplate, *, weighed: bool) -> int:
+    """Take masked turns out of the labels, and hide the codes of weights in the others; return how many weigh more.
+
+    Args:
+        labels: of upstream's, changed in place.
+        length: of the example.
+        template: which turns it has, and how they were cut.
+        weighed: whether weights are asked for.
+    """
+    ends_itself = bool(template.efficient_eos)
+    kept = sum(source.kept + target.kept for source, target in template.turns)
+    start = length - kept - ends_itself  # media come first
+    before = False
+    heavy: list[tuple[int, float]] = []
+    for number, (source, target) in enumerate(template.turns):
+        place, begin = 2 * number + 1, start + source.kept
+        # Here the end of a target is the first token of the next prompt; it goes where its target goes.
+        if ends_itself and before and source.kept:
+            labels[start] = IGNORE_INDEX
+        start = begin + target.kept
+        before = place in template.masked
+        if before:
+            labels[begin:start] = [IGNORE_INDEX] * target.kept
+        else:
+            weights = template.weights.get(place, [])[: target.kept]
+            heavy += [(begin + at, weight) for at, weight in enumerate(weights) if weight != 1]
+    if ends_itself and before and template.turns[-1][1].kept:
+        labels[-1] = IGNORE_INDEX
+    if not weighed:
+        return 0
+    heavy = [(at, weight) for at, weight in heavy if labels[at] != IGNORE_INDEX]
+    plain = [labels[at] for at, _ in heavy]
+    labels[:] = [label if label == IGNORE_INDEX else label + _ORDINARY for label in labels]
+    for (at, weight), label in zip(heavy, plain, strict=True):
+        labels[at] = label + code_of(weight) * SHIFT
+    return sum(weight > 1 for _, weight in heavy)
 
 
 @lru_cache(maxsize=1024)
@@ -196,25 +235,15 @@ def _declared(column: str | None) -> tuple[Tool, ...]:
 
 
 def _lacking_tools(
-    processor: Any, column: str | None, tools: Sequence[Tool], places: Sequence[int], ids: Sequence[int]
+    processor: Any, column: str | None, tools: Sequence[Tool], turns: Sequence[tuple[_Ids, _Ids]]
 ) -> list[Misread]:
     """What the prompt lacks of the declared tools; each column of tools is looked for once per template."""
     key = hash((processor.template.format_tools.tool_format, column))
-    if not tools or key in _WRITTEN:
-        return []
-    first = next((at for at, place in enumerate(places) if place), len(places))
-    found = missing_tools(str(processor.tokenizer.decode(plain(ids[:first]), skip_special_tokens=False)), tools)
-    if not found and len(ids) > first:  # a prompt that cutoff_len cuts says nothing
+    if not tools or key in _WRITTEN or not turns or turns[0][0].kept < len(turns[0][0]):
+        return []  # a prompt that cutoff_len cuts says nothing
+    found = missing_tools(str(processor.tokenizer.decode(list(turns[0][0]), skip_special_tokens=False)), tools)
+    if not found:
         if len(_WRITTEN) == _MOST_COLUMNS:
             _WRITTEN.clear()
         _WRITTEN.add(key)
-    return found if len(ids) > first else []
-
-
-def _label(label: int, tag: int, weighed: bool) -> int:
-    """A label, with its code where weights are asked for; an untagged trained token weighs 1."""
-    if label == IGNORE_INDEX or tag == _MASKED:
-        return IGNORE_INDEX
-    if not weighed:
-        return label % SHIFT
-    return label % SHIFT + (tag - 1 if tag else code_of(1.0)) * SHIFT
+    return found
