@@ -50,15 +50,14 @@ def hide(ids: Sequence[int], code: int) -> list[int]:
 
 def reveal(ids: Sequence[int]) -> tuple[list[int], list[int]]:
     """The plain ids and the codes in them; examples are renumbered from 0 in order of appearance."""
+    hidden = [token // SHIFT for token in ids]
     order: dict[int, int] = {}
-    codes = []
-    for token in ids:
-        hidden = token // SHIFT
-        if hidden:
-            example, is_tool = divmod(hidden - 1, 2)
-            hidden = code(order.setdefault(example, len(order)), bool(is_tool))
-        codes.append(hidden)
-    return [token % SHIFT for token in ids], codes
+    codes = {0: 0}
+    for found in dict.fromkeys(hidden):  # few: one for each example of the row
+        if found:
+            example, is_tool = divmod(found - 1, 2)
+            codes[found] = code(order.setdefault(example, len(order)), bool(is_tool))
+    return [token % SHIFT for token in ids], [codes[found] for found in hidden]
 
 
 def hidden_example(ids: Sequence[int]) -> int:

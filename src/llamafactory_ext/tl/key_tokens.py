@@ -96,9 +96,10 @@ def weigh_tokens(
         raise OptionError(f"There is no key token variant {variant!r}; choose one of {', '.join(VARIANTS)}.")
     weights = [1.0] * len(offsets)
     for call in calls:
-        own = [token for token, span in enumerate(offsets) if _overlap(span, (call.start, call.end))]
+        first, end = call.start, call.end
+        own = [token for token, (low, high) in enumerate(offsets) if low < end and first < high and low < high]
         places = key_characters(text, call, names)
-        keys = [token for token in own if any(_overlap(offsets[token], (at, at + 1)) for at in places)]
+        keys = [token for token in own if any(offsets[token][0] <= at < offsets[token][1] for at in places)]
         if keys:
             others = set(own) - set(keys)
             if variant == "reference":
@@ -122,10 +123,6 @@ def key_characters(text: str, call: ParsedCall, names: Collection[str]) -> list[
 
 def _shared(one: str, other: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return max(one[0], other[0]) < min(one[1], other[1])
 
 
 def _find_name(name: str, call: str) -> Span:
