@@ -13,6 +13,7 @@ import layer
 import linear
 import mi
 import ppo
+import prepare
 import rp
 import scores
 import table
@@ -37,6 +38,7 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "10": whole.run,
     "11": tl_sft.step,
     "12": tl_sft.loss,
+    "13": prepare.run,
     "linear": linear.run,
 }
 APART: dict[str, Callable[[Setting], list[Row]]] = {"ppo": ppo.run}  # measured only where `--rows` names it
