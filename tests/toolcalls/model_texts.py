@@ -138,6 +138,34 @@ TEXTS: dict[str, tuple[str, Calls | None]] = {
     "an answer with data": ('{"name": "Paris", "population": 2100000, "sights": ["Louvre"]}', ()),
     "an answer about tags": ("The <tool_call> tag opens a call.", ()),
     "nothing": ("", ()),
+    "a marked call that is malformed after a plain one": (
+        f'{_W}\n<tool_call>{{"name": "get_time", "arguments": {{"city": }}}}</tool_call>',
+        None,
+    ),
+    "a fault in prose before a good call": (f"<tool_call> marks what I call.\n<tool_call>{_W}</tool_call>", (W,)),
+    "json, arguments under another key": ('{"name": "get_weather", "args": {"city": "Paris"}}', None),
+    "json, a definition quoted": (
+        '{"name": "get_weather", "description": "Weather.", '
+        '"parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}',
+        (),
+    ),
+    "python, a leading zero": ("get_weather(city='Paris', days=007)", None),
+    "api_bank, a leading zero": (
+        "API-Request: [get_weather(city=Paris, days=007)]",
+        (ToolCall("get_weather", {"city": "Paris", "days": "007"}),),
+    ),
+    "tagged, Windows line ends": (f"<tool_call>\r\n{_W}\r\n</tool_call>\r\n", (W,)),
+    "react, a name in backticks": ('Action: `get_weather`\nAction Input: {"city": "Paris"}', (W,)),
+    "react, a name with parentheses": ('Action: get_weather()\nAction Input: {"city": "Paris"}', (W,)),
+    "glm4, a byte order mark": ('\ufeffget_weather\n{"city": "Paris"}', (W,)),
+    "thought in capitals": (f'<THINK>get_time(city="Rome")</THINK>{_W}', (W,)),
+    "the mark of thoughts in prose": (f"I would write <think> first.\n{_W}", (W,)),
+    "the end of thoughts in prose": (f"{_W}\nThe mark </think> ends a thought.", (W,)),
+    "a numbered list of calls": (f"1. {_W}\n2. {_T}", (W, T)),
+    "fences around each call": (f"```json\n{_W}\n```\n```json\n{_T}\n```", (W, T)),
+    "a list of calls with dashes": ("- get_weather(city='Paris')\n- get_time(city='Rome')", (W, T)),
+    "an end token between": (f"{_W}<|im_end|>\n{_T}<|im_end|>", (W, T)),
+    "code in prose after calls": (f"{_W}\nThis is like get_time(city='Oslo') but safer.", (W,)),
 }
 for _form in FORMATS:
     TEXTS[f"{_form}, one"] = (render_calls([W], _form), (W,))
@@ -150,7 +178,7 @@ _AROUND = {
     "after an opened thought": "I could use get_time(city='Rome').\n</think>\n\n{}",
 }
 # What a thought before it would change: the text itself is about thoughts.
-_ALONE = ("a thought and nothing else",)
+_ALONE = ("a thought and nothing else", "the mark of thoughts in prose", "the end of thoughts in prose")
 
 
 def all_texts() -> Iterator[tuple[str, str, Calls | None]]:

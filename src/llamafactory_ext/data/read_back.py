@@ -7,18 +7,21 @@ what is not the record's is a finding.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CallParseError
 from ..toolcalls import FORMATS, ParsedCall, Tool, ToolCall, detect_turn
 from ..toolcalls.thoughts import split_thought
+from ..toolcalls.values import Json
 
 OTHER_CALLS = "the template writes other calls than the record has"
 NO_WORDS = "the template leaves out the words beside a call"
 NO_THOUGHT = "the template leaves out the thought before an answer or a call"
 NO_TOOLS = "the prompt lacks declared tools"
 _SHOWN = 120
+_FENCE = re.compile(r"```\w*")
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,10 @@ def compare_turn(
     if not _same(recorded.calls, written, call_format):
         detail = f"record {_short(_shown(recorded.calls))}, written {_short(text)}"
         return [*found, Misread(turn, OTHER_CALLS, detail)]
-    beside = " ".join(_words(f"{spoken[: recorded.start]} {spoken[recorded.end :]}"))
-    if beside and not _holds(text, beside):
-        found.append(Misread(turn, NO_WORDS, f"record {_short(beside)}"))
+    for beside in (spoken[: recorded.start], spoken[recorded.end :]):
+        words = " ".join(_words(_FENCE.sub(" ", beside)))
+        if words and not _holds(text, words):
+            found.append(Misread(turn, NO_WORDS, f"record {_short(words)}"))
     return found
 
 
@@ -94,9 +98,17 @@ def _same(recorded: Sequence[ParsedCall], written: Sequence[ParsedCall], call_fo
 
 
 def _untyped(call: ToolCall) -> tuple[str, dict[str, str]]:
-    """A call as a format without types writes it: texts as they are, other values as JSON."""
-    values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in call.arguments.items()}
-    return call.name, values
+    """A call as a format without types shows it: a text that is JSON cannot be told from its value."""
+    return call.name, {name: _as_json(value) for name, value in call.arguments.items()}
+
+
+def _as_json(value: Json) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value, sort_keys=True)
+    try:
+        return json.dumps(json.loads(value), sort_keys=True)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _words(text: str) -> list[str]:

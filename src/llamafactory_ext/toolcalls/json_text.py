@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import CallParseError
@@ -15,6 +16,17 @@ from .cursor import Cursor
 from .values import MAX_DEPTH, Json
 
 ARGUMENT_KEYS = ("arguments", "parameters")
+_OTHER_KEYS = (
+    "args",
+    "kwargs",
+    "input",
+    "params",
+    "parameter",
+    "argument",
+    "action_input",
+    "tool_input",
+    "arguments_json",
+)
 _MOST_CODINGS = 3  # how often arguments may be written as JSON text within JSON text
 
 
@@ -212,6 +224,10 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
         cursor.steps += inner.steps
     arguments = next((members[key] for key in ARGUMENT_KEYS if key in members), None)
     name, name_start, name_end = members.get("name", (None, 0, 0))
+    if arguments is not None and _is_definition(members, arguments[0]):
+        arguments = None
+        if optional:
+            return False
     named = isinstance(name, str)
     if optional and not (named and (arguments is not None or _is_bare(cursor, name, members))):
         return False
@@ -234,6 +250,8 @@ def _read_plain_call(cursor: Cursor) -> bool:
     arguments = next((value[key] for key in ARGUMENT_KEYS if key in value), None)
     if value["name"] != opening[1] or not isinstance(arguments, dict) or "function" in value:
         return False
+    if _is_definition(value, arguments):
+        return False
     start = cursor.pos
     cursor.jump(end)
     cursor.add(opening[1], arguments, start, opening.span(1))
@@ -241,7 +259,25 @@ def _read_plain_call(cursor: Cursor) -> bool:
 
 
 def _is_bare(cursor: Cursor, name: str, members: Members) -> bool:
-    return name in cursor.declared if cursor.declared else members.keys() <= {"name", "id", "type"}
+    """Whether an object without arguments is a call; it fails if a declared tool's stand under another name."""
+    if members.keys() <= {"name", "id", "type"}:
+        return not cursor.declared or name in cursor.declared
+    other = next((key for key in members if key in _OTHER_KEYS), None)
+    if name in cursor.declared and other is not None:
+        cursor.fail(
+            f'the arguments of a call stand under "arguments" or "parameters", not "{other}"', members[other][1]
+        )
+    return False
+
+
+def _is_definition(members: Mapping[str, Any], arguments: Any) -> bool:
+    """Whether an object describes a tool: its parameters are a JSON Schema."""
+    return (
+        "arguments" not in members
+        and isinstance(arguments, dict)
+        and arguments.get("type") == "object"
+        and isinstance(arguments.get("properties"), dict)
+    )
 
 
 def read_arguments(cursor: Cursor, value: Any, start: int) -> dict[str, Json]:

@@ -32,7 +32,7 @@ _NOT_IN_SOURCE = re.compile(r"\\.|[\n\r\0]|(?<=\w)'(?=\w)", re.DOTALL)
 _ATOM = re.compile(r"""[^\s,()\[\]{}:='"]++""")
 _BARE = re.compile(r"""[^,()\[\]{}'"=\n]++""")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)")
 _CONSTANTS: dict[str, Json] = {
     "True": True,
     "False": False,

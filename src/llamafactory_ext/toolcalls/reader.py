@@ -16,7 +16,7 @@ from .cursor import Cursor
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
 from .model import ParsedCall, Tool
-from .thoughts import LONE_END, OPENING, OUTPUT, end_of_thought, may_match
+from .thoughts import LONE_END, OPENING, OUTPUT, closes, end_of_thought, may_match, opens
 from .values import check_text
 
 # A text may cost this many steps per character before it is refused: malformed marks are read again and again.
@@ -49,6 +49,10 @@ class Detected:
     def knows(self, names: Container[str]) -> bool:
         """Whether there are calls, and all of them name one of these tools."""
         return bool(self.calls) and all(found.call.name in names for found in self.calls)
+
+    def stands_alone(self, text: str) -> bool:
+        """Whether there are calls that are marked, or have their lines in the text for themselves."""
+        return self.is_marked(text) or (bool(self.calls) and _stands_alone(text, self.start, self.end))
 
     def is_marked(self, text: str) -> bool:
         """Whether there are calls whose marks or label in the text tell them from code in an answer."""
@@ -134,8 +138,10 @@ class _Scan:
         place = 0
         while (start := events.next_start(place)) is not None:
             if (thought := events.at(OPENING, start)) is not None:
-                place = end_of_thought(self.text, thought)
-            elif (end := events.at(LONE_END, start)) is not None:
+                place = end_of_thought(self.text, thought) if opens(self.text, thought) else thought.end()
+            elif (end := events.at(LONE_END, start)) is not None and not closes(self.text, end):
+                place = end.end()
+            elif end is not None:
                 self.constructs.clear()
                 self.faults.clear()
                 place = end.end()
@@ -207,6 +213,7 @@ class _Scan:
     def _choose(self, groups: Sequence[list[_Construct]]) -> list[_Construct]:
         """The last group; of marked calls if there are any; of another format if only that one knows its tools."""
         pool = [group for group in groups if group[0].form.marked] or groups
+        pool = [group for group in pool if _stands_alone(self.text, group[0].start, group[-1].end)] or pool
         last = pool[-1]
         if not self.declared or self._knows(last):
             return last
@@ -224,7 +231,7 @@ class _Scan:
 
     def _belongs(self, fault: _Fault, chosen: Sequence[_Construct]) -> bool:
         """Whether a malformed call follows the group, or stands in its row."""
-        if fault.start >= chosen[-1].end:
+        if fault.start >= chosen[-1].end or (fault.form.marked and not chosen[0].form.marked):
             return True
         if fault.form is not chosen[0].form:
             return False
@@ -234,6 +241,14 @@ class _Scan:
         gap = self.text[fault.failed : after]
         ends = [found.start() for found in re.finditer(re.escape(fault.form.closing), gap)]
         return bool(ends) and fault.form.between.fullmatch(gap, ends[-1] + len(fault.form.closing)) is not None
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether calls have their lines for themselves, labels and closing marks apart."""
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    line_end = text.find("\n", end)
+    after = text[end : line_end if line_end >= 0 else len(text)]
+    return not any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", before + " " + after)))
 
 
 class _Events:

@@ -13,6 +13,8 @@ _PAIRS: dict[str, tuple[str, ...]] = {
     "<think>": ("</think>",),
     "<thinking>": ("</thinking>",),
     "<thought>": ("</thought>",),
+    "<thoughts>": ("</thoughts>",),
+    "<analysis>": ("</analysis>",),
     "<scratch_pad>": ("</scratch_pad>",),
     "<scratchpad>": ("</scratchpad>",),
     "<reasoning>": ("</reasoning>",),
@@ -25,25 +27,32 @@ _PAIRS: dict[str, tuple[str, ...]] = {
     "<|channel>thought": ("<channel|>",),  # Gemma 4
     "<|channel|>analysis<|message|>": ("<|end|>", "<|start|>", "<|channel|>", "<|return|>"),  # gpt-oss
 }
-OPENING = re.compile("|".join(map(re.escape, _PAIRS)))
-_ENDS = {opening: re.compile("|".join(map(re.escape, ends))) for opening, ends in _PAIRS.items()}
+OPENING = re.compile("|".join(map(re.escape, _PAIRS)), re.IGNORECASE)
+_ENDS = {
+    opening.lower(): re.compile("|".join(map(re.escape, ends)), re.IGNORECASE) for opening, ends in _PAIRS.items()
+}
 # A template may have written the opening: then the end stands alone, and all before it was thought.
-LONE_END = re.compile("|".join(re.escape(ends[0]) for ends in _PAIRS.values() if len(ends) == 1))
+LONE_END = re.compile("|".join(re.escape(ends[0]) for ends in _PAIRS.values() if len(ends) == 1), re.IGNORECASE)
 # What introduces the output of a tool or the next turn: a model that writes it has gone on alone.
 OUTPUT = re.compile(
-    r"(?m:^[ \t]*+(?:Observation|Response|Tool Response|Tool Output|Function Response)[ \t]*+:)"
-    r"|<tool_response>|<tool_output>|<tool_result>|<function_results?>|<function_response>"
-    r"|\[TOOL_RESULTS\]|<\|observation\|>|<\|user\|>|<\|tool_response>|<\|tool_response\|>"
-    r"|<\|im_start\|>(?:user|tool|system)|<\|start_header_id\|>(?:user|ipython|tool)"
-    r"|<start_of_turn>user|<\|start\|>(?:functions\.|user)|<\|START_TOOL_RESULT\|>"
-    r"|<｜tool▁outputs?▁begin｜>|<\|tool_outputs?_begin\|>"
+    r"(?mi:^[ \t#*>]*+(?:observation|response|results?|output|(?:tool|function|api)[ _-]?(?:response|output|result)s?"
+    r"|user|human|tool)[ \t]*+\d*+\**+[ \t]*+:)"
+    r"|<(?:tool|function)_?(?:response|output|result)s?\b[^<>]*+>|<observation>|<results?>|```tool_outputs?"
+    r"|\[TOOL_RESULTS\]|\[INST\]|<\|observation\|>|<\|user\|>|<\|tool\|>|<\|turn>(?:user|tool)"
+    r"|<\|tool_response>|<\|tool_response\|>|<\|im_(?:user|tool)\|>"
+    r"|<\|im_start\|>(?:user|tool|system|observation|environment)"
+    r"|<\|im_end\|>\s*+<\|im_start\|>assistant"
+    r"|<\|(?:start_header_id|header_start)\|>(?:user|ipython|tool)"
+    r"|<start_of_turn>user|<\|start\|>(?:functions\.|user)|<\|start_of_role\|>(?:user|tool)"
+    r"|<\|START_TOOL_RESULT\|>|<\|USER_TOKEN\|>|<｜User｜>|<｜tool▁outputs?▁begin｜>|<\|tool_outputs?_begin\|>"
+    r"|<seed:bos>(?:user|tool)|\]~b\](?:user|tool)|<role>(?:OBSERVATION|HUMAN)"
 )
 
 
 _NEEDS = {
-    OPENING: ("<", "[THINK]", "◁think▷"),
+    OPENING: ("<", "[THINK]", "[think]", "◁think▷"),
     LONE_END: ("</", "<|END_THINKING|>", "<channel|>", "[/THINK]", "◁/think▷"),
-    OUTPUT: ("Observation", "Response", "Output", "<", "[TOOL_RESULTS]"),
+    OUTPUT: (":", "<", "[TOOL_RESULTS]", "[INST]", "```tool", "]~b]"),
 }
 
 
@@ -54,11 +63,23 @@ def may_match(pattern: re.Pattern[str], text: str) -> bool:
 
 def end_of_thought(text: str, opening: re.Match[str]) -> int:
     """Return where the thought that `opening` opens ends; the text's length if it never does."""
-    end = _ENDS[opening[0]].search(text, opening.end())
+    end = _ENDS[opening[0].lower()].search(text, opening.end())
     if end is None:
         return len(text)
     # gpt-oss: the next message's own start is not part of the thought.
     return end.start() if end[0] in ("<|start|>", "<|channel|>") else end.end()
+
+
+def opens(text: str, opening: re.Match[str]) -> bool:
+    """Whether a mark opens a thought: it is closed, or it begins a line and is not just named in a sentence."""
+    begins = text[text.rfind("\n", 0, opening.start()) + 1 : opening.start()].strip()
+    return not begins or begins.endswith((">", "]")) or end_of_thought(text, opening) < len(text)
+
+
+def closes(text: str, end: re.Match[str]) -> bool:
+    """Whether a lone mark ends a thought and is not just named in a sentence."""
+    before, after = text[max(end.start() - 1, 0) : end.start()], text[end.end() : end.end() + 1]
+    return before not in tuple(" `'\"") or after not in tuple(" `'\".,;:)")
 
 
 def split_thought(text: str) -> tuple[str, str]:

@@ -202,7 +202,7 @@ def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -
         found = detect_turn(text, map(Tool, sorted(filter(None, known))))
     except CallParseError:
         return [BAD_TEXT_CALL], 0
-    if not found.knows(known) and not found.is_marked(text):
+    if not (found.knows(known) and found.stands_alone(text)) and not found.is_marked(text):
         return [], 0  # code, or words in parentheses
     return [NOT_DESCRIBED for one in found.calls if known and one.call.name not in known], len(found.calls)
 

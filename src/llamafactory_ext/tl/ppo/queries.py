@@ -17,6 +17,7 @@ from ...data.read_back import compare_turn
 from ...errors import CallParseError, DataError
 from ...toolcalls import Tool, described_tools, detect_turn, read_tools
 from ...toolcalls.feedback.errors import feedback_error
+from ...toolcalls.formats.api_bank import LABEL
 from .rewards import Query, RewardFunction, fault_of
 
 Encode = Callable[[Sequence[Mapping[str, str]], str, str], tuple[Sequence[int], str]]
@@ -208,5 +209,6 @@ def _calls_one(message: Mapping[str, str], described: Sequence[Tool]) -> bool:
     try:
         found = detect_turn(message["content"], described)
     except CallParseError:
-        return bool(described)
-    return found.knows({tool.name for tool in described}) or found.is_marked(message["content"])
+        return bool(described) and LABEL in message["content"]
+    known = found.knows({tool.name for tool in described}) and found.stands_alone(message["content"])
+    return known or found.is_marked(message["content"])

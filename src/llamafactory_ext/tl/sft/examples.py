@@ -130,14 +130,19 @@ def _calls_of(
     role, text = turn["role"], turn["content"]
     if role not in ("assistant", "function"):
         return ()
-    found = detect_turn(text, tools, settings.known_format)
+    must = role == "function" or answered
+    try:
+        found = detect_turn(text, tools, settings.known_format)
+    except CallParseError:
+        if must:
+            raise
+        return ()  # an answer that speaks of calls; `data check` tells of those that do not parse
     if not found.calls and role == "function":  # upstream's own way to state calls is read whatever the format
         found = detect_turn(text, tools)
-    must = role == "function" or answered
     if not found.calls and must:
         raise CallParseError("There is no call of any known format in the text.")
     # What merely looks like a call, such as code in an answer, names no tool of the example.
-    if not must and settings.known_format is None and not found.knows({tool.name for tool in tools}):
+    if not must and not (found.knows({tool.name for tool in tools}) and found.stands_alone(text)):
         return ()
     return tuple(one.call for one in found.calls)
 

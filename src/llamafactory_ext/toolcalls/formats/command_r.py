@@ -11,7 +11,7 @@ import re
 from ..cursor import Cursor
 from ..json_text import read_object
 from ..model import ToolCall
-from .form import Format, any_name
+from .form import Format, any_name, speaks_of
 from .parts import dump_list, read_arguments, read_inside, separators, take_end
 
 _OPENING, _FENCE = "Action: ```json\n", "```"
@@ -49,6 +49,7 @@ FORMAT = Format(
     example=f'{_OPENING}[{{"tool_name": "get_weather", "parameters": {{"city": "Paris"}}}}]\n{_FENCE}',
     mark=re.compile(rf"(?<!\w)Action:\s*+{_FENCE}(?:json)?+(?=\s*+\[)|{re.escape(_START)}"),
     needs=("Action:", "<|START_ACTION|>"),
+    meant=speaks_of("{"),
     read=_read,
     render=lambda calls: f"{_OPENING}{dump_list(map(_fields, calls))}\n{_FENCE}",
     can_name=any_name,

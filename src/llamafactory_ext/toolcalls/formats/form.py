@@ -12,11 +12,20 @@ from ..model import Tool, ToolCall
 
 Declared = Mapping[str, Tool]
 _SEPARATORS = re.compile(r"[\s,;]*+")
+# Beside these, models without marks put brackets, code fences, list marks and end tokens between calls.
+LOOSE_SEPARATORS = re.compile(
+    r"(?:[\s,;\[\]]|```[a-z_]*+|(?<!\w)\d{1,2}[.)](?=\s)|(?<!\S)[-*](?=\s)|<\|im_end\|>|<\|eot_id\|>|</s>)*+"
+)
 
 
 def always(_begun: str, _declared: Declared) -> bool:
     """Take everything after a mark for a call."""
     return True
+
+
+def speaks_of(sign: str) -> Callable[[str, Declared], bool]:
+    """Return a rule for marks that prose may hold: a declared tool must be named near by, or `sign` where none is."""
+    return lambda begun, declared: any(name in begun for name in declared) if declared else sign in begun
 
 
 def begins_with_a_tool(begun: str, declared: Declared) -> bool:

@@ -12,8 +12,8 @@ from llamafactory_ext.toolcalls.json_text import dump, read_json
 
 from .form import Format, begins_with_a_tool
 
-_WORD = r"[^\s{}\"'`<>()\[\]|:,;!?]++"
-_CALL = re.compile(rf"(?:^|(?<=[>\]▷]))[ \t]*+({_WORD})[ \t\r]*+\n\s*+(?=\{{)", re.MULTILINE)
+_WORD = r"[^\s\ufeff{}\"'`<>()\[\]|:,;!?]++"
+_CALL = re.compile(rf"(?:^|(?<=[>\]▷]))[ \t\ufeff]*+({_WORD})[ \t\r]*+\n\s*+(?=\{{)", re.MULTILINE)
 _NAME = re.compile(_WORD)
 _OBJECT = re.compile(r"""\{\s*+["'](?:name|function|arguments|parameters|tool_calls|function_call)["']\s*+:""")
 

@@ -17,7 +17,7 @@ from .parts import STOP, separators
 from .tagged import Tags, read_tagged, write_tagged
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
-_NAME = re.compile(r"""[^\s<{\["'][^\s<]*+""")
+_NAME = re.compile(r"""[^\s<{\["'(),=][^\s<(),=]*+""")
 _KEY = r"<arg_key>([^<]*+(?:<(?!/arg_key>)[^<]*+)*+)</arg_key>\s*+<arg_value>"
 _CALL_END = rf"(?={_CLOSING}|{_OPENING}|{STOP})"
 _TAGS = Tags(

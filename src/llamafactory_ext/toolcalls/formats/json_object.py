@@ -12,12 +12,11 @@ from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.json_text import ARGUMENT_KEYS, dump, read_call_object
 from llamafactory_ext.toolcalls.model import ToolCall
 
-from .form import Declared, Format, any_name
+from .form import LOOSE_SEPARATORS, Declared, Format, any_name
 
 _OBJECT_AHEAD = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
 _CALL = re.compile(r"""(?:\[\s*+)?\{\s*+["'](?:name|id|type|function|arguments|parameters)["']\s*+:""")
 _NAMED = re.compile(r"""["']name["']\s*+:\s*+["']([^"'\\]*+)["']""")
-_BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
 def write_object(call: ToolCall, arguments_key: str = "arguments") -> str:
@@ -25,7 +24,7 @@ def write_object(call: ToolCall, arguments_key: str = "arguments") -> str:
     return dump({"name": call.name, arguments_key: call.arguments})
 
 
-def _meant(begun: str, declared: Declared) -> bool:
+def begun_call(begun: str, declared: Declared) -> bool:
     """Whether a malformed object begins like a call, of a declared tool if there are any."""
     if _CALL.match(begun) is None:
         return False
@@ -56,9 +55,9 @@ FORMAT = Format(
     render=lambda calls: "; ".join(map(write_object, calls)),
     can_name=any_name,
     as_json=True,
-    between=_BETWEEN,
+    between=LOOSE_SEPARATORS,
     marked=False,
-    meant=_meant,
+    meant=begun_call,
 )
 LLAMA3 = Format(
     name="llama3",
@@ -70,7 +69,7 @@ LLAMA3 = Format(
     render=lambda calls: "; ".join(write_object(call, "parameters") for call in calls),
     can_name=any_name,
     as_json=True,
-    between=_BETWEEN,
+    between=LOOSE_SEPARATORS,
     marked=False,
-    meant=_meant,
+    meant=begun_call,
 )

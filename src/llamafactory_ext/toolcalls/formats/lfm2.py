@@ -15,7 +15,7 @@ from ..cursor import Cursor
 from ..json_text import read_json
 from ..literals import NAME, PARAMETER, read_call
 from ..values import Json
-from .form import Format
+from .form import Format, speaks_of
 from .parts import read_inside, separators, take_end
 from .python import can_name
 from .pythonic import write_list
@@ -74,6 +74,7 @@ def _read_plain(cursor: Cursor) -> int:
 def _read_text(cursor: Cursor) -> str:
     text = cursor.take(_TEXT)
     if text is None:
+        cursor.steps += len(cursor.text) - cursor.pos  # all of it was looked at
         cursor.fail("this quote is never closed")
     if "\\" not in text[1] or "\n" in text[1] or _LITERAL.fullmatch(text[1]) is None:
         return text[1]
@@ -89,6 +90,7 @@ FORMAT = Format(
     example=f'{_START}[get_weather(city="Paris")]{_END}',
     mark=re.compile(re.escape(_START)),
     needs=("<|tool_call_start|>",),
+    meant=speaks_of("("),
     read=_read,
     render=lambda calls: f"{_START}{write_list(calls)}{_END}",
     can_name=can_name,

@@ -9,7 +9,7 @@ import re
 
 from ..cursor import Cursor
 from ..json_text import dump
-from .form import Format
+from .form import Format, speaks_of
 from .parts import read_arguments, separators, take_end
 from .qwen3_coder import can_name
 
@@ -27,6 +27,7 @@ FORMAT = Format(
     example='<function=get_weather>{"city": "Paris"}</function>',
     mark=re.compile(r"<function=([^\s<>]++)>(?!\s*+<parameter=)"),
     needs=("<function=",),
+    meant=speaks_of("{"),
     read=_read,
     render=lambda calls: "".join(f"<function={call.name}>{dump(call.arguments)}</function>" for call in calls),
     can_name=can_name,

@@ -14,6 +14,7 @@ from ..cursor import Cursor
 from ..json_text import dump, read_call_object, read_object
 from ..model import ToolCall
 from .form import Format, any_name
+from .json_object import begun_call
 from .parts import MESSAGE, dump_list, read_call_list, read_inside, read_objects
 
 _BETWEEN = re.compile(r"[\s,;\[\]]*+")
@@ -85,5 +86,5 @@ XLAM = Format(
     between=_BETWEEN,
     closing="]",
     marked=False,
-    meant=lambda _begun, _: False,  # `json` refuses what is malformed
+    meant=begun_call,
 )

@@ -9,7 +9,7 @@ import re
 
 from ..cursor import Cursor
 from ..json_text import read_call_object
-from .form import Format, any_name
+from .form import Format, any_name, speaks_of
 from .json_object import write_object
 from .parts import read_call_list, separators, take_end
 
@@ -31,6 +31,7 @@ FORMAT = Format(
     example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
     mark=re.compile(rf"{_OPENING}(?=\s*+[\[{{])"),
     needs=("<tool_calls>",),
+    meant=speaks_of("{"),
     read=_read,
     render=lambda calls: "\n".join((_OPENING, *map(write_object, calls), _CLOSING)),
     can_name=any_name,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ..cursor import Cursor
 from ..model import ToolCall
 from ..untyped import write_value
-from .form import Format
+from .form import Format, speaks_of
 from .parts import STOP, separators, take_end
 from .tagged import Tags, read_tagged, write_tagged
 
@@ -55,6 +55,7 @@ FORMAT = Format(
     ),
     mark=re.compile(rf"({_OPENING})\s*+(?=<invoke name=)|(?=<invoke name=)"),
     needs=("<invoke name=",),
+    meant=speaks_of("<parameter"),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -7,7 +7,7 @@ import re
 from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.json_text import read_call_objects
 
-from .form import Format, any_name
+from .form import Format, any_name, speaks_of
 from .json_object import write_object
 
 _MARKER = "[TOOL_CALLS]"
@@ -25,6 +25,7 @@ FORMAT = Format(
     example=f'{_MARKER} [{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}]',
     mark=_LIST,
     needs=("[TOOL_CALLS]",),
+    meant=speaks_of("{"),
     read=_read,
     render=lambda calls: f"{_MARKER} [{', '.join(map(write_object, calls))}]",
     can_name=any_name,

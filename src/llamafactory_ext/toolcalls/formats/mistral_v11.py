@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ..cursor import Cursor
 from ..json_text import dump
 from ..model import ToolCall
-from .form import Format
+from .form import Format, speaks_of
 from .parts import read_named
 
 _MARKER, _ARGUMENTS = "[TOOL_CALLS]", "[ARGS]"
@@ -36,6 +36,7 @@ FORMAT = Format(
     example=f'{_MARKER}get_weather{_ARGUMENTS}{{"city": "Paris"}}',
     mark=re.compile(rf"{re.escape(_MARKER)}(?=\s*+[^\s\[\]{{}}])"),
     needs=("[TOOL_CALLS]",),
+    meant=speaks_of("{"),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -10,7 +10,7 @@ import re
 from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.literals import read_call
 
-from .form import Format
+from .form import Format, speaks_of
 from .python import can_name, write_call
 
 _CALL = re.compile(r"(?<!\w)Call:\s*+")
@@ -29,6 +29,7 @@ FORMAT = Format(
     example="Call: get_weather(city='Paris')<bot_end>",
     mark=_CALL,
     needs=("Call:",),
+    meant=speaks_of("("),
     read=_read,
     render=lambda calls: f"Call: {'; '.join(map(write_call, calls))}{_END}",
     can_name=can_name,

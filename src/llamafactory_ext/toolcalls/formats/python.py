@@ -11,7 +11,7 @@ from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.literals import NAME, PARAMETER, read_call
 from llamafactory_ext.toolcalls.model import ToolCall
 
-from .form import Format, begins_with_a_tool
+from .form import LOOSE_SEPARATORS, Format, begins_with_a_tool
 
 _ARGUMENTS_AHEAD = rf"\(\s*+(?:\)|{PARAMETER.pattern}\s*+=(?!=)|\*\*\s*+\{{)"
 _CALL_AHEAD = re.compile(rf"(?<!\w)(?<!\w[.-])(?={NAME}{_ARGUMENTS_AHEAD})")
@@ -44,7 +44,7 @@ FORMAT = Format(
     read=_read,
     render=lambda calls: "\n".join(map(write_call, calls)),
     can_name=can_name,
-    between=re.compile(r"[\s,;\[\]]*+"),
+    between=LOOSE_SEPARATORS,
     closing=")",
     marked=False,
     meant=begins_with_a_tool,

@@ -14,7 +14,7 @@ from ..cursor import Cursor
 from ..literals import NAME, PARAMETER, read_call
 from ..model import ToolCall
 from ..values import Json
-from .form import Format
+from .form import Format, speaks_of
 from .parts import separators, take_end
 from .python import can_name
 
@@ -97,6 +97,7 @@ TOOL_CODE = Format(
     example=f'{_FENCE}\nget_weather(city="Paris")\n{_FENCE_END}',
     mark=re.compile(_FENCE),
     needs=("```tool_code",),
+    meant=speaks_of("="),
     read=_read_code,
     render=_render_code,
     can_name=can_name,

@@ -15,17 +15,18 @@ from llamafactory_ext.toolcalls.json_text import dump, read_arguments, read_json
 from llamafactory_ext.toolcalls.model import ToolCall
 from llamafactory_ext.toolcalls.values import Json
 
-from .form import Format
+from .form import Format, speaks_of
 
 _INPUT = "Action Input:"
 _NOTHING = re.compile(r"[ \t]*+(?:(?:None|null|N/A)[ \t]*+)?(?=[\r\n]|\Z)(?!\s*+[{\[\"'`])")
+_AROUND = "`\"'*"  # models put these around the name
 _FENCE = re.compile(r"\s*+```[a-z]*+\s*+")
 _FENCE_END = re.compile(r"\s*+```")
 _ACTION = re.compile(r"(?<!\w)Action:\s*+")
 
 
 def _can_name(name: str) -> bool:
-    return name == name.strip() and "\n" not in name and "\r" not in name and _INPUT not in name
+    return name == name.strip().strip(_AROUND) and "\n" not in name and "\r" not in name and _INPUT not in name
 
 
 def _read(cursor: Cursor, action: re.Match[str]) -> None:
@@ -33,6 +34,10 @@ def _read(cursor: Cursor, action: re.Match[str]) -> None:
     if end < 0:
         cursor.fail(f"{_INPUT!r} is expected after an action")
     name_start, name = cursor.pos, cursor.text[cursor.pos : end].rstrip()
+    if name not in cursor.declared:
+        bare = name.strip(_AROUND)
+        bare = bare.removesuffix("()") if bare.removesuffix("()") in cursor.declared else bare
+        name_start, name = name_start + name.find(bare), bare
     if not name or not _can_name(name):
         cursor.fail("the action must be the name of one tool, on one line")
     cursor.jump(end + len(_INPUT))
@@ -61,6 +66,7 @@ FORMAT = Format(
     example=f'Action: get_weather\n{_INPUT} {{"city": "Paris"}}',
     mark=_ACTION,
     needs=("Action:",),
+    meant=speaks_of("Action Input:"),
     read=_read,
     render=_render,
     can_name=_can_name,

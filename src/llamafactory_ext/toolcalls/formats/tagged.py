@@ -17,6 +17,8 @@ from ..values import Json
 from .form import Format
 from .parts import read_back
 
+_LINE_ENDS = re.compile(r"\A\r?\n|\r?\n\Z")
+
 
 @dataclass(frozen=True)
 class Tags:
@@ -70,7 +72,7 @@ def _read_text(cursor: Cursor, tags: Tags) -> str:
     if end is None:
         cursor.fail("this value has no closing tag that another tag of the call follows", start)
     text = cursor.text[start : end.start()]
-    return text.removeprefix("\n").removesuffix("\n") if tags.lines else text
+    return _LINE_ENDS.sub("", text) if tags.lines else text
 
 
 def write_tagged(text: str, calls: Sequence[ToolCall], form: Format) -> str:
