@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import torch
 from llamafactory.train.tuner import run_exp
 
 import tiny
-from llamafactory_ext.data.intake import Intake
+from llamafactory_ext.data.intake import Cut, Intake
 from llamafactory_ext.errors import CheckpointError, DataError, ExtError, OptionError
-from llamafactory_ext.tl.intake_report import REPORT, intake_lines
+from llamafactory_ext.tl.intake_report import REPORT, check_intake, intake_lines
 from processes import train_options
 
 TOOLS = [
@@ -110,6 +111,40 @@ def test_what_cutoff_len_cuts_is_kept_left_out_or_an_error(
     if method == "tl_ppo":  # never cuts a prompt
         with pytest.raises(DataError, match="the prompt has more than 900 tokens"):
             run_exp(short | {"output_dir": str(tmp_path / "other")})
+
+
+@pytest.mark.parametrize("method", ["citi", "tl_sft"])
+def test_data_of_a_kind_that_cutoff_len_leaves_nothing_of_is_refused(
+    method: str, tiny_llama_dir: Path, data: Path, tmp_path: Path
+) -> None:
+    given = options(method, tiny_llama_dir, data, tmp_path, cutoff_len=120, cutoff_action="drop")
+    with pytest.raises(DataError, match=r"cutoff_len: 120 .* leaves nothing to train of all 3 tool examples; raise"):
+        run_exp(given)
+
+
+@pytest.mark.parametrize(
+    ("cut", "action", "refused"),
+    [
+        (Cut(2, 2, 1, 1, 2), "keep", True),
+        (Cut(2, 2, 1, 1, 1), "keep", False),
+        (Cut(2, 2, 1, 1, 0), "drop", True),
+        (Cut(2, 1, 1, 0, 1), "drop", False),
+        (Cut(), "keep", False),
+    ],
+)
+def test_only_a_kind_without_anything_left_is_refused(cut: Cut, action: str, refused: bool) -> None:
+    intakes = {"train": Intake(4, cut={"tool": cut, "general": Cut(2)})}
+    with pytest.raises(DataError, match="all 2 tool examples") if refused else contextlib.nullcontext():
+        check_intake(intakes, 64, action, "warn")
+
+
+def test_served_prompts_are_compared_though_arguments_are_of_several_types(
+    tiny_llama_dir: Path, data: Path, tmp_path: Path
+) -> None:
+    run_exp(options("tl_sft", tiny_llama_dir, data, tmp_path))
+    served = json.loads((tmp_path / "tl_report.json").read_text(encoding="utf-8"))["served_prompt"]
+    assert served["compared"] == 3
+    assert "problem" not in served
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from llamafactory_ext.errors import DataError
 from .dialogues import GPT, HUMAN, turn
 from .family import ALPACA, OPENAI, SHAREGPT, Layout
 from .files.reading import iter_records
-from .files.writing import DATASET_INFO, read_dataset_info
+from .files.writing import DATASET_INFO, existing_dataset_info, near_names, read_dataset_info
 from .layout_marks import LOSS_MASK, Marks
 from .layouts import Dialogue, Tags, read_dialogue, tools_text
 from .marks_spec import MarkSpec
@@ -61,13 +60,9 @@ class DataEntry:
         Raises:
             DataError: no such entry, none with a file of its own, or the file is not there.
         """
-        info = read_dataset_info(folder)
+        info = existing_dataset_info(folder)
         if name not in info:
-            close = difflib.get_close_matches(name, info, n=3)
-            hint = (
-                f"did you mean {' or '.join(close)}?" if close else f"it knows: {', '.join(sorted(info)) or 'none'}."
-            )
-            raise DataError(f'no data set "{name}" is in {folder / DATASET_INFO}; {hint}')
+            raise DataError(f'no data set "{name}" is in {folder / DATASET_INFO}; {near_names(name, info)}')
         entry = info[name]
         file_name = entry.get("file_name")
         if any(key in entry for key in _REMOTE) or not isinstance(file_name, str):

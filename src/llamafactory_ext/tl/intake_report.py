@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
-from ..data.intake import ERROR, Intake
+from ..data.intake import DROP, ERROR, Intake
 from ..errors import CheckpointError, DataError
 
 REPORT = "data_report.json"
 
 
 def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str, record_check: str) -> None:
-    """Refuse data that the run's `cutoff_action` or `record_check` does not allow.
+    """Refuse data that the run's `cutoff_action` or `record_check` does not allow, or of which nothing is left.
 
     Raises:
-        DataError: examples are cut and cutoff_action is error, or are written otherwise than recorded and record_check
-            is error.
+        DataError: examples are cut and cutoff_action is error, are written otherwise than recorded and record_check is
+            error, or cutoff_len leaves no trained token of the training data of one kind.
     """
     check_records(intakes, record_check)
     if action != ERROR:
+        _check_left(intakes.get("train", Intake()), cutoff_len, action)
         return
     lines = [
         f"  - {name}: cutoff_len: {cutoff_len} cuts {found.cut_text()}"
@@ -33,6 +34,16 @@ def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str, re
             "Raise cutoff_len, or set cutoff_action: drop to train without them, or keep to train on what is left."
         )
         raise DataError("\n".join(["cutoff_len cuts examples (cutoff_action: error):", *lines, advice]))
+
+
+def _check_left(train: Intake, cutoff_len: int, action: str) -> None:
+    for kind, cut in train.cut.items():
+        if cut.examples and cut.examples == (cut.cut if action == DROP else cut.untrained):
+            which = "" if kind == "all" else f"{kind} "
+            raise DataError(
+                f"cutoff_len: {cutoff_len} (cutoff_action: {action}) leaves nothing to train of all {cut.examples:,} "
+                f"{which}examples; raise cutoff_len."
+            )
 
 
 def check_records(intakes: Mapping[str, Intake], record_check: str) -> None:

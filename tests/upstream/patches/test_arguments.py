@@ -49,6 +49,18 @@ def test_command_line_style(options: dict[str, Any]) -> None:
     assert "lora_rank has no effect" in message
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "meant"),
+    [("stage", "tl_stf", "tl_sft"), ("stage", "tl-ppo", "tl_ppo"), ("finetuning_type", "cit", "citi")],
+)
+def test_a_mistyped_method_is_named(options: dict[str, Any], option: str, given: str, meant: str) -> None:
+    message = problems_of(options | {"citi_rank": 4, option: given})
+    assert f"{option}={given} does not exist; did you mean {meant}?" in message
+    assert "remove it" not in message
+    options = {name: value for name, value in options.items() if not name.startswith("citi_")}
+    assert "does not exist" in problems_of(options | {option: given})
+
+
 def test_all_problems_in_one_message(options: dict[str, Any], tmp_path: Path) -> None:
     wrong = {
         "citi_top_ratoi": 0.2,
@@ -160,6 +172,8 @@ def test_direct_construction_raises() -> None:
     with pytest.raises(OptionError, match="citi_rank=0: give a whole number from 1 up"):
         FinetuningArguments(finetuning_type="citi", citi_rank=0)
     with pytest.raises(AssertionError, match="Invalid fine-tuning method"):
+        FinetuningArguments(finetuning_type="another")
+    with pytest.raises(OptionError, match=r"did you mean citi\?"):
         FinetuningArguments(finetuning_type="citii")
     args = FinetuningArguments(finetuning_type="citi")
     assert pickle.loads(pickle.dumps(args)) == args

@@ -149,10 +149,10 @@ class Preparation:
         """
         for warning in check_datasets(self.data_args.dataset or [], self.data_args.dataset_dir) or ():
             say(warning)
-        check_trained(self.examples["train_dataset"], group_by_task(self.examples["train_dataset"]))
-        _ = self.data
+        examples, _ = self.examples["train_dataset"], self.data
         args = self.finetuning_args
         check_intake(self._intakes, self.data_args.cutoff_len, args.cutoff_action, args.record_check)
+        check_trained(examples, group_by_task(examples))
         highest = max(found.highest_id for found in self._intakes.values())
         check_vocabulary(highest, self.model_args, self.data_args.template)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from llamafactory_ext.errors import DataError
 from ..entries import FORMATTINGS, DataEntry
 from ..faults import Faults
 from ..files.reading import iter_records
-from ..files.writing import DATASET_INFO, read_dataset_info
+from ..files.writing import DATASET_INFO, existing_dataset_info, near_names
 from ..marks_spec import MARKS, MarkSpec
 from ..public.convert import FAMILIES
 from ..shape import EMPTY_RESPONSE, Shape
@@ -85,7 +84,7 @@ def check_datasets(dataset_names: Iterable[str], dataset_dir: str | Path | Mappi
             'download the data, or describe it in a dataset_info.json with "mark": "tool" or "general".'
         )
     folder = Path() if isinstance(dataset_dir, Mapping) else Path(dataset_dir)
-    info = dict(dataset_dir) if isinstance(dataset_dir, Mapping) else _existing_info(folder)
+    info = dict(dataset_dir) if isinstance(dataset_dir, Mapping) else existing_dataset_info(folder)
     scans = {name: _scan_entry(name, info, folder) for name in dict.fromkeys(names)}
     problems = [problem for scan in scans.values() for problem in scan.problems]
     # A data set that could not be read may be the one with the missing mark: one complaint is enough then.
@@ -96,22 +95,10 @@ def check_datasets(dataset_names: Iterable[str], dataset_dir: str | Path | Mappi
     return [remark for scan in scans.values() for remark in scan.remarks]
 
 
-def _existing_info(folder: Path) -> dict[str, Any]:
-    info = read_dataset_info(folder)
-    if not info and not (folder / DATASET_INFO).exists():
-        raise DataError(
-            f"{folder / DATASET_INFO} does not exist; point dataset_dir at the folder that holds it, "
-            "or make it with: llamafactory-ext data convert NAME --source ... --out " + str(folder)
-        )
-    return info
-
-
 def _scan_entry(name: str, info: Mapping[str, Any], folder: Path) -> Scan:
     scan = Scan()
     if name not in info:
-        close = difflib.get_close_matches(name, info, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"it knows: {', '.join(sorted(info)) or 'none'}"
-        scan.problems.append(f'data set "{name}" is not in {folder / DATASET_INFO}; {hint}')
+        scan.problems.append(f'data set "{name}" is not in {folder / DATASET_INFO}; {near_names(name, info)}')
         return scan
     entry = info[name]
     try:

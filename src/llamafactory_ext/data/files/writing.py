@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -115,6 +116,27 @@ def read_dataset_info(folder: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or not all(isinstance(entry, dict) for entry in info.values()):
         raise DataError(f"{path} must be an object that maps data set names to entries (objects); mend the file.")
     return info
+
+
+def existing_dataset_info(folder: Path) -> dict[str, Any]:
+    """The entries of `folder`/dataset_info.json, which must be there.
+
+    Raises:
+        DataError: no such file, or one that cannot be used.
+    """
+    info = read_dataset_info(folder)
+    if not info and not (folder / DATASET_INFO).exists():
+        raise DataError(
+            f"{folder / DATASET_INFO} does not exist; point dataset_dir at the folder that holds it, "
+            f"or make it with: llamafactory-ext data convert NAME --source ... --out {folder}"
+        )
+    return info
+
+
+def near_names(name: str, info: Mapping[str, Any]) -> str:
+    """Which data sets may have been meant by a name that is none."""
+    close = get_close_matches(name, info, n=3, cutoff=0.65)
+    return f"did you mean {' or '.join(close)}?" if close else f"it knows: {', '.join(sorted(info)) or 'none'}."
 
 
 def merged_entry(folder: Path, name: str, entry: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,9 +59,13 @@ def template_named(name: str) -> Template:
     """
     if name in TEMPLATES:
         return TEMPLATES[name]
-    close = difflib.get_close_matches(name, TEMPLATES, n=1)
-    hint = f"did you mean {close[0]}?" if close else ""
-    raise OptionError(f'there is no template "{name}"; {hint} The templates are {", ".join(TEMPLATES)}.')
+    close = difflib.get_close_matches(name, TEMPLATES, n=1, cutoff=0.8)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise OptionError(
+        f'there is no template "{name}"; {hint}The templates are {", ".join(TEMPLATES)}. Leave the option out to '
+        "prompt by the model's own chat template: LLaMA-Factory's templates are written there by llamafactory-cli "
+        "export."
+    )
 
 
 class TextPrompts:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
 
 from ...citi.conflicts import finetuning_conflicts
 from ...citi.options import CitiArguments
@@ -25,6 +26,8 @@ from ...tl.sft.options import TlArguments
 NEAREST_TYPE = "lora"
 NEAREST_STAGE = "sft"
 HEADING = "These options do not work:"
+_Stage = Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "tl_sft", "tl_ppo"]
+_Type = Literal["lora", "oft", "freeze", "full", "citi"]
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
 
@@ -49,6 +52,11 @@ def _report(problems: list[str]) -> None:
 def _problems(args: Any, base: type) -> list[str]:
     """Everything that is wrong within the fine-tuning options, before upstream looks at them."""
     problems = normalise(args)
+    if mistyped := [
+        *_mistyped("stage", args.stage, _Stage),
+        *_mistyped("finetuning_type", args.finetuning_type, _Type),
+    ]:
+        return mistyped + problems
     for group in GROUPS:
         problems += group.misplaced(args, getattr(args, group.option))
     if args.stage in STAGES:
@@ -56,6 +64,14 @@ def _problems(args: Any, base: type) -> list[str]:
     if args.finetuning_type == "citi":
         problems += finetuning_conflicts(args, base)
     return problems
+
+
+def _mistyped(option: str, given: Any, values: Any) -> list[str]:
+    """What to say about a value that is almost one of ours; all others are upstream's to judge."""
+    known = get_args(values)
+    close = [] if given in known else get_close_matches(str(given), known, n=1, cutoff=0.7)
+    ours = (*STAGES, "citi")
+    return [f"{option}={given} does not exist; did you mean {close[0]}?"] if close and close[0] in ours else []
 
 
 def extend_finetuning_arguments(base: type) -> type:
@@ -69,12 +85,8 @@ def extend_finetuning_arguments(base: type) -> type:
     class FinetuningArguments(CitiArguments, TlArguments, TlPpoArguments, DataArguments, base):  # type: ignore[misc, valid-type]
         """Upstream's fine-tuning options and ours."""
 
-        stage: Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "tl_sft", "tl_ppo"] = field(
-            default="sft", metadata={"help": "Which stage will be performed in training."}
-        )
-        finetuning_type: Literal["lora", "oft", "freeze", "full", "citi"] = field(
-            default="lora", metadata={"help": "Which fine-tuning method to use."}
-        )
+        stage: _Stage = field(default="sft", metadata={"help": "Which stage will be performed in training."})
+        finetuning_type: _Type = field(default="lora", metadata={"help": "Which fine-tuning method to use."})
         tl_stage: str | None = field(default=None, init=False)
 
         def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from llamafactory.data.loader import _get_merged_dataset
 
 from ...templates.openai import openai_messages, openai_tools
 from ...templates.served import PromptFinding, compare_prompts
+from .requests import request_records
 
 _EXAMPLES = 3  # compared
 _LOOKED_AT = 64  # rows of each data set
@@ -129,7 +129,7 @@ def _prompt(
 
 
 def _first_rows(model_args: Any, data_args: Any, training_args: Any) -> Iterator[Mapping[str, Any]]:
-    few = copy.copy(data_args)
+    few = request_records(data_args)  # a copy, whose records are read as the run reads them
     few.max_samples = min(data_args.max_samples or _LOOKED_AT, _LOOKED_AT)
     few.preprocessing_num_workers = None
     few.mix_strategy = "concat"
