@@ -80,3 +80,15 @@ def test_metrics_need_no_llamafactory() -> None:
             source.read_text("utf-8"),
             re.M,
         )
+
+
+@pytest.mark.parametrize(
+    "option", ["--bfcl_version=v4", "--any_format", "--execute", "--judge", "--checkout=x", "--embedder=x"]
+)
+def test_options_of_other_benchmarks_are_refused(
+    option: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("rotbench", "--predictions", f"{folder}/p.jsonl", "--references", str(folder), option)
+    assert call(monkeypatch, *words) == 2
+    assert f"{option.partition('=')[0]} has no effect with rotbench, only with" in capsys.readouterr().err
+    assert not (folder / "p.official.json").exists()

@@ -227,6 +227,11 @@ class Data:
             print(f"Written: {html}")
         else:
             show_preview(examples, title, Console())
+        if examples and all(example.problem for example in examples):
+            raise DataError(
+                f"None of the {len(examples)} records shown can be used; see all faults with llamafactory-ext data "
+                "check NAME."
+            )
 
     def stats(
         self,

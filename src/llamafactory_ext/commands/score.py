@@ -13,6 +13,16 @@ from ..metrics.references import BENCHMARKS
 from ..metrics.report import MODES, Report, verdicts_path, write_report
 from ..metrics.scoring import score as score_files
 
+# Options that belong to some benchmarks alone.
+_BELONGS = {
+    "checkout": ("api_bank",),
+    "embedder": ("api_bank",),
+    "execute": ("humaneval",),
+    "judge": ("toolalpaca",),
+    "bfcl_version": ("bfcl", "bfcl_ast"),
+    "any_format": ("bfcl_ast",),
+}
+
 
 def score(
     benchmark: str = "",
@@ -53,6 +63,15 @@ def score(
             f"--predictions FILE --references DIR [--mode official|strict] [--out FILE]; "
             f"benchmarks: {', '.join(BENCHMARKS)}."
         )
+    _refuse_misplaced(
+        str(benchmark),
+        checkout=checkout,
+        embedder=embedder,
+        execute=execute,
+        judge=judge,
+        bfcl_version=bfcl_version,
+        any_format=any_format,
+    )
     source = Path(str(predictions))
     target = Path(str(out)) if out else source.with_name(f"{source.stem}.{mode}.json")
     if target.resolve() in (source.resolve(), verdicts_path(source).resolve()):
@@ -76,6 +95,16 @@ def score(
     write_report(report, target)
     show(report, Console())
     print(f"{target}\n{verdicts_path(target)}")
+
+
+def _refuse_misplaced(benchmark: str, **given: object) -> None:
+    misplaced = [
+        f"--{name} has no effect with {benchmark}, only with {' and '.join(_BELONGS[name])}; leave it out"
+        for name, value in given.items()
+        if value and benchmark not in _BELONGS[name]
+    ]
+    if benchmark in BENCHMARKS and misplaced:
+        raise OptionError.listing("score:", misplaced)
 
 
 def show(report: Report, console: Console) -> None:

@@ -234,6 +234,10 @@ def test_the_command_shows_and_writes(
     assert "talks, index 0" in capsys.readouterr().out
     run_command(monkeypatch, *words, "--html", tmp_path / "new" / "x.html", "--index", 1, "--count", 1)
     assert "talks, index 1" in (tmp_path / "new" / "x.html").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        run_command(monkeypatch, *words, "--index", 2, "--count", 1)
+    assert end.value.code == 2
+    assert "None of the 1 records shown can be used" in capsys.readouterr().err
     recipe = tmp_path / "run.yaml"
     recipe.write_text(f"dataset: talks\ndataset_dir: {folder}\ntemplate: llama3\nstage: ppo\n")
     for more, message in (
