@@ -138,6 +138,16 @@ def test_only_a_kind_without_anything_left_is_refused(cut: Cut, action: str, ref
         check_intake(intakes, 64, action, "warn")
 
 
+@pytest.mark.parametrize(("dataset", "told"), [("talk", True), ("calls,talk", False)])
+def test_tl_sft_tells_of_data_without_calls(
+    dataset: str, told: bool, tiny_llama_dir: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("llamafactory_ext.tl.sft.workflow.logger.warning_rank0", said.append)
+    run_exp(options("tl_sft", tiny_llama_dir, data, tmp_path, dataset=dataset))
+    assert any("none of the 2 examples holds a call" in line for line in said) is told
+
+
 def test_served_prompts_are_compared_though_arguments_are_of_several_types(
     tiny_llama_dir: Path, data: Path, tmp_path: Path
 ) -> None:

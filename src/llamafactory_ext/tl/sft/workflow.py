@@ -118,8 +118,14 @@ def report_findings(
     remark = check_usable(findings, skip)
     if remark is not None:
         logger.warning_rank0(remark)
-    if "train" in findings and training_args.should_log:
-        print(as_table(findings["train"], settings))
+    train = findings.get("train")
+    if train is not None and not train.calls:
+        logger.warning_rank0(
+            f"Training data: none of the {train.examples:,} examples holds a call of a known format; they are trained "
+            "as by stage sft. Look at them with llamafactory-ext data check and data preview."
+        )
+    if train is not None and training_args.should_log:
+        print(as_table(train, settings))
     if training_args.should_save:
         Path(training_args.output_dir).mkdir(parents=True, exist_ok=True)
         write_json(Path(training_args.output_dir) / REPORT, {**as_dict(findings, settings), **(facts or {})})
