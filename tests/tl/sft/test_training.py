@@ -139,10 +139,10 @@ def test_a_step_of_nothing_but_errors_moves_nothing(tiny_llama_dir: Path, tmp_pa
         turn("human", "?"),
         call("get_sun"),
         turn("observation", '{"error": "There is no such tool."}'),
-        turn("gpt", ""),
+        {**turn("gpt", ""), "loss": False},
     )
     write_data(tmp_path / "data", [wrong] * 8)
-    options = sft_options(tiny_llama_dir, tmp_path / "data", tmp_path / "out", max_steps=1, cutoff_len=150)
+    options = sft_options(tiny_llama_dir, tmp_path / "data", tmp_path / "out", max_steps=1)
     weights = train(options)
     assert losses(options)[0] == 0
     assert moved(weights, tiny_llama_dir) == 0

@@ -103,8 +103,10 @@ def first(value: Any) -> Any:
 def constant(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:  # p=1/6
-        return eval(ast.unparse(node))
+    except ValueError:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # p=1/6
+            return constant(node.left) / constant(node.right)
+        raise
 
 
 def predictions(items: Sequence[Item], seed: int) -> dict[str, Changed]:

@@ -343,6 +343,7 @@ def test_findings_of_data_sets(board: Board, tiny_data_dir: Path, tiny_llama_dir
     assert "没有错误" in data_tab(board, "data_check_btn", asked | {"top.lang": "zh"})
     records = [{"instruction": "<b>", "input": "", "output": "API-Request: [Call(", "mark": "tool", "task": "<i>"}]
     (tmp_path / "bad.json").write_text(json.dumps(records))
+    (tmp_path / "dataset_info.json").write_text("{}")
     shown = data_tab(board, "data_check_btn", {"data.dataset": ["bad<b>"], "data.dataset_dir": str(tmp_path)})
     assert "bad&lt;b&gt;" in shown
     shown = data_tab(board, "data_check_btn", asked | {"data.dataset": [str(tmp_path / "bad.json")]})
