@@ -9,6 +9,7 @@ functions of the executable split. These hand back their arguments, so the calls
 sequences as lists, numbers by value, truth values no numbers.
 """
 
+import ast
 import importlib.abc
 import importlib.machinery
 import json
@@ -153,6 +154,23 @@ def recorders(functions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {one["name"]: recorder(one["name"], list(one["parameters"]["properties"])) for one in functions}
 
 
+def constant(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # p=1/6
+            return constant(node.left) / constant(node.right)
+        raise
+
+
+def called(gold: str, named: Mapping[str, Any]) -> Any:
+    """What the recorder of a published call returns."""
+    node = ast.parse(gold.strip(), mode="eval").body
+    assert isinstance(node, ast.Call)
+    given = {str(keyword.arg): constant(keyword.value) for keyword in node.keywords}
+    return named[ast.unparse(node.func)](*map(constant, node.args), **given)
+
+
 def executable_verdict(package: str) -> Callable[[Mapping[str, Any]], dict[str, bool]]:
     decoder, helper = imported(package, "model_handler.utils", "utils")
     (checker,) = imported(package, "eval_checker.executable_eval.executable_checker")
@@ -162,7 +180,7 @@ def executable_verdict(package: str) -> Callable[[Mapping[str, Any]], dict[str, 
         functions = ModuleType(FUNCTIONS)
         functions.__dict__.update(named)
         sys.modules[FUNCTIONS] = functions
-        expected = [eval(gold, dict(named)) for gold in item["answer"]]
+        expected = [called(gold, named) for gold in item["answer"]]
         kinds = ["exact_match"] * len(expected)
         try:
             calls = decoder.default_decode_execute_prompting(item["text"])

@@ -24,7 +24,7 @@ from llamafactory_ext.metrics.benchmarks.bfcl_reading import OTHER_FORMAT
 from llamafactory_ext.metrics.references import Item
 from llamafactory_ext.metrics.report import Mode
 from metrics.benchmarks.bfcl.changes import Changed, changed
-from metrics.benchmarks.bfcl.published import LEADERBOARD
+from metrics.benchmarks.bfcl.published import LEADERBOARD, constant
 from metrics.published_data import write_predictions
 from processes import run
 
@@ -98,15 +98,6 @@ def first(value: Any) -> Any:
         chosen = {key: values[0] if isinstance(values, list) and values else values for key, values in value.items()}
         return {key: first(one) for key, one in chosen.items() if one != ""}
     return [first(item) for item in value] if isinstance(value, list) else value
-
-
-def constant(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # p=1/6
-            return constant(node.left) / constant(node.right)
-        raise
 
 
 def predictions(items: Sequence[Item], seed: int) -> dict[str, Changed]:
