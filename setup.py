@@ -37,7 +37,7 @@ EXTRAS = {
         "torch==2.11.0",
         "torchvision==0.26.0",
         "torchaudio==2.11.0",
-        "transformers==5.6.0",
+        "transformers==5.5.4",
         "peft==0.18.1",
         "matplotlib>=3.7",
         "psutil>=5.9",
