@@ -9,6 +9,22 @@ from typing import Any
 from ..errors import OptionError
 
 _PROBE = "a"
+_LEAST_TOKENS = 10  # transformers' placeholders have up to 6 beside their special tokens
+
+
+def tokenizer_problem(tokenizer: Any) -> str | None:
+    """Name what keeps a tokenizer from writing text; None where it can.
+
+    Some versions of transformers (5.5.4 among them) make an empty tokenizer of the model's class where a folder has no
+    tokenizer files. It encodes every text to nothing, without a word.
+    """
+    vocabulary = set(tokenizer.get_vocab()) - set(tokenizer.get_added_vocab()) - set(tokenizer.all_special_tokens)
+    if len(vocabulary) >= _LEAST_TOKENS:
+        return None
+    return (
+        f"{tokenizer.name_or_path or type(tokenizer).__name__} has no tokenizer files, or empty ones; copy the files "
+        "of the model's tokenizer into that folder"
+    )
 
 
 def encode_pieces(tokenizer: Any, pieces: Sequence[str]) -> list[list[int]]:

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ...errors import CheckpointError, ExtError, OptionError
+from ...templates.tokens import tokenizer_problem
 from .identity import adapter_base, files_hash, model_folder
 from .options import InferOptions
 from .prompts import Prompt, TextPrompts, template_named
@@ -26,11 +27,14 @@ def load_tokenizer(folder: Path, base: Path | None = None) -> Any:
     has_own = base is None or any(folder.glob("tokenizer*"))
     place = folder if has_own or base is None else base
     try:
-        return AutoTokenizer.from_pretrained(place)
+        tokenizer = AutoTokenizer.from_pretrained(place)
     except Exception as error:  # transformers raises many kinds
         raise CheckpointError(
             f"{place}: no tokenizer can be loaded ({_first_line(error)}); copy its files there."
         ) from None
+    if problem := tokenizer_problem(tokenizer):
+        raise CheckpointError(f"{place}: no tokenizer can be loaded; {problem}.")
+    return tokenizer
 
 
 class HfBackend:

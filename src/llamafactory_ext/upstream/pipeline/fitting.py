@@ -10,7 +10,8 @@ from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.data.mm_plugin import get_mm_plugin
 from llamafactory.model import load_config
 
-from ...errors import DataError
+from ...errors import DataError, OptionError
+from ...templates.tokens import tokenizer_problem
 
 
 def fit_template(tokenizers: Mapping[str, Any], data_args: Any) -> Any:
@@ -19,7 +20,12 @@ def fit_template(tokenizers: Mapping[str, Any], data_args: Any) -> Any:
     Args:
         tokenizers: "tokenizer", whose special tokens upstream completes, and "processor", or None.
         data_args: upstream's group of the options.
+
+    Raises:
+        OptionError: a tokenizer without a vocabulary.
     """
+    if problem := tokenizer_problem(tokenizers["tokenizer"]):
+        raise OptionError(f"{problem}.")
     template = get_template_and_fix_tokenizer(tokenizers["tokenizer"], data_args)
     if tokenizers.get("processor") is None:
         template = copy.copy(template)
