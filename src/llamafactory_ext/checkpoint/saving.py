@@ -102,6 +102,30 @@ class SafeCheckpoints(Trainer):
             del model.create_or_update_model_card
         self.processing_class.save_pretrained(folder)
 
+    # Loading
+
+    @property
+    def _saved_model(self) -> nn.Module:
+        """The model whose weights a checkpoint holds."""
+        model: nn.Module = self.accelerator.unwrap_model(self.model)
+        return model
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Refuse a checkpoint without all weights; of weights that are tied to one another it holds the first alone.
+
+        Raises:
+            CheckpointError: weights are missing, or there are weights of another model.
+        """
+        weights = dict(self._saved_model.named_parameters(remove_duplicate=False))
+        missing = set(load_result.missing_keys)
+        loaded = {id(weight) for name, weight in weights.items() if name not in missing}
+        lost = sorted(name for name in missing if name not in weights or id(weights[name]) not in loaded)
+        if odd := lost or sorted(load_result.unexpected_keys):
+            raise CheckpointError(
+                f"The checkpoint to go on from {'lacks' if lost else 'has'} {odd[0]}, unlike the model; set "
+                "model_name_or_path and finetuning_type as in the interrupted run, or delete the checkpoint."
+            )
+
     # States
 
     @property

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from peft import PeftModel
 from torch import nn
+
+RAISED = "No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small."
 
 Group = Literal["router", "experts", "lora", "backbone", "frozen"]
 
@@ -37,3 +40,20 @@ def size(parameter: torch.Tensor) -> int:
 def total_size(parameters: Iterable[torch.Tensor]) -> int:
     """Number of elements of all parameters."""
     return sum(size(parameter) for parameter in parameters)
+
+
+def raise_to_float32(model: nn.Module, training_args: Any) -> bool:
+    """Raise a 16-bit model of which some layers train in float32, as layers of two types cannot follow one another.
+
+    Adapters convert what goes through them, and under mixed precision torch does.
+
+    Returns:
+        Whether it was raised.
+    """
+    if training_args.bf16 or training_args.fp16 or isinstance(model, PeftModel):
+        return False
+    types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    if torch.float32 not in types or not types & {torch.float16, torch.bfloat16}:
+        return False
+    model.float()
+    return True

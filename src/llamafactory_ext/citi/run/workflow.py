@@ -28,7 +28,7 @@ from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
 from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
-from ...training.parameters import total_size
+from ...training.parameters import RAISED, total_size
 from ...training.processes import from_main
 from ...upstream.pipeline.api import plot_loss
 from ...upstream.pipeline.dates import day_of, today
@@ -154,7 +154,7 @@ class _Citi:
         """The base with fresh adapters and copies of the tuned linears, in a number type that trains."""
         kept = self.training_args.bf16 or self.training_args.fp16 or quantization(base)
         if not kept and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
-            say("No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small.")
+            say(RAISED)
             base.float()
         set_seed(self.training_args.seed)
         model = adapt(base, selection, self.finetuning_args, self.model_args.model_name_or_path)

@@ -142,6 +142,11 @@ class PpoCheckpoints(SafeCheckpoints):
 
     # One process, or DDP
 
+    @property
+    def _saved_model(self) -> nn.Module:
+        model: nn.Module = self.actor_critic.policy
+        return model
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / CRITIC
         if not path.is_file() and any(any(path.parent.glob(f"{kind}*")) for kind in (PARTS, GLOBAL_STEP)):

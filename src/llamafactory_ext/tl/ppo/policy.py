@@ -9,8 +9,11 @@ from typing import Any
 from peft import PeftModel
 
 from ...errors import OptionError
-from ...training.parameters import parameter_group
+from ...training.parameters import RAISED, parameter_group, raise_to_float32
 from ...upstream.pipeline.adapter import load_adapter
+from ...upstream.pipeline.api import get_logger
+
+logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
 
 
 def load_policy(
@@ -47,4 +50,6 @@ def _in_training_type(policy: Any, training_args: Any) -> Any:
     """Without mixed precision a 16-bit model would round small updates away; upstream raises what trains."""
     if training_args.do_train and not any(weight.requires_grad for weight in policy.parameters()):
         raise OptionError("No weight of the policy trains; choose another finetuning_type or freeze fewer layers.")
+    if training_args.do_train and raise_to_float32(policy, training_args):
+        logger.info_rank0(RAISED)
     return policy

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...checkpoint.atomic import discard_folder, write_json
 from ...errors import DataError, OptionError
+from ...training.parameters import RAISED, raise_to_float32
 from ...upstream.pipeline.api import (
     calculate_tps,
     get_dataset,
@@ -163,6 +164,8 @@ class _TlSft:
         args = self.training_args
         data = self._data()
         model = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=args.do_train)
+        if args.do_train and raise_to_float32(model, args):
+            logger.info_rank0(RAISED)
         trainer = TlSftTrainer(
             model=model,
             args=args,
