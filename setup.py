@@ -19,7 +19,8 @@ START_FILES = ("llamafactory_ext.pth", "llamafactory_ext.start")
 ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "src"
 
-# Light on purpose: the same package lives in training and in vLLM environments.
+# Light on purpose: the same package lives in training and in vLLM environments. The ranges follow the matrix that was
+# run; upper ends are LLaMA-Factory's and vLLM's own.
 REQUIRES = [
     "torch>=2.6",
     "transformers>=5.0",
@@ -31,14 +32,13 @@ REQUIRES = [
     "rich>=13",
 ]
 EXTRAS = {
-    # LLaMA-Factory 0.9.5 imports torchaudio unconditionally; these three are the newest that load together with it.
+    # Ranges only, so that a torch that is there stays, and a clone (0.9.6.dev0) too. transformers 5.6.0 crashes with
+    # flash_attn: fa2. LLaMA-Factory asks for torchvision and torchaudio itself; they have to fit torch (README.md).
     "train": [
-        "llamafactory==0.9.5",
-        "torch==2.11.0",
-        "torchvision==0.26.0",
-        "torchaudio==2.11.0",
-        "transformers==5.5.4",
-        "peft==0.18.1",
+        "llamafactory>=0.9.5",
+        "torch>=2.6",
+        "transformers>=5.0,!=5.6.0",
+        "peft>=0.18.0",
         "matplotlib>=3.7",
         "psutil>=5.9",
         "tensorboard>=2.18",
