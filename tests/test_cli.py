@@ -10,17 +10,28 @@ import pytest
 from llamafactory_ext import cli
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.upstream import doctor
+from llamafactory_ext.upstream.patches.features import Feature
 from llamafactory_ext.upstream.patches.table import PATCHES
 from processes import run
 
-TABLE = [patch.name for patch in PATCHES]
-MODULES = {patch.module: "" for patch in PATCHES}
+FEATURES = [str(feature) for feature in Feature]
+NEEDED = {
+    module: [str(feature) for patch in PATCHES if patch.module == module for feature in patch.needed_by]
+    for module in {patch.module for patch in PATCHES}
+}
 HEALTHY: dict[str, Any] = {
     "active": True,
-    "imports": {"torchvision": "", "torchaudio": ""} | MODULES,
-    "applied": TABLE,
-    "table": TABLE,
+    "imports": {"torchvision": "", "torchaudio": ""} | dict.fromkeys(NEEDED, ""),
     "peft_method": True,
+    "upstream": "LLaMA-Factory 0.9.5 (installed)",
+    "too_old": False,
+    "installations": ["0.9.5 in site-packages"],
+    "features": FEATURES,
+    "broken": {},
+    "needed": NEEDED,
+    "others": [],
+    "unseen": [],
+    "mixed": "",
 }
 
 
@@ -88,8 +99,8 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 def test_doctor_of_this_environment(tmp_path: Path) -> None:
     result = run(["llamafactory-ext", "doctor"], tmp_path)
     assert result.returncode == 0, result.stdout
-    for name in TABLE:
-        assert f"patch {name}" in result.stdout
+    for name in FEATURES:
+        assert name in result.stdout
     assert "broken" not in result.stdout
 
 
@@ -103,10 +114,42 @@ def test_doctor_judges_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert states({"active": False})["hooks in a fresh process"] == "broken"
     assert states({"peft_method": False})["PEFT method MOLORA"] == "broken"
     assert states({"imports": {"torchaudio": "undefined symbol"}})["torchaudio with torch"] == "broken"
-    changed = {"imports": {"llamafactory.launcher": "launch has changed"}, "applied": TABLE[:-1]}
-    assert states(changed)[f"patch {TABLE[-1]}"] == "broken"
     monkeypatch.setenv("LLAMAFACTORY_EXT", "0")
     assert states({"active": False})["hooks in a fresh process"] == "off"
+
+
+def changed(findings: dict[str, Any]) -> dict[str, str]:
+    """The lines of the doctor that differ from those of a healthy installation."""
+    healthy = states({})
+    return {what: state for what, state in states(findings).items() if healthy.get(what) != state}
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ({"broken": {"a.launch": ["is missing", [Feature.ERRORS]]}}, {"a.launch": "broken", Feature.ERRORS: "broken"}),
+        (
+            {"broken": {"a.run_sft": ["is missing", [Feature.CITI, Feature.TL_SFT]]}},
+            {"a.run_sft": "broken", Feature.CITI: "broken", Feature.TL_SFT: "broken"},
+        ),
+        (
+            {"imports": dict.fromkeys(NEEDED, "No module named 'llamafactory.hparams.new_args'")},
+            {"import LLaMA-Factory": "broken"} | dict.fromkeys(FEATURES, "broken"),
+        ),
+        (
+            {"imports": {"llamafactory.webui.interface": "No module named 'gradio'"}},
+            {"import LLaMA-Factory": "broken", Feature.DATA_TAB: "broken", Feature.ADDRESS: "broken"},
+        ),
+        ({"too_old": True}, {"LLaMA-Factory": "broken"} | dict.fromkeys(FEATURES, "broken")),
+        ({"installations": ["0.9.6 in a", "0.9.5 in b"]}, {"installations of LLaMA-Factory": "warning"}),
+        ({"mixed": "states 0.9.6", "unseen": ["a.b"]}, {"files of LLaMA-Factory": "warning"}),
+        ({"unseen": ["a.b"]}, {"code of LLaMA-Factory": "warning"}),
+        ({"others": ["a.b (plugin.py)"]}, {"replaced by another package too": "warning"}),
+    ],
+    ids=str,
+)
+def test_doctor_says_each_fault_once_and_what_works(findings: dict[str, Any], expected: dict[str, str]) -> None:
+    assert changed(findings) == {str(what): state for what, state in expected.items()}
 
 
 def test_doctor_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,8 +163,12 @@ def test_every_problem_has_a_next_step() -> None:
     worst: dict[str, Any] = {
         "active": False,
         "imports": dict.fromkeys(HEALTHY["imports"], "does not load"),
-        "applied": [],
         "peft_method": False,
+        "too_old": True,
+        "installations": ["one", "another"],
+        "broken": {"a.b": ["is missing", FEATURES]},
+        "others": ["a.b"],
+        "mixed": "states",
     }
     for check in doctor.probe_checks(HEALTHY | worst):
-        assert check.next_step or check.state != "broken", check
+        assert check.next_step or check.state not in ("broken", "warning"), check

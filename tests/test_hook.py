@@ -1,4 +1,4 @@
-"""The import hook and its exception hook, and the patch table's answer to a changed upstream."""
+"""The import hook and its exception hook."""
 
 import os
 import shutil
@@ -6,16 +6,15 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
-import llamafactory
 import pytest
 
 from llamafactory_ext import _hook, _report
-from llamafactory_ext.errors import DataError, OptionError, UpstreamError
-from llamafactory_ext.upstream.patches.compat import fingerprint
-from llamafactory_ext.upstream.patches.table import PATCHES, Patch
+from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.upstream.patches.table import PATCHES
 from processes import run
+
+SOURCE = Path(_hook.__file__).parent
 
 
 @pytest.fixture
@@ -107,32 +106,46 @@ def test_kill_switch(tmp_path: Path) -> None:
     assert result.stdout.split() == ["False", "False", "llamafactory.train.sft.workflow"]
 
 
-def test_patch_refuses_missing_and_changed_symbols() -> None:
-    module = ModuleType("upstream_module")
-    patch = Patch(module.__name__, "METHODS", "a test", fingerprint(["full"]), lambda methods: [*methods, "citi"])
-    with pytest.raises(UpstreamError, match=r"upstream_module\.METHODS is missing in LLaMA-Factory 0\.9\.5"):
-        patch.apply(module)
-    module.METHODS = ["other"]  # type: ignore[attr-defined]
-    with pytest.raises(UpstreamError, match=r"METHODS has changed .*pip install llamafactory==0\.9\.5") as caught:
-        patch.apply(module)
-    assert "LLAMAFACTORY_EXT=0" in caught.value.message
-    module.METHODS = ["full"]  # type: ignore[attr-defined]
-    patch.apply(module)
-    assert module.METHODS == ["full", "citi"]
+def test_what_cannot_be_imported_stops_runs_of_ours_only(tmp_path: Path) -> None:
+    """A package of ours whose table cannot be imported, found before the working one."""
+    shutil.copytree(SOURCE, tmp_path / "llamafactory_ext", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "llamafactory_ext" / "methods.py").write_text("raise ImportError('no such package')\n", "utf-8")
+    for name in ("_llamafactory_ext_start.py", "llamafactory_ext.pth"):
+        shutil.copy(SOURCE.parent / name, tmp_path / name)
+    code = "import _llamafactory_ext_start as s, sys; s.start(); {}"
+    call = "from llamafactory.train.tuner import run_exp; run_exp({})"
+    plain = "from llamafactory.hparams import FinetuningArguments; print(FinetuningArguments().stage)"
+    result = run([sys.executable, "-c", code.format(plain)], tmp_path, PYTHONPATH=str(tmp_path))
+    assert (result.returncode, result.stdout) == (0, "sft\n"), result.stderr
+    for given in ({"finetuning_type": "citi"}, {"stage": "tl_sft"}, {"stage": "tl_ppo"}):
+        result = run([sys.executable, "-c", code.format(call.format(given))], tmp_path, PYTHONPATH=str(tmp_path))
+        (name, value), *_ = given.items()
+        assert result.returncode == 1
+        assert result.stderr.splitlines()[-1].startswith(f"InstallationError: {name}: {value} cannot run: ")
+        assert "no such package" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
-def test_changed_upstream_stops_every_command(tmp_path: Path) -> None:
-    """A copy of upstream with one changed function, found before the installed one."""
-    source = Path(llamafactory.__file__).parent
-    copy = tmp_path / "llamafactory"
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    launcher = copy / "launcher.py"
-    launcher.write_text(launcher.read_text("utf-8").replace("def launch():", "def launch():\n    pass"), "utf-8")
-    result = run([sys.executable, "-m", "llamafactory.cli", "version"], tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.startswith("UpstreamError: llamafactory.launcher.launch has changed (source hash ")
-    assert "pip install llamafactory==0.9.5" in result.stderr
-    assert "Traceback" not in result.stderr
+@pytest.mark.parametrize(
+    ("words", "methods"),
+    [
+        (["--finetuning_type", "citi", "--stage=tl_sft"], ["finetuning_type: citi", "stage: tl_sft"]),
+        (["train.yaml", "stage=tl_ppo"], ["stage: tl_ppo"]),
+        (["ours.yaml"], ["finetuning_type: citi"]),
+        (["ours.json"], ["stage: tl_sft"]),
+        (["--finetuning_type", "lora", "--stage", "sft", "missing.yaml"], []),
+        (["--output_dir", "citi", "--run_name=stage-tl_sft"], []),
+    ],
+    ids=str,
+)
+def test_methods_that_a_command_names(
+    words: list[str], methods: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ours.yaml").write_text("# stage: tl_ppo\nstage: sft\nfinetuning_type: citi  # ours\n", "utf-8")
+    Path("ours.json").write_text('{"finetuning_type": "lora", "stage": "tl_sft"}', "utf-8")
+    Path("train.yaml").write_text("finetuning_type: lora\n", "utf-8")
+    assert _report.methods_in(words) == methods
 
 
 def test_broken_installation_never_stops_python(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from llamafactory_ext._report import ERROR_FOLDER, install_excepthook
+from llamafactory_ext._report import ERROR_FOLDER, InstallationError, broken, install_excepthook, methods_in
 
 KILL_SWITCH = "LLAMAFACTORY_EXT"
+READ = "read_args"  # upstream's function through which every command and call reads its options
 V1_LAUNCHER = "llamafactory.v1.launcher"
 # The modules named in upstream/patches/table.py, kept here too so that start-up reads no other file; a test compares
 # them.
@@ -57,14 +58,15 @@ class PatchingLoader(Loader):
         """Run the module, then patch it."""
         self.original.exec_module(module)
         install_excepthook()
-        try:
-            from llamafactory_ext.upstream.patches.table import apply_patches
-        except ImportError as error:
-            raise ImportError(
-                f"llamafactory_ext is installed but cannot be imported ({error}); reinstall it, or set "
-                f"{KILL_SWITCH}=0 to run LLaMA-Factory without it."
-            ) from error
-        apply_patches(module)
+        if not broken:
+            try:
+                from llamafactory_ext.upstream.patches.table import apply_patches
+
+                apply_patches(module)
+            except Exception as error:  # LLaMA-Factory works without us, and runs of ours are refused
+                broken.append(f"{type(error).__name__}: {error}".replace("\n", " "))
+        if broken and module.__name__ == "llamafactory.hparams.parser":
+            refuse_runs_of_ours(module)
 
     def __getattr__(self, name: str) -> Any:
         """Everything else a loader may offer (get_source, get_data, ...) is the original's."""
@@ -94,6 +96,22 @@ class PatchingFinder(MetaPathFinder):
                     spec.loader = PatchingLoader(spec.loader)
                 return spec
         return None
+
+
+def refuse_runs_of_ours(parser: ModuleType) -> None:
+    """Without our package behind it, this module still ends runs of ours in one line."""
+    original = getattr(parser, READ, None)
+    if original is None:
+        return
+
+    def read_args(*args: Any, **kwargs: Any) -> Any:
+        given = original(*args, **kwargs)
+        words = [f"{name}: {value}" for name, value in given.items()] if isinstance(given, dict) else given
+        if methods := methods_in(words or []):
+            raise InstallationError.of(methods)
+        return given
+
+    setattr(parser, READ, read_args)
 
 
 def is_active() -> bool:

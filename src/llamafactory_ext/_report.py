@@ -7,9 +7,10 @@ tells them what has been said.
 
 import hashlib
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,48 @@ from typing import Any
 DEBUG = "LLAMAFACTORY_EXT_DEBUG"
 ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
 ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
+ERRORS = "llamafactory_ext.errors"
+_METHOD = re.compile(r"""(?:^|[\s"'{,-])(finetuning_type|stage)["']?(?:\s*[:=]\s*|\s+)["']?(citi|tl_sft|tl_ppo)\b""")
+_COMMENT = re.compile(r"(?m)^\s*#.*$")
+broken: list[str] = []
+"""Why this package cannot be imported in this process."""
+
+
+class InstallationError(ImportError):
+    """This package is installed but cannot be imported, and a run needs it."""
+
+    @classmethod
+    def of(cls, methods: list[str]) -> "InstallationError":
+        """The error of a run that asks for these methods."""
+        return cls(
+            f"{' and '.join(methods)} cannot run: llamafactory_ext is installed but cannot be imported "
+            f"({'; '.join(broken)}); runs without it are untouched. Install its requirements again: "
+            "pip install --upgrade llamafactory_ext"
+        )
+
+    @property
+    def message(self) -> str:
+        """The text for the user, without a traceback."""
+        return str(self.args[0])
+
+
+def methods_in(words: Sequence[str]) -> list[str]:
+    """The methods of ours that options ask for.
+
+    Args:
+        words: of a command line, with the names of configuration files among them, or `name: value` each.
+    """
+    texts = []
+    for word in words:
+        texts.append(str(word))
+        if str(word).endswith((".yaml", ".yml", ".json")) and os.path.isfile(word):
+            try:
+                with open(word, encoding="utf-8") as file:
+                    texts.append(file.read())
+            except (OSError, ValueError):
+                continue
+    found = _METHOD.findall(_COMMENT.sub("", "\n".join(texts)))
+    return [f"{name}: {value}" for name, value in dict.fromkeys(found)]
 
 
 def install_excepthook() -> None:
@@ -26,7 +69,7 @@ def install_excepthook() -> None:
         return
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        ours = None if os.environ.get(DEBUG) == "1" else _find_our_error(error)
+        ours = None if os.environ.get(DEBUG) == "1" else _find_our_error(error) or _find_cause(error)
         if ours is not None:
             report(ours)
         elif os.environ.get(DEBUG) == "1" or not error_was_reported():
@@ -61,7 +104,12 @@ def error_was_reported() -> bool:
 @contextmanager
 def error_folder() -> Iterator[None]:
     """Give this process and its children a folder in which the errors already reported are noted."""
-    with tempfile.TemporaryDirectory(prefix="llamafactory_ext_") as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="llamafactory_ext_")
+    except OSError:  # no place for notes: every process then reports for itself
+        yield
+        return
+    with made as folder:
         before = os.environ.get(ERROR_FOLDER)
         os.environ[ERROR_FOLDER] = folder
         try:
@@ -73,14 +121,26 @@ def error_folder() -> Iterator[None]:
                 os.environ[ERROR_FOLDER] = before
 
 
+def _find_cause(error: BaseException) -> Any:
+    """Why a run of ours has failed somewhere in upstream's code: it is one that we cannot be plugged into."""
+    try:
+        methods = methods_in(sys.argv[1:]) if isinstance(error, Exception) else []
+        if methods and broken:
+            return InstallationError.of(methods)
+        features = sys.modules.get("llamafactory_ext.upstream.patches.features")
+        return features.refusal(*map(features.Feature, methods)) if methods and features is not None else None
+    except Exception:  # the first error is the one to show
+        return None
+
+
 def _find_our_error(error: BaseException) -> Any:
     """The error of our family behind `error`: itself, what it was raised from, or what a Ray worker sent."""
-    errors = sys.modules.get("llamafactory_ext.errors")
+    family = (InstallationError, *filter(None, [getattr(sys.modules.get(ERRORS), "ExtError", None)]))
     seen: Any = error
-    while errors is not None and seen is not None:
+    while seen is not None:
         remote = getattr(seen, "cause", None)
         for candidate in (remote, seen):
-            if isinstance(candidate, errors.ExtError):
+            if isinstance(candidate, family):
                 return candidate
         seen = seen.__cause__
     return None

@@ -1,4 +1,4 @@
-"""`llamafactory-ext doctor`: versions, hooks in a fresh process, patches, what is missing and the next step."""
+"""`llamafactory-ext doctor`: versions, hooks in a fresh process, what of ours works, and the next step."""
 
 import json
 import os
@@ -6,25 +6,24 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from llamafactory_ext._hook import KILL_SWITCH, PATCHED_MODULES
+from llamafactory_ext._hook import KILL_SWITCH
 
-from .patches.compat import SUPPORTED_VERSION, upstream_version
+from .patches.compat import OLDEST
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "datasets", "trl", "vllm")
 TORCH_FAMILY = ("torchvision", "torchaudio")
 MARK = "llamafactory_ext probe: "
-COLOURS = {"ok": "green", "absent": "dim", "off": "yellow", "untested": "yellow", "broken": "bold red"}
+COLOURS = {"ok": "green", "absent": "dim", "off": "yellow", "warning": "yellow", "broken": "bold red"}
 # What a fresh interpreter has before anything of ours is imported on purpose, then what the probe finds.
 PROBE = (
     "import sys; active = any(type(f).__name__ == 'PatchingFinder' for f in sys.meta_path); "
-    "from llamafactory_ext.upstream.doctor import probe; probe(active)"
+    "from llamafactory_ext.upstream.patches.probe import probe; probe(active)"
 )
 
 
@@ -33,7 +32,7 @@ class Check:
     """One line of the report."""
 
     what: str
-    state: Literal["ok", "absent", "off", "untested", "broken"]
+    state: Literal["ok", "absent", "off", "warning", "broken"]
     found: str
     next_step: str = ""
 
@@ -59,15 +58,6 @@ def version_checks() -> list[Check]:
     for name in PACKAGES:
         found = installed(name)
         checks.append(Check(name, "ok" if found else "absent", found or ""))
-    found = upstream_version()
-    if found is None:
-        step = "only needed for training: pip install 'llamafactory_ext[train]'"
-        checks.append(Check("llamafactory", "absent", "", step))
-    elif found != SUPPORTED_VERSION:
-        step = f"tested with {SUPPORTED_VERSION}; the patches below decide"
-        checks.append(Check("llamafactory", "untested", found, step))
-    else:
-        checks.append(Check("llamafactory", "ok", found))
     return checks
 
 
@@ -79,26 +69,6 @@ def run_probe() -> dict[str, Any]:
             findings: dict[str, Any] = json.loads(line.removeprefix(MARK))
             return findings
     return {"error": (run.stderr.strip().splitlines() or ["no output"])[-1]}
-
-
-def probe(active: bool) -> None:
-    """In the fresh process: import what we patch and print what happened, as JSON behind a mark."""
-    findings: dict[str, Any] = {"active": active, "imports": {}, "applied": []}
-    with_upstream = upstream_version() is not None
-    for name in (*TORCH_FAMILY, *sorted(PATCHED_MODULES)) if with_upstream else ():
-        try:
-            import_module(name)
-            findings["imports"][name] = ""
-        except Exception as error:
-            findings["imports"][name] = str(error) or type(error).__name__
-    from peft.utils import PeftType
-
-    from .patches import table
-
-    findings["applied"] = table.applied
-    findings["table"] = [patch.name for patch in table.PATCHES]
-    findings["peft_method"] = "MOLORA" in PeftType.__members__
-    print(MARK + json.dumps(findings))
 
 
 def probe_checks(findings: dict[str, Any]) -> list[Check]:
@@ -120,16 +90,14 @@ def probe_checks(findings: dict[str, Any]) -> list[Check]:
     else:
         step = "pip install llamafactory_ext into site-packages (not --target), and run python without -S"
         checks.append(Check("hooks in a fresh process", "broken", "llamafactory_ext.pth was not read", step))
-    for name, problem in findings["imports"].items():
-        if problem and name in TORCH_FAMILY:
-            step = "pip install torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0"
-            checks.append(Check(f"{name} with torch", "broken", _first_line(problem), step))
-        elif problem:
-            checks.append(Check(f"import {name}", "broken", _first_line(problem), "see the lines above"))
-        elif name in TORCH_FAMILY:
-            checks.append(Check(f"{name} with torch", "ok", installed(name) or ""))
-    if findings["active"] and findings["imports"]:
-        checks += [_patch_check(name, findings) for name in findings["table"]]
+    for name in (name for name in TORCH_FAMILY if name in findings["imports"]):
+        problem = findings["imports"][name]
+        step = "install the versions of torch, torchvision and torchaudio that belong together" if problem else ""
+        state: Literal["ok", "broken"] = "broken" if problem else "ok"
+        checks.append(Check(f"{name} with torch", state, problem or installed(name) or "", step))
+    checks += _upstream_checks(findings)
+    if findings["active"]:
+        checks += _feature_checks(findings)
     return checks
 
 
@@ -141,13 +109,65 @@ def installed(name: str) -> str | None:
         return None
 
 
-def _patch_check(name: str, findings: dict[str, Any]) -> Check:
-    if name in findings["applied"]:
-        return Check(f"patch {name}", "ok", "applied, source known")
-    problem = findings["imports"].get(name.rpartition(".")[0], "")
-    step = f"pip install llamafactory=={SUPPORTED_VERSION}"
-    return Check(f"patch {name}", "broken", _first_line(problem) or "not applied", step)
+def _upstream_checks(findings: dict[str, Any]) -> list[Check]:
+    """Which LLaMA-Factory is loaded, and each of its faults once."""
+    name = findings["upstream"]
+    if not name:
+        return [
+            Check("LLaMA-Factory", "absent", "", "only needed for training: pip install 'llamafactory_ext[train]'")
+        ]
+    newer = f"pip install 'llamafactory>={OLDEST}', or update the clone"
+    if findings["too_old"]:
+        checks = [Check("LLaMA-Factory", "broken", f"{name} is older than {OLDEST}", newer)]
+    else:
+        checks = [Check("LLaMA-Factory", "ok", name)]
+    if len(findings["installations"]) > 1:
+        used, *others = findings["installations"]
+        found = f"{used} is used; {', '.join(others)} is passed over"
+        step = "nothing, if that is meant; else mend PYTHONPATH, or pip uninstall llamafactory"
+        checks.append(Check("installations of LLaMA-Factory", "warning", found, step))
+    if findings["mixed"]:
+        step = "git status and git pull in the clone, or install it again: its files come from several versions"
+        checks.append(Check("files of LLaMA-Factory", "warning", findings["mixed"], step))
+    elif findings["unseen"]:
+        found = f"{len(findings['unseen'])} not seen before: {', '.join(findings['unseen'])}"
+        step = "nothing, while the lines below say ok: what we rely on was looked at"
+        checks.append(Check("code of LLaMA-Factory", "warning", found, step))
+    if findings["others"]:
+        step = "nothing, while runs go well; else uninstall one of the two packages"
+        checks.append(Check("replaced by another package too", "warning", ", ".join(findings["others"]), step))
+    for problem, modules in _failed_imports(findings).items():
+        found = f"{problem} (in {', '.join(modules[:3])}{' and others' if len(modules) > 3 else ''})"
+        step = "the same happens without llamafactory_ext: install LLaMA-Factory again, or update the whole clone"
+        checks.append(Check("import LLaMA-Factory", "broken", found, step))
+    for name, (problem, needed_by) in findings["broken"].items():
+        step = f"switches off: {', '.join(needed_by)}; install LLaMA-Factory {OLDEST}, or a newer llamafactory_ext"
+        checks.append(Check(name, "broken", problem, step))
+    return checks
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0][:200] if text.strip() else ""
+def _feature_checks(findings: dict[str, Any]) -> list[Check]:
+    """What of ours works, and what does not for which of the reasons above."""
+    checks = []
+    lost = {module for modules in _failed_imports(findings).values() for module in modules}
+    for feature in findings["features"]:
+        reasons = [name for name, (_, needed_by) in findings["broken"].items() if feature in needed_by]
+        reasons += [module for module in sorted(lost) if feature in findings["needed"].get(module, ())]
+        if findings["too_old"]:
+            reasons = ["the version"]
+        if reasons:
+            more = f" and {len(reasons) - 2} more" if len(reasons) > 2 else ""
+            found = f"off, because of {', '.join(reasons[:2])}{more}"
+            checks.append(Check(feature, "broken", found, "see above; runs without our methods are untouched"))
+        else:
+            checks.append(Check(feature, "ok", "works"))
+    return checks
+
+
+def _failed_imports(findings: dict[str, Any]) -> dict[str, list[str]]:
+    """Why modules of LLaMA-Factory cannot be imported: each reason once, with its modules."""
+    causes: dict[str, list[str]] = {}
+    for name, problem in findings["imports"].items():
+        if problem and name not in TORCH_FAMILY and not problem.startswith(f"No module named '{name}'"):
+            causes.setdefault(problem, []).append(name)
+    return causes

@@ -15,10 +15,10 @@ def wrap_launch(original: Function) -> Function:
     """`launch`: when a torchrun child has reported an error of ours, the parents end without a traceback."""
 
     @functools.wraps(original)
-    def launch() -> None:
+    def launch(*args: Any, **kwargs: Any) -> Any:
         with error_folder():
             try:
-                original()
+                return original(*args, **kwargs)
             except subprocess.CalledProcessError as error:
                 if error_was_reported():
                     sys.exit(error.returncode)

@@ -6,17 +6,21 @@ from the options' class on (`arguments.py`).
 """
 
 import functools
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from ...citi.conflicts import ineffective_options, inference_conflicts, training_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import PREFIXES, RULES
-from ...options.stages import STAGES
+from ...options.stages import PPO_STAGE, SFT_STAGE, STAGES
 from ...options.values import check_values
 from ...tl.conflicts import stage_training_conflicts
 from .arguments import HEADING, NEAREST_TYPE, collecting_problems
+from .features import METHODS, Feature, require
+from .patch import Arguments
 
 Function = Callable[..., Any]
 RawArgs = dict[str, Any] | list[str] | None
@@ -44,24 +48,56 @@ def requests_stage(args: RawArgs) -> bool:
     return given_options(args).get("stage") in STAGES
 
 
+def is_ours(call: Arguments) -> bool:
+    """Whether a command names a method or an option of ours."""
+    args = _read(call["args"])
+    return bool(_own_options(args)) or requests_citi(args) or requests_stage(args)
+
+
+def names_a_method(call: Arguments) -> bool:
+    """Whether a command asks for a method of ours."""
+    args = _read(call["args"])
+    return requests_citi(args) or requests_stage(args)
+
+
+def features_of(args: RawArgs, *, trains: bool) -> tuple[Feature, ...]:
+    """What of ours a command needs."""
+    given = given_options(args)
+    if not trains:
+        return (Feature.MODELS,) if requests_citi(args) or requests_stage(args) else ()
+    stage = {SFT_STAGE: Feature.TL_SFT, PPO_STAGE: Feature.TL_PPO}.get(str(given.get("stage")))
+    return tuple(filter(None, [Feature.CITI if requests_citi(args) else None, stage]))
+
+
+def _read(args: RawArgs) -> RawArgs:
+    from llamafactory.hparams.parser import read_args
+
+    return read_args(args)
+
+
+def _own_options(args: RawArgs) -> dict[str, Any]:
+    given = given_options(args)
+    return {name: value for name, value in given.items() if name.startswith(PREFIXES) or name in RULES}
+
+
 def wrap_parse_args(original: Function) -> Function:
     """`_parse_args`: unknown names of ours, wrong values and conflicts end in one OptionError."""
 
     @functools.wraps(original)
-    def parse_args(parser: Any, args: RawArgs = None, allow_extra_keys: bool = False) -> Any:
-        from llamafactory.hparams.parser import read_args
-
-        args = read_args(args)
-        if not any(issubclass(group, CitiArguments) for group in parser.dataclass_types):
-            return original(parser, args, allow_extra_keys)
-        given = given_options(args)
-        raw = {name: value for name, value in given.items() if name.startswith(PREFIXES) or name in RULES}
-        if not raw and not requests_citi(args) and not requests_stage(args):
-            return original(parser, args, allow_extra_keys)
+    def parse_args(parser: Any, args: RawArgs = None, *more: Any, **named: Any) -> Any:
+        args = _read(args)
+        kinds = parser.dataclass_types
+        if not any(hasattr(kind, "finetuning_type") for kind in kinds):  # such as Ray's own options
+            return original(parser, args, *more, **named)
+        if wanted := features_of(args, trains=any(hasattr(kind, "output_dir") for kind in kinds)):
+            require(*wanted)
+        if not any(issubclass(kind, CitiArguments) for kind in kinds):
+            require(*METHODS)  # options of ours without the class that has them: its patch is broken
+        raw = _own_options(args)
         valid, problems = check_values(raw, RULES)
         with collecting_problems() as collected:
             try:
-                parsed = original(parser, _without(args, raw.keys() - valid.keys()), allow_extra_keys)
+                parsed = original(parser, _without(args, raw.keys() - valid.keys()), *more, **named)
             except (ValueError, TypeError, AssertionError, OSError) as error:
                 raise OptionError.listing(HEADING, [*problems, *collected, str(error)]) from error
         problems += collected
@@ -77,9 +113,14 @@ def wrap_parse_group(original: Function) -> Function:
     """`_parse_train_args` and its likes: what follows in upstream's parser sees the nearest type."""
 
     @functools.wraps(original)
-    def parse_group(args: RawArgs = None) -> Any:
-        parsed = original(args)
-        for group in parsed:
+    def parse_group(*args: Any, **named: Any) -> Any:
+        try:
+            parsed = original(*args, **named)
+        except ArgumentError as error:
+            if not _withdraw_options(str(error)):
+                raise
+            parsed = original(*args, **named)
+        for group in parsed if isinstance(parsed, tuple) else ():
             if isinstance(group, CitiArguments) and group.finetuning_type == "citi":  # type: ignore[attr-defined]
                 group.finetuning_type = NEAREST_TYPE  # type: ignore[attr-defined]
                 setattr(group, _LOWERED, True)
@@ -92,14 +133,11 @@ def wrap_get_args(original: Function) -> Function:
     """`get_train_args` and its likes: hand out "citi" again, and leave resuming to our workflows."""
 
     @functools.wraps(original)
-    def get_args(args: RawArgs = None) -> Any:
-        from llamafactory.hparams.parser import read_args
-
-        args = read_args(args)
-        if not requests_citi(args) and not requests_stage(args):
-            return original(args)
+    def get_args(args: RawArgs = None, *more: Any, **named: Any) -> Any:
+        args = _read(args)
+        require(*features_of(args, trains=original.__name__ == "get_train_args"))
         try:
-            groups = original(args)
+            groups = original(args, *more, **named)
         except ValueError as error:
             raise OptionError.listing(HEADING, [str(error)]) from error
         for group in groups:
@@ -113,6 +151,21 @@ def wrap_get_args(original: Function) -> Function:
         return groups
 
     return get_args
+
+
+def _withdraw_options(problem: str) -> bool:
+    """Give upstream's own class back to its parser, as another of its groups has an option of one of our names."""
+    from .patch import failures, originals, replacements
+
+    parser = import_module("llamafactory.hparams.parser")
+    name = "llamafactory.hparams.finetuning_args.FinetuningArguments"
+    ours, base, found = replacements.get(name), originals.get(name), False
+    for groups in vars(parser).values():
+        if ours is not None and isinstance(groups, list) and ours in groups:
+            groups[groups.index(ours)], found = base, True
+    if found:
+        failures[name] = f"cannot be replaced, as an option of ours has a namesake ({problem})"
+    return found
 
 
 def _conflicts(args: RawArgs, groups: Sequence[Any]) -> list[str]:

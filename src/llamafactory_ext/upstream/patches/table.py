@@ -1,64 +1,29 @@
 """The table of everything we change in LLaMA-Factory, in order of dependency, and the function that applies it.
 
-Each row names what is replaced, why, and the hash of the source it was written against. A wrapper calls the original
-for everything that is not ours. When upstream has changed, applying a row raises UpstreamError and never falls back.
-To support another version: read the change, adapt the wrapper, and put the hash of the message into the row.
+Each row names what is replaced, why, what needs it, and what it relies on. A wrapper calls the original for everything
+that is not ours. To support another version: read what `llamafactory-ext doctor` says, and adapt wrapper and row.
 """
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from ...errors import UpstreamError
 from ..pipeline import requests
 from . import launch, parsing, train
 from .arguments import extend_finetuning_arguments
-from .board import data_tab, log, models, page, runner
-from .compat import SUPPORTED_VERSION, fingerprint, upstream_version
+from .board import log
+from .board.table import BOARD_PATCHES
+from .features import METHODS, PAGE, TRAINING, Feature, tell_what_is_off
+from .patch import Arguments, Patch, originals, replacements, stranger
+from .relies import Code, Fields, Has, Holds, Inherits, Takes
+from .uses import USES
 
+__all__ = ["PATCHES", "USES", "apply_patches", "patched_by_others"]
 
-@dataclass(frozen=True)
-class Patch:
-    """One replacement.
-
-    Attributes:
-        module: the upstream module in whose namespace the symbol is replaced.
-        symbol: the name there.
-        reason: what would go wrong without it.
-        source_hash: `compat.fingerprint` of the original.
-        wrap: takes the original, returns what stands in for it (a constant changed in place returns itself).
-    """
-
-    module: str
-    symbol: str
-    reason: str
-    source_hash: str
-    wrap: Callable[[Any], Any]
-
-    @property
-    def name(self) -> str:
-        """Module and symbol, as messages show them."""
-        return f"{self.module}.{self.symbol}"
-
-    def apply(self, module: ModuleType) -> None:
-        """Check the original and put the replacement in its place."""
-        original = getattr(module, self.symbol, None)
-        if original is None:
-            raise self._error("is missing")
-        found = fingerprint(original)
-        if found != self.source_hash:
-            raise self._error(f"has changed (source hash {found}, known {self.source_hash})")
-        setattr(module, self.symbol, self.wrap(original))
-
-    def _error(self, what: str) -> UpstreamError:
-        return UpstreamError(
-            f"{self.name} {what} in LLaMA-Factory {upstream_version()}; llamafactory_ext supports "
-            f"{SUPPORTED_VERSION}. Run `pip install llamafactory=={SUPPORTED_VERSION}`, install a llamafactory_ext "
-            "made for your version, or set LLAMAFACTORY_EXT=0 to run without it."
-        )
+PAGE_MODULE = "llamafactory.webui.interface"  # the last one to be imported for LLaMA Board
+GROUPS = ("model_args", "data_args", "training_args", "finetuning_args")
 
 
 def late(module: str, function: str) -> Callable[[Any], Any]:
@@ -80,250 +45,179 @@ def _register_templates(template_class: type) -> type:
     return template_class
 
 
-# Kept apart: they concern LLaMA Board's process only.
-BOARD_PATCHES: tuple[Patch, ...] = (
-    Patch(
-        "llamafactory.extras.constants",
-        "TRAINING_STAGES",
-        "LLaMA Board offers the training stages of this table",
-        "46d508e94cdc9b05",
-        page.add_stages,
-    ),
-    Patch(
-        "llamafactory.webui.locales",
-        "LOCALES",
-        "elements without an entry have no label",
-        "34c2b25ecbdfc5c5",
-        page.extend_locales,
-    ),
-    Patch(
-        "llamafactory.webui.manager",
-        "Manager",
-        "every tab must read whether remote code is trusted",
-        "87b94210fb7157dc",
-        page.extend_manager,
-    ),
-    Patch(
-        "llamafactory.webui.common",
-        "_clean_cmd",
-        "drops every false value, so that an option which is true by default could not be switched off",
-        "c52abb76f348f1d2",
-        runner.wrap_clean_cmd,
-    ),
-    Patch(
-        "llamafactory.webui.runner",
-        "gen_cmd",
-        "previews JSON, lists and paths with spaces without quotes",
-        "5edafbd0cab44278",
-        runner.wrap_gen_cmd,
-    ),
-    Patch(
-        "llamafactory.webui.runner",
-        "get_trainer_info",
-        "looks for one log in output_dir; the phases of citi have one each",
-        "2421c00a60b0d121",
-        runner.wrap_trainer_info,
-    ),
-    Patch(
-        "llamafactory.webui.runner",
-        "Runner",
-        "knows upstream's fields only, forces trust_remote_code, and stops a run by a signal that citi may not hear",
-        "e84e07cc352b18de",
-        runner.extend_runner,
-    ),
-    Patch(
-        "llamafactory.webui.chatter",
-        "WebChatModel",
-        "forces trust_remote_code, and leaves errors of loading without words",
-        "2a3b4f8ca48288ac",
-        models.extend_chatter,
-    ),
-    Patch(
-        "llamafactory.webui.components.top",
-        "create_top",
-        "nothing on the page says whether remote code is trusted",
-        "9d8ecca120ef6d56",
-        page.wrap_create_top,
-    ),
-    Patch(
-        "llamafactory.webui.components.train",
-        "create_train_tab",
-        "the fields of the train tab are a fixed list",
-        "d4febcde63bf84ba",
-        page.wrap_create_train_tab,
-    ),
-    Patch(
-        "llamafactory.webui.components.train",
-        "list_output_dirs",
-        "looks for checkpoints in output_dir; an interrupted citi run has them in its phases",
-        "12f0a31ae9ddd7af",
-        page.wrap_list_output_dirs,
-    ),
-    Patch(
-        "llamafactory.webui.components.export",
-        "save_model",
-        "forces trust_remote_code, and leaves errors of exporting without words",
-        "8b9e7c59895743a0",
-        models.wrap_save_model,
-    ),
-    Patch(
-        "llamafactory.webui.components.export",
-        "create_export_tab",
-        "its button does not read whether remote code is trusted",
-        "8f66e6459018927f",
-        page.wrap_create_export_tab,
-    ),
-    Patch(
-        "llamafactory.webui.interface",
-        "create_infer_tab",
-        "the page's tabs are a fixed list: the one before our own hands on the engine",
-        "f40b00ed80f21783",
-        data_tab.wrap_create_infer_tab,
-    ),
-    Patch(
-        "llamafactory.webui.interface",
-        "create_footer",
-        "the page's tabs are a fixed list: our own must come before the page ends",
-        "2cd1edc16bedc07a",
-        data_tab.wrap_create_footer,
-    ),
-    *(
-        Patch(
-            "llamafactory.webui.interface",
-            symbol,
-            "listens on every network address by default",
-            source_hash,
-            page.wrap_run,
-        )
-        for symbol, source_hash in (("run_web_ui", "54705f4bd7fa5a00"), ("run_web_demo", "a4da480539fbe0d2"))
-    ),
-)
+def _reads_records(call: Arguments) -> bool:
+    return requests.reads_records(call["data_args"])
+
 
 PATCHES: tuple[Patch, ...] = (
-    Patch(
-        "llamafactory.extras.constants",
-        "METHODS",
-        "LLaMA Board offers the fine-tuning types of this list",
-        "aeb4e015d2150779",
-        train.add_method,
-    ),
-    Patch(
-        "llamafactory.extras.constants",
-        "PEFT_METHODS",
-        "LLaMA Board passes checkpoints of these types as adapters, not as models",
-        "7f354871cf1481e9",
-        train.add_method,
+    *(
+        Patch(
+            "llamafactory.extras.constants",
+            symbol,
+            (Feature.CHOICES,),
+            (Holds("lora"),),
+            reason,
+            train.add_method,
+        )
+        for symbol, reason in (
+            ("METHODS", "LLaMA Board offers the fine-tuning types of this list"),
+            ("PEFT_METHODS", "LLaMA Board passes checkpoints of these types as adapters, not as models"),
+        )
     ),
     Patch(
         "llamafactory.hparams.finetuning_args",
         "FinetuningArguments",
+        METHODS,
+        (
+            Fields(stage="sft", finetuning_type="lora", pure_bf16=..., use_galore=..., loraplus_lr_ratio=...),
+            Inherits("LoraArguments", "OFTArguments", "FreezeArguments"),
+            Has("__post_init__", Takes("self")),
+        ),
         "the option groups are a closed set of five classes; ours must be fields of one of them",
-        "330c66cd283cf836",
         extend_finetuning_arguments,
     ),
     Patch(
         "llamafactory.hparams.parser",
         "_parse_args",
+        METHODS,
+        (Takes("parser", "args", "allow_extra_keys"),),
         "upstream neither converts nor checks values from YAML, and stops at the first problem",
-        "9be0738ee0227b8e",
         parsing.wrap_parse_args,
+        parsing.is_ours,
     ),
     *(
         Patch(
             "llamafactory.hparams.parser",
             symbol,
+            needed_by,
+            (Takes("args"),),
             "the checks that follow know only lora as a type with adapters",
-            source_hash,
             parsing.wrap_parse_group,
         )
-        for symbol, source_hash in (
-            ("_parse_train_args", "2487a44fad12d90d"),
-            ("_parse_infer_args", "250d12c194ab94e9"),
-            ("_parse_eval_args", "94e6b7f341440801"),
+        for symbol, needed_by in (
+            ("_parse_train_args", TRAINING),
+            ("_parse_infer_args", (Feature.MODELS,)),
+            ("_parse_eval_args", (Feature.EVAL,)),
         )
     ),
     *(
         Patch(
             "llamafactory.hparams.parser",
             symbol,
+            needed_by,
+            (Takes("args"), Code(f"{parse}(args)")),
             "hands out citi again after the checks made for lora, and leaves resuming to the phases",
-            source_hash,
             parsing.wrap_get_args,
+            parsing.names_a_method,
         )
-        for symbol, source_hash in (
-            ("get_train_args", "2d64e1b1e3825fcc"),
-            ("get_infer_args", "34b5d1c8dcfd0e68"),
-            ("get_eval_args", "f3d280b2410b4006"),
+        for symbol, needed_by, parse in (
+            ("get_train_args", TRAINING, "_parse_train_args"),
+            ("get_infer_args", (Feature.MODELS,), "_parse_infer_args"),
+            ("get_eval_args", (Feature.EVAL,), "_parse_eval_args"),
         )
     ),
     Patch(
         "llamafactory.data.template",
         "Template",
+        (Feature.TEMPLATES,),
+        (
+            Has("_encode", Takes("self", "tokenizer", "messages", "system", "tools")),
+            Has("encode_oneturn", Takes("self", "tokenizer", "messages", "system", "tools")),
+            Has(
+                "encode_multiturn", Takes("self", "tokenizer", "messages", "system", "tools", "discarding_history_cot")
+            ),
+            Has("extract_tool", Takes("self", "content")),
+            Has("_get_jinja_template", Takes("self", "tokenizer")),
+            Fields(format_tools=..., default_system=..., stop_words=..., thought_words=..., tool_call_words=...),
+        ),
         "our templates are registered beside upstream's and answer to its interface",
-        "761442429f06167d",
         _register_templates,
     ),
     Patch(
         "llamafactory.data.converter",
         "get_dataset_converter",
+        TRAINING,
+        (Takes("name", "dataset_attr", "data_args"),),
         "upstream drops every column it does not know, the tool/general marks among them",
-        "b3e9eba2f8862884",
         requests.mark_converted,
+        _reads_records,
     ),
     Patch(
         "llamafactory.data.loader",
         "get_dataset_list",
+        TRAINING,
+        (Takes("dataset_names", "dataset_dir"),),
         "the description of a data set forgets what its entry says about marks",
-        "bcba272caa1d2c47",
         requests.attach_entries,
     ),
     Patch(
         "llamafactory.data.loader",
         "_load_single_dataset",
+        TRAINING,
+        (
+            Takes("dataset_attr", "model_args", "data_args", "training_args"),
+            Code("os.path.join(data_args.dataset_dir, dataset_attr.dataset_name)", 'dataset_attr.load_from == "file"'),
+        ),
         "typed columns give records the members of one another as nulls, and end at two types in one column",
-        "832a51bcf55bc509",
         late("records", "wrap_load_single_dataset"),
+        _reads_records,
     ),
     Patch(
         "llamafactory.data.loader",
         "_get_dataset_processor",
+        TRAINING,
+        (
+            Takes("data_args", "stage", "template", "tokenizer", "processor", "do_generate"),
+            Code("PackedSupervisedDatasetProcessor", "SupervisedDatasetProcessor"),
+        ),
         "tokens must keep their example's mark and their weight through cutting and packing",
-        "e20204cab0d0bf03",
         lambda original: late("weights", "weighed_processor")(late("marks", "marked_processor")(original)),
+        _reads_records,
     ),
     Patch(
         "llamafactory.model.adapter",
         "init_adapter",
+        (Feature.CITI, Feature.MODELS),
+        (Takes("config", "model", "model_args", "finetuning_args", "is_trainable"),),
         "refuses unknown types, and would merge an adapter whose gates depend on the input",
-        "85e26a8933a29d2f",
         train.wrap_init_adapter,
+        train.is_citi,
     ),
     Patch(
         "llamafactory.train.tuner",
         "run_sft",
+        TRAINING,
+        (Takes(*GROUPS, "generating_args", "callbacks"),),
         "training runs the phases of citi; evaluation stays upstream's",
-        "6b178bd3accf3754",
         train.wrap_run_sft,
+        train.is_of_a_method,
     ),
     Patch(
         "llamafactory.train.tuner",
         "export_model",
+        (Feature.MODELS, Feature.CHAT_TEMPLATE),
+        (Takes("args"),),
         "demands a merged model; a citi export keeps its gates",
-        "ab38d0bfaa2d6455",
         train.wrap_export_model,
     ),
     Patch(
         "llamafactory.train.tuner",
         "LogCallback",
+        (Feature.FIGURES,),
+        (
+            Has("on_log", Takes("self", "args", "state", "control")),
+            Has("_write_log", Takes("self", "output_dir", "logs")),
+            Code("self.thread_pool.submit(self._write_log, args.output_dir, logs)"),
+        ),
         "the log that LLaMA Board reads holds no router loss and no gates",
-        "d02d6528efe039ee",
         log.extend_log_callback,
     ),
     Patch(
         "llamafactory.launcher",
         "launch",
+        (Feature.ERRORS,),
+        (Takes(),),
         "the parent of torchrun would end an error already explained with a traceback",
-        "c696e92393350e79",
         launch.wrap_launch,
     ),
     *BOARD_PATCHES,
@@ -334,8 +228,27 @@ applied: list[str] = []
 
 
 def apply_patches(module: ModuleType) -> None:
-    """Apply every patch of a module that has just executed."""
+    """Apply every patch of a module that has just executed; what cannot be applied is left as it is."""
     for patch in PATCHES:
         if patch.module == module.__name__:
             patch.apply(module)
-            applied.append(patch.name)
+            if patch.name in originals:
+                applied.append(patch.name)
+    if module.__name__ == PAGE_MODULE:
+        tell_what_is_off(*PAGE)
+
+
+def patched_by_others() -> list[str]:
+    """What another package has replaced too, before us or after us, with the file that it comes from."""
+    import sys
+
+    found = []
+    for patch in PATCHES:
+        module = sys.modules.get(patch.module)
+        if module is None or patch.name not in originals:
+            continue
+        now = getattr(module, patch.symbol, None)
+        other = stranger(originals[patch.name]) or ("" if now is replacements[patch.name] else stranger(now))
+        if other:
+            found.append(f"{patch.name} ({other})")
+    return found

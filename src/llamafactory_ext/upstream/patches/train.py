@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...errors import OptionError
+from ...errors import ExtError, OptionError
 from ...options.stages import PPO_STAGE, SFT_STAGE
 from ..pipeline.adapter import load_adapter, own_vocabulary
 from ..pipeline.requests import request_reading
+from .features import Feature, require
 from .parsing import RawArgs, requests_citi
+from .patch import Arguments
 
 Function = Callable[..., Any]
 METHOD = "citi"
@@ -25,6 +27,23 @@ def add_method(methods: Any) -> Any:
     return methods
 
 
+def is_citi(call: Arguments) -> bool:
+    """Whether a call's options are those of citi."""
+    return call["finetuning_args"].finetuning_type == METHOD
+
+
+def is_of_a_method(call: Arguments) -> bool:
+    """Whether a call's options are those of citi or of one of our stages."""
+    return bool(_features(call["finetuning_args"]))
+
+
+def _features(finetuning_args: Any) -> tuple[Feature, ...]:
+    stages = {SFT_STAGE: Feature.TL_SFT, PPO_STAGE: Feature.TL_PPO}
+    stage = stages.get(getattr(finetuning_args, "tl_stage", None) or "")
+    citi = Feature.CITI if finetuning_args.finetuning_type == METHOD else None
+    return tuple(feature for feature in (citi, stage) if feature is not None)
+
+
 def wrap_run_sft(original: Function) -> Function:
     """`run_sft` as the training function knows it: training goes through our stages, or the phases of citi."""
 
@@ -36,7 +55,10 @@ def wrap_run_sft(original: Function) -> Function:
         finetuning_args: Any,
         generating_args: Any,
         callbacks: list[Any] | None = None,
+        *more: Any,
+        **named: Any,
     ) -> Any:
+        require(*_features(finetuning_args))
         groups = (model_args, data_args, training_args, finetuning_args, generating_args)
         stage, is_citi = finetuning_args.tl_stage, finetuning_args.finetuning_type == METHOD
         if stage == PPO_STAGE and (training_args.do_train or not training_args.do_predict):
@@ -48,8 +70,10 @@ def wrap_run_sft(original: Function) -> Function:
 
             return run_tl_sft(*groups, callbacks)
         if not is_citi or not training_args.do_train:
-            read = data_args if stage is None and not is_citi else request_reading(data_args)
-            return original(model_args, read, training_args, finetuning_args, generating_args, callbacks)
+            read = request_reading(data_args)
+            return original(
+                model_args, read, training_args, finetuning_args, generating_args, callbacks, *more, **named
+            )
         from ...citi.run.workflow import run_citi
 
         return run_citi(*groups, callbacks)
@@ -61,9 +85,10 @@ def wrap_init_adapter(original: Function) -> Function:
     """`init_adapter`: a frozen base model for training, a loaded adapter of citi for everything else."""
 
     @functools.wraps(original)
-    def init_adapter(config: Any, model: Any, model_args: Any, finetuning_args: Any, is_trainable: bool) -> Any:
-        if finetuning_args.finetuning_type != METHOD:
-            return original(config, model, model_args, finetuning_args, is_trainable)
+    def init_adapter(
+        config: Any, model: Any, model_args: Any, finetuning_args: Any, is_trainable: bool, **_: Any
+    ) -> Any:
+        require(Feature.CITI if is_trainable else Feature.MODELS)
         paths = model_args.adapter_name_or_path or []
         if model_args.resize_vocab:
             from ..pipeline.new_rows import settle_new_rows
@@ -89,21 +114,48 @@ def wrap_export_model(original: Function) -> Function:
     """
 
     @functools.wraps(original)
-    def export_model(args: dict[str, Any] | None = None) -> None:
-        from llamafactory.hparams import read_args
-
-        raw: RawArgs = read_args(args)
-        if requests_citi(raw):
+    def export_model(args: dict[str, Any] | None = None, *more: Any, **named: Any) -> Any:
+        raw = _raw(args)
+        if raw is not None and requests_citi(raw):
+            require(Feature.MODELS)
             export_checkpoint(raw)
-            return
-        original(args)
-        from ..pipeline.exporting import renew_chat_template
-
-        line = renew_chat_template(raw) if isinstance(raw, dict) else None
-        if line is not None:
-            print(line)
+            return None
+        result = original(args, *more, **named)
+        if isinstance(raw, dict):
+            _renew_chat_template(raw)
+        return result
 
     return export_model
+
+
+def _raw(args: Any) -> RawArgs:
+    try:
+        from llamafactory.hparams import read_args
+
+        return read_args(args)
+    except Exception:  # upstream's own function says what is wrong
+        return None
+
+
+def _renew_chat_template(raw: dict[str, Any]) -> None:
+    """Finish the export of a run of tl_sft or tl_ppo; the model itself is written, so nothing ends here."""
+    try:
+        from ..pipeline.exporting import renew_chat_template
+
+        line = renew_chat_template(raw)
+    except ExtError as error:
+        line = f"The tokenizer keeps its own chat template: {error.message}"
+    except Exception as error:
+        if not _is_export_of_ours(raw):
+            return
+        line = f"The tokenizer keeps its own chat template, as it cannot be renewed ({type(error).__name__}: {error})."
+    if line is not None:
+        print(line)
+
+
+def _is_export_of_ours(raw: dict[str, Any]) -> bool:
+    sources = [*str(raw.get("adapter_name_or_path") or "").split(","), str(raw.get("model_name_or_path"))]
+    return any((Path(source) / "tl_report.json").is_file() for source in sources if source)
 
 
 def export_checkpoint(args: RawArgs) -> None:

@@ -136,7 +136,9 @@ def wrap_load_single_dataset(original: Callable[..., Any]) -> Callable[..., Any]
     """Wraps upstream's reader of one data set: runs of ours get JSON files as one text for each record."""
 
     @wraps(original)
-    def load_single_dataset(dataset_attr: Any, model_args: Any, data_args: Any, training_args: Any) -> Any:
+    def load_single_dataset(
+        dataset_attr: Any, model_args: Any, data_args: Any, training_args: Any, *more: Any, **named: Any
+    ) -> Any:
         if dataset_attr.load_from == "file" and reads_records(data_args):
             files = _files(Path(data_args.dataset_dir) / dataset_attr.dataset_name)
             if files and all(file.suffix in _JSON for file in files):
@@ -144,7 +146,7 @@ def wrap_load_single_dataset(original: Callable[..., Any]) -> Callable[..., Any]
                 dataset_attr.dataset_name = str(
                     _as_texts(files, Path(model_args.cache_dir or config.HF_DATASETS_CACHE))
                 )
-        return original(dataset_attr, model_args, data_args, training_args)
+        return original(dataset_attr, model_args, data_args, training_args, *more, **named)
 
     return load_single_dataset
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...data.intake import KEEP
 from ...data.marks_spec import MarkSpec
+from ...errors import UpstreamError
 from ...sources import source_hash
 
 if TYPE_CHECKING:
@@ -88,11 +90,14 @@ def attach_entries(get_dataset_list: Function) -> Function:
     """Wraps upstream's reader of dataset_info.json: each data set keeps its whole entry, marks included."""
 
     @wraps(get_dataset_list)
-    def with_entries(dataset_names: list[str] | None, dataset_dir: str | dict[str, Any]) -> list[Any]:
-        attributes = get_dataset_list(dataset_names, dataset_dir)
-        entries = dataset_dir if isinstance(dataset_dir, dict) else _entries(Path(dataset_dir))
-        for name, attribute in zip(dataset_names or [], attributes, strict=True):
-            setattr(attribute, ENTRY, (name, entries.get(name, {})))
+    def with_entries(
+        dataset_names: list[str] | None, dataset_dir: str | dict[str, Any], *more: Any, **named: Any
+    ) -> list[Any]:
+        attributes = get_dataset_list(dataset_names, dataset_dir, *more, **named)
+        with suppress(Exception):  # a run that is not ours must not notice; one of ours misses the entry
+            entries = dataset_dir if isinstance(dataset_dir, dict) else _entries(Path(dataset_dir))
+            for name, attribute in zip(dataset_names or [], attributes, strict=True):
+                setattr(attribute, ENTRY, (name, entries.get(name, {})))
         return attributes
 
     return with_entries
@@ -121,10 +126,12 @@ def mark_converted(get_dataset_converter: Function) -> Function:
     """Wraps upstream's choice of converter for runs of ours: records become turns as everywhere else here."""
 
     @wraps(get_dataset_converter)
-    def with_marks(name: str, dataset_attr: Any, data_args: Any) -> Any:
-        converter = get_dataset_converter(name, dataset_attr, data_args)
-        if not reads_records(data_args):
-            return converter
+    def with_marks(name: str, dataset_attr: Any, data_args: Any, *more: Any, **named: Any) -> Any:
+        converter = get_dataset_converter(name, dataset_attr, data_args, *more, **named)
+        if not hasattr(dataset_attr, ENTRY):
+            raise UpstreamError(
+                f"the entry of {dataset_attr} in dataset_info.json cannot be read; see `llamafactory-ext data check`"
+            )
         own, entry = getattr(dataset_attr, ENTRY)
         if dataset_attr.ranking or dataset_attr.kto_tag:  # pairs of answers are upstream's alone
             return (

@@ -24,9 +24,9 @@ def wrap_create_infer_tab(original: Function) -> Function:
     """`create_infer_tab`, which every page with tabs has: keeps the engine for the tab that comes after the last."""
 
     @functools.wraps(original)
-    def create_infer_tab(engine: Any) -> dict[str, Any]:
+    def create_infer_tab(engine: Any, *args: Any, **named: Any) -> dict[str, Any]:
         _engine.set(engine)
-        return original(engine)
+        return original(engine, *args, **named)
 
     return create_infer_tab
 
@@ -35,7 +35,7 @@ def wrap_create_footer(original: Function) -> Function:
     """`create_footer`, which ends the page: puts our tab beside upstream's, before it."""
 
     @functools.wraps(original)
-    def create_footer() -> dict[str, Any]:
+    def create_footer(*args: Any, **named: Any) -> dict[str, Any]:
         import gradio as gr
 
         engine = _engine.get()
@@ -43,7 +43,7 @@ def wrap_create_footer(original: Function) -> Function:
         if engine is not None and not engine.demo_mode:  # a demonstration shows no files of its machine
             with gr.Tab("Data"):
                 engine.manager.add_elems("data", _create_data_tab(engine.manager))
-        return original()
+        return original(*args, **named)
 
     return create_footer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 REPORTED = ("loss_lm", "loss_router", "gate0_general", "gate0_tool")
@@ -14,15 +15,18 @@ def extend_log_callback(base: type) -> type:
         """Adds the router loss and the mean gates to a step's line in trainer_log.jsonl."""
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            newest = state.log_history[-1] if state.log_history else {}
-            # Lines are written by another thread, in order; each finds its own figures by its step.
-            self.__dict__.setdefault("_reported", {})[state.global_step] = {
-                name: newest[name] for name in REPORTED if name in newest
-            }
+            with suppress(Exception):  # figures are never worth a run
+                newest = state.log_history[-1] if state.log_history else {}
+                # Lines are written by another thread, in order; each finds its own figures by its step.
+                self.__dict__.setdefault("_reported", {})[state.global_step] = {
+                    name: newest[name] for name in REPORTED if name in newest
+                }
             super().on_log(args, state, control, **kwargs)
 
-        def _write_log(self, output_dir: str, logs: dict[str, Any]) -> None:
-            super()._write_log(output_dir, logs | self._reported.pop(logs.get("current_steps"), {}))
+        def _write_log(self, output_dir: str, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+            with suppress(Exception):
+                logs = logs | self._reported.pop(logs.get("current_steps"), {})
+            super()._write_log(output_dir, logs, *args, **kwargs)
 
     LogCallback.__module__, LogCallback.__qualname__ = base.__module__, base.__qualname__
     return LogCallback

@@ -49,10 +49,10 @@ def wrap_create_top(original: Function) -> Function:
     """`create_top`: remote code is trusted where it is asked for."""
 
     @functools.wraps(original)
-    def create_top() -> dict[str, Any]:
+    def create_top(*args: Any, **named: Any) -> dict[str, Any]:
         import gradio as gr
 
-        elements = original()
+        elements = original(*args, **named)
         with elements["checkpoint_path"].parent:
             switch = gr.Checkbox(value=False, scale=3, **element_text(TRUST, FALLBACK))
         return {**elements, TRUST: switch}
@@ -64,14 +64,14 @@ def wrap_create_train_tab(original: Function) -> Function:
     """`create_train_tab`: our accordions after LoRA's, read, saved and loaded together with upstream's fields."""
 
     @functools.wraps(original)
-    def create_train_tab(engine: Any) -> dict[str, Any]:
+    def create_train_tab(engine: Any, *args: Any, **named: Any) -> dict[str, Any]:
         from ....board.components import create_panel
 
         method = engine.manager.get_elem_by_id("top.finetuning_type")
         created = [(panel, *create_panel(panel)) for panel in PANELS if panel.options]
         ours = {name: field for _, _, fields in created for name, field in fields.items()}
         with _among_base_elements(engine.manager, set(ours.values())):
-            elements = original(engine)
+            elements = original(engine, *args, **named)
         stages = elements["training_stage"]
         for panel, accordion, _ in reversed(created):
             _move_after(accordion, elements["lora_tab"])
@@ -86,10 +86,10 @@ def wrap_list_output_dirs(original: Function) -> Function:
     """`list_output_dirs` offers the runs that can go on; those of citi keep their checkpoints in their phases."""
 
     @functools.wraps(original)
-    def list_output_dirs(model_name: str | None, finetuning_type: str, current_time: str) -> Any:
+    def list_output_dirs(model_name: str | None, finetuning_type: str, *more: Any, **named: Any) -> Any:
         from llamafactory.webui.common import get_save_dir
 
-        offered = original(model_name, finetuning_type, current_time)
+        offered = original(model_name, finetuning_type, *more, **named)
         if model_name and finetuning_type == METHOD:
             begun = sorted(Path(get_save_dir(model_name, finetuning_type)).glob(f"*/{MANIFEST}"))
             names = [path.parent.name for path in begun if not (path.parent / WEIGHTS).is_file()]
@@ -103,8 +103,8 @@ def wrap_create_export_tab(original: Function) -> Function:
     """`create_export_tab`: its button reads no switch in the top row, which so writes into the extra arguments."""
 
     @functools.wraps(original)
-    def create_export_tab(engine: Any) -> dict[str, Any]:
-        elements = original(engine)
+    def create_export_tab(engine: Any, *args: Any, **named: Any) -> dict[str, Any]:
+        elements = original(engine, *args, **named)
         extra = elements["extra_args"]
         switch = engine.manager.get_elem_by_id(f"top.{TRUST}")
         switch.change(_note_trust, [switch, extra], [extra], queue=False)
@@ -117,10 +117,10 @@ def wrap_run(original: Function) -> Function:
     """`run_web_ui` and `run_web_demo`: reachable from this machine only, unless the user names an address."""
 
     @functools.wraps(original)
-    def run() -> None:
+    def run(*args: Any, **named: Any) -> Any:
         ipv6 = os.environ.get(IPV6, "").lower() in ("1", "true", "y")
         os.environ.setdefault(SERVER, "[::1]" if ipv6 else "127.0.0.1")
-        original()
+        return original(*args, **named)
 
     return run
 

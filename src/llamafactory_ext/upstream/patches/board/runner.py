@@ -31,8 +31,8 @@ class OurRunner(Base):
 
     was_aborted = False
 
-    def _initialize(self, data: dict[Any, Any], do_train: bool, from_preview: bool) -> str:
-        error = str(super()._initialize(data, do_train, from_preview))
+    def _initialize(self, data: dict[Any, Any], do_train: bool, from_preview: bool, *more: Any, **named: Any) -> str:
+        error = str(super()._initialize(data, do_train, from_preview, *more, **named))
         problems = problems_of(self._panel_values(data)) if do_train and not error else []
         return OptionError.listing(HEADING, problems).message if problems else error
 
@@ -115,8 +115,8 @@ def wrap_clean_cmd(original: Function) -> Function:
     """`_clean_cmd` leaves out whatever is false; ours may be true by default."""
 
     @functools.wraps(original)
-    def clean_cmd(args: dict[str, Any]) -> dict[str, Any]:
-        kept = original(args)
+    def clean_cmd(args: dict[str, Any], *more: Any, **named: Any) -> dict[str, Any]:
+        kept = original(args, *more, **named)
         ours = option_names()
         return {name: value for name, value in args.items() if name in kept or (name in ours and value is False)}
 
@@ -127,8 +127,8 @@ def wrap_gen_cmd(original: Function) -> Function:
     """`gen_cmd`: a command that a shell reads as it was meant, whatever stands in the fields."""
 
     @functools.wraps(original)
-    def gen_cmd(args: dict[str, Any]) -> str:
-        return original({name: _quoted(value) for name, value in args.items()})
+    def gen_cmd(args: dict[str, Any], *more: Any, **named: Any) -> Any:
+        return original({name: _quoted(value) for name, value in args.items()}, *more, **named)
 
     return gen_cmd
 
@@ -137,16 +137,17 @@ def wrap_trainer_info(original: Function) -> Function:
     """`get_trainer_info`: a citi run logs in the folders of its phases."""
 
     @functools.wraps(original)
-    def get_trainer_info(lang: str, output_path: str, do_train: bool) -> Any:
+    def get_trainer_info(lang: str, output_path: str, do_train: bool, *more: Any, **named: Any) -> Any:
         import gradio as gr
 
         from ....board.progress import read_progress
         from ....board.showing import as_markdown, bar_label, picture
 
-        log, bar, shown = original(lang, output_path, do_train)
+        found = original(lang, output_path, do_train, *more, **named)
         progress = read_progress(Path(output_path)) if do_train else None
         if progress is None:
-            return log, bar, shown
+            return found
+        log, bar, shown = found
         bar = gr.Slider(label=bar_label(progress, lang), value=progress.percentage, visible=True)
         if any(phase.lines for phase in progress.phases):
             shown = {**shown, "loss_viewer": gr.Plot(picture(progress))}

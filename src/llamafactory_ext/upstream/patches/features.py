@@ -1,0 +1,99 @@
+"""What of ours works with the LLaMA-Factory that is loaded: a broken patch switches off only what needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+
+from ...errors import UpstreamError
+from .compat import OLDEST, is_too_old, upstream_name
+
+DOCTOR = "`llamafactory-ext doctor` tells more"
+_told: list[str] = []
+
+
+class Feature(StrEnum):
+    """One thing that works or does not, by the words in which it is reported."""
+
+    CITI = "finetuning_type: citi"
+    TL_SFT = "stage: tl_sft"
+    TL_PPO = "stage: tl_ppo"
+    MODELS = "chat, api and export with citi"
+    EVAL = "the parser of evaluation"
+    TEMPLATES = "our templates"
+    CHAT_TEMPLATE = "the chat template of exported models"
+    FIGURES = "our figures in the training log"
+    ERRORS = "one message for an error of several processes"
+    BOARD = "our fields in LLaMA Board"
+    DATA_TAB = "LLaMA Board's data tab"
+    PROGRESS = "LLaMA Board's progress of citi"
+    PREVIEW = "quotes in LLaMA Board's commands"
+    CHOICES = "our methods in LLaMA Board's lists"
+    ADDRESS = "LLaMA Board on this machine's address only"
+
+
+TRAINING = (Feature.CITI, Feature.TL_SFT, Feature.TL_PPO)
+METHODS = (*TRAINING, Feature.MODELS)
+PAGE = (Feature.BOARD, Feature.DATA_TAB, Feature.PROGRESS, Feature.PREVIEW, Feature.CHOICES, Feature.ADDRESS)
+
+
+def broken() -> dict[str, tuple[str, tuple[Feature, ...]]]:
+    """What has changed too much, by the name of the upstream object: the problem, and what needs it."""
+    from .table import PATCHES, USES
+
+    found = {part.name: (part.problem(), part.needed_by) for part in (*PATCHES, *USES)}
+    return {name: (problem, needed_by) for name, (problem, needed_by) in found.items() if problem}
+
+
+def works(feature: Feature) -> bool:
+    """Whether nothing that a feature needs is broken."""
+    return all(feature not in needed_by for _, needed_by in broken().values())
+
+
+def problems_of(*wanted: Feature) -> list[str]:
+    """One sentence for each upstream object that a feature misses."""
+    return [f"{name} {problem}" for name, (problem, needed_by) in broken().items() if set(wanted) & set(needed_by)]
+
+
+def require(*wanted: Feature) -> None:
+    """Refuse a run of ours whose method misses something; say once what else is off.
+
+    Raises:
+        UpstreamError: with what has changed, in which version, and the next step.
+    """
+    error = refusal(*wanted)
+    if error is not None:
+        raise error
+    tell_what_is_off()
+
+
+def refusal(*wanted: Feature) -> UpstreamError | None:
+    """The error with which `require` ends a run, if it does."""
+    what = " and ".join(dict.fromkeys(wanted))
+    rest = f"Runs without our methods are untouched. {DOCTOR}; or install LLaMA-Factory {OLDEST}."
+    if is_too_old():
+        return UpstreamError(f"{what} needs LLaMA-Factory {OLDEST} or newer; this is {upstream_name()}. {rest}")
+    problems = problems_of(*wanted)
+    if not problems:
+        return None
+    more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return UpstreamError(
+        f"{what} does not work with {upstream_name()}: {'; '.join(problems[:3])}{more}. {rest}".replace("\n", " ")
+    )
+
+
+def tell_what_is_off(*among: Feature) -> None:
+    """Print one line about what is off although the run goes on, once in a process and on one rank."""
+    from . import table
+
+    off = dict.fromkeys(feature for _, needed_by in broken().values() for feature in needed_by)
+    off = {feature: None for feature in off if not among or feature in among}
+    lines = [f"off: {', '.join(off)}; everything else works"] if off else []
+    if others := table.patched_by_others():
+        lines.append(f"another package has replaced {', '.join(others)} as well")
+    line = f"llamafactory_ext with {upstream_name()}: {'; '.join(lines)}. {DOCTOR}." if lines else ""
+    if line and line not in _told:
+        _told.append(line)
+        if os.environ.get("RANK", "0") == "0":
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,70 @@
+"""Which versions of upstream's objects were seen before: information for the doctor, never a reason to refuse.
+
+`seen.json` holds the fingerprints by version. `python -m llamafactory_ext.upstream.patches.seen` adds those of the
+LLaMA-Factory that is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from . import patch, table
+from .compat import upstream_version
+from .relies import fingerprint
+
+FILE = Path(__file__).with_name("seen.json")
+
+
+def seen() -> dict[str, dict[str, str]]:
+    """Version to the fingerprints of what is replaced, by name."""
+    known: dict[str, dict[str, str]] = json.loads(FILE.read_text("utf-8"))
+    return known
+
+
+def loaded_fingerprints() -> dict[str, str]:
+    """The fingerprints of upstream's own objects in this process, by name."""
+    found = {}
+    for name, original in patch.originals.items():
+        if patch.stranger(original):
+            continue
+        try:
+            found[name] = fingerprint(original)
+        except (OSError, TypeError, SyntaxError):  # no source to read
+            continue
+    return found
+
+
+def unseen(found: Mapping[str, str]) -> list[str]:
+    """The names of what looks like in no version that was seen."""
+    return [name for name, value in found.items() if all(known.get(name) != value for known in seen().values())]
+
+
+def mixed(found: Mapping[str, str], version: str | None) -> str:
+    """Say that the files come from several versions, or from another one than they state; nothing if they do not."""
+    known = seen()
+    fits = {name: {one for one in known if known[one].get(name) == value} for name, value in found.items()}
+    recognised = {name: versions for name, versions in fits.items() if versions}
+    if not recognised or version not in known:
+        return ""
+    others = {name: versions for name, versions in recognised.items() if version not in versions}
+    if not others:
+        return ""
+    of = sorted(set().union(*others.values()))
+    names = ", ".join(sorted(others)[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return f"states version {version}, but has the code of {' and '.join(of)} in {names}"
+
+
+def main() -> None:
+    """Add the fingerprints of this LLaMA-Factory to the file."""
+    for module in dict.fromkeys(row.module for row in table.PATCHES):
+        import_module(module)
+    known = seen() if FILE.is_file() else {}
+    known[str(upstream_version())] = loaded_fingerprints()
+    FILE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
