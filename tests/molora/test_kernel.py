@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from llamafactory_ext.molora import MoLoraLinear
-from llamafactory_ext.molora.kernel import Adapter, apply_molora, computable_here
+from llamafactory_ext.molora.kernel import Adapter, apply_molora
+from llamafactory_ext.molora.plain import computable_here
 
 pytestmark = pytest.mark.fast
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol, TypeGuard
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ def triton_problem(*, gpu: bool = True) -> str | None:
 
 
 class _MoLora(torch.autograd.Function):
-    """Base linear and experts in one: y = W0 x + b0 + experts, or the experts alone added to a given y in place.
+    """Base linear and experts in one: y = W0 x + b0 + experts, or the experts alone added to a given y.
 
     Keeps x, u and the gates only. The experts' product is added into y, and in backward into dL/dx, by the matrix
     product itself: neither is ever there twice.
@@ -77,6 +77,7 @@ class _MoLora(torch.autograd.Function):
     def forward(
         ctx: Any,
         base: Tensor | None,  # first, as autograd takes the first input for the one changed in place if it is a view
+        in_place: bool,
         x: Tensor,
         W0_OD: Tensor | None,
         b0_O: Tensor | None,
@@ -94,8 +95,9 @@ class _MoLora(torch.autograd.Function):
             assert W0_OD is not None
             y = nn.functional.linear(x.to(dtype), W0_OD.to(dtype), None if b0_O is None else b0_O.to(dtype))
         else:
-            y = base
-            ctx.mark_dirty(base)
+            y = base if in_place else base.clone(memory_format=torch.contiguous_format)
+            if in_place:
+                ctx.mark_dirty(base)
         between, experts = _gating(kernel), A_ND.shape[0] // rank
         u_KT = between.stack(router_ED, A_ND, dtype) @ x.reshape(-1, x.shape[-1]).to(dtype).t()
         gates_ET = between.gates(u_KT, len(router_ED))
@@ -111,7 +113,7 @@ class _MoLora(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, u_KT, gates_ET, W0_OD, router_ED, A_ND, B_ON = ctx.saved_tensors
-        need_base, need_x, _, _, need_router, need_A, need_B = ctx.needs_input_grad[:7]
+        need_base, _, need_x, _, _, need_router, need_A, need_B = ctx.needs_input_grad[:8]
         between, experts, dtype = _gating(ctx.kernel), A_ND.shape[0] // ctx.rank, u_KT.dtype
         grad_TO = grad.reshape(-1, grad.shape[-1]).to(dtype)
         grad_x = grad_router = grad_A = grad_B = None
@@ -132,7 +134,7 @@ class _MoLora(torch.autograd.Function):
                 stack_KD, du_TK = between.stack(router_ED, A_ND, dtype), du_KT.t()
                 dx_TD = du_TK @ stack_KD if W0_OD is None else (grad_TO @ W0_OD.to(dtype)).addmm_(du_TK, stack_KD)
                 grad_x = dx_TD.view(x.shape).to(x.dtype)
-        return grad if need_base else None, grad_x, None, None, grad_router, grad_A, grad_B, *[None] * 6
+        return grad if need_base else None, None, grad_x, None, None, grad_router, grad_A, grad_B, *[None] * 6
 
 
 class Adapter(NamedTuple):
@@ -159,37 +161,37 @@ class Adapter(NamedTuple):
     kernel: Kernel = "torch"
 
 
-def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter) -> Tensor:
+def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter, *, in_place: bool = True) -> Tensor:
     """The base linear's output with the experts' added: (..., O).
 
     Args:
         base: the linear, frozen, which is then computed along with the experts (saves a copy of dL/dx); or its
-            output (..., O), which is changed in place.
+            output (..., O).
         x: (..., D).
         adapter: the experts and their router.
+        in_place: change a given output; False where somebody else may hold it.
     """
     device = x.device.type
     if isinstance(base, Tensor):
         y, W0_OD, b0_O, dtype = base, None, None, base.dtype
     else:
         y, W0_OD, b0_O, dtype = None, base.weight, base.bias, product_type(base.weight)
+    if not _autocast(device):
+        plain: Tensor = _MoLora.apply(y, in_place, x, W0_OD, b0_O, *adapter, dtype)
+        return plain
     with torch.autocast(device, enabled=False):
-        result: Tensor = _MoLora.apply(y, x, W0_OD, b0_O, *adapter, dtype)
+        result: Tensor = _MoLora.apply(y, in_place, x, W0_OD, b0_O, *adapter, dtype)
     return result
 
 
 def product_type(operand: Tensor) -> torch.dtype:
     """The number type in which a linear multiplies `operand`, its input or weight: autocast's, if that is on."""
     device, dtype = operand.device.type, operand.dtype
-    if torch.is_autocast_enabled(device) and dtype != torch.float64:
+    if dtype != torch.float64 and _autocast(device):
         return torch.get_autocast_dtype(device)
     return dtype
 
 
-def computable_here(base: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether the linear is frozen, whole and nobody else's: it may be computed here without calling it."""
-    return (
-        type(base) is nn.Linear
-        and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks or base._backward_pre_hooks)
-        and not any(parameter.requires_grad or hasattr(parameter, "ds_id") for parameter in base.parameters())
-    )
+def _autocast(device: str) -> bool:
+    """Whether autocast is on for a device; kinds such as meta know none."""
+    return torch.amp.autocast_mode.is_autocast_available(device) and torch.is_autocast_enabled(device)

@@ -10,7 +10,14 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from .kernel import Adapter, GateLoss, Kernel, apply_molora, computable_here, product_type
+from .called import call_molora
+from .kernel import Adapter, GateLoss, Kernel, apply_molora, product_type
+from .plain import computable_here, owns_output, plain, transformed
+
+UNMERGEABLE = (
+    "A MOLoRA adapter cannot be merged into the base weights: its gate depends on the input. Load it with "
+    "`finetuning_type: citi`, or write a self-contained model with `llamafactory-cli export`."
+)
 
 
 class MoLoraLinear(nn.Module, BaseTunerLayer):
@@ -85,10 +92,12 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
 
     def weights(self, adapter_name: str) -> tuple[Tensor, Tensor, Tensor]:
         """Router (E, D), A (N R, D) and B (O, N R) of an adapter."""
-        router, A, B = (
-            cast(nn.Linear, part[adapter_name]).weight for part in (self.molora_router, self.molora_A, self.molora_B)
-        )
-        return router, A, B
+        router, A, B = self._linears(adapter_name)
+        return cast(nn.Linear, router).weight, cast(nn.Linear, A).weight, cast(nn.Linear, B).weight
+
+    def _linears(self, adapter_name: str) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """Router, A and B of an adapter, or what somebody put in their places."""
+        return self.molora_router[adapter_name], self.molora_A[adapter_name], self.molora_B[adapter_name]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Maps x (..., D) to (..., O)."""
@@ -100,10 +109,19 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
             router_ED = self.weights(names[0])[0].detach()
             self.gate_loss.learn(self.layer_name, x.detach().to(product_type(x)), router_ED)
             return self.base_layer(x, *args, **kwargs)
-        result: Any = self.base_layer if computable_here(self.base_layer) else self.base_layer(x, *args, **kwargs)
+        base, called = self.base_layer, transformed()
+        fused = {name: not called and all(map(plain, self._linears(name))) for name in names}
+        whole = fused[names[0]] and computable_here(base)
+        result: Any = base if whole else base(x, *args, **kwargs)
+        own = whole or owns_output(base)
         for name in names:
-            weights, size = self.weights(name), (self.rank[name], self.scaling[name])
-            result = apply_molora(result, x, Adapter(*weights, *size, self.layer_name, self.gate_loss, self.kernel))
+            size = self.rank[name], self.scaling[name]
+            if fused[name]:
+                adapter = Adapter(*self.weights(name), *size, self.layer_name, self.gate_loss, self.kernel)
+                result = apply_molora(result, x, adapter, in_place=own)
+            else:
+                result = call_molora(result, x, self._linears(name), *size, self.layer_name, self.gate_loss)
+            own = True
         return result
 
     def gates(self, x: Tensor, adapter_name: str = "default") -> Tensor:
@@ -112,10 +130,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        raise CheckpointError(
-            "A MOLoRA adapter cannot be merged into the base weights: its gate depends on the input. Load it with "
-            "`finetuning_type: citi`, or write a self-contained model with `llamafactory-cli export`."
-        )
+        raise CheckpointError(UNMERGEABLE)
 
     def unmerge(self) -> None:
         """Nothing is ever merged."""

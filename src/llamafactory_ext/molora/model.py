@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from peft.tuners.tuners_utils import BaseTuner
+from peft.utils.constants import INCLUDE_LINEAR_LAYERS_SHORTHAND
 from torch import nn
 
-from ..errors import OptionError
+from ..errors import CheckpointError, OptionError
 from .config import MoLoraConfig
 from .kernel import GateLoss, Kernel, triton_problem
-from .layer import MoLoraLinear
+from .layer import UNMERGEABLE, MoLoraLinear
+from .targets import check_targets
 
 
 class MoLoraModel(BaseTuner):
@@ -27,7 +31,12 @@ class MoLoraModel(BaseTuner):
         names = config.target_modules
         if names is None:
             raise OptionError("MoLoraConfig.target_modules is not set: name the linears that shall carry an adapter.")
+        earlier = len(self.targeted_module_names)
+        if not check_targets(model, config) and earlier:  # PEFT says so for a first adapter only
+            raise OptionError(f"target_modules={names!r} of adapter {adapter_name} are not found in the base model.")
         super().inject_adapter(model, adapter_name, *args, **kwargs)
+        if isinstance(names, str) and names.lower() == INCLUDE_LINEAR_LAYERS_SHORTHAND:
+            names = self.targeted_module_names[earlier:]  # for a model with another head the word means other linears
         config.target_modules = names  # PEFT shortens long lists; the checkpoint keeps the full names
         for name, layer in model.named_modules():
             if isinstance(layer, MoLoraLinear):
@@ -56,6 +65,31 @@ class MoLoraModel(BaseTuner):
         """The adapted linears by the name they have in the base model, in the model's order."""
         return {name: module for name, module in self.model.named_modules() if isinstance(module, MoLoraLinear)}
 
+    def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse: a sum of adapters is no adapter, as each has its own gate.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError(
+            "MOLoRA adapters cannot be combined by weights, as the gate of each depends on the input; make several "
+            "act at once with `model.base_model.set_adapter([...])`."
+        )
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Refuse what PEFT would otherwise ignore: an adapter of its own for each row of a batch."""
+        if kwargs.get("adapter_names") is not None:
+            raise OptionError(
+                "adapter_names is not supported by MOLoRA, whose adapters act on whole batches; call the model once "
+                "for each adapter, after `model.set_adapter(name)`."
+            )
+        yield
+
+    def _check_merge_allowed(self) -> None:
+        """Refuse a merge before PEFT has unwrapped or changed anything."""
+        raise CheckpointError(UNMERGEABLE)
+
     def _create_and_replace(
         self,
         peft_config: MoLoraConfig,
@@ -76,11 +110,6 @@ class MoLoraModel(BaseTuner):
         if isinstance(target, MoLoraLinear):
             target.update_layer(adapter_name, **settings)
             return
-        if not isinstance(target, nn.Linear):
-            raise OptionError(
-                f"target_modules names {current_key}, a {type(target).__name__}. MOLoRA adapts linear layers only; "
-                "take it out of the list."
-            )
         layer = MoLoraLinear(target, adapter_name, **settings)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
