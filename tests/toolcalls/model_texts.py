@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, render_calls
+from toolcalls import odd_texts
+from toolcalls.odd_texts import WRITTEN_T, WRITTEN_W, Calls, T, W
 
 TOOLS = (
     Tool("get_weather", "Weather.", {"city": {"type": "string"}, "days": {"type": "integer"}}, ["city"]),
     Tool("get_time", "Time.", {"city": {"type": "string"}}, ["city"]),
     Tool("Market Trends API", "Trends.", {"trend": {"type": "string"}}),
 )
-W = ToolCall("get_weather", {"city": "Paris"})
-T = ToolCall("get_time", {"city": "Rome"})
-_W = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
-_T = '{"name": "get_time", "arguments": {"city": "Rome"}}'
-Calls = tuple[ToolCall, ...]
+_W, _T = WRITTEN_W, WRITTEN_T
 
 
 def weather(**more: object) -> Calls:
@@ -166,6 +164,7 @@ TEXTS: dict[str, tuple[str, Calls | None]] = {
     "a list of calls with dashes": ("- get_weather(city='Paris')\n- get_time(city='Rome')", (W, T)),
     "an end token between": (f"{_W}<|im_end|>\n{_T}<|im_end|>", (W, T)),
     "code in prose after calls": (f"{_W}\nThis is like get_time(city='Oslo') but safer.", (W,)),
+    **odd_texts.TEXTS,
 }
 for _form in FORMATS:
     TEXTS[f"{_form}, one"] = (render_calls([W], _form), (W,))

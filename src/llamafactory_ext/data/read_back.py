@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import CallParseError
-from ..toolcalls import FORMATS, ParsedCall, Tool, ToolCall, detect_turn
+from ..toolcalls import FORMATS, ParsedCall, Tool, detect_turn
 from ..toolcalls.thoughts import split_thought
-from ..toolcalls.values import Json
+from ..toolcalls.untyped import as_untyped
 
 OTHER_CALLS = "the template writes other calls than the record has"
 NO_WORDS = "the template leaves out the words beside a call"
@@ -73,7 +73,7 @@ def compare_turn(
         written = detect_turn(text, tools, call_format).calls
     except CallParseError:
         written = ()
-    if not _same(recorded.calls, written, call_format):
+    if not _same(recorded.calls, written, tools, call_format):
         detail = f"record {_short(_shown(recorded.calls))}, written {_short(text)}"
         return [*found, Misread(turn, OTHER_CALLS, detail)]
     for beside in (spoken[: recorded.start], spoken[recorded.end :]):
@@ -89,26 +89,17 @@ def missing_tools(prompt: str, tools: Sequence[Tool]) -> list[Misread]:
     return [Misread(-1, NO_TOOLS, ", ".join(missing[:5]))] if missing else []
 
 
-def _same(recorded: Sequence[ParsedCall], written: Sequence[ParsedCall], call_format: str | None) -> bool:
+def _same(
+    recorded: Sequence[ParsedCall], written: Sequence[ParsedCall], tools: Sequence[Tool], call_format: str | None
+) -> bool:
+    """Whether both are the same calls; what a format without types cannot show is typed by the schemas."""
     one, other = ([found.call for found in calls] for calls in (recorded, written))
     if one == other:
         return True
-    typed = call_format is None or FORMATS[call_format].typed
-    return not typed and list(map(_untyped, one)) == list(map(_untyped, other))
-
-
-def _untyped(call: ToolCall) -> tuple[str, dict[str, str]]:
-    """A call as a format without types shows it: a text that is JSON cannot be told from its value."""
-    return call.name, {name: _as_json(value) for name, value in call.arguments.items()}
-
-
-def _as_json(value: Json) -> str:
-    if not isinstance(value, str):
-        return json.dumps(value, sort_keys=True)
-    try:
-        return json.dumps(json.loads(value), sort_keys=True)
-    except (ValueError, RecursionError):
-        return value
+    if call_format is None or FORMATS[call_format].typed:
+        return False
+    declared = {tool.name: tool for tool in tools}
+    return [as_untyped(call, declared) for call in one] == [as_untyped(call, declared) for call in other]
 
 
 def _words(text: str) -> list[str]:

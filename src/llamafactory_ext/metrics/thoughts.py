@@ -8,17 +8,10 @@ from __future__ import annotations
 
 import re
 
-_WORDS = (
-    *("think", "thinking", "thought", "thoughts", "reason", "reasoning", "reflection", "analysis"),
-    *("scratchpad", "scratch_pad", "internal_monologue", "seed:think"),
-)
-_PAIRS = (
-    *((f"<{word}>", f"</{word}>") for word in _WORDS),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-)
+from ..toolcalls.thoughts import PAIRS
+
+# Channels, which one of several marks ends, are looked at apart.
+_PAIRS = tuple((opening, ends[0]) for opening, ends in PAIRS.items() if len(ends) == 1)
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*<\|message\|>")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)

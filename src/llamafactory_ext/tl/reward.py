@@ -24,7 +24,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
-from llamafactory_ext.toolcalls import Tool, ToolCall, detect
+from llamafactory_ext.toolcalls import Tool, ToolCall, detect, detect_turn
+from llamafactory_ext.toolcalls.untyped import as_untyped
 
 VARIANTS = ("paper", "reference")
 REWARDS: Mapping[str, float] = {
@@ -108,11 +109,16 @@ def _categories(
     prediction: str, references: Sequence[ToolCall], declared: Mapping[str, Tool], call_format: str | None
 ) -> list[str]:
     try:
-        predictions = [found.call for found in detect(prediction, declared.values(), call_format)]
+        found_turn = detect_turn(prediction, declared.values(), call_format)
     except CallParseError:
         return ["unparsable"]
-    if not predictions:
+    if found_turn.format is None:
         return ["unparsable"]
+    predictions = [found.call for found in found_turn.calls]
+    if not found_turn.format.typed:  # there "3" and 3 are written alike: both sides are typed by the schemas
+        predictions, references = (
+            [as_untyped(call, declared) for call in calls] for calls in (predictions, references)
+        )
     if any(call.name not in declared for call in predictions):
         return ["tool_hallucination"]
     if sorted(call.name for call in predictions) != sorted(call.name for call in references):

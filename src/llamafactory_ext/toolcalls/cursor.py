@@ -25,6 +25,7 @@ class Cursor:
     Attributes:
         text: the whole text.
         pos: the next character to read.
+        failed: where it failed, if it has.
         steps: characters and patterns read so far; at most a small multiple of the text's length.
         calls: what was found.
         declared: the tools that the model was told of, by name; they type values that a format writes without types.
@@ -34,6 +35,7 @@ class Cursor:
         self.text = text
         self.declared: Mapping[str, Tool] = declared or {}
         self.pos = pos
+        self.failed = 0
         self.steps = 0
         self.calls: list[ParsedCall] = []
         self._values = 0
@@ -88,7 +90,7 @@ class Cursor:
 
     def fail(self, problem: str, pos: int | None = None) -> NoReturn:
         """Raise a CallParseError that shows the place."""
-        pos = self.pos if pos is None else pos
+        pos = self.failed = self.pos if pos is None else pos
         shown = ascii(self.text[pos : pos + _SHOWN]) if pos < len(self.text) else "the end of the text"
         raise CallParseError(f"At character {pos + 1} ({shown}): {problem}.")
 

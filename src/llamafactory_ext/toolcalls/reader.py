@@ -161,7 +161,7 @@ class _Scan:
             try:
                 form.read(cursor, match)
             except CallParseError as error:
-                faults.append(_Fault(form, start, max(cursor.pos, match.end()), error))
+                faults.append(_Fault(form, start, max(cursor.pos, cursor.failed), error))
                 self._count(cursor)
                 continue
             self._count(cursor)
@@ -170,7 +170,9 @@ class _Scan:
                 return cursor.pos
             if cursor.pos > match.end():
                 passed = max(passed, cursor.pos)
-        self.faults += next(([fault] for fault in faults if self._announced(fault)), [])
+        announced = [fault for fault in faults if self._announced(fault)]
+        if announced:  # the format that reads on the longest is the one that was meant
+            self.faults.append(max(announced, key=lambda fault: fault.failed))
         if passed > start:  # a value of another kind, whose texts are no calls either
             return passed
         events.pass_by(start)
@@ -194,6 +196,7 @@ class _Scan:
                 raise fault.error
         if not chosen:
             return Detected((), len(self.text), len(self.text))
+        self._refuse_cut(chosen[-1])
         calls = tuple(call for construct in chosen for call in construct.calls)
         return Detected(calls, chosen[0].start, chosen[-1].end, chosen[0].form)
 
@@ -233,14 +236,26 @@ class _Scan:
         """Whether a malformed call follows the group, or stands in its row."""
         if fault.start >= chosen[-1].end or (fault.form.marked and not chosen[0].form.marked):
             return True
-        if fault.form is not chosen[0].form:
+        if fault.form.marked != chosen[0].form.marked:
             return False
         if any(fault.start <= one.start < fault.failed for one in chosen):
             return True
         after = next((one.start for one in chosen if one.start > fault.start), 0)
         gap = self.text[fault.failed : after]
-        ends = [found.start() for found in re.finditer(re.escape(fault.form.closing), gap)]
-        return bool(ends) and fault.form.between.fullmatch(gap, ends[-1] + len(fault.form.closing)) is not None
+        for form in {fault.form.name: fault.form, chosen[0].form.name: chosen[0].form}.values():
+            ends = [found.end() for found in re.finditer(re.escape(form.closing), gap)]
+            if ends and form.between.fullmatch(gap, ends[-1]) is not None:
+                return True
+        return False
+
+    def _refuse_cut(self, last: _Construct) -> None:
+        """Fail if nothing but the beginning of another call stands behind the calls: generation stopped in it."""
+        if len(self.text) - last.end > _NEAR:
+            return
+        between = last.form.between.match(self.text, last.end)
+        for place in (last.end, last.end if between is None else between.end()):
+            if last.form.begins_call(self.text[place:].strip(" \t\r\n,;"), self.declared):
+                Cursor(self.text).fail("another call begins here and is cut", place)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 # Opening -> what ends it; the first of several ends counts.
-_PAIRS: dict[str, tuple[str, ...]] = {
+PAIRS: dict[str, tuple[str, ...]] = {
     "<think>": ("</think>",),
     "<thinking>": ("</thinking>",),
     "<thought>": ("</thought>",),
@@ -17,27 +17,34 @@ _PAIRS: dict[str, tuple[str, ...]] = {
     "<analysis>": ("</analysis>",),
     "<scratch_pad>": ("</scratch_pad>",),
     "<scratchpad>": ("</scratchpad>",),
+    "<reason>": ("</reason>",),
     "<reasoning>": ("</reasoning>",),
+    "<inner_monologue>": ("</inner_monologue>",),
+    "<internal_monologue>": ("</internal_monologue>",),
+    "<antthinking>": ("</antthinking>",),
     "<reflection>": ("</reflection>",),
     "<seed:think>": ("</seed:think>",),
     "<longcat_think>": ("</longcat_think>",),
     "[THINK]": ("[/THINK]",),
     "◁think▷": ("◁/think▷",),
     "<|START_THINKING|>": ("<|END_THINKING|>",),
+    "<|begin_of_thought|>": ("<|end_of_thought|>",),
     "<|channel>thought": ("<channel|>",),  # Gemma 4
     "<|channel|>analysis<|message|>": ("<|end|>", "<|start|>", "<|channel|>", "<|return|>"),  # gpt-oss
 }
-OPENING = re.compile("|".join(map(re.escape, _PAIRS)), re.IGNORECASE)
-_ENDS = {
-    opening.lower(): re.compile("|".join(map(re.escape, ends)), re.IGNORECASE) for opening, ends in _PAIRS.items()
-}
+OPENING = re.compile("|".join(map(re.escape, PAIRS)), re.IGNORECASE)
+_ENDS = {opening.lower(): re.compile("|".join(map(re.escape, ends)), re.IGNORECASE) for opening, ends in PAIRS.items()}
 # A template may have written the opening: then the end stands alone, and all before it was thought.
-LONE_END = re.compile("|".join(re.escape(ends[0]) for ends in _PAIRS.values() if len(ends) == 1), re.IGNORECASE)
+LONE_END = re.compile("|".join(re.escape(ends[0]) for ends in PAIRS.values() if len(ends) == 1), re.IGNORECASE)
 # What introduces the output of a tool or the next turn: a model that writes it has gone on alone.
 OUTPUT = re.compile(
     r"(?mi:^[ \t#*>]*+(?:observation|response|results?|output|(?:tool|function|api)[ _-]?(?:response|output|result)s?"
-    r"|user|human|tool)[ \t]*+\d*+\**+[ \t]*+:)"
-    r"|<(?:tool|function)_?(?:response|output|result)s?\b[^<>]*+>|<observation>|<results?>|```tool_outputs?"
+    r"|user|human|tool|observaci[oó]n|resultado|salida|r[eé]sultat|sortie|beobachtung|ergebnis|ausgabe"
+    r"|наблюдение|результат|观察(?:结果)?|观测|结果|输出|工具(?:返回|输出|结果|响应)|用户"
+    r"|観察|結果|出力|관찰|결과)[ \t]*+\d*+\**+[ \t]*+[:：])"
+    r"|<(?:tool|function)_?(?:response|output|result)s?\b[^<>]*+>|<observation>|<results?>|<outputs?>"
+    r"|(?i:```(?:tool_)?(?:output|result)s?\b)|(?<=[)\]])\s*+->\s*+(?=[{\[('\"\d])"
+    r"|(?i:\[(?:tool|function|api)[ _-](?:result|response|output)s?\])"
     r"|\[TOOL_RESULTS\]|\[INST\]|<\|observation\|>|<\|user\|>|<\|tool\|>|<\|turn>(?:user|tool)"
     r"|<\|tool_response>|<\|tool_response\|>|<\|im_(?:user|tool)\|>"
     r"|<\|im_start\|>(?:user|tool|system|observation|environment)"
@@ -51,8 +58,8 @@ OUTPUT = re.compile(
 
 _NEEDS = {
     OPENING: ("<", "[THINK]", "[think]", "◁think▷"),
-    LONE_END: ("</", "<|END_THINKING|>", "<channel|>", "[/THINK]", "◁/think▷"),
-    OUTPUT: (":", "<", "[TOOL_RESULTS]", "[INST]", "```tool", "]~b]"),
+    LONE_END: ("</", "<|END_THINKING|>", "<channel|>", "<|end_of_thought|>", "[/THINK]", "◁/think▷"),
+    OUTPUT: (":", "：", "<", "->", "[", "```"),
 }
 
 

@@ -64,6 +64,15 @@ def schema_of(declared: Mapping[str, Tool], tool: str, parameter: str) -> Schema
     return declared[tool].parameters.get(parameter) if tool in declared else None
 
 
+def as_untyped(call: ToolCall, declared: Mapping[str, Tool]) -> ToolCall:
+    """Return a call as a reader gets it from a format without types: each value by its schema, or by what it is."""
+    arguments = {
+        key: read_value(write_value(value), schema_of(declared, call.name, key))
+        for key, value in call.arguments.items()
+    }
+    return ToolCall(call.name, arguments)
+
+
 def texts_of(calls: Sequence[ToolCall]) -> list[ToolCall]:
     """Return the calls with every argument as the text that an untyped format writes."""
     return [ToolCall(call.name, {key: write_value(value) for key, value in call.arguments.items()}) for call in calls]

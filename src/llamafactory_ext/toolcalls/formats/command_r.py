@@ -49,7 +49,7 @@ FORMAT = Format(
     example=f'{_OPENING}[{{"tool_name": "get_weather", "parameters": {{"city": "Paris"}}}}]\n{_FENCE}',
     mark=re.compile(rf"(?<!\w)Action:\s*+{_FENCE}(?:json)?+(?=\s*+\[)|{re.escape(_START)}"),
     needs=("Action:", "<|START_ACTION|>"),
-    meant=speaks_of("{"),
+    meant=speaks_of("{", r"[^\[]*+\[\s*+\{"),
     read=_read,
     render=lambda calls: f"{_OPENING}{dump_list(map(_fields, calls))}\n{_FENCE}",
     can_name=any_name,

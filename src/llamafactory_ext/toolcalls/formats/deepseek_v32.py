@@ -15,7 +15,7 @@ from ..json_text import dump
 from ..model import ToolCall
 from ..values import Json
 from .form import Format
-from .parts import STOP, read_back, separators
+from .parts import BREAK, STOP, read_back, separators
 from .tagged import Tags, read_tagged
 
 _D = "｜DSML｜"
@@ -25,11 +25,11 @@ _NAME = re.compile(r'[^"<>\n]++')
 _GROUP_CLOSING = rf"</{_D}(?:{'|'.join(_GROUPS)})>"
 _PARAMETER = rf'<{_D}parameter name="'
 _KEY = r'([^"]*+(?:"(?!(?: string="(?:true|false)")?+>)[^"]*+)*+)"(?: string="(true|false)")?+>'
-_INVOKE_END = rf"(?:\s*+</{_D}invoke>|(?=\s*+(?:{_GROUP_CLOSING}|{STOP})))"
+_INVOKE_END = rf"(?:\s*+</{_D}invoke>|(?=\s*+(?:{_GROUP_CLOSING}|{BREAK})))"
 _TAGS = Tags(
     call=re.compile(rf'<{_D}invoke name="({_NAME.pattern})">'),
     parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
-    value_end=re.compile(rf"</{_D}parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END})"),
+    value_end=re.compile(rf"</{_D}parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END}|\s*+\Z)"),
     call_end=re.compile(_INVOKE_END),
 )
 _GROUP_END = re.compile(rf"\s*+{_GROUP_CLOSING}|(?={STOP})")

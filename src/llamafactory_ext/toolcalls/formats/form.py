@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..cursor import Cursor
 from ..literals import odd_names
 from ..model import Tool, ToolCall
 
 Declared = Mapping[str, Tool]
-_SEPARATORS = re.compile(r"[\s,;]*+")
+# White space, and what takes no room at all: models and web pages leave such characters between calls.
+BLANK = r"\s\u200b\u200c\u200d\u2060\ufeff"
+_SEPARATORS = re.compile(rf"[{BLANK},;]*+")
+_NAME_PART = re.compile(r"[\w.:-]++")
 # Beside these, models without marks put brackets, code fences, list marks and end tokens between calls.
 LOOSE_SEPARATORS = re.compile(
-    r"(?:[\s,;\[\]]|```[a-z_]*+|(?<!\w)\d{1,2}[.)](?=\s)|(?<!\S)[-*](?=\s)|<\|im_end\|>|<\|eot_id\|>|</s>)*+"
+    rf"(?:[{BLANK},;\[\]]|```[a-z_]*+|(?<!\w)\d{{1,2}}[.)](?=\s)|(?<!\S)[-*](?=\s)|<\|im_end\|>|<\|eot_id\|>|</s>)*+"
 )
 
 
@@ -23,9 +27,20 @@ def always(_begun: str, _declared: Declared) -> bool:
     return True
 
 
-def speaks_of(sign: str) -> Callable[[str, Declared], bool]:
-    """Return a rule for marks that prose may hold: a declared tool must be named near by, or `sign` where none is."""
-    return lambda begun, declared: any(name in begun for name in declared) if declared else sign in begun
+def speaks_of(sign: str, shape: str) -> Callable[[str, Declared], bool]:
+    """Return a rule for marks that prose may hold.
+
+    A call is meant where the text goes on in this shape behind the mark, whatever tool it names. Otherwise a declared
+    tool must be named near by, or `sign` must where none is declared.
+    """
+    written = re.compile(shape)
+
+    def meant(begun: str, declared: Declared) -> bool:
+        if written.match(begun) is not None:
+            return True
+        return any(name in begun for name in declared) if declared else sign in begun
+
+    return meant
 
 
 def begins_with_a_tool(begun: str, declared: Declared) -> bool:
@@ -78,6 +93,21 @@ class Format:
         """Return the mark by which calls of these tools are found too."""
         odd = odd_names(tuple(declared)) if self.mark_with is not None else ""
         return self.mark if self.mark_with is None or not odd else self.mark_with(odd)
+
+    @cached_property
+    def openings(self) -> tuple[str, ...]:
+        """What stands before a tool's name, with and without the marks that several calls share."""
+        before = self.example.partition("get_weather")[0]
+        return tuple(before[at:] for at, sign in enumerate(before) if at == 0 or sign in "<[{")
+
+    def begins_call(self, rest: str, declared: Declared) -> bool:
+        """Whether this is the beginning of a call up to somewhere in its name, or before its arguments."""
+        if not rest:
+            return False
+        for opening in self.openings:
+            if opening.startswith(rest) or (rest.startswith(opening) and _NAME_PART.fullmatch(rest, len(opening))):
+                return True
+        return any(rest == name or (rest.startswith(f"{name}(") and ")" not in rest) for name in declared)
 
     def find(self, cursor: Cursor) -> None:
         """Add every call of the text to the cursor; fail at a malformed one."""

@@ -15,7 +15,7 @@ from .form import Format, begins_with_a_tool
 _WORD = r"[^\s\ufeff{}\"'`<>()\[\]|:,;!?]++"
 _CALL = re.compile(rf"(?:^|(?<=[>\]▷]))[ \t\ufeff]*+({_WORD})[ \t\r]*+\n\s*+(?=\{{)", re.MULTILINE)
 _NAME = re.compile(_WORD)
-_OBJECT = re.compile(r"""\{\s*+["'](?:name|function|arguments|parameters|tool_calls|function_call)["']\s*+:""")
+_OBJECT = re.compile(r"""\{\s*+["']?+(?:name|function|arguments|parameters|tool_calls|function_call)["']?+\s*+:""")
 
 
 def _read(cursor: Cursor, call: re.Match[str]) -> None:

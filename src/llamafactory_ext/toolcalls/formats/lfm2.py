@@ -90,7 +90,7 @@ FORMAT = Format(
     example=f'{_START}[get_weather(city="Paris")]{_END}',
     mark=re.compile(re.escape(_START)),
     needs=("<|tool_call_start|>",),
-    meant=speaks_of("("),
+    meant=speaks_of("(", rf"{re.escape(_START)}\s*+(?:\[\s*+)?{NAME}\("),
     read=_read,
     render=lambda calls: f"{_START}{write_list(calls)}{_END}",
     can_name=can_name,

@@ -27,7 +27,7 @@ FORMAT = Format(
     example='<function=get_weather>{"city": "Paris"}</function>',
     mark=re.compile(r"<function=([^\s<>]++)>(?!\s*+<parameter=)"),
     needs=("<function=",),
-    meant=speaks_of("{"),
+    meant=speaks_of("{", r"<function=[^\s<>]++>\s*+\{"),
     read=_read,
     render=lambda calls: "".join(f"<function={call.name}>{dump(call.arguments)}</function>" for call in calls),
     can_name=can_name,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ..call_objects import read_call_object
 from ..cursor import Cursor
-from ..json_text import read_call_object
 from ..model import ToolCall
 from .form import Format, any_name, speaks_of
 from .json_object import write_object
@@ -56,7 +56,7 @@ PHI4 = Format(
     example=f'{_FUNCTOOLS}[{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}]',
     mark=re.compile(rf"(?:{re.escape(_TOKEN)}|(?<!\w){_FUNCTOOLS})(?=\s*+\[)"),
     needs=("<|tool_call|>", "functools"),
-    meant=speaks_of("{"),
+    meant=speaks_of("{", r"[^\[]*+\[\s*+\{"),
     read=_read_list,
     render=lambda calls: _FUNCTOOLS + _write_list(calls),
     can_name=any_name,

@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import re
 
+from ..call_objects import OBJECT_AHEAD, begun_call, read_call_object, read_call_objects
 from ..cursor import Cursor
-from ..json_text import dump, read_call_object, read_object
+from ..json_text import dump, read_object
 from ..model import ToolCall
 from .form import Format, any_name
-from .json_object import begun_call
-from .parts import MESSAGE, dump_list, read_call_list, read_inside, read_objects
+from .parts import dump_list, read_inside, read_objects
 
 _BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
 def _read_tool_calls(cursor: Cursor) -> bool:
     value, start, _ = read_object(cursor).get("tool_calls", (None, 0, 0))
-    if not isinstance(value, list) or not value:
+    if not value:
         return False
-    read_inside(cursor, start, read_call_list)
+    if not isinstance(value, list | dict):
+        cursor.fail('"tool_calls" must be a list of calls', start)
+    read_inside(cursor, start, read_call_objects)
     return True
 
 
@@ -52,7 +54,7 @@ def _fields(call: ToolCall) -> dict[str, object]:
 TOOL_CALLS = Format(
     name="tool_calls",
     example='{"tool_calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}]}',
-    mark=MESSAGE,
+    mark=OBJECT_AHEAD,
     needs=("tool_calls",),
     read=lambda cursor, _: read_objects(cursor, _read_tool_calls),
     render=lambda calls: f'{{"tool_calls": {dump_list(map(_fields, calls))}}}',
@@ -65,7 +67,7 @@ TOOL_CALLS = Format(
 FUNCTION_CALL = Format(
     name="function_call",
     example=r'{"function_call": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}',
-    mark=MESSAGE,
+    mark=OBJECT_AHEAD,
     needs=("function_call",),
     read=lambda cursor, _: read_objects(cursor, _read_function_call),
     render=lambda calls: "\n".join(map(_write_function_call, calls)),
@@ -77,7 +79,7 @@ FUNCTION_CALL = Format(
 XLAM = Format(
     name="xlam",
     example='[{"name": "get_weather", "arguments": {"city": "Paris"}}]',
-    mark=MESSAGE,
+    mark=OBJECT_AHEAD,
     needs=("{",),
     alone=False,
     read=lambda cursor, _: read_objects(cursor, _read_xlam),

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
+from ..call_objects import read_call_object
 from ..cursor import Cursor
-from ..json_text import read_call_object
 from .form import Format, any_name, speaks_of
 from .json_object import write_object
 from .parts import read_call_list, separators, take_end
@@ -31,7 +31,7 @@ FORMAT = Format(
     example=f'{_OPENING}\n{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}\n{_CLOSING}',
     mark=re.compile(rf"{_OPENING}(?=\s*+[\[{{])"),
     needs=("<tool_calls>",),
-    meant=speaks_of("{"),
+    meant=speaks_of("{", rf"{_OPENING}\s*+(?:\[\s*+)?\{{"),
     read=_read,
     render=lambda calls: "\n".join((_OPENING, *map(write_object, calls), _CLOSING)),
     can_name=any_name,

@@ -13,18 +13,18 @@ from ..cursor import Cursor
 from ..model import ToolCall
 from ..untyped import write_value
 from .form import Format, speaks_of
-from .parts import STOP, separators, take_end
+from .parts import BREAK, separators, take_end
 from .tagged import Tags, read_tagged, write_tagged
 
 _OPENING, _CLOSING = "<minimax:tool_call>", "</minimax:tool_call>"
 _NAME = re.compile(r'[^"<>\n]++')
 _PARAMETER = r'<parameter name="'
 _KEY = r'([^"]*+(?:"(?!>)[^"]*+)*+)">'
-_INVOKE_END = rf"(?:\s*+</invoke>|(?=\s*+(?:{_CLOSING}|{STOP})))"
+_INVOKE_END = rf"(?:\s*+</invoke>|(?=\s*+(?:{_CLOSING}|{BREAK})))"
 _TAGS = Tags(
     call=re.compile(rf'<invoke name="({_NAME.pattern})">'),
     parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
-    value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END})"),
+    value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END}|\s*+\Z)"),
     call_end=re.compile(_INVOKE_END),
 )
 _ANOTHER = re.compile(r"\s*+(?=<invoke name=)")
@@ -55,7 +55,7 @@ FORMAT = Format(
     ),
     mark=re.compile(rf"({_OPENING})\s*+(?=<invoke name=)|(?=<invoke name=)"),
     needs=("<invoke name=",),
-    meant=speaks_of("<parameter"),
+    meant=speaks_of("<parameter", r'(?:<minimax:tool_call>\s*+)?<invoke name="[^"<>\n]++">\s*+<parameter name='),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llamafactory_ext.toolcalls.call_objects import read_call_objects
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.json_text import read_call_objects
 
 from .form import Format, any_name, speaks_of
 from .json_object import write_object
@@ -25,7 +25,7 @@ FORMAT = Format(
     example=f'{_MARKER} [{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}]',
     mark=_LIST,
     needs=("[TOOL_CALLS]",),
-    meant=speaks_of("{"),
+    meant=speaks_of("{", r"\[TOOL_CALLS\]\s*+(?:\[\s*+)?(?:\{|\Z)"),
     read=_read,
     render=lambda calls: f"{_MARKER} [{', '.join(map(write_object, calls))}]",
     can_name=any_name,

@@ -36,7 +36,7 @@ FORMAT = Format(
     example=f'{_MARKER}get_weather{_ARGUMENTS}{{"city": "Paris"}}',
     mark=re.compile(rf"{re.escape(_MARKER)}(?=\s*+[^\s\[\]{{}}])"),
     needs=("[TOOL_CALLS]",),
-    meant=speaks_of("{"),
+    meant=speaks_of("{", r"\[TOOL_CALLS\]\s*+[^\s\[\]{}]++(?:\s*+\{|\s*+\[(?:ARGS|CALL_ID)\]|\Z)"),
     read=_read,
     render=_render,
     can_name=lambda name: _NAME.fullmatch(name) is not None,

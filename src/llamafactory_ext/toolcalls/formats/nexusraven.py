@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.literals import read_call
+from llamafactory_ext.toolcalls.literals import NAME, read_call
 
-from .form import Format, speaks_of
+from .form import Format, begins_with_a_tool
 from .python import can_name, write_call
 
 _CALL = re.compile(r"(?<!\w)Call:\s*+")
 _END = "<bot_end>"
+_MEANT = re.compile(rf"Call:\s*+{NAME}\(")
 
 
 def _read(cursor: Cursor, _: re.Match[str]) -> None:
@@ -29,7 +30,7 @@ FORMAT = Format(
     example="Call: get_weather(city='Paris')<bot_end>",
     mark=_CALL,
     needs=("Call:",),
-    meant=speaks_of("("),
+    meant=lambda begun, declared: _MEANT.match(begun) is not None or begins_with_a_tool(begun, declared),
     read=_read,
     render=lambda calls: f"Call: {'; '.join(map(write_call, calls))}{_END}",
     can_name=can_name,

@@ -8,24 +8,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ...errors import CallParseError, DataError
+from ..call_objects import read_call_object
 from ..cursor import Cursor
-from ..json_text import read_call_object, read_json
+from ..json_text import read_json
 from ..model import Tool, ToolCall
 from ..values import Json
-from .form import Format
+from .form import BLANK, Format
 
 _T = TypeVar("_T")
-# A turn that stops here: the end of the text, or a special token that ends or begins a turn.
-STOP = r"\s*+(?:\Z|<\||<｜(?!DSML)|</s>|<eos>|<end_of|<seed:eos>|<bos>|<turn\|>|<tool\|>|\[e~\[)"
-# A JSON object, or a list of them, in which calls may stand.
-MESSAGE = re.compile(r"""(?:\[\s*+)?(?=\{\s*+["'])""")
+# A special token that ends or begins a turn.
+BREAK = r"(?:<\||<｜(?!DSML|(?:DSM?|D?)\Z)|</s>|<eos>|<end_of|<seed:eos>|<bos>|<turn\|>|<tool\|>|\[e~\[)"
+# A turn that stops here: the end of the text, or such a token.
+STOP = rf"\s*+(?:\Z|{BREAK})"
 _STOP_AHEAD = re.compile(rf"(?={STOP})")
 
 
 def separators(*marks: str) -> re.Pattern[str]:
     """Return the pattern of white space, commas, semicolons and a format's own marks between calls."""
     own = "".join(f"|{re.escape(mark)}" for mark in marks)
-    return re.compile(rf"(?:[\s,;]{own})*+")
+    return re.compile(rf"(?:[{BLANK},;]{own})*+")
 
 
 def stops(cursor: Cursor) -> bool:
@@ -91,7 +92,7 @@ def read_call_list(cursor: Cursor) -> None:
 
 
 def read_objects(cursor: Cursor, read: Callable[[Cursor], object]) -> None:
-    """Read the object that `MESSAGE` found, and those that follow it in a list."""
+    """Read the object that `OBJECT_AHEAD` found, and those that follow it in a list."""
     read(cursor)
     while cursor.take_text(",") and cursor.peek() == "{":
         read(cursor)

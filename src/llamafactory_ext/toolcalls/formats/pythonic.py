@@ -97,7 +97,7 @@ TOOL_CODE = Format(
     example=f'{_FENCE}\nget_weather(city="Paris")\n{_FENCE_END}',
     mark=re.compile(_FENCE),
     needs=("```tool_code",),
-    meant=speaks_of("="),
+    meant=speaks_of("=", rf"{_FENCE}\s*+\[?(?:print\()?+{NAME}\(\s*+{PARAMETER.pattern}\s*+="),
     read=_read_code,
     render=_render_code,
     can_name=can_name,

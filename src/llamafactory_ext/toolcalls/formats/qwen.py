@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
+from llamafactory_ext.toolcalls.call_objects import read_call_objects
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.json_text import read_call_objects
 
 from .form import Format, any_name
 from .json_object import write_object

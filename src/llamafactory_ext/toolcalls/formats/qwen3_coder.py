@@ -14,18 +14,18 @@ from ..cursor import Cursor
 from ..model import ToolCall
 from ..untyped import write_value
 from .form import Format
-from .parts import STOP, separators, take_end
+from .parts import BREAK, separators, take_end
 from .tagged import Tags, read_tagged, write_tagged
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _NAME = re.compile(r"[^\s<>]++")
 _FUNCTION = rf"<function=\s*+({_NAME.pattern})\s*+>"
 _PARAMETER = "<parameter="
-_FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{STOP})))"
+_FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{BREAK})))"
 TAGS = Tags(
     call=re.compile(_FUNCTION),
     parameter=re.compile(rf"\s*+{_PARAMETER}([^>]*+)>"),
-    value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_FUNCTION_END})"),
+    value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_FUNCTION_END}|\s*+\Z)"),
     call_end=re.compile(_FUNCTION_END),
     lines=True,
 )

@@ -14,17 +14,17 @@ from ..cursor import Cursor
 from ..model import ToolCall
 from ..untyped import write_value
 from .form import Format
-from .parts import STOP, separators
+from .parts import BREAK, separators
 from .qwen3_coder import TAGS as CODER_TAGS
 from .qwen3_coder import can_name, read_functions
 from .tagged import write_tagged
 
 _OPENING, _CLOSING = "<seed:tool_call>", "</seed:tool_call>"
-_FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{STOP})))"
+_FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{BREAK})))"
 _TAGS = replace(
     CODER_TAGS,
     call=re.compile(r"<function=\s*+([^\s<>]++)(?:\s*+>)?+"),
-    value_end=re.compile(rf"</parameter>(?=\s*+<parameter=|{_FUNCTION_END})"),
+    value_end=re.compile(rf"</parameter>(?=\s*+<parameter=|{_FUNCTION_END}|\s*+\Z)"),
     call_end=re.compile(_FUNCTION_END),
     lines=False,
 )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 
+from ..call_objects import OBJECT_AHEAD
 from ..cursor import Cursor
 from ..json_text import read_json, read_object
 from ..model import ToolCall
 from .form import Format, any_name
-from .parts import MESSAGE, dump_list, read_arguments, read_inside, read_objects
+from .parts import dump_list, read_arguments, read_inside, read_objects
 
 _TYPE = "tool_use"
 
@@ -53,7 +54,7 @@ def _fields(call: ToolCall) -> dict[str, object]:
 FORMAT = Format(
     name="tool_use",
     example=f'[{{"type": "{_TYPE}", "name": "get_weather", "input": {{"city": "Paris"}}}}]',
-    mark=MESSAGE,
+    mark=OBJECT_AHEAD,
     needs=("tool_use",),
     read=lambda cursor, _: read_objects(cursor, _read),
     render=lambda calls: dump_list(map(_fields, calls)),
