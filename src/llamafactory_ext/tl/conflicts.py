@@ -43,8 +43,10 @@ def stage_training_conflicts(stage: str, model_args: Any, data_args: Any, traini
     ]
     if os.environ.get("USE_MCA", "").lower() in ("1", "true", "y"):
         problems.append(f"USE_MCA does not work with stage: {stage}; unset the variable")
-    if data_args.streaming:
-        problems.append(f"streaming does not work with stage: {stage}, which judges all data first; remove it")
+    if data_args.streaming and stage == PPO_STAGE:
+        problems.append(f"streaming does not work with stage: {stage}, which draws queries from all data; remove it")
+    if data_args.streaming and training_args.do_train and training_args.max_steps <= 0:
+        problems.append("streaming needs max_steps: the length of a stream is not known; set it")
     if stage == PPO_STAGE:
         problems += ppo_engine_conflicts(model_args, training_args)
     if not training_args.do_train or stage != SFT_STAGE:

@@ -9,6 +9,7 @@ import pytest
 
 from data.published import read, said
 from data.samples import toolace
+from llamafactory_ext.data.family import Drop
 from llamafactory_ext.data.public import toolace as toolace_module
 from llamafactory_ext.data.public import turns
 
@@ -126,3 +127,36 @@ def test_toolace_tools_stand_anywhere_in_the_system_text(form: str) -> None:
     assert expected.columns["system"].endswith("Today is Monday.")
     level = json.loads(expected.columns["tools"])[0]["parameters"]["properties"]["level"]
     assert level == {"type": "integer", "description": "From 0 to 9."}
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("[Set Lamp(3)]", {"level": 3}),
+        ('[Set Lamp("3", room="hall")]', {"level": "3", "room": "hall"}),
+        ("[Set Lamp([1, 2], {'a': None})]", {"level": [1, 2], "room": {"a": None}}),
+        ("Set Lamp(3)", {"level": 3}),
+    ],
+)
+def test_arguments_by_position_get_the_declared_names(text: str, arguments: Any) -> None:
+    properties = {"level": {"type": "int"}, "room": {"type": "string"}}
+    tool = {"name": "Set Lamp", "description": "d", "parameters": {"type": "dict", "properties": properties}}
+    record = toolace(("user", "Dim."), ("assistant", text))
+    record["system"] = f"You compose functions.\n{json.dumps([tool])}"
+    example = read("toolace", record)
+    assert said(example)[1] == ("function_call", ("", [("Set Lamp", arguments)]))
+    assert example.findings == (toolace_module.BY_POSITION,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[Set Lamp(3, 4, 5)]", "[Set Lamp(room='hall', 3)]", "[Set Lamp(3, level=4)]", "[Unknown(3)]", "[Unknown('x')]"],
+)
+def test_arguments_by_position_without_a_place_drop_the_record(text: str) -> None:
+    properties = {"level": {"type": "int"}, "room": {"type": "string"}}
+    tool = {"name": "Set Lamp", "description": "d", "parameters": {"type": "dict", "properties": properties}}
+    record = toolace(("user", "Dim."), ("assistant", text))
+    record["system"] = f"You compose functions.\n{json.dumps([tool])}"
+    dropped = toolace_module.FAMILY.read(record)
+    assert isinstance(dropped, Drop)
+    assert dropped.reason == "a call does not parse: [Name(key=value, ...)] is expected"

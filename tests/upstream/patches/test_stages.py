@@ -56,6 +56,7 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         "use_dft_loss": True,
         "compute_accuracy": True,
         "streaming": True,
+        "max_steps": -1,
         "label_smoothing_factor": 0.1,
         "predict_with_generate": True,
         "use_unsloth": True,
@@ -67,7 +68,7 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         f"tl_call_format='xml': give one of auto, {', '.join(FORMATS)}",
         "use_dft_loss replaces the loss that stage: tl_sft computes; remove it",
         "compute_accuracy needs the logits that stage: tl_sft never forms; remove it",
-        "streaming does not work with stage: tl_sft, which judges all data first; remove it",
+        "streaming needs max_steps: the length of a stream is not known; set it",
         "label_smoothing_factor is not part of the loss that stage: tl_sft computes; remove it",
         "predict_with_generate does not work while stage: tl_sft trains; remove it, and evaluate the finished model "
         "with do_predict",

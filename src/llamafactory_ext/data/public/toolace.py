@@ -3,7 +3,8 @@
 A record is {"system", "conversations"}: the system text holds the tools as a JSON list, at its end or within, and
 messages {"from", "value"} are of user, assistant and tool. Read as well: the system text as a first message, human,
 gpt, function and observation for the roles, calls as JSON objects, calls without the brackets, and calls after words.
-Names keep their spaces, slashes and dots, in the tools as in the calls. A tool message is a JSON list with a result
+Names keep their spaces, slashes and dots, in the tools as in the calls. Arguments by position get the names that the
+declared tool has in that place. A tool message is a JSON list with a result
 for each call. Of the system text, the list and what it says of the published form of calls are left out: the template
 writes its own.
 """
@@ -24,6 +25,7 @@ from .turns import NO_TOOLS, Piece, UnusableError, assemble, calls_at, checked_c
 from .values import as_text, list_items, read_value
 
 QUOTED = "an answer quotes a call among its words; it is kept as an answer"
+BY_POSITION = "a published call gives arguments by position; they are named in the order of the declared parameters"
 _LIST = re.compile(r"\[\s*\{")
 _FORMAT = re.compile(
     r"functions? in json format|\[\s*func|params?_name|return the function calls?|invoke any of the function"
@@ -34,7 +36,8 @@ _BAD_CALL = "a call does not parse: [Name(key=value, ...)] is expected"
 _NAME = re.compile(r"[^\[\](){}=,\"'\n]{1,300}(?=\s*\()")
 _KEY = re.compile(r"([^=,(){}\"'\n]{1,300})\s*=(?!=)")
 _QUOTED_KEY = re.compile(r"""["']([^"'\n]{1,300})["']\s*[=:]""")
-_BEGINS = re.compile(r"\[[^\[\](){}=,\"'\n]{1,300}\s*\(\s*(?:\)|[^=,(){}\"'\n]{1,300}\s*=)")
+_BEGINS = re.compile(r"\[[^\[\](){}=,\"'\n]{1,300}\s*\(\s*(?:[)\"'\d]|[^=,(){}\"'\n]{1,300}\s*=)")
+Declared = Mapping[str, tuple[str, ...]]  # names of tools, with those of their parameters in order
 _OBJECT = ("{", "[{")  # calls as JSON
 
 
@@ -65,8 +68,16 @@ def _read(record: Mapping[str, Any]) -> Outcome:
     pieces: list[Piece] = []
     for role, content in messages:
         asked = len(pieces[-1].calls) if pieces else 0
-        pieces.append(_piece(role, content, names_of(tools), asked, findings))
+        pieces.append(_piece(role, content, _declared(tools), asked, findings))
     return assemble(pieces, tools=tools, system=prose, findings=findings)
+
+
+def _declared(tools: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for tool in tools:
+        function = tool.get("function", tool)
+        found[function["name"]] = tuple((function.get("parameters") or {}).get("properties") or ())
+    return found
 
 
 def tools_in(text: str) -> tuple[list[Any], int, int] | None:
@@ -81,7 +92,7 @@ def tools_in(text: str) -> tuple[list[Any], int, int] | None:
     return None
 
 
-def _piece(role: str, content: Any, declared: set[str], asked: int, findings: list[str]) -> Piece:
+def _piece(role: str, content: Any, declared: Declared, asked: int, findings: list[str]) -> Piece:
     if role == SYSTEM:
         raise UnusableError("a system message stands within the dialogue")
     if role == OBSERVATION:
@@ -97,7 +108,7 @@ def _piece(role: str, content: Any, declared: set[str], asked: int, findings: li
     return _spoken(text, declared, findings) if role == GPT else Piece(role, text)
 
 
-def _spoken(text: str, declared: set[str], findings: list[str]) -> Piece:
+def _spoken(text: str, declared: Declared, findings: list[str]) -> Piece:
     """A turn with calls, or an answer in words, which may begin with a bracket too."""
     start = _first_call(text, declared)
     ends = text.rstrip("] \n").endswith(")")
@@ -117,7 +128,7 @@ def _spoken(text: str, declared: set[str], findings: list[str]) -> Piece:
     return Piece(CALL, text[:start].strip(), calls=tuple(calls))
 
 
-def _first_call(text: str, declared: Iterable[str]) -> int | None:
+def _first_call(text: str, declared: Declared) -> int | None:
     """Where a call of a declared tool begins: after a bracket, or at the very beginning."""
     names = "|".join(re.escape(name) for name in sorted(declared, key=len, reverse=True))
     if not names:
@@ -128,16 +139,15 @@ def _first_call(text: str, declared: Iterable[str]) -> int | None:
     return None if found is None else found.start()
 
 
-def _calls(text: str, pos: int, declared: set[str], findings: list[str]) -> tuple[list[dict[str, Any]], int]:
+def _calls(text: str, pos: int, declared: Declared, findings: list[str]) -> tuple[list[dict[str, Any]], int]:
     """The calls that begin at `pos`, in one list or several, and where they end."""
     if text.startswith(_OBJECT, pos):
         return calls_at(text, pos, declared, findings)
-    names = sorted(declared, key=len, reverse=True)
     calls: list[dict[str, Any]] = []
     bracket = text.startswith("[", pos)
     while True:
         pos = _blanks(text, pos + text.startswith("[", pos))
-        made, pos = _call(text, pos, names)
+        made, pos = _call(text, pos, declared, findings)
         calls.append(made)
         pos = _blanks(text, pos)
         if bracket and text.startswith("]", pos):
@@ -154,7 +164,8 @@ def _calls(text: str, pos: int, declared: set[str], findings: list[str]) -> tupl
             return calls, pos
 
 
-def _call(text: str, pos: int, names: list[str]) -> tuple[dict[str, Any], int]:
+def _call(text: str, pos: int, declared: Declared, findings: list[str]) -> tuple[dict[str, Any], int]:
+    names = sorted(declared, key=len, reverse=True)
     name = next((one for one in names if text.startswith(one, pos) and _opens(text, pos + len(one))), None)
     if name is None:
         match = _NAME.match(text, pos)
@@ -163,12 +174,17 @@ def _call(text: str, pos: int, names: list[str]) -> tuple[dict[str, Any], int]:
         name = match[0]
     pos = text.index("(", pos + len(name)) + 1
     arguments: dict[str, Any] = {}
+    unnamed = iter(declared.get(name, ()))
+    named = False
     while not text.startswith(")", pos := _blanks(text, pos)):
         match = _KEY.match(text, pos) or _QUOTED_KEY.match(text, pos)
-        if match is None or match[1].strip() in arguments:
+        named = named or match is not None
+        key = match[1].strip() if match is not None else None if named else next(unnamed, None)
+        if key is None or key in arguments:
             raise UnusableError(_BAD_CALL)
         try:
-            arguments[match[1].strip()], pos = read_value(text, _blanks(text, match.end()))
+            arguments[key], pos = read_value(text, _blanks(text, match.end() if match is not None else pos))
+            findings += [] if match is not None else [BY_POSITION]
         except CallParseError:
             raise UnusableError(
                 "an argument of a call is no value: no number, text in quotes, list or object"

@@ -6,6 +6,7 @@ What it does: wiring only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +24,9 @@ from ...upstream.pipeline.api import (
     plot_loss,
 )
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
-from ...upstream.pipeline.requests import request_records, request_weights
+from ...upstream.pipeline.requests import in_order, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
-from ...upstream.pipeline.weights import WeightedCollator, take_notes
+from ...upstream.pipeline.weights import WeightedCollator, take_notes, without_notes
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from ..start import REPORT, dated_template, start_facts
 from .examples import Settings
@@ -150,6 +151,13 @@ def report_intake(
     check_vocabulary(highest, model_args, data_args.template)
 
 
+def _with_shards(training_args: Any, shards: int) -> Any:
+    """A copy of the training arguments by which upstream makes streams of so many shards."""
+    changed = copy(training_args)
+    changed.dataloader_num_workers = shards
+    return changed
+
+
 @dataclass
 class _TlSft:
     """One run; its parts are made when they are first needed."""
@@ -211,17 +219,45 @@ class _TlSft:
         template = self.template  # it may replace the tokenizer's end token
         settings = usable_settings(self.finetuning_args, self.tokenizer)
         asked = request_records(request_weights(self.data_args, settings), action)
-        module = get_dataset(template, self.model_args, asked, args, stage="sft", **self.tokenizers)
-        data, findings = weighed_dataset(module, settings, action)
+        # Upstream cuts files into as many shards as there are workers, also into none, which would hold no record.
+        module = self._rows(asked, _with_shards(args, max(1, args.dataloader_num_workers)))
+        if self.data_args.streaming:
+            data, findings = self._streamed(module, asked, settings, action)
+        else:
+            data, findings = weighed_dataset(module, settings, action)
         facts = start_facts(template, self._served().to_dict())
         report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad, facts=facts)
         report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)
         for key, rows in data.items():
-            if not isinstance(rows, Mapping) and len(rows) == 0:
-                raise DataError(
-                    f"No example of the {key.removesuffix('_dataset')} data is left; see the warnings above."
-                )
+            name = key.removesuffix("_dataset")
+            if not isinstance(rows, Mapping) and (
+                not findings[name].intake.trained if self.data_args.streaming else len(rows) == 0
+            ):
+                raise DataError(f"No example of the {name} data is left; see the warnings above.")
         return data
+
+    def _rows(self, asked: Any, training_args: Any) -> dict[str, Any]:
+        """Upstream's preprocessed data sets, note rows included."""
+        module: dict[str, Any] = get_dataset(
+            self.template, self.model_args, asked, training_args, stage="sft", **self.tokenizers
+        )
+        return module
+
+    def _streamed(
+        self, module: Mapping[str, Any], asked: Any, settings: Settings, action: str
+    ) -> tuple[dict[str, Any], dict[str, Findings]]:
+        """The streams to train on, and what a pass over the same records in the files' order finds."""
+        counted = module
+        if not self.data_args.val_size:  # a part split off a shuffled stream is another one in the files' order
+            counted = self._rows(in_order(asked), _with_shards(self.training_args, 1))
+        _, findings = weighed_dataset(counted, settings, action)
+        streams = {
+            key: {part: without_notes(one) for part, one in rows.items()}
+            if isinstance(rows, Mapping)
+            else without_notes(rows)
+            for key, rows in module.items()
+        }
+        return streams, findings
 
     def _collator(self, model: Any) -> WeightedCollator:
         return WeightedCollator(

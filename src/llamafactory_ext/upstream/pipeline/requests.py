@@ -73,6 +73,13 @@ def requested_action(data_args: Any) -> str | None:
     return getattr(data_args, _RECORDS, None)
 
 
+def in_order(data_args: Any) -> Any:
+    """A copy of the data arguments whose streams keep the order of the files: upstream shuffles within a buffer."""
+    data_args = copy.copy(data_args)
+    data_args.buffer_size = 1
+    return data_args
+
+
 def request_reading(data_args: Any) -> Any:
     """A copy of the data arguments that has records read by us, for upstream's own evaluation of our methods."""
     data_args = copy.copy(data_args)

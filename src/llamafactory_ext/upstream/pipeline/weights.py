@@ -7,11 +7,13 @@ note in place of themselves: every batch of rows ends with one note row, which `
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
+from datasets import IterableDataset
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
 
@@ -220,13 +222,15 @@ def take_notes(dataset: Any, settings: Settings | None, action: str | None = Non
     """A preprocessed data set without its note rows, and what they say.
 
     Args:
-        dataset: as upstream's `get_dataset` gives it.
+        dataset: as upstream's `get_dataset` gives it; of a stream all rows are made once for the findings.
         settings: of the weights that were asked for; None for none.
         action: what `request_records` was given; None without it.
 
     Raises:
         DataError: the data was preprocessed without weights or notes, or under other settings.
     """
+    if isinstance(dataset, IterableDataset):
+        return without_notes(dataset), findings_of(dataset, settings, action)
     if NOTE_COLUMN not in dataset.column_names:
         raise DataError(
             f"tokenized_path holds data that was made without {'counts' if settings is None else 'loss weights'}; "
@@ -236,6 +240,20 @@ def take_notes(dataset: Any, settings: Settings | None, action: str | None = Non
     findings = Findings.from_texts((note for note in notes if note), settings, action)
     rows = dataset.select([i for i, note in enumerate(notes) if not note])
     return rows.remove_columns(NOTE_COLUMN), findings
+
+
+def without_notes(dataset: IterableDataset) -> IterableDataset:
+    """A stream of preprocessed rows without its note rows."""
+    return dataset.filter(_is_example).remove_columns(NOTE_COLUMN)
+
+
+def findings_of(dataset: IterableDataset, settings: Settings | None, action: str | None = None) -> Findings:
+    """What the notes of a stream say, of which all rows are made once and none is kept."""
+    return Findings.from_texts((row[NOTE_COLUMN] for row in dataset if row[NOTE_COLUMN]), settings, action)
+
+
+def _is_example(row: Mapping[str, Any]) -> bool:
+    return not row[NOTE_COLUMN]
 
 
 class _WeightedBatches:
