@@ -2,13 +2,11 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from llamafactory_ext import cli
-from llamafactory_ext.errors import DataError
 from llamafactory_ext.upstream import doctor
 from llamafactory_ext.upstream.patches.features import Feature
 from llamafactory_ext.upstream.patches.table import PATCHES
@@ -74,24 +72,25 @@ def test_every_verb_can_be_imported(verb: str) -> None:
     assert callable(cli.load_verb(verb))
 
 
-def test_our_errors_are_messages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    module = ModuleType("room")
-
-    class Data:
-        def convert(self) -> None:
-            raise DataError("tools.json is missing; correct the path.")
-
-    module.Data = Data  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "room", module)
-    monkeypatch.setitem(cli.VERBS, "data", ("room", "Data", ""))
+def test_our_errors_are_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "room_with_an_error.py").write_text(
+        "from llamafactory_ext.errors import DataError\n\n\nclass Data:\n    def convert(self):\n"
+        "        raise DataError('tools.json is missing; correct the path.')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(cli.VERBS, "data", ("room_with_an_error", "Data", ""))
     assert call(monkeypatch, "data", "convert") == 2
     assert capsys.readouterr().err == "DataError: tools.json is missing; correct the path.\n"
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "room_with_a_need.py").write_text("import package_nobody_has", encoding="utf-8")
+    source = "import package_nobody_has\n\n\ndef data():\n    pass\n"
+    (tmp_path / "room_with_a_need.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(cli.VERBS, "data", ("room_with_a_need", "Data", ""))
+    monkeypatch.setitem(cli.VERBS, "data", ("room_with_a_need", "data", ""))
     assert call(monkeypatch, "data") == 2
     assert "needs the package package_nobody_has, which is not installed; run `pip install" in capsys.readouterr().err
 

@@ -1,12 +1,11 @@
 """CITI and TL-Training for LLaMA-Factory: teach a language model to use tools and keep what it knew.
 
-Importing the package makes two things known: the PEFT method MOLORA and the exported model types citi_*.
+Importing the package makes two things known: the PEFT method MOLORA and the exported model types citi_*. Neither torch
+nor PEFT nor transformers is imported for it; where they come later, they are told then.
 """
 
-from .molora import register as _register_molora
-from .serving import register as _register_exported
+from . import _registration
 
 __version__ = "0.1.0"
 
-_register_molora()
-_register_exported()
+_registration.install()

@@ -1,11 +1,11 @@
 """The command `llamafactory-ext`: one verb per room, each imported only when it is called."""
 
 import difflib
-import inspect
 import sys
 from importlib import import_module
 from typing import Any, Final
 
+from .commands.usage import Command, asks_for_help, commands
 from .errors import ExtError, OptionError
 
 VERBS: Final = {
@@ -44,31 +44,45 @@ def load_verb(verb: str) -> Any:
         ) from error
 
 
-def _names_one(verb: str, room: type, arguments: list[str]) -> bool:
-    """Whether a verb of several is followed by one of them; help is given where it was asked for.
+def _chosen(verb: str, arguments: list[str]) -> Command | None:
+    """Return the command that the words name; None where its help, or the list of a verb's commands, was printed.
 
     Raises:
-        OptionError: it has none of that name.
+        OptionError: there is no such command, or it does not know one of the words.
     """
-    methods = {name: inspect.getdoc(method) or "" for name, method in vars(room).items() if not name.startswith("_")}
-    listing = "\n".join(
+    module, name, _ = VERBS[verb]
+    known = commands(module, name, f"llamafactory-ext {verb}")
+    if "" in known:
+        command, given = known[""], arguments
+    else:
+        word = arguments[0] if arguments else "--help"
+        listing = _listing(verb, known)
+        if word in ("--help", "-h", "help"):
+            print(listing)
+            return None
+        if word.replace("-", "_") not in known:
+            close = difflib.get_close_matches(word, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise OptionError(f"`llamafactory-ext {verb}` has no command {word!r}.{hint}\n{listing}")
+        command, given = known[word.replace("-", "_")], arguments[1:]
+    if not command.is_open:
+        if asks_for_help(given):
+            print(command.help())
+            return None
+        command.check(given)
+    return command
+
+
+def _listing(verb: str, known: dict[str, Command]) -> str:
+    return "\n".join(
         [
             f"Usage: llamafactory-ext {verb} COMMAND [ARGUMENTS]",
             "",
-            *(f"  {name:<12}{about.partition(chr(10))[0]}" for name, about in methods.items()),
+            *(f"  {name:<12}{command.about.partition(chr(10))[0]}" for name, command in known.items()),
             "",
             f"`llamafactory-ext {verb} COMMAND --help` says more.",
         ]
     )
-    word = arguments[0] if arguments else "--help"
-    if word in ("--help", "-h", "help"):
-        print(listing)
-        return False
-    if word.replace("-", "_") not in methods:
-        close = difflib.get_close_matches(word, methods, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise OptionError(f"`llamafactory-ext {verb}` has no command {word!r}.{hint}\n{listing}")
-    return True
 
 
 def main() -> None:
@@ -80,11 +94,11 @@ def main() -> None:
     try:
         if verb not in VERBS:
             raise OptionError(f"There is no verb {verb!r}.\n{USAGE}")
+        if _chosen(verb, arguments) is None:
+            return
         import fire
 
         component = load_verb(verb)
-        if isinstance(component, type) and not _names_one(verb, component, arguments):
-            return
         fire.Fire(component, command=arguments, name=f"llamafactory-ext {verb}")
     except ExtError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)

@@ -6,22 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from llamafactory_ext.errors import DataError, OptionError
-
-from ..data.checks.audit import audit
-from ..data.entries import DataEntry
-from ..data.mix import Recipe, mix
-from ..data.preview.examples import preview, write_preview
-from ..data.preview.request import Request, from_yaml
-from ..data.preview.terminal import show_preview
-from ..data.public import convert as conversion
-from ..data.public.convert import FAMILIES, convert
-from ..tl.statistics import error_statistics
-from ..tl.statistics_files import write_statistics
+from ..errors import DataError, OptionError
 from .data_help import CHECK, CONVERT, MIX, PREVIEW, STATS, Verb
-from .data_output import show_audit, show_conversion, show_mixture, show_statistics
+
+# What does the work is imported when a verb has checked its words: help must not wait for it.
 
 
 class Data:
@@ -56,9 +44,12 @@ class Data:
         """
         if _helped(CONVERT, extra, unknown, source=source, out=out, dataset_name=dataset_name, split=split, task=task):
             return
+        from ..data.public import convert as conversion
+        from .data_output import show_conversion
+
         if not name or not source:
             raise OptionError(
-                f"data convert needs a name ({', '.join(FAMILIES)}) and --source FOLDER_OR_FILE: "
+                f"data convert needs a name ({', '.join(conversion.FAMILIES)}) and --source FOLDER_OR_FILE: "
                 "llamafactory-ext data convert api_bank --source DIR --out data"
             )
         request = conversion.Request(
@@ -71,7 +62,7 @@ class Data:
             seed=seed,
             task=str(task),
         )
-        show_conversion(convert(request))
+        show_conversion(conversion.convert(request))
 
     def mix(
         self,
@@ -109,6 +100,9 @@ class Data:
             expect=expect,
         ):
             return
+        from ..data.mix import Recipe, mix
+        from .data_output import show_mixture
+
         recipe = Recipe(
             tool=_names(tool),
             general=_names(general),
@@ -155,6 +149,10 @@ class Data:
             problems.append(f"--cutoff_len is {cutoff_len!r}; give a whole number of at least 1")
         if problems:
             raise OptionError.listing("data check:", problems)
+        from ..data.checks.audit import audit
+        from ..data.entries import DataEntry
+        from .data_output import show_audit
+
         entry = DataEntry.found(str(what), Path(str(dataset_dir)))
         encode = None
         if template:
@@ -209,6 +207,12 @@ class Data:
             html=html,
         ):
             return
+        from rich.console import Console
+
+        from ..data.preview.examples import preview, write_preview
+        from ..data.preview.request import Request, from_yaml
+        from ..data.preview.terminal import show_preview
+
         request = from_yaml(Path(str(yaml))) if yaml else Request(names=(), model="", template="")
         given = {
             "names": (str(what),) if what else (),
@@ -259,6 +263,11 @@ class Data:
         names = _names(what)
         if not names:
             raise OptionError("data stats: name a file with trajectories, or data sets of dataset_info.json")
+        from ..data.entries import DataEntry
+        from ..tl.statistics import error_statistics
+        from ..tl.statistics_files import write_statistics
+        from .data_output import show_statistics
+
         entries = [DataEntry.found(name, Path(str(dataset_dir))) for name in names]
         twice = {entry.name for entry in entries if [other.name for other in entries].count(entry.name) > 1}
         if twice:

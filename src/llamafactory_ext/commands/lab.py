@@ -10,7 +10,11 @@ class Lab:
     """The embedded tiny model and its world."""
 
     def data(self, out: str = "data") -> None:
-        """Write the lab's training files (lab_tool, lab_general, lab_trajectories); always the same content."""
+        """Write the lab's training files (lab_tool, lab_general, lab_trajectories); always the same content.
+
+        Args:
+            out: folder of the files.
+        """
         from ..lab.datasets import write_training_files
 
         for path in write_training_files(Path(out)):

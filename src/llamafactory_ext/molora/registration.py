@@ -25,3 +25,6 @@ def register() -> None:
 
     if PeftType(NAME) not in PEFT_TYPE_TO_CONFIG_MAPPING:
         register_peft_method(name=NAME.lower(), config_cls=MoLoraConfig, model_cls=MoLoraModel, prefix="molora_")
+
+
+register()  # `_registration.py` imports this module for it

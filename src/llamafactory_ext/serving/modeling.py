@@ -123,3 +123,6 @@ def register() -> None:
     for model_type, (config, model) in MODEL_TYPES.items():
         AutoConfig.register(model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, model, exist_ok=True)
+
+
+register()  # `_registration.py` imports this module for it
