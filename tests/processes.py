@@ -60,7 +60,7 @@ def train_on_two(configuration: Path) -> subprocess.CompletedProcess[str]:
         NPROC_PER_NODE="2",
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(free_port()),
-        PYTHONPATH=f"{tests}:{tests.parent / 'src'}",
+        PYTHONPATH=os.pathsep.join([str(tests), str(tests.parent / "src"), os.environ.get("PYTHONPATH", "")]),
     )
 
 

@@ -122,7 +122,7 @@ def extend_finetuning_arguments(base: type) -> type:
                 super().__post_init__()
                 return
             if self.stage in STAGES or self.finetuning_type == METHOD:
-                require(Feature.MODELS)
+                require(Feature.OPTIONS)
             problems = _problems(self, base)
             if problems:
                 _report(problems)

@@ -19,7 +19,9 @@ class Feature(StrEnum):
     CITI = "finetuning_type: citi"
     TL_SFT = "stage: tl_sft"
     TL_PPO = "stage: tl_ppo"
-    MODELS = "chat, api and export with citi"
+    OPTIONS = "reading of our options"
+    MODELS = "chat and api with citi"
+    EXPORT = "export of citi models"
     EVAL = "the parser of evaluation"
     TEMPLATES = "our templates"
     CHAT_TEMPLATE = "the chat template of exported models"
@@ -34,7 +36,7 @@ class Feature(StrEnum):
 
 
 TRAINING = (Feature.CITI, Feature.TL_SFT, Feature.TL_PPO)
-METHODS = (*TRAINING, Feature.MODELS)
+METHODS = (*TRAINING, Feature.MODELS, Feature.EXPORT)
 PAGE = (Feature.BOARD, Feature.DATA_TAB, Feature.PROGRESS, Feature.PREVIEW, Feature.CHOICES, Feature.ADDRESS)
 
 
@@ -71,7 +73,7 @@ def require(*wanted: Feature) -> None:
 def refusal(*wanted: Feature) -> UpstreamError | None:
     """The error with which `require` ends a run, if it does."""
     what = " and ".join(dict.fromkeys(wanted))
-    rest = f"Runs without our methods are untouched. {DOCTOR}; or install LLaMA-Factory {OLDEST}."
+    rest = f"Runs without our methods are untouched. {DOCTOR}; or install an unchanged LLaMA-Factory {OLDEST}."
     if is_too_old():
         return UpstreamError(f"{what} needs LLaMA-Factory {OLDEST} or newer; this is {upstream_name()}. {rest}")
     problems = problems_of(*wanted)

@@ -19,7 +19,7 @@ from ...options.stages import PPO_STAGE, SFT_STAGE, STAGES
 from ...options.values import check_values
 from ...tl.conflicts import stage_training_conflicts
 from .arguments import HEADING, NEAREST_TYPE, collecting_problems
-from .features import METHODS, Feature, require
+from .features import Feature, require
 from .patch import Arguments
 
 Function = Callable[..., Any]
@@ -92,7 +92,7 @@ def wrap_parse_args(original: Function) -> Function:
         if wanted := features_of(args, trains=any(hasattr(kind, "output_dir") for kind in kinds)):
             require(*wanted)
         if not any(issubclass(kind, CitiArguments) for kind in kinds):
-            require(*METHODS)  # options of ours without the class that has them: its patch is broken
+            require(Feature.OPTIONS)  # options of ours without the class that has them: its patch is broken
         raw = _own_options(args)
         valid, problems = check_values(raw, RULES)
         with collecting_problems() as collected:

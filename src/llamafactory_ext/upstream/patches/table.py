@@ -67,7 +67,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.hparams.finetuning_args",
         "FinetuningArguments",
-        METHODS,
+        (*METHODS, Feature.OPTIONS),
         (
             Fields(stage="sft", finetuning_type="lora", pure_bf16=..., use_galore=..., loraplus_lr_ratio=...),
             Inherits("LoraArguments", "OFTArguments", "FreezeArguments"),
@@ -79,7 +79,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.hparams.parser",
         "_parse_args",
-        METHODS,
+        (*METHODS, Feature.OPTIONS),
         (Takes("parser", "args", "allow_extra_keys"),),
         "upstream neither converts nor checks values from YAML, and stops at the first problem",
         parsing.wrap_parse_args,
@@ -96,7 +96,7 @@ PATCHES: tuple[Patch, ...] = (
         )
         for symbol, needed_by in (
             ("_parse_train_args", TRAINING),
-            ("_parse_infer_args", (Feature.MODELS,)),
+            ("_parse_infer_args", (Feature.MODELS, Feature.EXPORT)),
             ("_parse_eval_args", (Feature.EVAL,)),
         )
     ),
@@ -112,7 +112,7 @@ PATCHES: tuple[Patch, ...] = (
         )
         for symbol, needed_by, parse in (
             ("get_train_args", TRAINING, "_parse_train_args"),
-            ("get_infer_args", (Feature.MODELS,), "_parse_infer_args"),
+            ("get_infer_args", (Feature.MODELS, Feature.EXPORT), "_parse_infer_args"),
             ("get_eval_args", (Feature.EVAL,), "_parse_eval_args"),
         )
     ),
@@ -177,7 +177,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.model.adapter",
         "init_adapter",
-        (Feature.CITI, Feature.MODELS),
+        (Feature.CITI, Feature.MODELS, Feature.EXPORT),
         (Takes("config", "model", "model_args", "finetuning_args", "is_trainable"),),
         "refuses unknown types, and would merge an adapter whose gates depend on the input",
         train.wrap_init_adapter,
@@ -195,7 +195,7 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.train.tuner",
         "export_model",
-        (Feature.MODELS, Feature.CHAT_TEMPLATE),
+        (Feature.EXPORT, Feature.CHAT_TEMPLATE),
         (Takes("args"),),
         "demands a merged model; a citi export keeps its gates",
         train.wrap_export_model,

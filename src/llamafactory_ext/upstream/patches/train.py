@@ -117,7 +117,7 @@ def wrap_export_model(original: Function) -> Function:
     def export_model(args: dict[str, Any] | None = None, *more: Any, **named: Any) -> Any:
         raw = _raw(args)
         if raw is not None and requests_citi(raw):
-            require(Feature.MODELS)
+            require(Feature.EXPORT)
             export_checkpoint(raw)
             return None
         result = original(args, *more, **named)

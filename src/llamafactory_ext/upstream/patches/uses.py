@@ -25,7 +25,7 @@ USES: tuple[Use, ...] = (
     Use("llamafactory.extras.misc", "calculate_tps", TRAINING, (Takes("dataset", "metrics", "stage"),)),
     Use("llamafactory.extras.ploting", "plot_loss", TRAINING, (Takes("save_dictionary", "keys"),)),
     Use("llamafactory.hparams", "DataArguments", TRAINING, (Fields(template=..., cutoff_len=..., dataset_dir=...),)),
-    Use("llamafactory.hparams", "get_infer_args", (Feature.MODELS,)),
+    Use("llamafactory.hparams", "get_infer_args", (Feature.EXPORT, Feature.CHAT_TEMPLATE)),
     Use("llamafactory.hparams", "get_train_args", TRAINING),
     Use("llamafactory.hparams", "read_args", METHODS),
     Use("llamafactory.hparams.parser", "read_args", METHODS, (Takes("args"),)),
