@@ -66,21 +66,32 @@ def exported_chat_template(
     """
     if isinstance(template, PromptTemplate):
         return ChatTemplate(template._get_jinja_template(tokenizer))
-    try:
-        text = _derived(template, tokenizer, day or day_of(template) or today(), drops_thoughts)
-    except _CannotWriteError as error:
-        return ChatTemplate(reason=str(error))
-    differing = _first_difference(template, tokenizer, text, drops_thoughts)
-    if differing:
-        return ChatTemplate(reason=f"what was derived from it renders {differing} in another way")
-    return ChatTemplate(text)
+    said = day or day_of(template) or today()
+    differing = []
+    for tools in _TOOLS_AFTER_SYSTEM:
+        try:
+            text = _derived(template, tokenizer, said, drops_thoughts, tools)
+        except _CannotWriteError as error:
+            return ChatTemplate(reason=str(error))
+        found = _first_difference(template, tokenizer, text, drops_thoughts)
+        if found is None:
+            return ChatTemplate(text)
+        differing.append(found)
+    return ChatTemplate(reason=f"what was derived from it renders {differing[0]} in another way")
+
+
+# How the text of the tools follows the system text; a class of upstream's trims it where there is none.
+_TOOLS_AFTER_SYSTEM = (
+    "state.system ~ state.tool_text",
+    r"state.system ~ (state.tool_text if state.system else state.tool_text.lstrip('\n'))",
+)
 
 
 class _CannotWriteError(Exception):
     """Why a template has no chat template, in words that follow its name."""
 
 
-def _derived(template: Any, tokenizer: Any, day: calendar.date, drops_thoughts: bool) -> str:
+def _derived(template: Any, tokenizer: Any, day: calendar.date, drops_thoughts: bool, tools: str) -> str:
     user, observation = _frame(template.format_user, tokenizer), _frame(template.format_observation, tokenizer)
     reply, function = _frame(template.format_assistant, tokenizer), _frame(template.format_function, tokenizer)
     system = _frame(template.format_system, tokenizer)
@@ -94,7 +105,7 @@ def _derived(template: Any, tokenizer: Any, day: calendar.date, drops_thoughts: 
     return whole_template(
         Source(
             head=_head(template, day),
-            opening=_opening(template, tokenizer, system),
+            opening=_opening(template, tokenizer, system, tools),
             user=user.around(content),
             results=f"{{{{- {observation.around(results)} -}}}}\n",
             calls=calls,
@@ -135,10 +146,10 @@ def _written_calls(template: Any, calls: Sequence[tuple[str, dict[str, Any]]]) -
     return str(template.format_function.tool_utils.function_formatter(functions))
 
 
-def _opening(template: Any, tokenizer: Any, system: _Frame) -> str:
+def _opening(template: Any, tokenizer: Any, system: _Frame, tools: str) -> str:
     prefix = _text(template.format_prefix.apply(), tokenizer)
     default = literal(template.default_system)
-    turn = system.around("state.system ~ state.tool_text")
+    turn = system.around(tools)
     place = f"{{{{- {turn} -}}}}"
     if isinstance(template, Llama2Template):
         place = f"{{%- set state.before = {turn} -%}}"
