@@ -18,6 +18,7 @@ from typing import Any
 DEBUG = "LLAMAFACTORY_EXT_DEBUG"
 ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
 ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
+RUN = "run"  # the note that the processes of a run of ours work together
 ERRORS = "llamafactory_ext.errors"
 _METHOD = re.compile(r"""(?:^|[\s"'{,-])(finetuning_type|stage)["']?(?:\s*[:=]\s*|\s+)["']?(citi|tl_sft|tl_ppo)\b""")
 _COMMENT = re.compile(r"(?m)^\s*#.*$")
@@ -72,7 +73,7 @@ def install_excepthook() -> None:
         ours = None if os.environ.get(DEBUG) == "1" else _find_our_error(error) or _find_cause(error)
         if ours is not None:
             report(ours)
-        elif os.environ.get(DEBUG) == "1" or not error_was_reported():
+        elif os.environ.get(DEBUG) == "1" or not (error_was_reported() or _say_that_children_ended(error)):
             previous(kind, error, trace)
 
     excepthook.of_llamafactory_ext = True  # type: ignore[attr-defined]
@@ -81,7 +82,10 @@ def install_excepthook() -> None:
 
 def report(error: Any) -> None:
     """Print the message of one of our errors, unless another process of this run has already printed the same."""
-    text = f"{type(error).__name__}: {error.message}"
+    _say_once(f"{type(error).__name__}: {error.message}")
+
+
+def _say_once(text: str) -> None:
     folder = os.environ.get(ERROR_FOLDER)
     if folder and os.path.isdir(folder):
         name = f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{os.environ.get(ATTEMPT, '0')}"
@@ -95,10 +99,38 @@ def report(error: Any) -> None:
 def error_was_reported() -> bool:
     """Whether a process of this distributed run has printed one of our errors; later failures follow from it."""
     folder = os.environ.get(ERROR_FOLDER)
-    names = os.listdir(folder) if folder is not None and os.path.isdir(folder) else []
+    names = [name for name in os.listdir(folder) if name != RUN] if folder and os.path.isdir(folder) else []
     # A worker that torchrun has restarted starts afresh; torchrun itself and its parent see all attempts.
     attempt = os.environ.get(ATTEMPT)
     return any(attempt is None or name.endswith(f"-{attempt}") for name in names)
+
+
+def note_run() -> None:
+    """Note that this is a run of ours, so that its parents explain the death of a process, which cannot itself."""
+    folder = os.environ.get(ERROR_FOLDER)
+    if folder and os.path.isdir(folder):
+        with open(os.path.join(folder, RUN), "w", encoding="utf-8"):
+            pass
+
+
+def _say_that_children_ended(error: BaseException) -> bool:
+    """Say in one line why a run of ours has ended, if this is torchrun or the process that gave Ray its workers."""
+    folder, source = os.environ.get(ERROR_FOLDER), type(error).__module__.partition(".")[0]
+    if not folder or not (source == "ray" or type(error).__module__.startswith("torch.distributed")):
+        return False
+    if not os.path.isfile(os.path.join(folder, RUN)) and not (source == "ray" and methods_in(sys.argv[1:])):
+        return False
+    causes = [
+        f"process {rank} was ended by {failure.signal_name()}"
+        for rank, failure in getattr(error, "failures", {}).items()
+        if failure.exitcode < 0
+    ]
+    reason = "; ".join(causes) or (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    _say_once(
+        f"The run has ended before its time: {reason}. Repeat the command on all machines: it goes on from its newest "
+        "complete checkpoint, if it has saved one."
+    )
+    return True
 
 
 @contextmanager

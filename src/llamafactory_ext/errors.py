@@ -29,6 +29,10 @@ class CheckpointError(ExtError):
     """A checkpoint that is missing, damaged, or belongs to another model or method."""
 
 
+class ProcessError(ExtError):
+    """Another process of a run on several processes has ended, or does not answer any more."""
+
+
 class UpstreamError(ExtError):
     """LLaMA-Factory is absent, of an unsupported version, or changed where we plug in."""
 

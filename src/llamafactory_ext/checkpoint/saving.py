@@ -16,21 +16,29 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, distributed, nn
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..errors import CheckpointError
-from .folders import STAGING, newest_checkpoint, publish_checkpoint, remove_old
+from .atomic import read_json
+from .folders import COMPLETE, STAGING, newest_checkpoint, publish_checkpoint, remove_old
 from .optimizer import by_name, by_number, group_names
 from .plain import read_state, write_state
 from .random_states import collect_states, restore_states
+
+SHARES = "shares"  # in the mark of a checkpoint
 
 
 class SafeCheckpoints(Trainer):
     """Mixin, before the trainer it makes safe."""
 
     _saving = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.is_world_process_zero():
+            self.remove_callback(PrinterCallback)  # prints the log once for each machine
 
     def newest_checkpoint(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint that all processes can resume from, and why newer ones were skipped."""
@@ -50,6 +58,43 @@ class SafeCheckpoints(Trainer):
         if distributed.is_initialized():
             distributed.all_reduce(value, op=distributed.ReduceOp.MIN)
         return int(value)
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+        """Transformers' training; from a checkpoint only with the processes and batches that it was saved with.
+
+        Raises:
+            CheckpointError: the checkpoint belongs to another division of the data.
+        """
+        if isinstance(resume_from_checkpoint, str):
+            self._check_shares(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _shares(self) -> dict[str, int]:
+        """How each step's examples are divided; a run goes on exactly with the same division alone."""
+        return {
+            "processes": self.args.world_size,
+            "per_device_train_batch_size": self.args.per_device_train_batch_size,
+            "gradient_accumulation_steps": self.args.gradient_accumulation_steps,
+        }
+
+    def _check_shares(self, checkpoint: Path) -> None:
+        if not checkpoint.is_dir():
+            raise CheckpointError(f"resume_from_checkpoint: {checkpoint} does not exist; check the path.")
+        mark = read_json(checkpoint / COMPLETE, "mark") if (checkpoint / COMPLETE).is_file() else {}
+        saved, now = mark.get(SHARES) or {}, self._shares()
+        if changed := [name for name in now if saved.get(name, now[name]) != now[name]]:
+            then, here = (", ".join(f"{name}: {shares[name]}" for name in changed) for shares in (saved, now))
+            raise CheckpointError(
+                f"{checkpoint} was saved with {then}, and this run has {here}. Start as many processes with the same "
+                "batches to go on exactly, or choose another output_dir, or set overwrite_output_dir: true to start "
+                "anew."
+            )
+        if not (checkpoint / f"{self._random_name}.json").is_file():
+            raise CheckpointError(
+                f"{checkpoint} holds no state of process {self.args.process_index}: it was saved by another number of "
+                f"processes than {self.args.world_size}, or on another machine. Start as many processes as in the "
+                "interrupted run, in the same order of machines, or delete the checkpoint."
+            )
 
     # Whole checkpoints
 
@@ -79,6 +124,7 @@ class SafeCheckpoints(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 facts = {"step": self.state.global_step, "resumable": not self.args.save_only_model}
+                facts |= {SHARES: self._shares()}
                 publish_checkpoint(staged, path, facts)
                 remove_old(folder, limit, self.state.best_model_checkpoint)
         except (OSError, SafetensorError) as error:

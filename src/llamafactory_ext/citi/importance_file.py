@@ -28,6 +28,7 @@ class TaskScores:
         scores: I_h per component, not normalised.
         halves: the same from either half of the examples, to see how much the ranking owes to chance; may be missing.
         vanishing: components whose score is 0 by construction: a norm behind them hides their scale.
+        tokens: trained tokens that the scores come from, over all processes; 0 in files of earlier versions.
     """
 
     mark: str
@@ -35,6 +36,7 @@ class TaskScores:
     scores: dict[str, float]
     halves: list[dict[str, float]] = field(default_factory=list)
     vanishing: list[str] = field(default_factory=list)
+    tokens: int = 0
 
 
 @dataclass(frozen=True)

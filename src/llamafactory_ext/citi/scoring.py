@@ -17,8 +17,10 @@ from tqdm.auto import tqdm
 
 from ..checkpoint.base import quantization
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
-from ..errors import DataError, OptionError
+from ..errors import CheckpointError, DataError, OptionError
 from ..training.losses import IGNORE_INDEX
+from ..training.processes import rank as process_number
+from ..training.processes import world as process_count
 from ..training.recompute import recompute_everywhere
 from ..training.token_weights import WEIGHTS_COLUMN
 from .importance import Reduction, linear_components, signed_scores
@@ -93,6 +95,14 @@ def sample_rows(rows: Sequence[int], count: int, seed: int) -> list[int]:
     return [rows[i] for i in sorted(order.tolist())]
 
 
+def trained_tokens(dataset: Any, rows: Sequence[int]) -> range:
+    """How many tokens of these rows have a loss: the first of a row counts only where padding comes before it."""
+    labels = dataset.select(rows)["labels"]
+    counts = [sum(label != IGNORE_INDEX for label in row[1:]) for row in labels]
+    first = sum(row[0] != IGNORE_INDEX for row in labels)
+    return range(sum(counts), sum(counts) + first + 1)
+
+
 def compute_importance(
     model: nn.Module,
     dataset: Any,
@@ -120,9 +130,10 @@ def compute_importance(
     """
     importance = start
     for task, (mark, rows) in group_by_task(dataset).items():
-        if task in importance.tasks:
-            continue
         chosen = sample_rows(rows, samples, seed)
+        tokens = trained_tokens(dataset, chosen)
+        if task in importance.tasks and importance.tasks[task].tokens in tokens:
+            continue
         halves = [
             signed_scores(
                 model, _batches(dataset, half, collate, batch_size, f"importance: {task}, {name} half"), reduction
@@ -130,6 +141,11 @@ def compute_importance(
             for half, name in ((chosen[::2], "first"), (chosen[1::2], "second"))
         ]
         whole = halves[0] + halves[1]
+        if whole.trained not in tokens:
+            raise CheckpointError(
+                f"importance of task {task}: the processes scored {whole.trained:,} tokens together instead of "
+                f"{tokens.start:,}; nothing was written. Give all machines the same data, then repeat the command."
+            )
         importance = importance.with_task(
             task,
             TaskScores(
@@ -138,9 +154,10 @@ def compute_importance(
                 whole.scores(),
                 halves=[half.scores() for half in halves] if all(half.trained for half in halves) else [],
                 vanishing=list(whole.vanishing),
+                tokens=whole.trained,
             ),
         )
-        if _rank() == 0:
+        if process_number() == 0:
             importance.save(path)
     return importance
 
@@ -149,7 +166,7 @@ def _batches(
     dataset: Any, rows: Sequence[int], collate: Collate, batch_size: int, title: str
 ) -> Iterator[dict[str, torch.Tensor]]:
     """This process's share of the rows, of similar lengths; every process gets the same number of batches."""
-    rank, world = _rank(), _world()
+    rank, world = process_number(), process_count()
     mine = sorted(rows[rank::world], key=lambda row: len(dataset[row]["input_ids"]))
     parts = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
     missing = math.ceil(len(rows[::world]) / batch_size) - len(parts)
@@ -199,11 +216,3 @@ def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Ite
             if name in dtypes:
                 parameter.data = parameter.data.to(dtypes[name])
         model.train(training)
-
-
-def _rank() -> int:
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def _world() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1

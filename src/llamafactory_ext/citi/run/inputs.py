@@ -27,6 +27,7 @@ from ...tl.sft.examples import Settings
 from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset
 from ...training.engines import start_communication, whole_weights
+from ...training.processes import by_main
 from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
@@ -194,7 +195,7 @@ class Preparation:
         if not self.finetuning_args.citi_importance_load:
             return None
         path = Path(self.finetuning_args.citi_importance_load)
-        importance = Importance.load(path)
+        importance = by_main(lambda: Importance.load(path))
         importance.check(path, shapes_of(base))
         return importance
 
@@ -216,8 +217,9 @@ class Preparation:
             "data": content_hash(self.examples["train_dataset"]),
         }
         start = Importance(self.model_args.model_name_or_path, shapes, settings)
-        if path.is_file():
-            found = Importance.load(path)
+        # The main process alone writes the file; others may have none, or an older one, on disks of their own.
+        found = by_main(lambda: Importance.load(path) if path.is_file() else None)
+        if found is not None:
             if args.citi_importance_dtype == "auto":  # what an interrupted run began with stays
                 settings["dtype"] = found.settings.get("dtype", settings["dtype"])
             if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):

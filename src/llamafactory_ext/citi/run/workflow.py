@@ -22,14 +22,15 @@ from torch import nn
 from transformers import set_seed
 
 from ...checkpoint.atomic import read_json, write_json
-from ...checkpoint.base import MANIFEST, quantization
+from ...checkpoint.base import MANIFEST, fingerprint, quantization
 from ...checkpoint.card import SELECTION
 from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
 from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import RAISED, total_size
-from ...training.processes import from_main
+from ...training.processes import digest, from_main, lowest_of_all
+from ...training.together import check_options, check_same, together
 from ...upstream.pipeline.api import plot_loss
 from ...upstream.pipeline.dates import day_of, today
 from ..importance import linear_components
@@ -39,7 +40,7 @@ from ..scoring import content_hash, group_by_task, sample_rows
 from ..selection import Selection, selected_counts
 from .adapters import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
 from .folder import RunFolder
-from .inputs import Preparation, say
+from .inputs import Preparation, logger, say
 from .outputs import write_outputs
 from .plan import make_manifest, make_plan
 from .report import Report, as_table, make_report
@@ -59,7 +60,9 @@ def run_citi(
     Raises:
         ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
     """
-    _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or [])).run()
+    with together(training_args, logger.warning):
+        check_options(model_args, data_args, training_args, finetuning_args)
+        _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or [])).run()
 
 
 @dataclass
@@ -80,6 +83,8 @@ class _Citi:
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
         loaded = self.inputs.load_importance(base)
         data = content_hash(self.inputs.data["train_dataset"])
+        whole = None if self.engine else digest(fingerprint(base))
+        check_same({"training data (hash)": data, "base model (hash)": whole})
         if not self.training_args.overwrite_output_dir:
             self.folder.check_inputs(base, data)
         with self.training_args.main_process_first(desc="start the run", local=False):
@@ -161,10 +166,16 @@ class _Citi:
         self.router = watch_routers(model, self.finetuning_args)
         return model
 
+    def _done(self) -> list[Phase]:
+        """The phases that are complete on every disk that the run writes to."""
+        writes = self.training_args.should_save
+        count = lowest_of_all(len(self.folder.done()) if writes else 0, decides=writes)
+        return list(self.folder.phases[:count])
+
     def _model(self, selection: Selection, base: nn.Module) -> PeftModel:
         """The adapted model as the last complete phase left it."""
         model = self._adapt(base, selection)
-        if done := self.folder.done():
+        if done := self._done():
             set_peft_model_state_dict(model, load_peft_weights(str(self.folder.adapter(done[-1])), device="cpu"))
         return model
 
@@ -175,7 +186,7 @@ class _Citi:
             selection: the components.
             model: what all phases train one after the other; None loads and adapts the base for each of them.
         """
-        if done := self.folder.done():
+        if done := self._done():
             say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
         left = self.folder.phases[len(done) :]
         for phase in left:

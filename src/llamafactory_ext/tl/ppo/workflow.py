@@ -16,6 +16,7 @@ from ...errors import CheckpointError, OptionError
 from ...options.stages import PPO_STAGE
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
+from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     get_logger,
     load_model,
@@ -58,6 +59,12 @@ def run_tl_ppo(
     Raises:
         ExtError: options, data or a checkpoint do not fit.
     """
+    with together(training_args, logger.warning):
+        check_options(model_args, data_args, training_args, finetuning_args)
+        _run(model_args, data_args, training_args, finetuning_args, list(callbacks or []))
+
+
+def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any]) -> None:
     tokenizers = load_tokenizer(model_args)
     tokenizer = tokenizers["tokenizer"]
     template = dated_template(fit_template(tokenizers, data_args), training_args)
@@ -103,7 +110,7 @@ def run_tl_ppo(
         say=logger.warning_rank0,
         args=training_args,
         processing_class=tokenizer,
-        callbacks=list(callbacks or []),
+        callbacks=callbacks,
     )
     if training_args.do_train:
         _train(trainer, finetuning_args)

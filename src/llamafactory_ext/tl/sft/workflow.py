@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoint.atomic import discard_folder, write_json
+from ...checkpoint.folders import remove_leftovers
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
+from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     calculate_tps,
     get_dataset,
@@ -49,7 +51,9 @@ def run_tl_sft(
     Raises:
         ExtError: options or data do not fit; nothing was trained.
     """
-    _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or [])).run()
+    with together(training_args, logger.warning):
+        check_options(model_args, data_args, training_args, finetuning_args)
+        _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or [])).run()
 
 
 def settings_of(finetuning_args: Any) -> Settings:
@@ -295,6 +299,8 @@ class _TlSft:
                 for folder in Path(args.output_dir).glob("checkpoint-*"):
                     discard_folder(folder)
             return None
+        if args.should_save:
+            remove_leftovers(Path(args.output_dir))
         newest, skipped = trainer.newest_checkpoint()
         for line in skipped:
             logger.info_rank0(line)

@@ -135,7 +135,12 @@ def wrap_get_args(original: Function) -> Function:
     @functools.wraps(original)
     def get_args(args: RawArgs = None, *more: Any, **named: Any) -> Any:
         args = _read(args)
-        require(*features_of(args, trains=original.__name__ == "get_train_args"))
+        trains = original.__name__ == "get_train_args"
+        require(*features_of(args, trains=trains))
+        if trains and args is not None:
+            from ..pipeline.speaking import let_main_speak
+
+            args = let_main_speak(args)
         try:
             groups = original(args, *more, **named)
         except ValueError as error:

@@ -1,0 +1,80 @@
+"""Whether the machines of a run share the disk that its output_dir is on, found before anything is trained."""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, OptionError
+from .processes import by_main, from_all, from_main
+
+PATIENCE = 5  # looks, a second apart: network disks show new files late
+
+
+def settle_disks(training_args: Any, say: Callable[[str], None]) -> None:
+    """Look for a token of the main process in output_dir, and let the writers be as many as there are disks.
+
+    Raises:
+        OptionError: some machine does not see the main one's output_dir, and save_on_each_node is off.
+        CheckpointError: output_dir cannot be written.
+    """
+    folder = Path(training_args.output_dir)
+    token = folder / from_main(f".{uuid.uuid4().hex}.tmp")
+    by_main(lambda: _write(token))
+    sees = from_all((_sees(token), socket.gethostname()))
+    by_main(lambda: token.unlink(missing_ok=True))
+    blind = [(number, host) for number, (seen, host) in enumerate(sees) if not seen]
+    if not blind:
+        if training_args.save_on_each_node:
+            training_args.save_on_each_node = False  # or several processes would write the same files at once
+            say("save_on_each_node has no effect: all processes see the same output_dir, and one of them writes it.")
+        return
+    number, host = blind[0]
+    about = f"output_dir: process {number} on {host} does not see what process 0 on {sees[0][1]} wrote into {folder}"
+    if not training_args.save_on_each_node:
+        raise OptionError(
+            f"{about}. Name a folder on a disk that all machines share, or set save_on_each_node: true, with which "
+            "each machine keeps its checkpoints itself."
+        )
+    others = from_all(_sees_machine(folder, training_args.local_process_index == 0))
+    if not all(others):
+        raise OptionError(
+            f"{about}, while other machines share a disk; save_on_each_node: true needs a folder that each machine "
+            "has for itself, and without it all machines must share one."
+        )
+
+
+def _write(token: Path) -> None:
+    try:
+        token.parent.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    except OSError as error:
+        raise CheckpointError(
+            f"output_dir: {token.parent} cannot be written ({error.strerror}); name another folder."
+        ) from None
+
+
+def _sees(token: Path) -> bool:
+    for left in reversed(range(PATIENCE)):
+        if token.is_file():
+            return True
+        if left:
+            time.sleep(1)
+    return False
+
+
+def _sees_machine(folder: Path, writes: bool) -> bool:
+    """Whether this process sees the tokens of its own machine's writer and of no other machine's."""
+    token = folder / f".{uuid.uuid4().hex}.tmp" if writes else None
+    if token is not None:
+        _write(token)
+    written = from_all((str(token) if token is not None else None, socket.gethostname()))
+    visible = [(Path(name).is_file(), host) for name, host in written if name is not None]
+    from_all(None)  # all have looked
+    if token is not None:
+        token.unlink(missing_ok=True)
+    return sum(seen for seen, _ in visible) == 1

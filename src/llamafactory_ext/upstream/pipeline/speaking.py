@@ -1,0 +1,48 @@
+"""One process of a run speaks, on however many machines it runs; upstream lets the first of each machine speak."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+# The functions of upstream and transformers for what is said once.
+_ONCE = ("info_rank0", "warning_rank0", "warning_rank0_once", "warning_once")
+
+
+def let_main_speak(args: dict[str, Any] | list[str]) -> dict[str, Any] | list[str]:
+    """Silence this process unless it is the main one of the run, and return the options that silence the trainer.
+
+    Args:
+        args: a command's options as upstream's `read_args` returns them; `log_on_each_node` among them is obeyed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return args
+    if any(str(word).lstrip("-").partition("=")[0].replace("-", "_") == "log_on_each_node" for word in args):
+        return args
+    if int(os.environ.get("RANK", "0")) > 0:
+        _silence()
+    if isinstance(args, dict):
+        return {**args, "log_on_each_node": False}
+    return [*args, "--log_on_each_node", "False"]
+
+
+def _silence() -> None:
+    """Leave out what upstream says once for each machine, and all bars of progress."""
+    import datasets
+    from llamafactory.extras.logging import get_logger
+    from transformers.utils import logging as transformers_logging
+
+    for handler in (*get_logger().handlers, *transformers_logging.get_logger().handlers):
+        if not any(isinstance(known, _NotOnce) for known in handler.filters):
+            handler.addFilter(_NotOnce())
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_warning()
+
+
+class _NotOnce(logging.Filter):
+    """Lets warnings of this very process pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING and record.funcName not in _ONCE
