@@ -32,6 +32,7 @@ Options (or environment variables):
   --importance FILE    CITI_IMPORTANCE    importance file for all rows (default: computed by row citi, or else by each)
   --rows LIST          CITI_ROWS          rows or groups, with commas, run in this order (default: main,ablations)
   --out DIR            CITI_OUT           where everything goes (default: saves/citi_table)
+  --plan                                  print the rows, each with the one that must be done before, and run none
   -h, --help
 Everything after -- goes to every run and overrules its file, such as: -- bf16=false per_device_train_batch_size=2
 
@@ -53,12 +54,14 @@ eval_data=${CITI_EVAL_DATA:-}
 importance=${CITI_IMPORTANCE:-}
 wanted=${CITI_ROWS:-main,ablations}
 folder=${CITI_OUT:-saves/citi_table}
+plan=
 
 options=(
     [--model]=model [--template]=template [--tool-data]=tool_data [--general-data]=general_data
     [--dataset-dir]=dataset_dir [--eval-data]=eval_data [--importance]=importance [--rows]=wanted
     [--out]=folder
 )
+flags=([--plan]=plan)
 read_options "$@"
 no_words
 
@@ -83,6 +86,16 @@ for word in "${words[@]}"; do
         *) add_rows "$word" ;;
     esac
 done
+if [[ -n $plan ]]; then
+    end_on_problems
+    first=
+    if contains citi "${rows[@]}"; then # the others share its importance file
+        first=citi
+        echo citi
+    fi
+    for row in "${rows[@]}"; do [[ $row == citi ]] || echo "$row $first"; done
+    exit
+fi
 check_pairs "after --" "${extra[@]}"
 check_data "$dataset_dir" "$tool_data,$general_data${eval_data:+,$eval_data}"
 [[ -z $importance || -f $importance ]] || problem "--importance: $importance does not exist"

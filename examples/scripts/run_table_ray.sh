@@ -10,24 +10,20 @@ usage() {
 Usage: run_table_ray.sh SCRIPT [options] [-- words for SCRIPT ...]
 
 SCRIPT is run_citi_table.sh or run_tl_table.sh; run this on the head of a running cluster (ray start). Its rows run one
-after the other, each on all workers. The workers need this repository, the data and --out at the same absolute paths.
+after the other, each on all workers. The workers need this repository, the data and --out at the same absolute paths, on
+a shared disk. LLaMA-Factory plans one GPU or NPU and 10 CPUs for each device of the cluster: a cluster that lacks them is
+refused here, as the training would wait for ever.
 
 Options (or environment variables):
-  --workers N          RAY_ROW_WORKERS   processes of a training (default: 8)
-  --gpus-per-worker N  RAY_ROW_GPUS      (default: 1)
-  --placement WORD     RAY_ROW_PLACEMENT PACK, or SPREAD over as many machines as possible (default: PACK)
+  --workers N          RAY_ROW_WORKERS   processes of a training, each with one device (default: 8)
   -h, --help
 Example: run_table_ray.sh run_citi_table.sh --workers 8 -- --rows main --out /shared/table -- bf16=true
 EOF
 }
 
 workers=${RAY_ROW_WORKERS:-8}
-gpus=${RAY_ROW_GPUS:-1}
-placement=${RAY_ROW_PLACEMENT:-PACK}
 
-options=(
-    [--workers]=workers [--gpus-per-worker]=gpus [--placement]=placement
-)
+options=([--workers]=workers)
 read_options "$@"
 script=${named[0]:-}
 for word in "${named[@]:1}"; do problem "\"$word\" is one word too many; words for the script come after --"; done
@@ -35,12 +31,10 @@ for word in "${named[@]:1}"; do problem "\"$word\" is one word too many; words f
 path=$here/${script##*/}
 [[ -n $script && -f $path ]] || problem "\"$script\" is no script here; name run_citi_table.sh or run_tl_table.sh"
 [[ $workers =~ ^[1-9][0-9]*$ ]] || problem "--workers is \"$workers\"; give a whole number"
-[[ $gpus =~ ^[0-9]+$ ]] || problem "--gpus-per-worker is \"$gpus\"; give a whole number"
-contains "$placement" PACK SPREAD || problem "--placement is \"$placement\"; give PACK or SPREAD"
-need ray llamafactory-cli
+need python llamafactory-cli
 end_on_problems
+head=$(python "$here/ray_head.py" "$workers") || exit 2
 
 contains -- "${extra[@]}" || extra+=(--)
 export USE_RAY=1
-exec bash "$path" "${extra[@]}" "ray_num_workers=$workers" "resources_per_worker.GPU=$gpus" \
-    "placement_strategy=$placement"
+exec bash "$path" "${extra[@]}" "ray_num_workers=$workers" "master_addr=$head"

@@ -26,16 +26,17 @@ Options (or environment variables):
   --data NAMES       TL_DATA         trajectories (default: tl_training)
   --dataset-dir DIR  TL_DATASET_DIR  folder of dataset_info.json (default: data/ of this repository)
   --eval-data NAMES  TL_EVAL_DATA    held-out data sets; the loss of the first stage's rows on them is in the summary
-  --rows LIST        TL_ROWS         rows or groups, with commas, run in this order (default: sft,irm)
+  --rows LIST        TL_ROWS         rows or groups, with commas, run in this order (default: sft,ppo)
   --out DIR          TL_OUT          where everything goes (default: saves/tl_table)
   --sft KEY=VALUE                    for the rows of the first stage only; may be given several times
   --ppo KEY=VALUE                    for the rows of the second stage only; may be given several times
+  --plan                             print the rows, each with the one that must be done before, and run none
   -h, --help
 Everything after -- goes to every run and overrules its file, such as: -- bf16=false use_cpu=true
 
 Groups
   sft  ${sft_rows[*]}                 (stage tl_sft)
-  irm  ${irm_rows[*]}       (stage tl_ppo, each from the model of the row without IRM, which runs first)
+  ppo  ${irm_rows[*]}       (stage tl_ppo, each from the model of the row without IRM, which runs first)
 
 Results: DIR/ROW (the run), DIR/logs/ROW.log, DIR/summary.txt.
 EOF
@@ -46,14 +47,16 @@ template=${TL_TEMPLATE:-}
 data=${TL_DATA:-tl_training}
 dataset_dir=${TL_DATASET_DIR:-$root/data}
 eval_data=${TL_EVAL_DATA:-}
-wanted=${TL_ROWS:-sft,irm}
+wanted=${TL_ROWS:-sft,ppo}
 folder=${TL_OUT:-saves/tl_table}
+plan=
 sft_extra=() ppo_extra=()
 
 options=(
     [--model]=model [--template]=template [--data]=data [--dataset-dir]=dataset_dir
     [--eval-data]=eval_data [--rows]=wanted [--out]=folder [--sft]=sft_extra+ [--ppo]=ppo_extra+
 )
+flags=([--plan]=plan)
 read_options "$@"
 no_words
 
@@ -73,10 +76,15 @@ IFS=, read -r -a words <<<"$wanted"
 for word in "${words[@]}"; do
     case $word in
         sft) add_rows "${sft_rows[@]}" ;;
-        irm) add_rows "${irm_rows[@]}" ;;
+        ppo) add_rows "${irm_rows[@]}" ;;
         *) add_rows "$word" ;;
     esac
 done
+if [[ -n $plan ]]; then
+    end_on_problems
+    for row in "${rows[@]}"; do echo "$row ${base[$row]:-}"; done
+    exit
+fi
 check_pairs "after --" "${extra[@]}"
 check_pairs "after --sft" "${sft_extra[@]}"
 check_pairs "after --ppo" "${ppo_extra[@]}"

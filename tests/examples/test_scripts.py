@@ -6,6 +6,7 @@ Most of it runs with stand-ins for the commands; one test trains, exports and as
 from __future__ import annotations
 
 import json
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -232,15 +233,80 @@ def test_rows_go_to_slurm_and_wait_for_row_citi(folder: Folder) -> None:
     assert folder.calls == []
 
 
+def test_rows_with_irm_go_to_slurm_once_and_behind_their_base(folder: Folder) -> None:
+    words = (
+        "--rows",
+        "irm,all,none",
+        "--gpus",
+        "2",
+        "--memory",
+        "64G",
+        "--sbatch",
+        "--account=a b",
+        "--sbatch",
+        "-x n",
+    )
+    result = folder("run_table_slurm.sh", "run_tl_table.sh", *words, "--", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    jobs = [shlex.split(line) for line in folder.calls_file.read_text().splitlines()]
+    assert [word for job in jobs for word in job if word.startswith("--job-name")] == [
+        f"--job-name={name}" for name in ("none", "irm", "mae_pkt", "all", "summary")
+    ]
+    depends = [next((word for word in job if word.startswith("--dependency")), None) for job in jobs]
+    assert depends == [
+        None,
+        "--dependency=afterany:1",
+        None,
+        "--dependency=afterany:3",
+        "--dependency=afterany:1:2:3:4",
+    ]
+    lines = folder.calls_file.read_text().splitlines()
+    assert all("--cpus-per-task=16 --gpus=2 --mem=64G" in line for line in lines)
+    assert all("--account=a b -x n" in line for line in lines)
+    wrong = folder("run_table_slurm.sh", "run_tl_table.sh", "--rows", "nothing", "--dry-run")
+    assert wrong.returncode == 2
+    assert 'there is no row "nothing"' in wrong.stderr
+    wrong = folder("run_table_slurm.sh", "run_tl_table.sh", "--rows", "none", "--cpus", "0", "--sbatch", "account=a")
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n  - ") == 2
+    groups = folder("run_table_slurm.sh", "run_tl_table.sh", "--rows", "sft,ppo", "--dry-run")
+    assert groups.stderr.count("--job-name") == 9
+    assert folder.calls == []
+
+
 def test_a_table_on_ray(folder: Folder) -> None:
     (folder.path / "data").mkdir()
     (folder.path / "data" / "dataset_info.json").write_text(json.dumps({"tiny": {}}))
+    (folder.path / "bin" / "python").write_text("#!/bin/sh\necho 192.0.2.1\n")
+    (folder.path / "bin" / "python").chmod(0o755)
     data = ("--dataset-dir", "data", "--tool-data", "tiny", "--general-data", "tiny", "--rows", "lora", "--out", "out")
     result = folder("run_table_ray.sh", "run_citi_table.sh", "--workers", "2", "--", *data, "--", "seed=3")
     assert result.returncode == 0, result.stderr
     (call,) = folder.calls
-    assert call[-4:] == ["seed=3", "ray_num_workers=2", "resources_per_worker.GPU=1", "placement_strategy=PACK"]
-    assert folder("run_table_ray.sh", "run_citi_table.sh", "--placement", "X", "--workers", "0").returncode == 2
+    assert call[-3:] == ["seed=3", "ray_num_workers=2", "master_addr=192.0.2.1"]
+    assert folder("run_table_ray.sh", "run_citi_table.sh", "--workers", "0").returncode == 2
+    (folder.path / "bin" / "python").write_text("#!/bin/sh\necho 'no cluster' >&2\nexit 1\n")
+    result = folder("run_table_ray.sh", "run_citi_table.sh", "--", *data)
+    assert (result.returncode, folder.calls) == (2, [])
+    assert result.stderr == "no cluster\n"
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers", "problem"),
+    [
+        ([{"CPU": 20, "GPU": 2}, {"CPU": 20, "GPU": 2}], 4, None),
+        ([{"CPU": 10, "NPU": 1}, {"CPU": 4}], 1, None),
+        ([{"CPU": 64}], 1, "no GPU and no NPU"),
+        ([{"CPU": 20, "GPU": 2}], 3, "has 2 GPUs; lower --workers"),
+        ([{"CPU": 96, "GPU": 2}, {"CPU": 16, "GPU": 2}], 4, "ray start --num-cpus 20"),
+    ],
+)
+def test_a_ray_cluster_that_would_wait_for_ever(
+    machines: list[dict[str, float]], workers: int, problem: str | None
+) -> None:
+    lacking = runpy.run_path(str(SCRIPTS / "ray_head.py"))["lacking"]
+    found = lacking(machines, workers)
+    assert found == problem if problem is None else problem in found
 
 
 def test_all_of_it_runs_with_the_real_commands(tmp_path: Path) -> None:
