@@ -21,7 +21,8 @@ Options (or environment variables):
   --benchmarks LIST    EVAL_BENCHMARKS  benchmarks, with commas (default: ${all_benchmarks[*]})
   --source DIR         EVAL_SOURCE      holds a folder of published files for each benchmark, by its name
                                         (bfcl and bfcl_ast: also one called bfcl_v3)
-  --mode LIST          EVAL_MODE        official, strict, or both with a comma (default: official)
+  --mode LIST          EVAL_MODE        official, strict, or both with a comma (default: both; official reads answers as the
+                                        published evaluator does, which gives 0 for a call in another format)
   --backend NAME       EVAL_BACKEND     vllm, hf or openai (default: vllm)
   --score-only         EVAL_SCORE_ONLY=1  ask nothing; score answers that are there, made in another environment
   --infer-only         EVAL_INFER_ONLY=1  only ask
@@ -37,7 +38,7 @@ EOF
 listed=${EVAL_MODELS:-}
 wanted=${EVAL_BENCHMARKS:-}
 source=${EVAL_SOURCE:-}
-mode=${EVAL_MODE:-official}
+mode=${EVAL_MODE:-official,strict}
 backend=${EVAL_BACKEND:-vllm}
 score_only=${EVAL_SCORE_ONLY:-}
 infer_only=${EVAL_INFER_ONLY:-}

@@ -241,6 +241,37 @@ def test_a_loss_mask_counts_messages_or_turns_of_the_model_as_the_record_has_the
     assert silent({"messages": LONG, "loss_mask": mask}) == expected
 
 
+_SYSTEM = {"role": "system", "content": "S"}
+_RESULT = {"role": "tool", "content": "1"}
+_TWO_ROUNDS = [USER, calls(CITY), _RESULT, _RESULT, calls(CITY), _RESULT, _RESULT, _RESULT, DONE]
+
+
+@pytest.mark.parametrize(
+    ("messages", "mask", "expected"),
+    [
+        ([_SYSTEM, USER, calls(CITY), _RESULT, _RESULT, DONE], [1, 1, 0, 1, 1, 1], [1]),
+        ([_SYSTEM, USER, calls(CITY), _RESULT, _RESULT, DONE], [0, 0, 1, 0, 0, 0], [3]),
+        ([_SYSTEM, USER, calls(CITY), _RESULT, _RESULT, DONE], [0, 1], [1]),
+        (_TWO_ROUNDS, [1, 1, 1, 1, 0, 1, 1, 1, 1], [3]),
+        (_TWO_ROUNDS, [1, 0, 1, 1, 1, 1, 1, 1, 0], [1, 5]),
+        (_TWO_ROUNDS, [0, 1, 0], [1, 5]),
+        ([USER, calls(CITY), _RESULT, DONE], [0, 1, 0, 0], [3]),
+        ([USER, DONE, USER, calls(CITY), _RESULT, _RESULT, _RESULT, DONE], [1, 0, 1], [3]),
+    ],
+)
+def test_a_loss_mask_counts_results_in_a_row_one_by_one(messages: Any, mask: Any, expected: list[int]) -> None:
+    """Upstream's loader makes one turn of them, and so counts fewer."""
+    assert silent({"messages": messages, "loss_mask": mask}) == expected
+
+
+def test_a_mask_of_the_merged_turns_is_refused_with_the_numbers() -> None:
+    found = read({"messages": _TWO_ROUNDS, "loss_mask": [0, 1, 0, 1, 0, 1]})
+    assert isinstance(found, str)
+    assert "6 items" in found
+    assert "9 messages" in found
+    assert "3 turns" in found
+
+
 @pytest.mark.parametrize("mask", [[1], [1, 1], [1] * 5, [1] * 8, "1,0,1", [1, 2, 1], [1, "x", 1], {}])
 def test_any_other_mask_is_refused_with_the_numbers(mask: Any) -> None:
     found = read({"messages": LONG, "loss_mask": mask})

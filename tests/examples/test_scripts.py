@@ -115,17 +115,18 @@ def test_every_model_is_asked_every_benchmark_then_scored_and_reported(published
     assert calls[0] == f"{asked} --backend vllm --out out/one/api_bank.jsonl --limit 3"
     scored = "llamafactory-ext score api_bank --predictions out/one/api_bank.jsonl"
     assert calls[1] == f"{scored} --references published/api_bank --mode official"
-    assert "--source published/bfcl_v3" in calls[2]
-    assert "--model models/two/ " in calls[4]
+    assert calls[2] == f"{scored} --references published/api_bank --mode strict"
+    assert "--source published/bfcl_v3" in calls[3]
+    assert "--model models/two/ " in calls[6]
     assert calls[-1] == "llamafactory-ext report one=out/one two=out/two --out out/report"
-    assert len(calls) == 9
+    assert len(calls) == 13
     summary = published.summary("out")
     assert summary["one.api_bank"].endswith("2 lines in out/one/api_bank.jsonl")
     assert summary["two.bfcl_ast.official"].endswith("TS 50.00 %, PI 25.00 %")
     assert summary["report"].endswith("out/report/report.md")
     again = published(*EVAL, "api_bank,bfcl_ast", "one=models/a b", "models/two/", "--", "limit=3")
     assert again.returncode == 0
-    assert [call[1] for call in published.calls] == ["score"] * 4 + ["report"]
+    assert [call[1] for call in published.calls] == ["score"] * 8 + ["report"]
 
 
 def test_options_for_one_benchmark(published: Folder) -> None:
@@ -158,7 +159,7 @@ def test_asking_and_scoring_apart(published: Folder) -> None:
     assert published(*words, "--infer-only").returncode == 0
     assert [call[1] for call in published.calls] == ["infer"]
     assert published(*words, EVAL_SCORE_ONLY="1").returncode == 0
-    assert [call[1] for call in published.calls] == ["score", "report"]
+    assert [call[1] for call in published.calls] == ["score", "score", "report"]
 
 
 def test_all_that_is_wrong_with_an_evaluation_at_once(published: Folder) -> None:

@@ -39,6 +39,8 @@ def test_resumed_on_another_day(stage: str, tiny_llama_dir: Path, tmp_path: Path
         run_exp(options | {"output_dir": str(halves)})
     ours, theirs = load_file(halves / "model.safetensors"), load_file(straight / "model.safetensors")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for kept in (halves, *halves.glob("checkpoint-*")):  # a checkpoint that is moved alone says its day too
+        assert json.loads((kept / "tl_report.json").read_text("utf-8"))["date"] == FIRST, kept
     report = json.loads((halves / "tl_report.json").read_text("utf-8"))
     assert report["date"] == FIRST
     (first, *_) = report["served_prompt"]["findings"]

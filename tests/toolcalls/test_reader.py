@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 
 import llamafactory_ext
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
-from llamafactory_ext.metrics.answers import find_any_calls
+from llamafactory_ext.metrics.answers import find_any_calls, predicted_calls
+from llamafactory_ext.metrics.predictions import Prediction
+from llamafactory_ext.serving.agent.dialogue import TextChat
 from llamafactory_ext.templates.messages import read_calls
+from llamafactory_ext.templates.styles import ToolStyle
 from llamafactory_ext.tl.reward import reward_parts
 from llamafactory_ext.tl.sft.examples import NOT_PARSED, Settings, judge_example
+from llamafactory_ext.tl.sft.tokens import locate
 from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, detect, detect_turn, find_calls, render_calls
 from toolcalls.call_strategies import CALLS, exact
 from toolcalls.model_texts import TEXTS, TOOLS, all_texts
@@ -25,10 +29,10 @@ from toolcalls.test_hostile_input import PIECES
 pytestmark = pytest.mark.fast
 
 
-def read(text: str, declared: tuple[Tool, ...] = TOOLS) -> tuple[ToolCall, ...] | None:
+def read(text: str, declared: tuple[Tool, ...] = TOOLS, form: str | None = None) -> tuple[ToolCall, ...] | None:
     """The calls, None for a text that is refused."""
     try:
-        return tuple(found.call for found in detect(text, declared))
+        return tuple(found.call for found in detect(text, declared, form))
     except CallParseError:
         return None
 
@@ -66,6 +70,33 @@ def test_every_reader_of_calls_finds_the_same() -> None:
         assert (scored or ()) == (known or ()), name
         turn = read_calls(text)
         assert (turn.calls if turn is not None else ()) == (known or ()), name
+        for form in ("qwen", "react", "python"):  # the agent always knows how its model writes calls
+            assert agent_calls(text, form) == read(text, (), form), (name, form)
+        assert strict_calls(text) == (known or ()), name
+        located = read_back(text, calls)
+        assert located == (calls or ()), name
+
+
+def agent_calls(text: str, form: str) -> tuple[ToolCall, ...] | None:
+    """What the agent would execute of a model's reply; None where it tells the model that a call is malformed."""
+    style = ToolStyle("for this test", form, lambda tools: "")
+    stated = [call for _, call in TextChat(lambda messages, tokens: ({"content": text}, 0), style).turn([], 1).calls]
+    return None if any(isinstance(call, str) for call in stated) else tuple(stated)  # type: ignore[arg-type]
+
+
+def strict_calls(text: str) -> tuple[ToolCall, ...]:
+    """What the strict scorers compare."""
+    try:
+        return tuple(predicted_calls(Prediction("1", "any", "", "", text, None)))
+    except CallParseError:
+        return ()
+
+
+def read_back(text: str, calls: tuple[ToolCall, ...] | None) -> tuple[ToolCall, ...]:
+    """What key tokens are counted from: each call where it stands in the text."""
+    if not calls:
+        return ()
+    return tuple(found.call for found in locate(text, calls, TOOLS))
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -164,19 +195,72 @@ def test_long_texts_end(piece: str) -> None:
     read(piece * (30_000 // len(piece)), ())
 
 
-def test_nothing_else_tries_one_format_after_the_other() -> None:
-    """No loop or comprehension over formats stands outside the reader's room."""
-    package = Path(llamafactory_ext.__file__).parent
+_READING = {
+    *("detect", "detect_turn", "find_calls", "parse_calls", "find_any_calls", "predicted_calls", "read_calls"),
+    *("find", "read"),  # of a format of the table
+}
+
+
+def _reads(node: ast.AST, *, of_formats: bool) -> bool:
+    """Whether calls are read somewhere below."""
+    names = _READING if of_formats else _READING - {"find", "read"}
+    called = (one.func for one in ast.walk(node) if isinstance(one, ast.Call))
+    return any((getattr(one, "id", None) or getattr(one, "attr", None)) in names for one in called)
+
+
+def _names_formats(node: ast.AST) -> bool:
+    """Whether the table of formats is meant, or names of several formats stand there."""
+    texts = {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    return "FORMATS" in ast.unparse(node) or len(texts & FORMATS.keys()) > 1
+
+
+def other_loops(source: str) -> list[str]:
+    """Places that try formats one after the other: loops over formats that read, and reading again after a failure."""
     found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.For | ast.While):
+            head = node.iter if isinstance(node, ast.For) else node.test
+            if _names_formats(head) and _reads(node, of_formats=True):
+                found.append(f"line {node.lineno}: a loop")
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            if any(_names_formats(one.iter) for one in node.generators) and _reads(node, of_formats=True):
+                found.append(f"line {node.lineno}: a comprehension")
+        elif isinstance(node, ast.Try):
+            handlers = ast.Module([*node.handlers, *node.orelse, *node.finalbody], [])
+            tries = ast.Module(node.body, [])
+            if _reads(tries, of_formats=False) and _reads(handlers, of_formats=False):
+                found.append(f"line {node.lineno}: a second reading")
+    return found
+
+
+def test_nothing_else_tries_one_format_after_the_other() -> None:
+    """No loop over formats, and no second reading after a failed one, stands outside the reader's room."""
+    package = Path(llamafactory_ext.__file__).parent
+    found, looked = [], 0
     for file in package.rglob("*.py"):
-        if file.relative_to(package).parts[0] == "toolcalls":
-            continue
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            loops = [node.iter] if isinstance(node, ast.For | ast.comprehension) else []
-            for loop in loops:
-                if "FORMATS" in ast.unparse(loop) and "parse_calls" in file.read_text("utf-8"):
-                    found.append(f"{file.name}:{ast.unparse(loop)}")
+        if file.relative_to(package).parts[0] != "toolcalls":
+            looked += _reads(ast.parse(file.read_text("utf-8")), of_formats=False)
+            found += [f"{file.relative_to(package)}, {place}" for place in other_loops(file.read_text("utf-8"))]
     assert found == []
+    assert looked >= 10, "the files that read calls are among those looked at"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for name in FORMATS:\n    calls = find_calls(text, name)",
+        "from x import toolcalls\nfor form in toolcalls.FORMATS.values():\n    form.find(cursor)",
+        "found = [detect(text, (), form) for form in FORMATS if form != 'json']",
+        "found = next(parse_calls(text, name) for name in ('qwen', 'json'))",
+        "NAMES = 1\nfor name in ['python', 'react']:\n    try:\n        calls = toolcalls.parse_calls(text, name)\n"
+        "    except CallParseError:\n        continue",
+        "try:\n    calls = parse_calls(text, 'qwen')\nexcept CallParseError:\n    calls = parse_calls(text, 'json')",
+        "try:\n    calls = detect(text)\nexcept CallParseError:\n    calls = other.find_any_calls(text)",
+    ],
+)
+def test_such_a_loop_would_be_found(source: str) -> None:
+    assert len(other_loops(source)) == 1
+    assert other_loops("calls = detect(text)\nfor call in calls:\n    use(call)") == []
 
 
 def test_a_text_with_calls_holds_what_is_looked_for_first() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
-from llamafactory_ext.toolcalls import TOOL_FORMATS, Tool, parse_calls, read_tool, write_tool
+from llamafactory_ext.toolcalls import TOOL_FORMATS, Tool, parse_calls, read_tool, read_tools, write_tool
 from toolcalls.call_strategies import tools
 from toolcalls.public_tools import api_bank_records, lines, load, needs_public_data, public_tools
 
 pytestmark = pytest.mark.fast
 
+_OBJECT = {"type": "object", "properties": {"a": {"type": "string"}}}
 RATE = Tool(
     "get_rate",
     "Returns a rate.",
@@ -224,3 +226,26 @@ def _readable(texts: list[str], name: str) -> list[str]:
             continue
         readable.append(text)
     return readable
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [{"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}}],
+        [{"type": "function", "function": {"name": "f", "description": "d", "parameters": _OBJECT}}],
+        [{"function": {"name": "f", "description": "d", "parameters": _OBJECT}}],
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": _OBJECT}, "strict": None},
+        [{"name": "f", "description": "d", "parameters": _OBJECT, "strict": None}],
+    ],
+)
+def test_a_tools_column_is_read_in_every_layout(column: Any) -> None:
+    for written in (column, json.dumps(column), json.dumps(column, indent=1)):
+        (tool,) = read_tools(written)
+        assert (tool.name, tool.description, dict(tool.parameters)) == ("f", "d", {"a": {"type": "string"}})
+
+
+def test_null_members_of_a_tool_are_left_out() -> None:
+    (tool,) = read_tools([{"name": "f", "description": None, "parameters": None}])
+    assert (tool.name, tool.description, dict(tool.parameters)) == ("f", "", {})
+    (tool,) = read_tools([{"type": "function", "function": {"name": "f", "description": None, "parameters": None}}])
+    assert (tool.name, dict(tool.parameters)) == ("f", {})

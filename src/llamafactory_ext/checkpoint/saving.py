@@ -11,6 +11,7 @@ several machines need a shared disk, or `save_on_each_node: true`.
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import torch
@@ -31,8 +32,13 @@ SHARES = "shares"  # in the mark of a checkpoint
 
 
 class SafeCheckpoints(Trainer):
-    """Mixin, before the trainer it makes safe."""
+    """Mixin, before the trainer it makes safe.
 
+    Attributes:
+        carried: files of output_dir that every checkpoint holds too, so that it can be moved alone.
+    """
+
+    carried: tuple[str, ...] = ()
     _saving = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -147,6 +153,13 @@ class SafeCheckpoints(Trainer):
         finally:
             del model.create_or_update_model_card
         self.processing_class.save_pretrained(folder)
+        self._carry(Path(folder))
+
+    def _carry(self, folder: Path) -> None:
+        """Copy what every checkpoint holds of output_dir."""
+        for file in (Path(self.args.output_dir) / name for name in self.carried):
+            if file.is_file() and file.parent != folder:
+                copyfile(file, folder / file.name)
 
     # Loading
 

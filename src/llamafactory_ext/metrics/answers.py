@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CallParseError, DataError, NoCallError
-from ..toolcalls import ToolCall, detect, detect_turn, render_calls
+from ..toolcalls import Tool, ToolCall, detect, detect_turn, render_calls
 from .predictions import Prediction
 from .references import Item
 from .report import Mode, Verdict
@@ -66,8 +66,8 @@ def _stated_call(function: Mapping[str, Any]) -> ToolCall:
     return ToolCall(function["name"], json.loads(arguments) if isinstance(arguments, str) else arguments)
 
 
-def predicted_calls(prediction: Prediction) -> list[ToolCall]:
-    """The calls of a prediction of one turn.
+def predicted_calls(prediction: Prediction, declared: Sequence[Tool] = ()) -> list[ToolCall]:
+    """The calls of a prediction of one turn; declared tools type values that a format writes without types.
 
     Raises:
         CallParseError: malformed calls; NoCallError if there are none.
@@ -75,7 +75,7 @@ def predicted_calls(prediction: Prediction) -> list[ToolCall]:
     last = prediction.messages[-1] if prediction.messages else {}
     if last.get("role") == "assistant" and last.get("tool_calls"):
         return message_calls(last)
-    return find_any_calls(prediction.prediction)
+    return find_any_calls(prediction.prediction, declared)
 
 
 def in_published_form(text: str, format_name: str) -> str | None:
@@ -97,13 +97,13 @@ def rewritten_note(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     return (f"{count} predictions state calls as JSON and were put into the benchmark's form first.",) if count else ()
 
 
-def find_any_calls(text: str) -> list[ToolCall]:
+def find_any_calls(text: str, declared: Sequence[Tool] = ()) -> list[ToolCall]:
     """Return the calls of a text, by the reader that all of this package uses.
 
     Raises:
         CallParseError: malformed calls; NoCallError if there are none.
     """
-    calls = [found.call for found in detect(text)]
+    calls = [found.call for found in detect(text, declared)]
     if not calls:
         raise NoCallError("there is no call in any known format")
     return calls

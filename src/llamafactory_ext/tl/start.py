@@ -48,7 +48,7 @@ def _first_day(training_args: Any) -> calendar.date | None:
     """The day of the run that this one goes on with."""
     named = training_args.resume_from_checkpoint
     if isinstance(named, str):
-        return day_in(Path(named).parent / REPORT)
+        return day_in(Path(named) / REPORT) or day_in(Path(named).parent / REPORT)
     folder = Path(training_args.output_dir)
     if training_args.overwrite_output_dir or not any(folder.glob("checkpoint-*")):
         return None

@@ -51,13 +51,20 @@ def described_tool(value: Any) -> Tool:
         DataError: it is none.
     """
     described = value if isinstance(value, Mapping) else {}
-    if described.get("type") == "function":
-        return read_tool(value, "openai")
+    function = described.get("function")
+    if described.get("type") == "function" or isinstance(function, Mapping):
+        inner = {"function": _stated(function)} if isinstance(function, Mapping) else {}
+        return read_tool({**_stated(described), "type": "function", **inner}, "openai")
     if "apiCode" in described or "input_parameters" in described:
         return read_tool(value, "api_bank")
     if "name" not in described:
         raise DataError("a tool needs a name")
-    return read_tool(value, "rotbench")
+    return read_tool(_stated(described), "rotbench")
+
+
+def _stated(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that say something: null stands for what is left out."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _objects(text: str) -> Iterator[Any]:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llamafactory_ext.errors import CallParseError, DataError
-from llamafactory_ext.toolcalls import Tool, detect_turn
+from llamafactory_ext.toolcalls import Tool, detect_turn, read_tools
 
 from ...templates.messages import results
 from ...toolcalls.feedback.errors import feedback_error
-from ..dialogues import CALL, CALL_MARKS, GPT, OBSERVATION, names_of, order_fault
+from ..dialogues import CALL, CALL_MARKS, GPT, OBSERVATION, order_fault
 from ..entries import DataEntry, Dialogue
 from ..faults import Faults
 from ..message_parts import DEFAULT_WORDS, Words
@@ -209,14 +209,12 @@ def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -
 
 def declared_names(tools: str) -> set[str] | None:
     """Names of the declared tools; None if the text is no list of tools."""
+    if tools.strip() and not tools.lstrip().startswith("["):
+        return None  # upstream's templates go through a list
     try:
-        listed = json.loads(tools) if tools.strip() else []
-    except (ValueError, RecursionError):
+        return {tool.name for tool in read_tools(tools)}
+    except DataError:
         return None
-    if not isinstance(listed, list):
-        return None
-    names = names_of(listed)
-    return names if len(names) == len(listed) or all(names_of([tool]) for tool in listed) else None
 
 
 def _calls(text: str) -> list[dict[str, Any]] | None:

@@ -26,6 +26,8 @@ def _read(record: Any) -> Outcome:
     if not isinstance(record, Mapping):
         return Foreign(f"is no JSON object but {type(record).__name__}")
     if isinstance(record.get("conversations"), list) and isinstance(record.get("tools"), str | list):
+        if str(record.get("system") or "").strip():
+            return Foreign('has a "system" text beside "conversations", as APIGen-MT (apigen_mt) and ToolACE have it')
         return _sharegpt(record)
     if isinstance(record.get("system"), str) and isinstance(record.get("chat"), str):
         return _original(record["system"], record["chat"])
@@ -50,7 +52,7 @@ def _sharegpt(record: Mapping[str, Any]) -> Outcome:
             text = _as_list(text)
             findings += _call_defects(text, declared)
         turns.append(turn(message["from"], text))
-    return example(turns, tools=tools, system=str(record.get("system") or ""), findings=findings)
+    return example(turns, tools=tools, findings=findings)
 
 
 def _as_list(text: str) -> str:

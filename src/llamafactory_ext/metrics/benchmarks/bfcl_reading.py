@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from ...toolcalls import ToolCall
+from ...errors import DataError
+from ...toolcalls import Tool, ToolCall, described_tool
 from ..answers import Answered, message_calls, predicted_calls
 from ..report import Verdict
 from .python_calls import Version
@@ -45,7 +48,19 @@ def other_calls(one: Answered) -> list[ToolCall]:
     Raises:
         CallParseError: malformed calls; NoCallError if there are none.
     """
-    return renamed(predicted_calls(one.prediction), one.item.record["function"])
+    functions = one.item.record["function"]
+    return renamed(predicted_calls(one.prediction, _tools(functions)), functions)
+
+
+def _tools(functions: Sequence[Any]) -> list[Tool]:
+    """Return the declared tools, also under the names that endpoints are sent; what cannot be read is left out."""
+    found: dict[str, Tool] = {}
+    for function in functions:
+        with suppress(DataError):
+            tool = described_tool(function)
+            for name in (tool.name, tool.name.replace(".", "_")):
+                found.setdefault(name, replace(tool, name=name))
+    return list(found.values())
 
 
 def renamed(calls: Sequence[ToolCall], functions: Sequence[Any]) -> list[ToolCall]:

@@ -5,7 +5,6 @@ Nothing here knows a tokenizer. `prompts.py` makes of a question the text or the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from ...errors import DataError
 from ...metrics.references import Item, read_references
 from ...templates import Message
 from ...templates.messages import Role
-from ...toolcalls import Tool, read_tool
+from ...toolcalls import Tool
+from ...toolcalls import read_tools as read_column
 
 _ROLES: Final[Mapping[str, Role]] = {
     "human": "user",
@@ -105,21 +105,13 @@ def read_tools(text: str) -> tuple[Tool, ...]:
     Raises:
         DataError: something else.
     """
-    if not text.strip():
-        return ()
     try:
-        value = json.loads(text)
-        items = value if isinstance(value, list) else [value]
-        return tuple(read_tool(item, "openai" if _is_wrapped(item) else "rotbench") for item in items)
-    except (ValueError, RecursionError, DataError) as error:
+        return read_column(text)
+    except DataError as error:
         raise DataError(
             f'its tools cannot be read ({error}); write a JSON list of objects with "name", "description" and '
             '"parameters"'
         ) from None
-
-
-def _is_wrapped(item: Any) -> bool:
-    return isinstance(item, dict) and "function" in item
 
 
 def _columns(benchmark: str, item: Item) -> Mapping[str, Any] | str:

@@ -20,6 +20,7 @@ from ...checkpoint.optimizer import by_name, by_number
 from ...checkpoint.plain import read_state, write_state
 from ...checkpoint.saving import SafeCheckpoints
 from ...errors import CheckpointError
+from ..start import REPORT
 from .critic import ActorCritic
 from .engines import gathered, held, let_go, parts_of, whole_of
 from .experience import Experience
@@ -37,6 +38,7 @@ class PpoCheckpoints(SafeCheckpoints):
 
     actor_critic: ActorCritic
     reference: Reference
+    carried = (REPORT,)
     coefficient: float
     watch: Watch
     experience: Experience | None
@@ -57,6 +59,7 @@ class PpoCheckpoints(SafeCheckpoints):
         folder = Path(output_dir or self.args.output_dir)
         self.actor_critic.policy.save_pretrained(str(folder), state_dict=state_dict)
         self.processing_class.save_pretrained(str(folder))
+        self._carry(folder)
         if self._saving and not self._engine_saves:
             critic = self.actor_critic.critic_parameters()
             save_file({name: weight.detach().cpu().contiguous() for name, weight in critic}, folder / CRITIC)

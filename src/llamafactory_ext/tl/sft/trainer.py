@@ -7,6 +7,7 @@ from typing import Any
 from ...checkpoint.saving import SafeCheckpoints
 from ...training.token_loss import TokenLoss
 from ...upstream.pipeline.api import CustomSeq2SeqTrainer
+from ..start import REPORT
 
 
 class TlSftTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
@@ -17,6 +18,7 @@ class TlSftTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
     """
 
     weighted = True
+    carried = (REPORT,)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -54,6 +54,9 @@ def verdict_of(tmp_path: Path, gold: str, answer: str, mode: Mode = "strict", st
         ("I cannot help.", "NO_API_CALL"),
         ("[F(a=)]", "CORRECT"),
         ("[F(a", "FAILED_PARSE_API_CALL"),
+        ("<think>[G(a='1')] or [F(a='9', b='x')]?</think>[F(a='1', b='x y')]", "CORRECT"),
+        ("[F(a='9', b='x')] No, rather: [F(a='1', b='x y')]", "CORRECT"),
+        ("<think>[F(a='1', b='x y')]</think>I cannot help.", "NO_API_CALL"),
     ],
 )
 def test_strict_categories(tmp_path: Path, answer: str, category: str) -> None:

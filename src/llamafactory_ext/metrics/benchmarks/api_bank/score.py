@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ....errors import CallParseError, DataError, NoCallError
 from ....toolcalls import ToolCall, parse_calls
+from ....toolcalls.thoughts import split_thought
 from ...answers import Answered, Scored, find_any_calls
 from ...references import Item
 from ...report import Mode, Verdict
@@ -95,31 +96,28 @@ def _call_verdict(one: Answered) -> Verdict:
 
 
 def _first_call(text: str) -> ToolCall:
-    """The first call, by our parser; for quotes within quotes by the published patterns; else in any other format."""
-    try:
-        return parse_calls(text, "api_bank")[0]
-    except CallParseError as error:
-        found = published_call(text)
-        if found is None:
-            return _other_call(text, error)
-        return ToolCall(*found)
-
-
-def _other_call(text: str, fault: CallParseError) -> ToolCall:
-    """The first call in any other format; without one, what is wrong with the request."""
+    """The first call by the one reader; where that finds none, quotes within quotes by the published patterns."""
     try:
         return find_any_calls(text)[0]
-    except NoCallError:
-        raise fault from None
+    except CallParseError as error:
+        answer = split_thought(text)[1]
+        found = published_call(answer)
+        if found is not None:
+            return ToolCall(*found)
+        if isinstance(error, NoCallError) and (begun := _REQUEST.search(answer)) is not None:
+            raise CallParseError(f"The request of {begun[1]!a} is malformed.") from None
+        raise
 
 
 def _read(text: str) -> ToolCall | None:
     """A published call; some lack the brackets, some have quotes within quotes."""
     for attempt in (text, f"[{text.removeprefix('API-Request:').strip()}]"):
         try:
-            return _first_call(attempt)
+            return parse_calls(attempt, "api_bank")[0]
         except CallParseError:
-            continue
+            found = published_call(attempt)
+            if found is not None:
+                return ToolCall(*found)
     return None
 
 
