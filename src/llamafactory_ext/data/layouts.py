@@ -21,6 +21,8 @@ from .message_parts import (
     call_text,
     calls_of,
     object_arguments,
+    results_of,
+    stated_calls,
     text_of,
     thought_of,
 )
@@ -92,12 +94,19 @@ class Dialogue:
 
 @dataclass
 class _Turn:
-    """One message as read."""
+    """One message as read.
+
+    Attributes:
+        ids: of its calls, where they have ids.
+        results: what tools returned, each with the id of its call, where it says one.
+    """
 
     number: int
     role: str
     text: str
     trained: bool = True
+    ids: tuple[str, ...] = ()
+    results: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -115,9 +124,14 @@ class _Reader:
         Raises:
             UnreadableError: nothing can be made of it.
         """
-        calls = calls_of(message)
-        role = self._role(message, bool(calls))
         content = message.get(self.tags.content)
+        stated = stated_calls(message, content)
+        calls = calls_of(stated)
+        role = self._role(message, bool(calls))
+        if role == HUMAN and (returned := results_of(content)):
+            text = RESULT_SEPARATOR.join(text for _, text in returned)
+            self.turns.append(_Turn(number, OBSERVATION, text, results=tuple(returned)))
+            return
         said, lost = text_of(content, self.tags.content, from_tool=role == OBSERVATION and self.tags.openai)
         if role in BY_MODEL:
             thought, more = thought_of(message, said, self.words)
@@ -131,7 +145,9 @@ class _Reader:
         if content is None and not said and not (self.tags.openai and role == OBSERVATION):
             raise UnreadableError(f'a message holds a "{self.tags.content}" that is no text')
         self.lost += [(number, what) for what in lost]
-        self.turns.append(_Turn(number, role, said))
+        ids = tuple(str(item.get("id") or "") for item in stated) if calls else ()
+        results = ((str(message.get("tool_call_id") or ""), said),) if role == OBSERVATION else ()
+        self.turns.append(_Turn(number, role, said, ids=ids, results=results))
 
     def _role(self, message: Mapping[str, Any], calls: bool) -> str:
         name = message.get(self.tags.role)
@@ -187,22 +203,29 @@ def _leading_system(turns: list[_Turn], *, several: bool) -> str:
 
 
 def _merged(turns: Sequence[_Turn]) -> Iterator[_Turn]:
-    """Join the results of several calls into one turn, as upstream does."""
+    """Join the results of several calls into one turn, as upstream does, in the order of the calls."""
     waiting: list[_Turn] = []
+    ids: tuple[str, ...] = ()
     for turn in turns:
         if turn.role == OBSERVATION:
             waiting.append(turn)
             continue
         if waiting:
-            yield _joined(waiting)
+            yield _joined(waiting, ids)
             waiting = []
+        ids = turn.ids
         yield turn
     if waiting:
-        yield _joined(waiting)
+        yield _joined(waiting, ids)
 
 
-def _joined(results: Sequence[_Turn]) -> _Turn:
-    return _Turn(results[0].number, OBSERVATION, RESULT_SEPARATOR.join(turn.text for turn in results))
+def _joined(turns: Sequence[_Turn], ids: Sequence[str]) -> _Turn:
+    """One turn of results; those that name the calls before them stand in the order of these."""
+    results = [result for turn in turns for result in turn.results]
+    named = [key for key, _ in results]
+    if sorted(named) == sorted(ids) and len(set(ids)) == len(ids):
+        results.sort(key=lambda result: ids.index(result[0]))
+    return _Turn(turns[0].number, OBSERVATION, RESULT_SEPARATOR.join(text for _, text in results))
 
 
 def tools_text(record: Mapping[str, Any], column: str | None, *, openai: bool) -> str:

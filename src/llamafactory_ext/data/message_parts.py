@@ -14,6 +14,7 @@ from .dialogues import CALL_MARKS
 _THOUGHT_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_PARTS: Final = ("text", "input_text", "output_text")
 _THOUGHT_PARTS: Final = ("thinking", "reasoning")
+_CALL_PART, _RESULT_PART = "tool_use", "tool_result"  # Anthropic's messages
 _UNKEPT_KEYS: Final = ("refusal", "audio")
 _TEXT_ARGUMENTS = re.compile(r'"arguments"\s*:\s*"')
 NO_PLACE = "the template has no place for words or a thought beside calls; they are not kept"
@@ -66,7 +67,7 @@ def _joined_parts(parts: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
         kind = part.get("type")
         if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
             texts.append(part["text"])
-        elif kind not in _THOUGHT_PARTS:
+        elif kind not in (*_THOUGHT_PARTS, _CALL_PART):
             lost.append(f'a part of type "{kind}" is not kept')
     return "\n".join(texts), lost
 
@@ -90,11 +91,27 @@ def thought_of(message: Mapping[str, Any], said: str, words: Words) -> tuple[str
     return words.thought[0] + thought + words.thought[1], lost
 
 
-def calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The calls of `tool_calls`, or of the older `function_call`, as upstream's JSON has them.
+def results_of(content: Any) -> list[tuple[str, str]]:
+    """The results that a message of parts holds, each with the id of its call; none for other messages.
 
     Raises:
-        UnreadableError: a call without a name, or arguments that are no JSON object.
+        UnreadableError: words stand beside them, which are another turn.
+    """
+    parts = content if isinstance(content, list) else []
+    results = [part for part in parts if isinstance(part, Mapping) and part.get("type") == _RESULT_PART]
+    if results and len(results) < len(parts):
+        raise UnreadableError("it holds results of tools and other parts; write two messages")
+    return [
+        (str(part.get("tool_use_id") or ""), text_of(part.get("content"), "content", from_tool=True)[0])
+        for part in results
+    ]
+
+
+def stated_calls(message: Mapping[str, Any], content: Any) -> list[dict[str, Any]]:
+    """The calls of `tool_calls`, of the older `function_call`, or of parts of the content, as the record has them.
+
+    Raises:
+        UnreadableError: they are no list.
     """
     calls = message.get("tool_calls") or message.get("function_call") or ()
     if isinstance(calls, str):
@@ -106,7 +123,18 @@ def calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
         calls = [calls]
     if not isinstance(calls, list | tuple):
         raise UnreadableError("its calls are no list; write a list of calls")
-    return [_call(item) for item in calls]
+    parts = content if isinstance(content, list) else []
+    used = [part for part in parts if isinstance(part, Mapping) and part.get("type") == _CALL_PART]
+    return list(calls) or [{**part, "arguments": part.get("input")} for part in used]
+
+
+def calls_of(stated: Sequence[Any]) -> list[dict[str, Any]]:
+    """The calls as upstream's JSON has them.
+
+    Raises:
+        UnreadableError: a call without a name, or arguments that are no JSON object.
+    """
+    return [_call(item) for item in stated]
 
 
 def _call(item: Any) -> dict[str, Any]:
