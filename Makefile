@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check bench clean upstream-tests upstream-changes vllm-env vllm-test eval-env eval-test
+.PHONY: help demo test test-fast check bench clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -91,6 +91,10 @@ upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the ext
 
 upstream-changes: $(STAMP)  ## Try every change of what we replace in LLaMA-Factory (about an hour)
 	EVERY_CHANGE=1 $(BIN)/python -m pytest tests/upstream/patches/test_changed_upstream.py
+
+# Needs uv. LLAMAFACTORY_SOURCE names a checkout of LLaMA-Factory's main; rows that docs/versions.json has are left alone.
+versions:  ## Run what is missing in the matrix of versions; the tables land in docs/versions.md
+	$(PYTHON) tests/contracts/version_matrix.py
 
 clean:  ## Remove the virtual environment, caches and runs
 	rm -rf $(VENV) $(VLLM_VENV) $(EVAL_VENV) .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info runs

