@@ -86,8 +86,9 @@ check: $(STAMP)  ## Linter, formatter and type checker
 bench: $(STAMP)  ## Measure speed and memory on one CPU core, under 15 minutes; the table lands in benchmarks/README.md
 	$(BIN)/python benchmarks/run.py --out benchmarks/results/cpu.json --readme
 
-upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the extension
+upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the extension, and PEFT's with MOLoRA
 	$(BIN)/python tests/contracts/upstream_suite.py
+	$(BIN)/python tests/contracts/peft_suite.py
 
 upstream-changes: $(STAMP)  ## Try every change of what we replace in LLaMA-Factory (about an hour)
 	EVERY_CHANGE=1 $(BIN)/python -m pytest tests/upstream/patches/test_changed_upstream.py

@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -198,16 +198,21 @@ def fits_float32(model: nn.Module) -> bool:
 def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Iterator[None]:
     """The model as importance needs it: evaluation mode or checkpointed, in float32 if asked; restored on exit.
 
-    Raising a half-precision model to float32 and lowering it again gives the same weights.
+    Raising a half-precision model to float32 and lowering it again gives the same weights. FlashAttention computes in
+    16 bits only; torch's own attention stands in for it meanwhile.
     """
     dtype = next(model.parameters()).dtype
     training = model.training
     raised = float32 and dtype in (torch.float16, torch.bfloat16) and not quantization(model)
     dtypes = {name: parameter.dtype for name, parameter in model.named_parameters()} if raised else {}
+    flash = str(getattr(model.config, "_attn_implementation", None))
+    flash = flash if flash.startswith("flash_attention") else ""
     enabled = bool(getattr(model, "is_gradient_checkpointing", False))
     try:
         if raised:
             model.float()
+            if flash:
+                cast(Any, model).set_attn_implementation("sdpa")
         model.train(checkpointing and enabled)
         with recompute_everywhere(model):
             yield
@@ -215,4 +220,6 @@ def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Ite
         for name, parameter in model.named_parameters():
             if name in dtypes:
                 parameter.data = parameter.data.to(dtypes[name])
+        if raised and flash:
+            cast(Any, model).set_attn_implementation(flash)
         model.train(training)

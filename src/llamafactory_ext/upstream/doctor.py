@@ -14,6 +14,7 @@ from rich.table import Table
 
 from llamafactory_ext._hook import KILL_SWITCH
 
+from ..options.attention import known_bad
 from .patches.compat import OLDEST
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "datasets", "trl", "vllm")
@@ -58,6 +59,9 @@ def version_checks() -> list[Check]:
     for name in PACKAGES:
         found = installed(name)
         checks.append(Check(name, "ok" if found else "absent", found or ""))
+    for row in known_bad():
+        found = f"{row.what} under {row.package} {row.version}"
+        checks.append(Check(f"{row.option}: {row.value}", "broken", found, row.next_step))
     return checks
 
 

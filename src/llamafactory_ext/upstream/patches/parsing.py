@@ -15,10 +15,12 @@ from ...citi.conflicts import ineffective_options, inference_conflicts, training
 from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import PREFIXES, RULES
+from ...options.attention import attention_conflicts, attention_remarks
 from ...options.stages import PPO_STAGE, SFT_STAGE, STAGES
 from ...options.values import check_values
 from ...tl.conflicts import stage_training_conflicts
 from .arguments import HEADING, NEAREST_TYPE, collecting_problems
+from .compat import upstream_version
 from .features import Feature, require
 from .patch import Arguments
 
@@ -153,6 +155,8 @@ def wrap_get_args(original: Function) -> Function:
                 group.resume_from_checkpoint = _named_checkpoint(args)
                 if requests_citi(args):
                     _warn_ineffective(given_options(args))
+                if requests_citi(args) or requests_stage(args):
+                    _warn_attention(groups)
         return groups
 
     return get_args
@@ -188,6 +192,10 @@ def _conflicts(args: RawArgs, groups: Sequence[Any]) -> list[str]:
         )
     if requests_stage(args) and training is not None:
         problems += stage_training_conflicts(given_options(args)["stage"], model, data, training)
+    if requests_citi(args) or requests_stage(args):
+        problems += attention_conflicts(
+            model, data, training, finetuning, upstream_version() or "of an unknown version"
+        )
     return list(dict.fromkeys(problems))
 
 
@@ -205,6 +213,15 @@ def _warn_ineffective(given: dict[str, Any]) -> None:
             f"{name} has no effect with finetuning_type: citi; each phase has its own (citi_rp_*, citi_mi_*, "
             "citi_uco_*)."
         )
+
+
+def _warn_attention(groups: Sequence[Any]) -> None:
+    from llamafactory.extras import logging
+
+    markers = ("flash_attn", "cutoff_len", "output_dir")
+    parts = [next(group for group in groups if hasattr(group, marker)) for marker in markers]
+    for line in attention_remarks(*parts):
+        logging.get_logger(__name__).warning_rank0(line)
 
 
 def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
