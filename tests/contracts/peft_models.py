@@ -89,11 +89,12 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
 def make_models(folder: Path) -> None:
     """Write each model, with weights large enough to act and a tokenizer, unless it is there."""
     for name, (kind, head, settings) in MODELS.items():
-        if (folder / name / "config.json").exists():
-            continue
-        torch.manual_seed(0)
-        config = AutoConfig.for_model(kind, **settings)
-        auto = getattr(transformers, f"AutoModelFor{head}" if head else "AutoModel")
-        auto.from_config(config).eval().save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
+        for place in (folder / name, folder / PEFT / name.rpartition("/")[2]):  # where PEFT 0.18 and 0.20 look
+            if (place / "config.json").exists():
+                continue
+            torch.manual_seed(0)
+            config = AutoConfig.for_model(kind, **settings)
+            auto = getattr(transformers, f"AutoModelFor{head}" if head else "AutoModel")
+            auto.from_config(config).eval().save_pretrained(place)
+            tiny_tokenizer().save_pretrained(place)
     LoraConfig().save_pretrained(str(folder / PEFT / "tiny-opt-lora-revision"))
