@@ -82,6 +82,7 @@ def together(training_args: Any, say: Callable[[str], None]) -> Iterator[None]:
         hosts = from_all(socket.gethostname())
         with watched(hosts, min(SILENT, training_args.ddp_timeout / 2), say):
             yield
+        from_all(None)  # whoever leaves first may take the store along
     except Exception as error:
         if (text := loss(error, training_args.ddp_timeout)) is not None:
             raise ProcessError(text) from error

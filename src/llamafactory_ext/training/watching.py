@@ -7,6 +7,7 @@ after all others, and they look after it. What it does not do: end anything. Tha
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def watched(hosts: list[str], silent: float, say: Callable[[str], None]) -> Iter
     if store is None:
         yield
         return
-    watch = _Watch(store, hosts, silent, say)
+    watch = _Watch(*store, hosts, silent, say)
     thread = threading.Thread(target=watch.run, daemon=True, name="beats")
     thread.start()
     try:
@@ -47,8 +48,8 @@ def watched(hosts: list[str], silent: float, say: Callable[[str], None]) -> Iter
         thread.join(BEAT)
 
 
-def _store() -> Store | None:
-    """A connection of our own to the store through which the processes have found one another."""
+def _store() -> tuple[Store, tuple[str, int]] | None:
+    """A connection of our own to the store through which the processes have found one another, and its address."""
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not in every build of torch
 
     address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
@@ -59,7 +60,7 @@ def _store() -> Store | None:
     except (RuntimeError, ValueError):
         return None
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"llamafactory_ext/{attempt}", store)
+    return PrefixStore(f"llamafactory_ext/{attempt}", store), (address, int(port))
 
 
 class _Watch:
@@ -67,13 +68,16 @@ class _Watch:
 
     Args:
         store: shared by all processes.
+        address: of the store.
         hosts: of each process.
         silent: seconds without a beat until one is named.
         say: tells the user.
     """
 
-    def __init__(self, store: Store, hosts: list[str], silent: float, say: Callable[[str], None]) -> None:
-        self._store, self._hosts, self._silent, self._say = store, hosts, silent, say
+    def __init__(
+        self, store: Store, address: tuple[str, int], hosts: list[str], silent: float, say: Callable[[str], None]
+    ) -> None:
+        self._store, self._address, self._hosts, self._silent, self._say = store, address, hosts, silent, say
         self._rank = distributed.get_rank()
         others = range(1, len(hosts)) if self._rank == 0 else range(1)
         self._seen = {number: (b"", time.monotonic()) for number in others}
@@ -85,8 +89,7 @@ class _Watch:
         beats, pause = 0, min(BEAT, self._silent / 4)
         while not self._stop.is_set():
             beats += 1
-            with suppress(RuntimeError):
-                self._store.set(str(self._rank), str(beats))
+            self._tell(str(beats))
             for number in self._seen:
                 self._look_at(number)
             self._stop.wait(pause)
@@ -94,14 +97,27 @@ class _Watch:
     def end(self) -> None:
         """Stop, and let the others know that this process has not died."""
         self._stop.set()
-        with suppress(RuntimeError):
-            self._store.set(str(self._rank), ENDED)
+        self._tell(ENDED)
+
+    def _tell(self, value: str) -> None:
+        if self._is_there():
+            with suppress(RuntimeError):
+                self._store.set(str(self._rank), value)
+
+    def _is_there(self) -> bool:
+        """Whether the store still listens: torch would write pages about a connection that has gone."""
+        try:
+            socket.create_connection(self._address, timeout=BEAT).close()
+        except OSError:
+            return False
+        return True
 
     def _look_at(self, number: int) -> None:
         value, since = self._seen[number]
         try:
             # A key that is not there yet would be waited for.
-            found = self._store.get(str(number)) if self._store.check([str(number)]) else b""
+            known = self._is_there() and self._store.check([str(number)])
+            found = self._store.get(str(number)) if known else value
         except RuntimeError:
             found = value
         if found != value or found == ENDED.encode():
