@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check bench clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
+.PHONY: help demo test test-fast test-all check bench clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -42,6 +42,9 @@ test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own envi
 
 test-fast: $(STAMP)  ## Run the tests marked fast: some of every room, under two minutes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m fast
+
+test-all: $(STAMP)  ## Run the tests, and two steps with every row of docs/options.md instead of a sample
+	OPTION_TRIALS=all $(MAKE) --no-print-directory test
 
 # Without dependency resolution: constraints/vllm.txt is complete, and leaves out a gigabyte that nothing here imports.
 $(VLLM_VENV)/.packages: constraints/vllm.txt

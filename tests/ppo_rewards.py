@@ -18,3 +18,8 @@ def length(prediction: str, reference: str, tools: Sequence[Tool]) -> tuple[floa
 def words(prediction: str, reference: str, tools: Sequence[Tool]) -> str:
     """No number."""
     return prediction
+
+
+def vowels(prediction: str, reference: str, tools: Sequence[Tool]) -> float:
+    """As `length`, for any tools."""
+    return sum(letter in "aeiou" for letter in prediction) / 4 - len(prediction) / 40

@@ -87,8 +87,11 @@ class TokenLoss(Trainer):
             raise DataError(
                 f'A batch has no "{WEIGHTS_COLUMN}"; its loss would be unweighted. Keep the collator of tl_sft.'
             )
+        head, measured = self._head, not model.training and self.compute_metrics is not None
+        if measured:  # what measures an evaluation reads the logits themselves
+            self._head = None
         try:
             with head_deferred(self._head):
                 return super().compute_loss(model, inputs, return_outputs, **kwargs)
         finally:
-            self._codes_BT = None
+            self._codes_BT, self._head = None, head

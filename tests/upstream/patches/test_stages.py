@@ -54,7 +54,6 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         "tl_key_variant": "reference",
         "tl_call_format": "xml",
         "use_dft_loss": True,
-        "compute_accuracy": True,
         "streaming": True,
         "max_steps": -1,
         "label_smoothing_factor": 0.1,
@@ -67,11 +66,10 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         "tl_key_variant has no effect with tl_use_pkt: false; remove it",
         f"tl_call_format='xml': give one of auto, {', '.join(FORMATS)}",
         "use_dft_loss replaces the loss that stage: tl_sft computes; remove it",
-        "compute_accuracy needs the logits that stage: tl_sft never forms; remove it",
         "streaming needs max_steps: the length of a stream is not known; set it",
         "label_smoothing_factor is not part of the loss that stage: tl_sft computes; remove it",
-        "predict_with_generate does not work while stage: tl_sft trains; remove it, and evaluate the finished model "
-        "with do_predict",
+        "predict_with_generate does not work while stage: tl_sft trains; remove it, and predict with the finished "
+        "model by a second command: do_predict: true and predict_with_generate: true without do_train",
         "use_unsloth does not work with stage: tl_sft; remove it",
         "citi_rank has no effect with finetuning_type: lora; remove it, or set finetuning_type: citi",
     }
@@ -102,8 +100,9 @@ def test_options_of_another_stage(options: dict[str, Any]) -> None:
 
 
 def test_checkpoints_are_left_to_the_workflow_unless_one_is_named(options: dict[str, Any]) -> None:
-    (Path(options["output_dir"]) / "checkpoint-3").mkdir(parents=True)
-    for given, expected in ((None, None), (True, None), ("some/checkpoint", "some/checkpoint")):
+    checkpoint = Path(options["output_dir"]) / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    for given, expected in ((None, None), (True, None), (str(checkpoint), str(checkpoint))):
         _, _, training_args, *_ = get_train_args(options | {"resume_from_checkpoint": given})
         assert training_args.resume_from_checkpoint == expected
 

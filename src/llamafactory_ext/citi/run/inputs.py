@@ -33,6 +33,7 @@ from ...upstream.pipeline.api import (
     get_logger,
     load_model,
     load_tokenizer,
+    loading_data,
 )
 from ...upstream.pipeline.dates import today, with_day
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
@@ -132,7 +133,9 @@ class Preparation:
         data_args = request_records(data_args, action)
         if self.weighs is not None:
             data_args = request_weights(data_args, self.weighs)
-        module = get_dataset(template, self.model_args, data_args, self.training_args, stage="sft", **self.tokenizers)
+        groups = (self.model_args, data_args, self.training_args)
+        with loading_data():
+            module = get_dataset(template, *groups, stage="sft", **self.tokenizers)
         if MARKS_COLUMN not in module["train_dataset"].column_names:
             raise DataError(
                 f"tokenized_path={data_args.tokenized_path} was made without marks; delete it, or name another "

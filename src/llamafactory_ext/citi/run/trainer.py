@@ -202,6 +202,10 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         set_trainable(self.model, self.phase)
 
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        set_trainable(self.model, self.phase)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The adapter, whole and in float32 whatever the engine makes of it while it trains."""
         if not self._engine_saves:

@@ -31,7 +31,7 @@ from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import RAISED, total_size
 from ...training.processes import digest, from_main, lowest_of_all
 from ...training.together import check_options, check_same, together
-from ...upstream.pipeline.api import plot_loss
+from ...upstream.pipeline.api import accuracy_of, calculate_tps, plot_evaluated, plot_loss
 from ...upstream.pipeline.dates import day_of, today
 from ..importance import linear_components
 from ..importance_file import Importance
@@ -44,6 +44,7 @@ from .inputs import Preparation, logger, say
 from .outputs import write_outputs
 from .plan import make_manifest, make_plan
 from .report import Report, as_table, make_report
+from .steering import ROUTERS_ALONE, steered
 from .trainer import CitiTrainer
 
 
@@ -220,6 +221,7 @@ class _Citi:
         finetuning_args = copy.copy(self.finetuning_args)
         if "experts" not in phase.trains and "lora" not in phase.trains:
             finetuning_args.loraplus_lr_ratio = None
+        callbacks = steered(args, self.callbacks, by_evaluation=phase.name != ROUTERS_ALONE)
         renew_engine(args)
         return CitiTrainer(
             phase=phase,
@@ -231,7 +233,8 @@ class _Citi:
             args=args,
             finetuning_args=finetuning_args,
             data_collator=self.inputs.collator(model, packed=bool(self.data_args.packing)),
-            callbacks=list(self.callbacks),
+            callbacks=callbacks,
+            **accuracy_of(finetuning_args),
             train_dataset=self.inputs.data["train_dataset"],
             eval_dataset=self.inputs.data.get("eval_dataset"),
             **self.inputs.tokenizers,
@@ -246,6 +249,9 @@ class _Citi:
         if self.training_args.should_save:
             self.folder.rewind_log(phase, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if self.finetuning_args.include_effective_tokens_per_second:
+            rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
+            result.metrics["effective_tokens_per_sec"] = rate
         with self._closing(trainer, phase) as staged:
             trainer.log_metrics("train", result.metrics)
             trainer.save_metrics("train", result.metrics)
@@ -258,7 +264,8 @@ class _Citi:
                 selection = read_json(self.folder.path / SELECTION, "selection")
                 write_json(staged / "adapter" / SELECTION, selection)
                 if self.finetuning_args.plot_loss:
-                    plot_loss(str(staged), keys=["loss", "loss_router"])
+                    evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
+                    plot_loss(str(staged), keys=["loss", "loss_router", *evaluated])
                 self.folder.close(phase)
         trainer.accelerator.wait_for_everyone()
 

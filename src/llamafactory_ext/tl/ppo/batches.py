@@ -28,7 +28,7 @@ def micro_batches(order_N: Tensor, lengths_N: Tensor, minibatches: int, parts: i
     return found
 
 
-def batches_of_epoch(count: int, rows: int, process: int, processes: int, seed: int) -> list[list[int]]:
+def batches_of_epoch(count: int, rows: int, process: int, processes: int, seed: int | None) -> list[list[int]]:
     """Places of the queries that each batch of responses of this process begins from, in a new order per `seed`.
 
     Args:
@@ -36,9 +36,12 @@ def batches_of_epoch(count: int, rows: int, process: int, processes: int, seed: 
         rows: of one batch on one process; what does not fill a batch on all processes is left out.
         process: this one.
         processes: how many there are.
-        seed: of this epoch, the same on all processes.
+        seed: of this epoch, the same on all processes; None keeps the order of the data.
     """
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    if seed is None:
+        order = list(range(count))
+    else:
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     whole = rows * processes
     return [
         order[start + process * rows : start + (process + 1) * rows] for start in range(0, count - whole + 1, whole)

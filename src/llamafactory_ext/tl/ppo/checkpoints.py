@@ -150,6 +150,10 @@ class PpoCheckpoints(SafeCheckpoints):
         model: nn.Module = self.actor_critic.policy
         return model
 
+    def _load_best_model(self) -> None:
+        """Policy and critic of the best checkpoint; engines, which have formats of their own, are refused before."""
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / CRITIC
         if not path.is_file() and any(any(path.parent.glob(f"{kind}*")) for kind in (PARTS, GLOBAL_STEP)):

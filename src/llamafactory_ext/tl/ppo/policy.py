@@ -27,7 +27,9 @@ def load_policy(
     if finetuning_args.finetuning_type != "citi":
         policy = load_model(tokenizer, model_args, finetuning_args, is_trainable=training_args.do_train)
         continued = bool(model_args.adapter_name_or_path) and not finetuning_args.create_new_adapter
-        return _in_training_type(policy, training_args), isinstance(policy, PeftModel) and not continued
+        moved = finetuning_args.pissa_init  # a part of the base stands in the adapter, whose "off" is another model
+        fresh = isinstance(policy, PeftModel) and not continued and not moved
+        return _in_training_type(policy, training_args), fresh
     paths = model_args.adapter_name_or_path or []
     if not paths:
         raise OptionError(

@@ -61,6 +61,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         sampling: how responses are drawn.
         server: another source of responses than the model in training.
         say: tells the user.
+        shuffles: whether each epoch has an order of its own; False keeps that of the data.
     """
 
     optimizer: Any
@@ -78,11 +79,13 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         sampling: Sampling,
         server: Drawer | None,
         say: Callable[[str], None],
+        shuffles: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, train_dataset=queries, eval_dataset=held_out, **kwargs)
         self.actor_critic, self.queries, self.reward, self.reference = model, queries, reward, reference
         self.settings, self.sampling, self.server, self.say = settings, sampling, server, say
+        self.shuffles = shuffles
         if self._engine_saves:
             prepare_for_engine(model, self.accelerator.state, self.args)
         self.model_accepts_loss_kwargs = True  # no division by transformers: the loss is a mean over the whole step
@@ -108,9 +111,11 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
     def get_train_dataloader(self) -> QueryLoader:
         """Places of queries: each batch once per micro-batch that learns from it."""
         args, count = self.args, len(self.queries)
+        first = args.seed if args.data_seed is None else args.data_seed
 
         def batches(epoch: int) -> list[list[int]]:
-            return batches_of_epoch(count, self._rows, args.process_index, args.world_size, args.seed + epoch)
+            seed = first + epoch if self.shuffles else None
+            return batches_of_epoch(count, self._rows, args.process_index, args.world_size, seed)
 
         return QueryLoader(count, batches, self.updates * args.gradient_accumulation_steps)
 

@@ -18,9 +18,11 @@ from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
+    create_modelcard_and_push,
     get_logger,
     load_model,
     load_tokenizer,
+    loading_data,
     plot_loss,
 )
 from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
@@ -81,6 +83,7 @@ def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: A
         for line in served.lines():
             logger.warning_rank0(line)
         keep_start(Path(training_args.output_dir), {"stage": PPO_STAGE, **start_facts(template, served.to_dict())})
+    settle_measure(training_args, finetuning_args)
     start_communication(training_args)
     own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
     loaded = []
@@ -108,16 +111,36 @@ def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: A
         sampling=sampling_of(finetuning_args, template, tokenizer),
         server=_server_of(finetuning_args, training_args, policy, tokenizer),
         say=logger.warning_rank0,
+        shuffles=not finetuning_args.disable_shuffling,
         args=training_args,
         processing_class=tokenizer,
         callbacks=callbacks,
     )
     if training_args.do_train:
         _train(trainer, finetuning_args)
+        _write_card(trainer, model_args, data_args, training_args, finetuning_args)
     if training_args.do_eval and held_out:
         metrics = trainer.evaluate()
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
+
+
+def _write_card(trainer: PpoTrainer, *groups: Any) -> None:
+    """Write upstream's model card, which is about the policy alone."""
+    whole = trainer.model
+    trainer.model = trainer.actor_critic.policy
+    try:
+        create_modelcard_and_push(trainer, *groups)
+    finally:
+        trainer.model = whole
+
+
+def settle_measure(args: Any, finetuning_args: Any) -> None:
+    """Take the reward for what "best" means, where the command names nothing: there is no evaluation loss."""
+    saving = getattr(args.save_strategy, "value", args.save_strategy)
+    asked = args.load_best_model_at_end or saving == "best" or finetuning_args.early_stopping_steps is not None
+    if asked and args.metric_for_best_model in (None, "loss"):
+        args.metric_for_best_model, args.greater_is_better = "reward", True
 
 
 def _train(trainer: PpoTrainer, finetuning_args: Any) -> None:
@@ -128,7 +151,8 @@ def _train(trainer: PpoTrainer, finetuning_args: Any) -> None:
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
     if args.should_save and finetuning_args.plot_loss:
-        plot_loss(args.output_dir, keys=["loss", "reward", "kl"])
+        evaluated = ["eval_reward"] if args.eval_strategy != "no" else []
+        plot_loss(args.output_dir, keys=["loss", "reward", "kl", *evaluated])
 
 
 def _checkpoint(trainer: PpoTrainer) -> str | None:
@@ -160,7 +184,8 @@ def load_queries(
     reward: RewardFunction,
 ) -> tuple[list[Query], list[Query] | None]:
     """The queries of the training and of the evaluation data, each with a report of what was left out."""
-    train, evaluation = load_dialogues(model_args, data_args, training_args)
+    with loading_data():
+        train, evaluation = load_dialogues(model_args, data_args, training_args)
     found: list[list[Query] | None] = []
     intakes = {}
     for name, examples in (("training", train), ("evaluation", evaluation)):

@@ -18,11 +18,15 @@ from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
+    accuracy_of,
     calculate_tps,
+    create_modelcard_and_push,
     get_dataset,
     get_logger,
     load_model,
     load_tokenizer,
+    loading_data,
+    plot_evaluated,
     plot_loss,
 )
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
@@ -184,6 +188,7 @@ class _TlSft:
             finetuning_args=self.finetuning_args,
             data_collator=self._collator(model),
             callbacks=self.callbacks,
+            **accuracy_of(self.finetuning_args),
             **data,
             **self.tokenizers,
         )
@@ -193,6 +198,7 @@ class _TlSft:
             metrics = trainer.evaluate(metric_key_prefix="eval")
             trainer.log_metrics("eval", metrics)
             trainer.save_metrics("eval", metrics)
+        create_modelcard_and_push(trainer, self.model_args, self.data_args, args, self.finetuning_args)
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
@@ -224,7 +230,8 @@ class _TlSft:
         settings = usable_settings(self.finetuning_args, self.tokenizer)
         asked = request_records(request_weights(self.data_args, settings), action)
         # Upstream cuts files into as many shards as there are workers, also into none, which would hold no record.
-        module = self._rows(asked, _with_shards(args, max(1, args.dataloader_num_workers)))
+        with loading_data():
+            module = self._rows(asked, _with_shards(args, max(1, args.dataloader_num_workers)))
         if self.data_args.streaming:
             data, findings = self._streamed(module, asked, settings, action)
         else:
@@ -286,8 +293,8 @@ class _TlSft:
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()
         if trainer.is_world_process_zero() and self.finetuning_args.plot_loss:
-            evaluated = self.training_args.eval_strategy != "no"
-            plot_loss(self.training_args.output_dir, keys=["loss", "eval_loss"] if evaluated else ["loss"])
+            evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
+            plot_loss(self.training_args.output_dir, keys=["loss", *evaluated])
 
     def _checkpoint(self, trainer: TlSftTrainer) -> str | None:
         """The one that the command names, or else the newest complete one; none where the run shall start anew."""

@@ -64,7 +64,7 @@ def _problems(args: Any, base: type) -> list[str]:
     if args.stage in STAGES:
         problems += stage_conflicts(args)
     if args.finetuning_type == METHOD:
-        problems += finetuning_conflicts(args, base)
+        problems += finetuning_conflicts(args)
     return problems
 
 

@@ -7,15 +7,24 @@ from the options' class on (`arguments.py`).
 
 import functools
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from ...citi.conflicts import ineffective_options, inference_conflicts, training_conflicts
+from ...citi.conflicts import inference_conflicts, training_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import PREFIXES, RULES
 from ...options.attention import attention_conflicts, attention_remarks
+from ...options.fates.judge import (
+    broken_conditions,
+    defaults_of,
+    normal_names,
+    passed_over,
+    refusals,
+    unknown,
+    wrong_values,
+)
 from ...options.stages import PPO_STAGE, SFT_STAGE, STAGES
 from ...options.values import check_values
 from ...tl.conflicts import stage_training_conflicts
@@ -27,6 +36,8 @@ from .patch import Arguments
 Function = Callable[..., Any]
 RawArgs = dict[str, Any] | list[str] | None
 _LOWERED = "citi_lowered"
+# What upstream ends a command with that it cannot understand; a missing package is an ImportError.
+FAILURES = (ValueError, TypeError, AssertionError, OSError, ImportError, KeyError, NotImplementedError)
 
 
 def given_options(args: RawArgs) -> dict[str, Any]:
@@ -97,13 +108,18 @@ def wrap_parse_args(original: Function) -> Function:
             require(Feature.OPTIONS)  # options of ours without the class that has them: its patch is broken
         raw = _own_options(args)
         valid, problems = check_values(raw, RULES)
+        defaults = defaults_of(kinds)
+        plain = normal_names(given_options(args), defaults)
+        faults = wrong_values(plain, defaults) | refusals(plain, defaults, trains=trains(plain))
+        problems += faults.values()
+        dropped = {*(raw.keys() - valid.keys()), *faults, *(f"no_{name}" for name in faults)}
         with collecting_problems() as collected:
             try:
-                parsed = original(parser, _without(args, raw.keys() - valid.keys()), *more, **named)
-            except (ValueError, TypeError, AssertionError, OSError) as error:
+                parsed = original(parser, _without(args, dropped), *more, **named)
+            except FAILURES as error:
                 raise OptionError.listing(HEADING, [*problems, *collected, str(error)]) from error
         problems += collected
-        problems += _conflicts(args, parsed)
+        problems += _conflicts(args, plain, parsed)
         if problems:
             raise OptionError.listing(HEADING, problems)
         return parsed
@@ -145,7 +161,7 @@ def wrap_get_args(original: Function) -> Function:
             args = let_main_speak(args)
         try:
             groups = original(args, *more, **named)
-        except ValueError as error:
+        except FAILURES as error:
             raise OptionError.listing(HEADING, [str(error)]) from error
         for group in groups:
             if getattr(group, _LOWERED, False):
@@ -153,9 +169,9 @@ def wrap_get_args(original: Function) -> Function:
                 delattr(group, _LOWERED)
             if getattr(group, "do_train", False):
                 group.resume_from_checkpoint = _named_checkpoint(args)
-                if requests_citi(args):
-                    _warn_ineffective(given_options(args))
+                group.gradient_checkpointing = False  # upstream's own recomputation is set up with the model
                 if requests_citi(args) or requests_stage(args):
+                    _warn(args, groups)
                     _warn_attention(groups)
         return groups
 
@@ -177,21 +193,28 @@ def _withdraw_options(problem: str) -> bool:
     return found
 
 
-def _conflicts(args: RawArgs, groups: Sequence[Any]) -> list[str]:
+def trains(given: Mapping[str, Any]) -> bool:
+    """Return whether a command runs one of our workflows, to which the table of options applies in full."""
+    asked = {name: str(given.get(name)).lower() == "true" for name in ("do_train", "do_predict")}
+    return asked["do_train"] or (given.get("stage") == PPO_STAGE and not asked["do_predict"])
+
+
+def _conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -> list[str]:
+    from ..pipeline.named import unknown_names
+
     by_field: dict[str, Any] = {}
     for marker in ("model_name_or_path", "cutoff_len", "output_dir"):
         by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
     model, data, training = by_field.values()
     finetuning = next(group for group in groups if isinstance(group, CitiArguments))
-    problems = []
+    problems = unknown_names(model, data, datasets=not requests_citi(args) and training is not None)
     if requests_citi(args):
-        problems += (
-            inference_conflicts(model, data)
-            if training is None
-            else training_conflicts(model, data, training, finetuning)
-        )
-    if requests_stage(args) and training is not None:
-        problems += stage_training_conflicts(given_options(args)["stage"], model, data, training)
+        problems += inference_conflicts(model) if training is None else training_conflicts(model, training, finetuning)
+    if training is not None:
+        if requests_stage(args):
+            problems += stage_training_conflicts(given["stage"], model, training)
+        if trains(given):
+            problems += broken_conditions(given, tuple(groups))
     if requests_citi(args) or requests_stage(args):
         problems += attention_conflicts(
             model, data, training, finetuning, upstream_version() or "of an unknown version"
@@ -200,19 +223,23 @@ def _conflicts(args: RawArgs, groups: Sequence[Any]) -> list[str]:
 
 
 def _named_checkpoint(args: RawArgs) -> str | None:
-    """The checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves."""
+    """The checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves.
+
+    `false` is none too: the parser made sure that there is nothing to go on from.
+    """
     name = given_options(args).get("resume_from_checkpoint")
-    return None if name is None or str(name).lower() in ("true", "none", "null", "") else str(name)
+    return None if name is None or str(name).lower() in ("true", "false", "none", "null", "") else str(name)
 
 
-def _warn_ineffective(given: dict[str, Any]) -> None:
+def _warn(args: RawArgs, groups: Sequence[Any]) -> None:
+    """Say which options have no effect, and which are not known here."""
     from llamafactory.extras import logging
 
-    for name in ineffective_options(given):
-        logging.get_logger(__name__).warning_rank0(
-            f"{name} has no effect with finetuning_type: citi; each phase has its own (citi_rp_*, citi_mi_*, "
-            "citi_uco_*)."
-        )
+    defaults = defaults_of(type(group) for group in groups)
+    given = normal_names(given_options(args), defaults)
+    newer = unknown({name: value for name, value in given.items() if name not in RULES}, defaults)
+    for line in [*passed_over(given, defaults), *([newer] if newer else [])]:
+        logging.get_logger(__name__).warning_rank0(line)
 
 
 def _warn_attention(groups: Sequence[Any]) -> None:

@@ -1,18 +1,64 @@
 """The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 from llamafactory.data import get_dataset
 from llamafactory.extras.logging import get_logger
 from llamafactory.extras.misc import calculate_tps
 from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_model, load_tokenizer
+from llamafactory.train.sft.metric import ComputeAccuracy, eval_logit_processor
 from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer
+from llamafactory.train.trainer_utils import create_modelcard_and_push
+
+from ...errors import DataError
+
+
+@contextmanager
+def loading_data() -> Iterator[None]:
+    """Within, what upstream and `datasets` say about data that they cannot load becomes one line.
+
+    Raises:
+        DataError: in the place of their ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        text = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"The data cannot be loaded: {text} Check dataset, eval_dataset, val_size, max_samples and the options of "
+            "mixing."
+        ) from error
+
+
+def accuracy_of(finetuning_args: Any) -> dict[str, Any]:
+    """Return what a trainer is given for `compute_accuracy`: upstream's measure, from the most likely tokens."""
+    if not finetuning_args.compute_accuracy:
+        return {}
+    return {"compute_metrics": ComputeAccuracy(), "preprocess_logits_for_metrics": eval_logit_processor}
+
+
+def plot_evaluated(training_args: Any, finetuning_args: Any, datasets: Any) -> list[str]:
+    """Return the names of the curves that evaluations give, for `plot_loss`."""
+    if training_args.eval_strategy == "no":
+        return []
+    measures = ["loss", *(["accuracy"] if finetuning_args.compute_accuracy else [])]
+    parts = [f"{name}_" for name in datasets] if isinstance(datasets, Mapping) else [""]
+    return [f"eval_{part}{measure}" for part in parts for measure in measures]
+
 
 __all__ = [
     "CustomSeq2SeqTrainer",
+    "accuracy_of",
     "calculate_tps",
+    "create_modelcard_and_push",
     "get_dataset",
     "get_logger",
     "load_model",
     "load_tokenizer",
+    "loading_data",
+    "plot_evaluated",
     "plot_loss",
 ]

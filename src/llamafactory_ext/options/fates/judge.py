@@ -1,0 +1,181 @@
+"""What the table says of one training command: problems that end it, and warnings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from enum import Enum
+from importlib.util import find_spec
+from typing import Any
+
+from ..stages import PPO_STAGE, SFT_STAGE
+from ..values import Switch
+from .conditions import is_set
+from .row import SHOWN, Command, Row
+from .table import ROWS
+
+Given = Mapping[str, Any]
+_NOTHING = ("", "none", "null")
+
+
+def methods_of(given: Given) -> tuple[str, ...]:
+    """Return the methods whose columns hold for a command; () where it asks for none of ours.
+
+    `stage: tl_ppo` goes on from the adapter of a citi run: what steers citi's own phases is not asked.
+    """
+    stage, citi = given.get("stage"), given.get("finetuning_type") == "citi"
+    if stage == PPO_STAGE:
+        return (PPO_STAGE,)
+    return (*(("citi",) if citi else ()), *((SFT_STAGE,) if stage == SFT_STAGE else ()))
+
+
+def normal_names(given: Given, defaults: Given) -> dict[str, Any]:
+    """Return the raw options under the names of their fields: `--no_x` is x, a flag without a value is true."""
+    found = {}
+    for name, value in given.items():
+        positive = name.removeprefix("no_")
+        if positive != name and name not in defaults and positive in defaults:
+            found[positive] = False
+        else:
+            found[name] = True if value == [] else value
+    return found
+
+
+def defaults_of(classes: Iterable[type]) -> dict[str, Any]:
+    """Return the defaults of all options that upstream's classes declare."""
+    return {part.name: _default(part) for kind in classes for part in fields(kind) if part.init}
+
+
+def _default(part: Field) -> Any:
+    if part.default is not MISSING:
+        return part.default
+    return part.default_factory() if part.default_factory is not MISSING else None
+
+
+def same(raw: Any, default: Any) -> bool:
+    """Return whether a raw value says the same as a default."""
+    default = default.value if isinstance(default, Enum) else default
+    if raw == default and isinstance(raw, bool) == isinstance(default, bool):
+        return True
+    if default is None or raw is None:
+        return str(raw).lower() in _NOTHING and str(default).lower() in _NOTHING
+    if isinstance(default, bool) or isinstance(raw, bool):
+        return str(raw).lower() == str(default).lower()
+    try:
+        return float(raw) == float(default)
+    except (TypeError, ValueError):
+        return str(raw) == str(default)
+
+
+def wrong_values(given: Given, defaults: Given) -> dict[str, str]:
+    """Return a sentence for each option whose value cannot work, by its name."""
+    found = {}
+    for name, raw in given.items():
+        row = ROWS.get(name)
+        if row is None or row.takes is None or name not in defaults or same(raw, defaults[name]):
+            continue
+        try:
+            row.takes.read(raw)
+        except (ValueError, OverflowError):
+            found[name] = f"{name}={raw!r}: give {row.takes}"
+    return found
+
+
+def refusals(given: Given, defaults: Given, *, trains: bool) -> dict[str, str]:
+    """Return a sentence for each option that cannot be used with the command's methods, by its name.
+
+    Args:
+        given: raw values by the names of fields.
+        defaults: of upstream's classes.
+        trains: whether the command trains; chat, export and prediction go by few rows.
+    """
+    found: dict[str, str] = {}
+    for name, row, method in _changed(given, defaults):
+        if not trains and not row.always:
+            continue
+        fate = row.fate(method)
+        if row.ours and method == PPO_STAGE and _says_the_same(row, given):
+            continue
+        if fate.kind == "refused":
+            found.setdefault(name, f"{name} {fate.text.format(method=SHOWN[method])}")
+        elif row.needs and _on(row, given[name]) and not _is_there(row.needs):
+            package = row.needs.replace("_", "-")
+            found.setdefault(name, f"{name} needs the package {package}; pip install {package}, or remove the option")
+    for variable in ("USE_MCA", "USE_MEGATRON_BRIDGE"):
+        if is_set(variable) and methods_of(given):
+            found[variable] = f"{variable} does not work with {SHOWN[methods_of(given)[0]]}; unset the variable"
+    return found
+
+
+def passed_over(given: Given, defaults: Given) -> list[str]:
+    """Return a sentence for each option that has no effect with the command's methods."""
+    found: dict[str, str] = {}
+    kind = given.get("finetuning_type", defaults.get("finetuning_type"))
+    for name, row, method in _changed(given, defaults):
+        fate = row.fate(method)
+        if fate.kind == "no effect":
+            found.setdefault(name, f"{name} {fate.text.format(method=SHOWN[method])}.")
+        elif fate.kind == "works" and method != "citi" and row.types and kind not in row.types:
+            found.setdefault(name, f"{name} has no effect with finetuning_type: {kind}.")
+        elif fate.kind == "works" and row.of and not _switched_on(row.of, given):
+            found.setdefault(name, f"{name} has no effect without {row.of}.")
+    return list(found.values())
+
+
+def unknown(given: Given, defaults: Given) -> str | None:
+    """Return one line about options that are upstream's and stand in no row; None without any."""
+    names = [name for name in given if name in defaults and name not in ROWS]
+    if not names or not methods_of(given):
+        return None
+    return (
+        f"{', '.join(sorted(names))}: newer than this version of llamafactory_ext, which does not know what becomes "
+        f"of it with {SHOWN[methods_of(given)[0]]}; compare a short run with and without."
+    )
+
+
+def broken_conditions(given: Given, groups: tuple[Any, ...]) -> list[str]:
+    """Return what the conditions between options say, each once."""
+    checks = dict.fromkeys(row.check for row in ROWS.values() if row.check is not None)
+    found = [
+        problem
+        for method in methods_of(given)
+        for check in checks
+        for problem in check(Command(method, given, groups))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _changed(given: Given, defaults: Given) -> Iterable[tuple[str, Row, str]]:
+    """Every option of the table that the command changes, once per method."""
+    for name, raw in given.items():
+        row = ROWS.get(name)
+        if row is None or (name not in defaults and not row.untried):
+            continue
+        for method in methods_of(given):
+            if (row.ours and method == PPO_STAGE) or not same(raw, defaults.get(name)):
+                yield name, row, method
+
+
+def _says_the_same(row: Row, given: Given) -> bool:
+    """Whether ours has the value that upstream's is given, so that the command means what it says."""
+    ours, _, value = row.ours.partition(": ")
+    if value:  # a switch of upstream's, whose other position is one value of ours
+        return str(given[row.name]).lower() == "true"
+    return ours in given and same(given[row.name], given[ours])
+
+
+def _is_there(package: str) -> bool:
+    """Whether a package can be imported; one that is loaded already need not say where it comes from."""
+    return package in sys.modules or find_spec(package) is not None
+
+
+def _on(row: Row, raw: Any) -> bool:
+    return not isinstance(row.takes, Switch) or str(raw).lower() == "true"
+
+
+def _switched_on(switch: str, given: Given) -> bool:
+    if switch.isupper():
+        return os.environ.get(switch, "").lower() in ("1", "true", "y")
+    return str(given.get(switch)).lower() not in ("none", "false", "", "null")

@@ -1,0 +1,187 @@
+"""Rows of transformers' and LLaMA-Factory's training options about what is learned and on which hardware."""
+
+from typing import Final
+
+from ..values import Number, Switch, Text
+from .conditions import optimiser_problems, recomputation_problems, scheduler_problems
+from .row import Row, group, idle, refused, row
+
+_PHASES: Final = idle("has no effect with {method}; each phase has its own (citi_rp_*, citi_mi_*, citi_uco_*)")
+_QUERIES: Final = idle("has no effect with {method}, which hands out prompts by itself")
+_OTHER_LOSS: Final = refused("is not part of the loss that {method} computes; remove it")
+_COMPILED: Final = refused(
+    "does not work with {method}, which changes what the model computes between steps; remove it"
+)
+_OWN_GENERATION: Final = refused("is for prediction, which {method} does not do while it trains; remove it")
+_RAY: Final = "acts where USE_RAY=1 starts the training"
+_SEVERAL: Final = "acts with several processes"
+
+_LEARNING: Final[tuple[Row, ...]] = (
+    row("per_device_train_batch_size", 1, takes=Number(1, whole=True)),
+    row("num_train_epochs", 0.25, takes=Number(0, open_low=True), citi=_PHASES, beside={"max_steps": None}),
+    row("max_steps", 1, takes=Number(-1, whole=True), note="per phase of citi"),
+    row("learning_rate", 1e-2, takes=Number(0), citi=_PHASES),
+    row("lr_scheduler_type", "constant", check=scheduler_problems),
+    row(
+        "lr_scheduler_kwargs",
+        {"num_cycles": 4},
+        check=scheduler_problems,
+        beside={"lr_scheduler_type": "cosine_with_restarts"},
+        shows="weights",
+    ),
+    row("warmup_steps", 2, takes=Number(0)),
+    row("warmup_ratio", 0.9, takes=Number(0, 1)),
+    row("optim", "adafactor", check=optimiser_problems),
+    row("optim_args", "momentum=0.9", beside={"optim": "sgd"}, check=optimiser_problems),
+    row(
+        "optim_target_modules",
+        "q_proj",
+        citi=refused("has no effect with {method}; the phases choose what trains; remove it"),
+        ppo=refused("has no learning rate of its own for the critic; remove it"),
+        sft=idle("has no effect without an optim such as galore_adamw"),
+    ),
+    row("weight_decay", 0.5, takes=Number(0)),
+    row("adam_beta1", 0.2, takes=Number(0, 1, open_high=True)),
+    row("adam_beta2", 0.5, takes=Number(0, 1, open_high=True)),
+    row("adam_epsilon", 1e-2, takes=Number(0)),
+    row("gradient_accumulation_steps", 2, takes=Number(1, whole=True)),
+    row(
+        "average_tokens_across_devices",
+        False,
+        takes=Switch(),
+        every=idle("has no effect with {method}, whose loss is a mean over the tokens of all processes"),
+    ),
+    row("max_grad_norm", 1e-3, takes=Number(0)),
+    row("label_smoothing_factor", 0.1, takes=Number(0), every=_OTHER_LOSS),
+    row(
+        "neftune_noise_alpha",
+        5,
+        takes=Number(0),
+        ppo=refused("adds noise to embeddings, also where {method} compares probabilities; remove it"),
+    ),
+    row("bf16", True, takes=Switch()),
+    row("fp16", True, takes=Switch(), untried="needs a GPU"),
+    row("tf32", True, takes=Switch(), untried="needs a GPU"),
+    row("seed", 8, takes=Number(0, 2**32 - 1, whole=True)),
+    row("data_seed", 9, takes=Number(0, 2**32 - 1, whole=True)),
+    row("full_determinism", True, takes=Switch(), shows="nothing"),
+    *group(
+        {"fp8": True, "fp8_backend": "te", "fp8_enable_fsdp_float8_all_gather": True},
+        every=refused("was never tried with {method}, whose layers and losses it would replace; set bf16: true"),
+    ),
+)
+
+_HARDWARE: Final[tuple[Row, ...]] = (
+    row(
+        "gradient_checkpointing",
+        True,
+        takes=Switch(),
+        check=recomputation_problems,
+        shows="nothing",
+        note="LLaMA-Factory recomputes activations anyway, unless disable_gradient_checkpointing says otherwise",
+    ),
+    row(
+        "gradient_checkpointing_kwargs",
+        {"use_reentrant": False},
+        every=refused("is not read beside LLaMA-Factory's own recomputation; remove it, and set use_reentrant_gc"),
+    ),
+    *group(
+        {"torch_compile": True, "torch_compile_backend": "inductor", "torch_compile_mode": "default"}, every=_COMPILED
+    ),
+    *group(
+        {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}},
+        every=refused(
+            "replaces the loss by one that knows no weights of single tokens, and {method} forms no full logits "
+            "anyway; remove it"
+        ),
+    ),
+    row("use_cache", True, takes=Switch(), shows="nothing"),
+    row("torch_empty_cache_steps", 1, takes=Number(1, whole=True), shows="nothing"),
+    row(
+        "auto_find_batch_size",
+        True,
+        takes=Switch(),
+        every=refused("would change the batch size in the middle of a run; remove it, and lower it yourself"),
+    ),
+    row("use_cpu", takes=Switch(), untried="every run says it"),
+    row(
+        "accelerator_config",
+        {"use_seedable_sampler": False},
+        shows="nothing",
+        ppo=_QUERIES,
+    ),
+    row(
+        "parallelism_config",
+        {"tp_size": 2},
+        every=refused("takes an object of accelerate, which no file can hold; remove it"),
+    ),
+    row("fsdp", untried="needs several processes; tests/tl/ppo/test_engines.py"),
+    row("fsdp_config", untried="acts with fsdp"),
+    row("deepspeed", needs="deepspeed", untried="needs deepspeed and several processes"),
+    *group(
+        {
+            "ddp_find_unused_parameters": True,
+            "ddp_bucket_cap_mb": 5,
+            "ddp_broadcast_buffers": False,
+            "ddp_timeout": 60,
+            "ddp_static_graph": True,
+        },
+        shows="nothing",
+        note=_SEVERAL,
+    ),
+    row("ddp_backend", untried="ends a run of one process: transformers asks for a process group"),
+    row("local_rank", 0, every=refused("is said by the launcher alone; remove it")),
+    row("debug", "underflow_overflow", every=refused("replaces forwards that {method} replaces itself; remove it")),
+    row("skip_memory_metrics", False, takes=Switch(), shows="nothing"),
+    *group(
+        {"ray_num_workers": 2, "ray_init_kwargs": {"num_cpus": 2}, "master_addr": "127.0.0.1", "master_port": "29500"},
+        of="USE_RAY",
+        untried=_RAY,
+    ),
+)
+
+_ORDER: Final[tuple[Row, ...]] = (
+    row(
+        "dataloader_drop_last",
+        True,
+        takes=Switch(),
+        beside={"per_device_train_batch_size": 3, "max_steps": 7},
+        ppo=idle("has no effect with {method}, which always leaves out what fills no batch"),
+    ),
+    row("dataloader_num_workers", 1, takes=Number(0, whole=True), shows="nothing", ppo=_QUERIES),
+    row("dataloader_pin_memory", False, takes=Switch(), shows="nothing", ppo=_QUERIES),
+    row(
+        "dataloader_persistent_workers",
+        True,
+        takes=Switch(),
+        beside={"dataloader_num_workers": 1},
+        shows="nothing",
+        ppo=_QUERIES,
+    ),
+    row(
+        "dataloader_prefetch_factor",
+        2,
+        takes=Number(1, whole=True),
+        beside={"dataloader_num_workers": 1},
+        shows="nothing",
+        ppo=_QUERIES,
+    ),
+    row("remove_unused_columns", False, takes=Switch(), shows="nothing", note="LLaMA-Factory always sets it to false"),
+    row("label_names", ["answers"], every=refused("names labels that the data does not have; remove it")),
+    row(
+        "train_sampling_strategy",
+        "sequential",
+        ppo=refused("has no effect with {method}, which hands out prompts by itself; set disable_shuffling"),
+    ),
+    row("group_by_length", True, takes=Switch(), ppo=_QUERIES),
+    row("length_column_name", "size", takes=Text(), shows="nothing", ppo=_QUERIES),
+    row("sortish_sampler", True, every=idle("has no effect in LLaMA-Factory")),
+    row("ignore_data_skip", True, takes=Switch(), shows="nothing", note="acts where a run goes on"),
+    row("restore_callback_states_from_checkpoint", True, takes=Switch(), shows="nothing"),
+    *group(
+        {"generation_max_length": 64, "generation_num_beams": 2, "generation_config": "$other_model"},
+        every=_OWN_GENERATION,
+    ),
+)
+
+TRAINING_ROWS: Final[tuple[Row, ...]] = (*_LEARNING, *_HARDWARE, *_ORDER)
