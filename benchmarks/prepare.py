@@ -1,17 +1,25 @@
-"""Row 13: preparing data of tl_sft and citi, read back and compared, against upstream's supervised preparation."""
+"""Row 13: preparing data of tl_sft and citi, read back and compared, against upstream's supervised preparation.
+
+Once with the same tools in every dialogue, whose text is encoded once, and once with other tools in each; with the
+embedded model's tokenizer and with a byte-level BPE of 32,000 tokens that splits texts as Qwen's does.
+"""
 
 from __future__ import annotations
 
 import json
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import transformers
 from llamafactory.data.processor import SupervisedDatasetProcessor
 from llamafactory.hparams import DataArguments
 from measure import Figure, Row, time_ratio
 from setting import SHAPES, Setting
-from transformers import AutoTokenizer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
 from llamafactory_ext.tl.sft.examples import Settings
@@ -20,7 +28,7 @@ from llamafactory_ext.upstream.pipeline.requests import request_marks, request_r
 from llamafactory_ext.upstream.pipeline.weights import WeighedMarkedProcessor, WeighedProcessor
 
 TEMPLATE = "qwen3"
-DIALOGUES = 500  # the ratio does not depend on their number
+DIALOGUES = 200  # the ratio does not depend on their number
 GOAL = 1.25
 _SCHEMA = {
     "type": "object",
@@ -33,10 +41,41 @@ _SCHEMA = {
 _NAMES = ("get_weather", "get_weather_today", "find_city", "get_time", "book_hotel")
 
 
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_VERBS = ("get", "find", "list", "book", "cancel", "update", "search", "compare", "convert", "send")
+_THINGS = ("weather", "flight", "hotel", "time", "currency", "route", "recipe", "ticket", "invoice", "calendar")
+_WORDS = (
+    *("the", "of", "which", "user", "query", "value", "place", "given"),
+    *("returns", "data", "current", "local", "within", "number", "name", "date", "format"),
+)
+
+
 def run(setting: Setting) -> list[Row]:
     """Dialogues of two calls with results and an answer, five tools each; CPU time of one process."""
-    count = DIALOGUES if setting.shape is not SHAPES["toy"] else 4
-    tokenizer = AutoTokenizer.from_pretrained(SHIPPED_MODEL)
+    toy = setting.shape is SHAPES["toy"]
+    count = 4 if toy else DIALOGUES
+    row = Row("13", f"preparing {count} dialogues with two calls, read back / upstream's supervised preparation")
+    row.settings = {"template": TEMPLATE, "clock": "CPU time of one process"}
+    tokenizers = {"the embedded model's tokenizer": AutoTokenizer.from_pretrained(SHIPPED_MODEL)}
+    if not toy:
+        tokenizers["32,000 tokens"] = _large_tokenizer()
+    for about, tokenizer in tokenizers.items():
+        for tools, rows in (("the same tools", _rows(count)), ("other tools in each", _rows(count, own_tools=True))):
+            found = _cpu_times(_preparations(tokenizer, rows, count), setting.rounds)
+            row.figures += [
+                time_ratio(f"{name}, {tools}, {about}: time / upstream", name, "upstream", found, GOAL)
+                for name in ("tl_sft", "citi")
+            ]
+            each = sorted(found["upstream"])[len(found["upstream"]) // 2] / count
+            name = f"upstream, {tools}, {about}: microseconds per dialogue"
+            row.figures.append(Figure(name, each * 1e6, unit="us"))
+    return [row]
+
+
+def _preparations(tokenizer: Any, rows: dict[str, list[Any]], count: int) -> dict[str, Callable[[], None]]:
+    """What is compared, by its name."""
     data_args = DataArguments(template=TEMPLATE, cutoff_len=8192)
     parts = {"tokenizer": tokenizer, "processor": None}
     template = fit_template(parts, data_args)
@@ -45,22 +84,13 @@ def run(setting: Setting) -> list[Row]:
         processor = kind(template=template, data_args=asked, **parts)
         return lambda: processor.preprocess_dataset(dict(rows))
 
-    plain = _rows(count)
-    marked = plain | {"_mark": ["tool"] * count, "_task": ["tool"] * count}
+    marked = rows | {"_mark": ["tool"] * count, "_task": ["tool"] * count}
     weighed = request_records(request_weights(data_args, Settings()), "keep")
-    calls = {
-        "upstream": prepare(SupervisedDatasetProcessor, data_args, plain),
-        "tl_sft": prepare(WeighedProcessor, weighed, plain),
+    return {
+        "upstream": prepare(SupervisedDatasetProcessor, data_args, rows),
+        "tl_sft": prepare(WeighedProcessor, weighed, rows),
         "citi": prepare(WeighedMarkedProcessor, request_records(request_marks(data_args), "keep"), marked),
     }
-    found = _cpu_times(calls, setting.rounds)
-    row = Row("13", f"preparing {count} dialogues with two calls, read back / upstream's supervised preparation")
-    row.settings = {"template": TEMPLATE, "tokenizer": "the embedded model's", "clock": "CPU time of one process"}
-    ours = ("tl_sft", "citi")
-    row.figures = [time_ratio(f"{name}: time / upstream", name, "upstream", found, GOAL) for name in ours]
-    each = sorted(found["upstream"])[len(found["upstream"]) // 2] / count
-    row.figures.append(Figure("upstream: microseconds per dialogue", each * 1e6, unit="us"))
-    return [row]
 
 
 def _cpu_times(calls: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
@@ -74,16 +104,47 @@ def _cpu_times(calls: Mapping[str, Callable[[], None]], rounds: int) -> dict[str
     return found
 
 
-def _rows(count: int) -> dict[str, list[Any]]:
+def _large_tokenizer() -> Any:
+    """A byte-level BPE trained on the sources of transformers."""
+    bpe = Tokenizer(models.BPE())
+    steps = [pre_tokenizers.Split(Regex(_SPLIT), "isolated")]
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.Sequence(steps), decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=32_000, initial_alphabet=alphabet, show_progress=False)
+    bpe.train_from_iterator(_sources(), trainer)
+    bpe.add_special_tokens(["<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"])
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **dict.fromkeys(("eos_token", "pad_token"), "<|im_end|>"))
+
+
+def _sources() -> Iterator[str]:
+    for path in sorted(Path(transformers.__file__).parent.glob("models/*/modeling_*.py"))[:100]:
+        yield path.read_text("utf-8")[:40_000]
+
+
+def _rows(count: int, *, own_tools: bool = False) -> dict[str, list[Any]]:
     """Aligned examples as upstream's loader hands them on."""
-    tools = json.dumps([{"name": name, "description": f"Does {name}.", "parameters": _SCHEMA} for name in _NAMES])
-    prompts, responses = [], []
+    names, column = list(_NAMES), _column(_NAMES, [f"Does {name}." for name in _NAMES])
+    prompts, responses, columns = [], [], []
     for i in range(count):
-        call = json.dumps({"name": _NAMES[i % len(_NAMES)], "arguments": {"city": f"Town {i}", "days": i % 7}})
+        if own_tools:
+            draw = random.Random(i)
+            names = [f"{draw.choice(_VERBS)}_{draw.choice(_THINGS)}_{k}" for k in range(5)]
+            column = _column(names, [" ".join(draw.choices(_WORDS, k=10)) for _ in names])
+        call = json.dumps({"name": names[i % len(names)], "arguments": {"city": f"Town {i}", "days": i % 7}})
         result = json.dumps({"degrees": i % 30, "sky": "clear"})
         turns = [("user", f"How will the weather of town {i} be?"), ("function", call), ("observation", result)]
         turns += turns[1:]
         prompts.append([{"role": role, "content": content} for role, content in turns])
         responses.append([{"role": "assistant", "content": f"It will be {i % 30} degrees, and clear; take a hat."}])
+        columns.append(column)
     empty = dict.fromkeys(("_images", "_videos", "_audios"), [None] * count)
-    return {"_prompt": prompts, "_response": responses, "_system": [""] * count, "_tools": [tools] * count, **empty}
+    return {"_prompt": prompts, "_response": responses, "_system": [""] * count, "_tools": columns, **empty}
+
+
+def _column(names: Sequence[str], about: Sequence[str]) -> str:
+    """Tools as the text of a record's column."""
+    tools = [
+        {"name": name, "description": text, "parameters": _SCHEMA} for name, text in zip(names, about, strict=True)
+    ]
+    return json.dumps(tools)

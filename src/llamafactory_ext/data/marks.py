@@ -60,11 +60,6 @@ def reveal(ids: Sequence[int]) -> tuple[list[int], list[int]]:
     return [token % SHIFT for token in ids], [codes[found] for found in hidden]
 
 
-def hidden_example(ids: Sequence[int]) -> int:
-    """The number `hide` was given for the first marked token."""
-    return next((token // SHIFT - 1) // 2 for token in ids if token >= SHIFT)
-
-
 def pad_codes(rows: Sequence[Sequence[int]], length: int, side: str) -> Tensor:
     """Rows of codes as one tensor (B, length), zeros on the given side."""
     codes_BT = torch.zeros(len(rows), length, dtype=torch.long)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import CallParseError
 from ..toolcalls import FORMATS, ParsedCall, Tool, detect_turn
+from ..toolcalls.readings import Reader
 from ..toolcalls.thoughts import split_thought
 from ..toolcalls.untyped import as_untyped
 
@@ -45,7 +46,12 @@ class Misread:
 
 
 def compare_turn(
-    turn: int, message: Mapping[str, str], text: str, tools: Sequence[Tool] = (), call_format: str | None = None
+    turn: int,
+    message: Mapping[str, str],
+    text: str,
+    tools: Sequence[Tool] = (),
+    call_format: str | None = None,
+    read: Reader = detect_turn,
 ) -> list[Misread]:
     """Return what a model's turn says otherwise than the record.
 
@@ -55,6 +61,7 @@ def compare_turn(
         text: what the template made of it.
         tools: those that are declared.
         call_format: how the template writes calls, where that is known.
+        read: reads both texts.
     """
     thought, spoken = split_thought(message["content"])
     found: list[Misread] = []
@@ -64,13 +71,13 @@ def compare_turn(
     if message["role"] != "function":
         return found
     try:
-        recorded = detect_turn(spoken, tools)
+        recorded = read(spoken, tools, None)
     except CallParseError:
         return found  # the record's own fault, which is told elsewhere
     if not recorded.calls:
         return found
     try:
-        written = detect_turn(text, tools, call_format).calls
+        written = read(text, tools, call_format).calls
     except CallParseError:
         written = ()
     if not _same(recorded.calls, written, tools, call_format):

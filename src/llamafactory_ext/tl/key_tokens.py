@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from itertools import takewhile
 from typing import Any
 
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
@@ -99,9 +98,10 @@ def weigh_tokens(
         first, end = call.start, call.end
         own = [token for token, (low, high) in enumerate(offsets) if low < end and first < high and low < high]
         places = key_characters(text, call, names)
-        keys = [token for token in own if any(offsets[token][0] <= at < offsets[token][1] for at in places)]
+        near = [token for token in own if places and offsets[token][0] <= places[-1] and places[0] < offsets[token][1]]
+        keys = [token for token in near if any(offsets[token][0] <= at < offsets[token][1] for at in places)]
         if keys:
-            others = set(own) - set(keys)
+            others = set(own).difference(keys)
             if variant == "reference":
                 closing = [token for token in own if _CLOSING.fullmatch(text[slice(*offsets[token])].strip())]
                 others.difference_update(closing or own[-1:])
@@ -122,7 +122,11 @@ def key_characters(text: str, call: ParsedCall, names: Collection[str]) -> list[
 
 
 def _shared(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    """How many characters two names begin with in common."""
+    for at, (mine, its) in enumerate(zip(one, other, strict=False)):
+        if mine != its:
+            return at
+    return min(len(one), len(other))
 
 
 def _find_name(name: str, call: str) -> Span:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CallParseError
 from .cursor import Cursor
@@ -117,23 +117,40 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
     return True
 
 
-def _read_plain_call(cursor: Cursor) -> bool:
-    """Read a call that begins with its name, has an object of arguments and is proper JSON, as most do."""
-    opening = _PLAIN_CALL.match(cursor.text, cursor.pos)
+class PlainCall(NamedTuple):
+    """A call of a text, its end, where its name stands, and how many members its object has."""
+
+    name: str
+    arguments: dict[str, Json]
+    end: int
+    span: tuple[int, int]
+    members: int
+
+
+def plain_call(text: str, pos: int) -> PlainCall | None:
+    """Return the call at `pos` if it begins with its name, has an object of arguments and is proper JSON, as most."""
+    opening = _PLAIN_CALL.match(text, pos)
     if opening is None:
-        return False
+        return None
     try:
-        value, end = DECODER.raw_decode(cursor.text, cursor.pos)
+        value, end = DECODER.raw_decode(text, pos)
     except (ValueError, RecursionError):
-        return False
+        return None
     arguments = next((value[key] for key in ARGUMENT_KEYS if key in value), None)
     if value["name"] != opening[1] or not isinstance(arguments, dict) or "function" in value:
-        return False
+        return None
     if _is_definition(value, arguments):
-        return False
+        return None
+    return PlainCall(opening[1], arguments, end, opening.span(1), len(value))
+
+
+def _read_plain_call(cursor: Cursor) -> bool:
     start = cursor.pos
-    cursor.jump(end)
-    cursor.add(opening[1], arguments, start, opening.span(1))
+    found = plain_call(cursor.text, start)
+    if found is None:
+        return False
+    cursor.jump(found.end)
+    cursor.add(found.name, found.arguments, start, found.span)
     return True
 
 

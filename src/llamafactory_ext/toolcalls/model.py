@@ -8,7 +8,7 @@ from functools import cached_property
 
 from llamafactory_ext.errors import DataError
 
-from .values import Json, check_text, copy_object, json_key
+from .values import Json, check_text, copy_object, json_key, same_json
 
 
 class _ByValue:
@@ -19,7 +19,10 @@ class _ByValue:
         return tuple(json_key(getattr(self, part.name)) for part in fields(self))  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, type(self)) and self._key == other._key
+        return isinstance(other, type(self)) and all(
+            same_json(getattr(self, part.name), getattr(other, part.name))
+            for part in fields(self)  # type: ignore[arg-type]
+        )
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -83,7 +86,8 @@ class Tool(_ByValue):
         about = f"The tool {_short(self.name)}"
         if not isinstance(self.description, str):
             raise DataError(f"{about} has a description that is no text; write a text or nothing.")
-        check_text(self.description, f"{about}: its description")
+        if not self.description.isascii():
+            check_text(self.description, f"{about}: its description")
         parameters = copy_object(self.parameters, f"{about}: its parameters")
         for name, schema in parameters.items():
             if not isinstance(schema, dict):
@@ -92,7 +96,8 @@ class Tool(_ByValue):
         if not isinstance(required, list | tuple) or not all(isinstance(name, str) for name in required):
             raise DataError(f"{about}: `required` is no list of parameter names; write one.")
         object.__setattr__(self, "parameters", parameters)
-        object.__setattr__(self, "required", tuple(check_text(name, f"{about}: `required`") for name in required))
+        about_required = f"{about}: `required`"
+        object.__setattr__(self, "required", tuple(check_text(name, about_required) for name in required))
         object.__setattr__(self, "extra", copy_object(self.extra, f"{about}: its extra fields"))
 
 

@@ -12,10 +12,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import CallParseError, DataError, OptionError
+from .call_objects import plain_call
 from .cursor import Cursor
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
-from .model import ParsedCall, Tool
+from .model import ParsedCall, Tool, ToolCall
 from .thoughts import LONE_END, OPENING, OUTPUT, closes, end_of_thought, may_match, opens
 from .values import check_text
 
@@ -27,6 +28,8 @@ _NEEDS = {
     need: [form.name for form in FORMATS.values() if need in form.needs]
     for need in sorted({need for form in FORMATS.values() for need in form.needs})
 }
+_AROUND = (OPENING, LONE_END, OUTPUT)  # what is no call
+_OPENS, _ENDS, _OUTPUT = range(len(_AROUND))  # kinds of events
 _NEAR = 400  # characters in which a malformed call must name its tool
 
 
@@ -87,6 +90,8 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
     except DataError as error:
         raise CallParseError(error.message) from None
     known = FORMATS[call_format] if call_format is not None else None
+    if known is None and (plain := _plain_call(text)) is not None:
+        return plain
     present = {name for need, names in _NEEDS.items() if need in text for name in names}
     forms = [form for form in (_LOOKED_FOR if known is None else [known]) if form.name in present]
     if not forms:
@@ -94,6 +99,18 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
     scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=known is not None)
     scan.run()
     return scan.result()
+
+
+def _plain_call(text: str) -> Detected | None:
+    """A text that is nothing but one call in JSON, as most records have them; no other format reads such a text."""
+    found = plain_call(text, 0) if text.startswith("{") else None
+    if found is None or found.members > 2 or text[found.end :].strip():
+        return None
+    try:
+        call = ToolCall(found.name, found.arguments)
+    except DataError:
+        return None
+    return Detected((ParsedCall(call, 0, found.end, *found.span),), 0, found.end, FORMATS["json"])
 
 
 @dataclass(frozen=True)
@@ -137,15 +154,15 @@ class _Scan:
         events = _Events(self.text, [(form, form.mark_for(self.declared)) for form in self.forms])
         place = 0
         while (start := events.next_start(place)) is not None:
-            if (thought := events.at(OPENING, start)) is not None:
+            if (thought := events.at(_OPENS, start)) is not None:
                 place = end_of_thought(self.text, thought) if opens(self.text, thought) else thought.end()
-            elif (end := events.at(LONE_END, start)) is not None and not closes(self.text, end):
+            elif (end := events.at(_ENDS, start)) is not None and not closes(self.text, end):
                 place = end.end()
             elif end is not None:
                 self.constructs.clear()
                 self.faults.clear()
                 place = end.end()
-            elif (output := events.at(OUTPUT, start)) is not None:
+            elif (output := events.at(_OUTPUT, start)) is not None:
                 if self.constructs:
                     return
                 place = output.end()
@@ -190,7 +207,7 @@ class _Scan:
             CallParseError: a malformed call belongs to the group or follows it.
         """
         groups = list(self._groups())
-        chosen = self._choose(groups) if groups else []
+        chosen = self._choose(groups) if len(groups) > 1 else [one for group in groups for one in group]
         for fault in self.faults:
             if not chosen or self._belongs(fault, chosen):
                 raise fault.error
@@ -267,43 +284,47 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 class _Events:
-    """The next place of each kind of mark, searched for once."""
+    """The next place of each kind of mark, searched for once; kinds are known by their number."""
 
     def __init__(self, text: str, marks: Sequence[tuple[Format, re.Pattern[str]]]) -> None:
-        self._text = text
-        self._marks = sorted(marks, key=lambda mark: not mark[0].marked)
-        self._found: dict[re.Pattern[str], re.Match[str] | None] = {}
-        around = [pattern for pattern in (OPENING, LONE_END, OUTPUT) if may_match(pattern, text)]
-        self._patterns = [*around, *dict.fromkeys(pattern for _, pattern in self._marks)]
-        self._floor: dict[re.Pattern[str], int] = {}
+        self._text, self._none = text, len(text) + 1
+        self._patterns = list(_AROUND)
+        self._starts = [-1 if may_match(pattern, text) else self._none for pattern in _AROUND]
+        kinds: dict[int, int] = {}  # patterns are told apart by what they are: to hash one takes long
+        self._marks: list[tuple[Format, int]] = []
+        for form, pattern in sorted(marks, key=lambda mark: not mark[0].marked):
+            if id(pattern) not in kinds:
+                kinds[id(pattern)] = len(self._patterns)
+                self._patterns.append(pattern)
+                self._starts.append(-1)
+            self._marks.append((form, kinds[id(pattern)]))
+        self._found: list[re.Match[str] | None] = [None] * len(self._patterns)
+        self._floor = [0] * len(self._patterns)
 
     def next_start(self, place: int) -> int | None:
         """The first mark that begins at `place` or later."""
-        starts = [found.start() for pattern in self._patterns if (found := self._next(pattern, place)) is not None]
-        return min(starts, default=None)
+        starts = self._starts
+        for kind, start in enumerate(starts):
+            least = max(place, self._floor[kind])
+            if start < least:
+                found = self._found[kind] = self._patterns[kind].search(self._text, least)
+                starts[kind] = self._none if found is None else found.start()
+        first = min(starts)
+        return None if first == self._none else first
 
-    def at(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
+    def at(self, kind: int, start: int) -> re.Match[str] | None:
         """The mark of this kind that begins just there."""
-        found = self._found.get(pattern)
-        return found if found is not None and found.start() == start else None
+        return self._found[kind] if self._starts[kind] == start else None
 
     def marks_at(self, start: int) -> Iterator[tuple[Format, re.Match[str]]]:
         """The formats whose marks begin there, those that only calls have first."""
-        for form, pattern in self._marks:
-            found = self.at(pattern, start)
+        for form, kind in self._marks:
+            found = self.at(kind, start)
             if found is not None:
                 yield form, found
 
     def pass_by(self, start: int) -> None:
         """Leave out the formats' marks that begin there from now on."""
-        for _, pattern in self._marks:
-            if self.at(pattern, start) is not None:
-                self._floor[pattern] = start + 1
-
-    def _next(self, pattern: re.Pattern[str], place: int) -> re.Match[str] | None:
-        place = max(place, self._floor.get(pattern, 0))
-        found = self._found.get(pattern)
-        if pattern not in self._found or (found is not None and found.start() < place):
-            found = pattern.search(self._text, place)
-            self._found[pattern] = found
-        return found
+        for _, kind in self._marks:
+            if self._starts[kind] == start:
+                self._floor[kind] = start + 1

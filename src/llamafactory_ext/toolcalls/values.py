@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from typing import TypeAlias
 
 from llamafactory_ext.errors import DataError
@@ -21,7 +21,7 @@ def copy_json(value: object, what: str) -> Json:
     Raises:
         DataError: no JSON value, or one beyond the limits; `what` begins the message.
     """
-    return _copy(value, what, 0, iter(range(MAX_VALUES)))
+    return _copy(value, what, 0, [MAX_VALUES])
 
 
 def copy_object(value: object, what: str) -> dict[str, Json]:
@@ -42,21 +42,31 @@ def check_text(text: str, what: str) -> str:
     return text
 
 
-def _copy(value: object, what: str, depth: int, budget: Iterator[int]) -> Json:
-    if next(budget, None) is None:
+def _copy(value: object, what: str, depth: int, left: list[int]) -> Json:
+    """A copy of a value, and of as many more as are left; texts are most of them and come first."""
+    left[0] -= 1
+    if left[0] < 0:
         raise DataError(f"{what} holds more than {MAX_VALUES} values; shorten it.")
+    if isinstance(value, str):
+        return value if type(value) is str and value.isascii() else check_text(str(value), what)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return check_text(str(value), what)
     if isinstance(value, int | float):
         return _copy_number(value, what)
     if depth == MAX_DEPTH:
         raise DataError(f"{what} is nested more than {MAX_DEPTH} deep; flatten it.")
     if isinstance(value, list | tuple):
-        return [_copy(item, what, depth + 1, budget) for item in value]
-    if isinstance(value, Mapping):
-        return {_copy_key(name, what): _copy(item, what, depth + 1, budget) for name, item in value.items()}
+        return [_copy(item, what, depth + 1, left) for item in value]
+    if isinstance(value, dict | Mapping):  # a dict first: to look for a Mapping takes long
+        copy: dict[str, Json] = {}
+        for name, item in value.items():
+            copied = name if type(name) is str and name.isascii() else _copy_key(name, what)
+            if type(item) is str and left[0] > 0 and item.isascii():
+                left[0] -= 1
+                copy[copied] = item
+            else:
+                copy[copied] = _copy(item, what, depth + 1, left)
+        return copy
     raise DataError(f"{what} holds {type(value).__name__}, which is no JSON value; convert it.")
 
 
@@ -90,3 +100,20 @@ def json_key(value: object) -> Hashable:
         return frozenset((name, json_key(item)) for name, item in value.items())
     assert isinstance(value, Hashable)
     return value
+
+
+def same_json(one: object, other: object) -> bool:
+    """Whether two JSON values are equal, as `json_key` compares them."""
+    if isinstance(one, str) or one is None:
+        return one == other
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping):
+        if not isinstance(other, Mapping) or one.keys() != other.keys():
+            return False
+        return all(same_json(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        if not isinstance(other, list | tuple) or len(one) != len(other):
+            return False
+        return all(map(same_json, one, other))
+    return one == other

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ...errors import CallParseError
 from ...templates.messages import results
 from ...toolcalls import Tool, ToolCall, described_tools, detect_turn, render_calls
+from ...toolcalls.readings import Reader
 from ..feedback import judge_calls
 from ..user_feedback import judge_hash
 
@@ -82,7 +83,11 @@ class Judged:
 
 
 def judge_example(
-    turns: Sequence[Mapping[str, str]], declared: Collection[Tool] | None, settings: Settings, system: str = ""
+    turns: Sequence[Mapping[str, str]],
+    declared: Collection[Tool] | None,
+    settings: Settings,
+    system: str = "",
+    read: Reader = detect_turn,
 ) -> Judged:
     """Find the calls of an example and judge them by their feedback (TL-Training, arXiv:2412.15495, section 3.1).
 
@@ -92,6 +97,7 @@ def judge_example(
             that stand as JSON in the user's turns or the system prompt.
         settings: which rules hold.
         system: the system prompt.
+        read: reads the turns.
     """
     if declared is not None and not declared:
         said = (turn["content"] for turn in turns if turn["role"] == "user")
@@ -101,7 +107,7 @@ def judge_example(
     for place, turn in enumerate(turns):
         answered = place + 1 < len(turns) and turns[place + 1]["role"] == "observation"
         try:
-            found = _calls_of(turn, answered, tools, settings)
+            found = _calls_of(turn, answered, tools, settings, read)
         except CallParseError:
             return Judged(problem=NOT_PARSED)
         if found:
@@ -120,7 +126,7 @@ def judge_example(
 
 
 def _calls_of(
-    turn: Mapping[str, str], answered: bool, tools: Sequence[Tool], settings: Settings
+    turn: Mapping[str, str], answered: bool, tools: Sequence[Tool], settings: Settings, read: Reader
 ) -> tuple[ToolCall, ...]:
     """The calls of one turn; none for an answer.
 
@@ -132,13 +138,13 @@ def _calls_of(
         return ()
     must = role == "function" or answered
     try:
-        found = detect_turn(text, tools, settings.known_format)
+        found = read(text, tools, settings.known_format)
     except CallParseError:
         if must:
             raise
         return ()  # an answer that speaks of calls; `data check` tells of those that do not parse
     if not found.calls and role == "function":  # upstream's own way to state calls is read whatever the format
-        found = detect_turn(text, tools)
+        found = read(text, tools, None)
     if not found.calls and must:
         raise CallParseError("There is no call of any known format in the text.")
     # What merely looks like a call, such as code in an answer, names no tool of the example.

@@ -30,6 +30,8 @@ from .field_names import (
 from .kinds import CODED_PHRASES
 
 Fields = Mapping[str, Any]
+_ERROR_KEYS = frozenset(ERROR_KEYS)
+_SAID_KEYS = frozenset((*MESSAGE_KEYS, *REMARK_KEYS))
 
 _NUMBER = re.compile(r"[-+±~]?\d+(?:\.\d+)?\s?(?:%|percent|[a-zµ°]{1,3})?")
 _HTTP = re.compile(rf"(?:http(?:/[\d.]+)?[ :]*)?[45]\d\d(?:[ :,-]+(?:{CODED_PHRASES})\b.*)?", re.IGNORECASE)
@@ -42,7 +44,7 @@ def normalised(members: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for name, value in members.items():
-        key = re.sub(r"[\W_]", "", name.lower())
+        key = name if name.isascii() and name.isalnum() and name.islower() else re.sub(r"[\W_]", "", name.lower())
         if fields.get(key) in (None, ""):
             fields[key] = value
     return fields
@@ -50,7 +52,7 @@ def normalised(members: Mapping[str, Any]) -> dict[str, Any]:
 
 def has_message(fields: Fields) -> bool:
     """Tell whether there are words of any kind beside the other fields."""
-    return any(fields.get(key) for key in (*MESSAGE_KEYS, *REMARK_KEYS))
+    return any(value for key, value in fields.items() if key in _SAID_KEYS)
 
 
 def states_http_error(fields: Fields, inner: Any) -> bool:
@@ -61,8 +63,8 @@ def states_http_error(fields: Fields, inner: Any) -> bool:
         inner: the object in its error field, if there is one.
     """
     return (
-        any(is_http_error(fields.get(key)) for key in STATUS_KEYS)
-        or (has_message(fields) and any(is_http_error(fields.get(key)) for key in CODE_KEYS))
+        any(is_http_error(fields[key]) for key in STATUS_KEYS if key in fields)
+        or (has_message(fields) and any(is_http_error(fields[key]) for key in CODE_KEYS if key in fields))
         or (isinstance(inner, Mapping) and any(is_http_error(inner.get(key)) for key in (*STATUS_KEYS, *CODE_KEYS)))
     )
 
@@ -78,9 +80,9 @@ def states_error(fields: Fields) -> bool:
     """Tell whether any field says by itself that the call failed."""
     said = has_message(fields)
     return (
-        any(_reports(key, fields.get(key), said) for key in ERROR_KEYS)
-        or any(_is_error_code(fields.get(key)) for key in ERROR_CODE_KEYS)
-        or any(_is_true(fields.get(key)) for key in ERROR_FLAGS)
+        any(_reports(key, value, said) for key, value in fields.items() if key in _ERROR_KEYS)
+        or any(_is_error_code(fields[key]) for key in ERROR_CODE_KEYS if key in fields)
+        or any(_is_true(fields[key]) for key in ERROR_FLAGS if key in fields)
         or _denies_success(fields)
         or _is_failed_status(fields, said)
         or _exit_code(fields) not in (None, 0)
@@ -146,7 +148,9 @@ def _denies_success(fields: Fields) -> bool:
 def _is_failed_status(fields: Fields, said: bool) -> bool:
     """Orders and payments fail too, as results: "failed" needs a message and little else, or stands alone."""
     for key in OUTCOME_KEYS:
-        value = fields.get(key)
+        if key not in fields:
+            continue
+        value = fields[key]
         word = value.strip().lower() if isinstance(value, str) else ""
         others = {name for name, value in fields.items() if name != key and value not in (None, "", [], {})}
         few = not others or (said and len(fields) <= 3) or others <= OF_REPORTS

@@ -10,7 +10,7 @@ from llamafactory_ext.errors import DataError
 
 def mapping(data: Any, what: str) -> Mapping[str, Any]:
     """The data, which must be a JSON object."""
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict | Mapping):  # a dict first: to look for a Mapping takes long
         raise DataError(f"{what} must be a JSON object, not {type(data).__name__}; check the format's name.")
     return data
 
@@ -24,4 +24,7 @@ def text(data: Any, what: str) -> str:
 
 def objects(data: Any, what: str) -> dict[str, dict[str, Any]]:
     """The data, which must be a JSON object of JSON objects."""
-    return {name: dict(mapping(value, f"{what}: {name!a}")) for name, value in mapping(data, what).items()}
+    return {
+        name: dict(value if isinstance(value, dict) else mapping(value, f"{what}: {name!a}"))
+        for name, value in mapping(data, what).items()
+    }

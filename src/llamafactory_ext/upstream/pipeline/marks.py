@@ -14,42 +14,50 @@ import torch
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
 
-from ...data.marks import MARKS_COLUMN, TASK_COLUMN, code, hidden_example, hide, pad_codes, reveal
+from ...data.marks import MARKS_COLUMN, TASK_COLUMN, code, hide, pad_codes, reveal
 from ...sources import source_hash
 from .requests import marks_requested
 
 
 class _MarkedPrompt(list):
-    """A prompt that remembers its example's code."""
+    """A prompt that remembers its example's number and code."""
 
-    code = 0
+    number = code = 0
 
 
 @dataclass
 class Marking:
-    """Hides each example's code in its ids before upstream packs and cuts them, and reads it back afterwards."""
+    """Gives each token its example's code; before upstream packs examples, codes are hidden in their ids."""
 
     if TYPE_CHECKING:
         data_args: Any
+        _numbers: list[int]
 
     source: str = field(default_factory=source_hash)  # by which upstream's cache knows what was preprocessed
 
     def _encode_data_example(self, prompt: Any, **kwargs: Any) -> tuple[list[int], list[int]]:
         ids, labels = super()._encode_data_example(prompt=prompt, **kwargs)  # type: ignore[misc]
-        return hide(ids, prompt.code), labels
+        self._numbers.append(prompt.number)
+        return hide(ids, prompt.code) if self.data_args.packing else ids, labels
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         prompts = []
         for i, prompt in enumerate(examples["_prompt"]):
             prompts.append(_MarkedPrompt(prompt))
-            prompts[-1].code = code(i, examples["_mark"][i] == "tool")
+            prompts[-1].number, prompts[-1].code = i, code(i, examples["_mark"][i] == "tool")
+        self._numbers = []
         inputs = super().preprocess_dataset({**examples, "_prompt": prompts})  # type: ignore[misc]
+        numbers = self._numbers
+        del self._numbers
         rows = inputs["input_ids"]
-        if not self.data_args.packing:
-            inputs[TASK_COLUMN] = [examples["_task"][hidden_example(ids)] for ids in rows]
-        revealed = [reveal(ids) for ids in rows]
-        inputs["input_ids"] = [ids for ids, _ in revealed]
-        inputs[MARKS_COLUMN] = [codes for _, codes in revealed]
+        if self.data_args.packing:
+            revealed = [reveal(ids) for ids in rows]
+            inputs["input_ids"] = [ids for ids, _ in revealed]
+            inputs[MARKS_COLUMN] = [codes for _, codes in revealed]
+            return inputs
+        inputs[TASK_COLUMN] = [examples["_task"][i] for i in numbers]
+        codes = [code(0, examples["_mark"][i] == "tool") for i in numbers]
+        inputs[MARKS_COLUMN] = [[one] * len(ids) for one, ids in zip(codes, rows, strict=True)]
         return inputs
 
 

@@ -13,7 +13,7 @@ from ...errors import OptionError
 from ...options.values import check_values
 from ...tl.sft.examples import Settings
 from ...tl.sft.options import RULES
-from ...training.token_weights import SCALE, reveal
+from ...training.token_weights import SCALE
 from .encoding import ExampleEncoder
 
 
@@ -57,7 +57,7 @@ class WeighingEncoder:
             return Weighed(plain.ids, plain.labels, weights, [False] * len(weights), plain.whole, silenced)
         weighed = self._encoder.take(dialogue, self._settings).tagged
         assert weighed is not None
-        codes = reveal(weighed.labels)[1]
+        codes = weighed.codes or []
         dropped = [was and not code and not own for was, code, own in zip(learned, codes, silenced, strict=True)]
         return Weighed(plain.ids, plain.labels, [code / SCALE for code in codes], dropped, plain.whole, silenced)
 

@@ -16,8 +16,10 @@ from llamafactory.data.processor import SupervisedDatasetProcessor
 from ...data.read_back import Misread, compare_turn, missing_tools
 from ...errors import DataError
 from ...tl.sft.examples import Judged, Settings
-from ...tl.sft.tokens import TracingTokenizer, target_weights
-from ...toolcalls import Tool, read_tools
+from ...tl.sft.pieces import Pieces, TracingTokenizer
+from ...tl.sft.tokens import target_weights
+from ...toolcalls import Tool, detect_turn, read_tools
+from ...toolcalls.readings import Reader
 from ...toolcalls.thoughts import OPENING
 from ...training.losses import IGNORE_INDEX
 from ...training.token_weights import code_of
@@ -25,8 +27,7 @@ from .templates import call_format_of
 
 _MOST_COLUMNS = 10_000  # remembered at a time
 _WRITTEN: set[int] = set()  # hashes of columns whose tools a prompt names; kept here, not in what upstream caches by
-SHIFT = 1 << 32  # above every vocabulary
-_ORDINARY = code_of(1.0) * SHIFT
+_ORDINARY = code_of(1.0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class TaggedExample:
 
     Attributes:
         ids: cut by cutoff_len.
-        labels: with the codes of the weights hidden in them if weights are asked for.
+        labels: of the same length.
+        codes: of their weights; None if no weights are asked for.
         whole: number of ids without the cut.
         cut_places: indices of trained turns that lose tokens.
         untrained: whether the cut takes every trained token.
@@ -45,6 +47,7 @@ class TaggedExample:
 
     ids: list[int]
     labels: list[int]
+    codes: list[int] | None
     whole: int
     cut_places: tuple[int, ...]
     untrained: bool
@@ -81,13 +84,16 @@ class TaggingTemplate:
         silent: Collection[int],
         settings: Settings | None,
         tools: Sequence[Tool] = (),
+        pieces: Pieces | None = None,
+        read: Reader = detect_turn,
     ) -> None:
         self._template, self._judged, self._settings = template, judged or Judged(), settings
-        self._format, self._tools = call_format_of(template), tools
+        self._format, self._tools, self._pieces, self._read = call_format_of(template), tools, pieces, read
         self.masked = {*self._judged.errors, *silent}
         self.turns: list[tuple[_Ids, _Ids]] = []
         self.weights: dict[int, list[float]] = {}
         self.misread: list[Misread] = []
+        self._trace: TracingTokenizer | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._template, name)
@@ -96,32 +102,28 @@ class TaggingTemplate:
         self, tokenizer: Any, messages: Sequence[Mapping[str, str]], *args: Any, **options: Any
     ) -> list[tuple[list[int], list[int]]]:
         """Pairs of prompt and target."""
+        pieces = Pieces(tokenizer) if self._pieces is None else self._pieces
         use_pkt = self._settings is not None and self._settings.use_pkt
-        trace = TracingTokenizer(tokenizer) if use_pkt else None
+        named = {call.name for calls in self._judged.calls.values() for call in calls} if use_pkt else ()
+        trace = TracingTokenizer(tokenizer, pieces, named) if use_pkt or pieces.fast else None
         pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
-        if any(None in source or None in target for source, target in pairs):
+        if (trace is None or trace.lacks_token) and any(None in source or None in target for source, target in pairs):
             raise DataError("the tokenizer lacks a token of the template")
         self.turns = [(_Ids(source), _Ids(target)) for source, target in pairs]
+        self._trace = trace
         for number, (_, target) in enumerate(self.turns):
             place = 2 * number + 1
             if place not in self.masked:
-                self._look_at(place, messages[place], target, trace, tokenizer)
+                self._look_at(place, messages[place], target, tokenizer)
         return list(self.turns)
 
-    def _look_at(
-        self,
-        place: int,
-        message: Mapping[str, str],
-        target: Sequence[int],
-        trace: TracingTokenizer | None,
-        tokenizer: Any,
-    ) -> None:
+    def _look_at(self, place: int, message: Mapping[str, str], target: Sequence[int], tokenizer: Any) -> None:
         """Weigh the tokens of one turn, and compare it with the record where it holds calls or thoughts."""
         call_format = self._format if message["role"] == "function" else None
         text = None
-        if trace is not None and place in self._judged.calls:
-            assert self._settings is not None
-            text, offsets = trace.read(target)
+        if place in self._judged.calls and self._settings is not None and self._settings.use_pkt:
+            assert self._trace is not None
+            text, offsets = self._trace.read(target)
             self.weights[place] = target_weights(
                 text,
                 offsets,
@@ -130,10 +132,17 @@ class TaggingTemplate:
                 self._settings,
                 tools=self._judged.tools,
                 call_format=call_format,
+                read=self._read,
             )
         if message["role"] == "function" or OPENING.search(message["content"]):
-            text = text or str(tokenizer.decode(list(target), skip_special_tokens=False))
-            self.misread += compare_turn(place, message, text, self._tools, self._format)
+            text = text or self.text_of(target, tokenizer)
+            self.misread += compare_turn(place, message, text, self._tools, self._format, self._read)
+
+    def text_of(self, ids: Sequence[int], tokenizer: Any) -> str:
+        """The text of ids, special tokens as they are."""
+        if self._trace is not None:
+            return self._trace.text_of(ids)
+        return str(tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def encode_tagged(
@@ -142,8 +151,10 @@ def encode_tagged(
     silent: Collection[int] = (),
     judged: Judged | None = None,
     settings: Settings | None = None,
+    pieces: Pieces | None = None,
+    read: Reader = detect_turn,
 ) -> TaggedExample:
-    """Upstream's own encoding, cut and put together, with turns out of the loss and hidden weights.
+    """Upstream's own encoding, cut and put together, with turns out of the loss and weights beside.
 
     Args:
         processor: upstream's supervised processor, or one of ours.
@@ -151,10 +162,12 @@ def encode_tagged(
         silent: indices of turns that leave the loss.
         judged: its calls; those in error leave the loss.
         settings: what weights are asked for; None for none.
+        pieces: encodes texts for several examples; None for this one alone.
+        read: reads the calls of texts.
     """
     own = processor.template
-    declared = _declared(example["_tools"])
-    processor.template = template = TaggingTemplate(own, judged, silent, settings, declared)
+    declared = declared_tools(example["_tools"]) or ()
+    processor.template = template = TaggingTemplate(own, judged, silent, settings, declared, pieces, read)
     try:
         ids, labels = SupervisedDatasetProcessor._encode_data_example(
             processor,
@@ -175,26 +188,26 @@ def encode_tagged(
         if place not in template.masked and (not processor.data_args.mask_history or place == last)
     ]
     kept = {place: template.turns[place // 2][1].kept for place in trained}
-    key_tokens = _label(labels, len(ids), template, weighed=settings is not None)
+    heavy = _label(labels, len(ids), template)
     return TaggedExample(
         ids,
         labels,
+        _codes(labels, heavy, template, processor.data_args) if settings is not None else None,
         sum(len(source) + len(target) for source, target in template.turns) + bool(own.efficient_eos),
         tuple(place for place in trained if kept[place] < len(template.turns[place // 2][1])),
         bool(trained) and not any(kept.values()),
-        key_tokens,
-        (*_lacking_tools(processor, example["_tools"], declared, template.turns), *template.misread),
+        sum(weight > 1 for _, weight in heavy) if settings is not None else 0,
+        (*_lacking_tools(processor, example["_tools"], declared, template), *template.misread),
     )
 
 
-def _label(labels: list[int], length: int, template: TaggingTemplate, *, weighed: bool) -> int:
-    """Take masked turns out of the labels, and hide the codes of weights in the others; return how many weigh more.
+def _label(labels: list[int], length: int, template: TaggingTemplate) -> list[tuple[int, float]]:
+    """Take masked turns out of the labels; return the places of the tokens whose weight is not 1, and the weights.
 
     Args:
         labels: of upstream's, changed in place.
         length: of the example.
         template: which turns it has, and how they were cut.
-        weighed: whether weights are asked for.
     """
     ends_itself = bool(template.efficient_eos)
     kept = sum(source.kept + target.kept for source, target in template.turns)
@@ -210,38 +223,53 @@ def _label(labels: list[int], length: int, template: TaggingTemplate, *, weighed
         before = place in template.masked
         if before:
             labels[begin:start] = [IGNORE_INDEX] * target.kept
-        else:
-            weights = template.weights.get(place, [])[: target.kept]
-            heavy += [(begin + at, weight) for at, weight in enumerate(weights) if weight != 1]
+        elif weights := template.weights.get(place):
+            heavy += [(begin + at, weight) for at, weight in enumerate(weights[: target.kept]) if weight != 1]
     if ends_itself and before and template.turns[-1][1].kept:
         labels[-1] = IGNORE_INDEX
-    if not weighed:
-        return 0
-    heavy = [(at, weight) for at, weight in heavy if labels[at] != IGNORE_INDEX]
-    plain = [labels[at] for at, _ in heavy]
-    labels[:] = [label if label == IGNORE_INDEX else label + _ORDINARY for label in labels]
-    for (at, weight), label in zip(heavy, plain, strict=True):
-        labels[at] = label + code_of(weight) * SHIFT
-    return sum(weight > 1 for _, weight in heavy)
+    return [(at, weight) for at, weight in heavy if labels[at] != IGNORE_INDEX]
 
 
-@lru_cache(maxsize=1024)
-def _declared(column: str | None) -> tuple[Tool, ...]:
-    """The tools of a record's column; none if they cannot be read, which is told elsewhere."""
+def _codes(
+    labels: Sequence[int], heavy: Sequence[tuple[int, float]], template: TaggingTemplate, data_args: Any
+) -> list[int]:
+    """The codes of the weights of labels: 1 where a token is trained, but for the heavy ones."""
+    sizes = [(source.kept, target.kept) for source, target in template.turns]
+    if template.efficient_eos or data_args.train_on_prompt or sum(map(sum, sizes)) < len(labels):
+        codes = [0 if label == IGNORE_INDEX else _ORDINARY for label in labels]
+    else:  # targets are trained as a whole, or not at all
+        codes = []
+        for source, target in sizes:
+            codes += [0] * source
+            trained = target > 0 and labels[len(codes)] != IGNORE_INDEX
+            codes += [_ORDINARY if trained else 0] * target
+    for at, weight in heavy:
+        codes[at] = code_of(weight)
+    return codes
+
+
+@lru_cache(maxsize=256)
+def _read_column(column: str | None) -> tuple[Tool, ...] | None:
     try:
         return read_tools(column)
     except DataError:
-        return ()
+        return None
+
+
+def declared_tools(column: Any) -> tuple[Tool, ...] | None:
+    """The tools of a record's column; None if they cannot be read."""
+    return None if column is not None and not isinstance(column, str) else _read_column(column)
 
 
 def _lacking_tools(
-    processor: Any, column: str | None, tools: Sequence[Tool], turns: Sequence[tuple[_Ids, _Ids]]
+    processor: Any, column: str | None, tools: Sequence[Tool], template: TaggingTemplate
 ) -> list[Misread]:
     """What the prompt lacks of the declared tools; each column of tools is looked for once per template."""
     key = hash((processor.template.format_tools.tool_format, column))
+    turns = template.turns
     if not tools or key in _WRITTEN or not turns or turns[0][0].kept < len(turns[0][0]):
         return []  # a prompt that cutoff_len cuts says nothing
-    found = missing_tools(str(processor.tokenizer.decode(list(turns[0][0]), skip_special_tokens=False)), tools)
+    found = missing_tools(template.text_of(turns[0][0], processor.tokenizer), tools)
     if not found:
         if len(_WRITTEN) == _MOST_COLUMNS:
             _WRITTEN.clear()

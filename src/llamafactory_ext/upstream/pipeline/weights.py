@@ -23,26 +23,36 @@ from ...errors import DataError
 from ...sources import source_hash
 from ...tl.sft.examples import NOT_RENDERED, UNREADABLE, Judged, Settings, judge_example
 from ...tl.sft.findings import Findings
-from ...toolcalls import Tool
+from ...tl.sft.pieces import Pieces
+from ...toolcalls.readings import Readings
 from ...training.losses import IGNORE_INDEX
-from ...training.token_weights import WEIGHTS_COLUMN, hidden_labels, reveal, reveal_batch
+from ...training.token_weights import WEIGHTS_COLUMN, hidden_labels, hide, reveal, reveal_batch
 from .marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor, Marking, rebuilt
 from .requests import requested_action, requested_weights
-from .tagging import TaggedExample, encode_tagged
-from .templates import read_tools
+from .tagging import TaggedExample, declared_tools, encode_tagged
 
 NOTE_COLUMN = "tl_note"
 
 
 @dataclass
 class _Encoding:
-    """Innermost: hands out what `_Weighing` has encoded, with the weights hidden in the labels."""
+    """Innermost: hands out what `_Reading` has encoded, with the weights hidden in the labels that will be packed."""
+
+    if TYPE_CHECKING:
+        data_args: Any
+        _encoded: dict[int, TaggedExample]
+        _codes: list[list[int]]
 
     source: str = field(default_factory=source_hash)  # by which upstream's cache knows what was preprocessed
 
     def _encode_data_example(self, prompt: Any, **_: Any) -> tuple[list[int], list[int]]:
-        encoded: dict[int, tuple[list[int], list[int]]] = self._encoded  # type: ignore[attr-defined]
-        return encoded[id(prompt[0])]
+        tagged = self._encoded[id(prompt[0])]
+        if tagged.codes is None:
+            return tagged.ids, tagged.labels
+        if self.data_args.packing:
+            return tagged.ids, hide(tagged.labels, tagged.codes)
+        self._codes.append(tagged.codes)
+        return tagged.ids, tagged.labels
 
 
 class _Reading:
@@ -55,15 +65,20 @@ class _Reading:
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         settings, found = requested_weights(self.data_args), Findings()
-        self._encoded: dict[int, tuple[list[int], list[int]]] = {}
+        self._encoded: dict[int, TaggedExample] = {}
+        self._codes: list[list[int]] = []
+        pieces = Pieces(self.tokenizer)
         examples = {name: list(values) for name, values in examples.items()}
         rows = [{name: values[i] for name, values in examples.items()} for i in range(len(examples["_prompt"]))]
-        kept = [i for i, row in enumerate(rows) if self._take(row, settings, found)]
+        kept = [i for i, row in enumerate(rows) if self._take(row, settings, found, pieces)]
         inputs = super().preprocess_dataset(  # type: ignore[misc]
             {name: [values[i] for i in kept] for name, values in examples.items()}
         )
-        del self._encoded
-        if settings is not None:
+        codes = self._codes
+        del self._encoded, self._codes
+        if settings is not None and not self.data_args.packing:
+            inputs[WEIGHTS_COLUMN] = codes
+        elif settings is not None:
             revealed = [reveal(labels) for labels in inputs["labels"]]
             inputs["labels"] = [labels for labels, _ in revealed]
             inputs[WEIGHTS_COLUMN] = [codes for _, codes in revealed]
@@ -72,14 +87,14 @@ class _Reading:
             inputs[name] = [*inputs.get(name, []), value]
         return dict(inputs)
 
-    def _take(self, row: dict[str, Any], settings: Settings | None, found: Findings) -> bool:
+    def _take(self, row: dict[str, Any], settings: Settings | None, found: Findings, pieces: Pieces) -> bool:
         """Judge and encode one example; whether it is trained."""
         intake, place = found.intake, row.get("_place") or ""
         intake.read += 1
         if row.get("_skipped"):
             intake.leave_out(row["_skipped"], place)
             return False
-        taken = take_example(self, row, settings)
+        taken = take_example(self, row, settings, pieces)
         found.examples += 1
         if taken.problem is not None:
             found.note(
@@ -88,7 +103,7 @@ class _Reading:
             intake.leave_out(taken.problem, place)
             return False
         assert taken.tagged is not None
-        for number, what in json.loads(row.get("_lost") or "[]"):
+        for number, what in json.loads(lost) if (lost := row.get("_lost")) else ():
             intake.lost.note(what, f"{place}, turn {number}" if number else place)
         for misread in taken.tagged.misread:
             intake.misread.note(misread.what, misread.place(place))
@@ -96,8 +111,8 @@ class _Reading:
             return False
         found.count(taken.judged, taken.tagged.key_tokens)
         intake.silenced += len(taken.silent)
-        intake.highest_id = max([intake.highest_id, *taken.tagged.ids])
-        self._encoded[id(row["_prompt"][0])] = taken.tagged.ids, taken.tagged.labels
+        intake.highest_id = max(intake.highest_id, max(taken.tagged.ids, default=-1))
+        self._encoded[id(row["_prompt"][0])] = taken.tagged
         return True
 
     def _count_cut(self, row: dict[str, Any], taken: Taken, intake: Intake) -> bool:
@@ -132,16 +147,6 @@ class _Reading:
         return row
 
 
-def declared_tools(tools: str | None) -> list[Tool] | None:
-    """The tools in a record's `tools` column; None if it cannot be read."""
-    if tools is not None and not isinstance(tools, str):
-        return None
-    try:
-        return read_tools(tools)
-    except DataError:
-        return None
-
-
 @dataclass(frozen=True)
 class Taken:
     """What becomes of one example: tokens, or why it has none.
@@ -160,19 +165,28 @@ class Taken:
     shown: str = ""
 
 
-def take_example(processor: Any, row: dict[str, Any], settings: Settings | None) -> Taken:
-    """Judge and encode one aligned example, as training does and `data preview` shows."""
+def take_example(
+    processor: Any, row: dict[str, Any], settings: Settings | None, pieces: Pieces | None = None
+) -> Taken:
+    """Judge and encode one aligned example, as training does and `data preview` shows.
+
+    Args:
+        processor: upstream's supervised processor, or one of ours.
+        row: the columns of the example.
+        settings: what weights are asked for; None for none.
+        pieces: encodes texts for several examples; None for this one alone.
+    """
     if row.get("_fault"):
         return Taken(None, Judged(), frozenset(), UNREADABLE, shown=row["_fault"])
     turns = [*row["_prompt"], *row["_response"]]
     silent = frozenset(int(place) for place in (row.get("_silent") or "").split(",") if place)
-    judged = Judged()
+    judged, read = Judged(), Readings()
     if settings is not None:
-        judged = judge_example(turns, declared_tools(row["_tools"]), settings, row["_system"] or "")
+        judged = judge_example(turns, declared_tools(row["_tools"]), settings, row["_system"] or "", read)
     problem, why = judged.problem, ""
     if problem is None:
         try:
-            return Taken(encode_tagged(processor, row, silent, judged, settings), judged, silent)
+            return Taken(encode_tagged(processor, row, silent, judged, settings, pieces, read), judged, silent)
         except Exception as error:  # upstream's formatters raise whatever the data makes them stumble on
             problem, why = NOT_RENDERED, f"{type(error).__name__}: {error}".splitlines()[0]
     shown = (f"{why[:80]}: " if why else "") + " | ".join(f"{turn['role']}: {turn['content']}" for turn in turns)
