@@ -236,6 +236,17 @@ def _readable(texts: list[str], name: str) -> list[str]:
         [{"function": {"name": "f", "description": "d", "parameters": _OBJECT}}],
         {"type": "function", "function": {"name": "f", "description": "d", "parameters": _OBJECT}, "strict": None},
         [{"name": "f", "description": "d", "parameters": _OBJECT, "strict": None}],
+        [{"type": "function", "name": "f", "description": "d", "parameters": _OBJECT}],  # OpenAI's Responses API
+        [{"name": "f", "description": "d", "input_schema": _OBJECT}],  # Anthropic
+        [{"name": "f", "description": "d", "inputSchema": _OBJECT, "annotations": None}],  # MCP
+        [{"name": "f", "description": "d", "parameters": {**_OBJECT, "required": None}}],
+        [{"name": "f", "description": "d", "parameters": {**_OBJECT, "required": False}}],
+        [
+            {
+                "type": "function",
+                "function": {"name": "f", "description": "d", "parameters": {"properties": {"a": "string"}}},
+            }
+        ],
     ],
 )
 def test_a_tools_column_is_read_in_every_layout(column: Any) -> None:
@@ -249,3 +260,20 @@ def test_null_members_of_a_tool_are_left_out() -> None:
     assert (tool.name, tool.description, dict(tool.parameters)) == ("f", "", {})
     (tool,) = read_tools([{"type": "function", "function": {"name": "f", "description": None, "parameters": None}}])
     assert (tool.name, dict(tool.parameters)) == ("f", {})
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [None, [], {}, "", {"type": "object", "properties": None, "required": None}, {"type": "object", "properties": []}],
+)
+def test_a_tool_without_parameters_in_every_way(parameters: Any) -> None:
+    bare = {"name": "f", "description": "d", "parameters": parameters}
+    for column in ([bare], [{"type": "function", "function": bare}]):
+        (tool,) = read_tools(column)
+        assert (tool.name, dict(tool.parameters), tuple(tool.required)) == ("f", {}, ())
+
+
+@pytest.mark.parametrize("parameters", [True, 3, "city", ["city"], {"properties": ["city"]}, {"required": "city"}])
+def test_parameters_that_are_no_schema_are_refused(parameters: Any) -> None:
+    with pytest.raises(DataError):
+        read_tools([{"name": "f", "description": "d", "parameters": parameters}])

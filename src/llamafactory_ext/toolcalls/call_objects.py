@@ -42,6 +42,7 @@ _FIRST_KEYS = "|".join((*NAME_KEYS, "id", "type", "tool_calls", "function_call",
 # A JSON object, or a list of them, in which calls may stand; code and prose have other words behind a brace.
 OBJECT_AHEAD = re.compile(rf"(?:\[\s*+)?(?=\{{\s*+(?:[{_QUOTES}]|(?:{_FIRST_KEYS})\s*+:))")
 _CALL = re.compile(rf"(?:\[\s*+)?\{{\s*+[{_QUOTES}]?+(?:{_FIRST_KEYS})[{_QUOTES}]?+\s*+[:：]")
+_BARE = re.compile(r"(?:\[\s*+)?\{\s*+\w")
 _NAMED = re.compile(
     rf"[{_QUOTES}{{,\s](?:{'|'.join(NAME_KEYS)})[{_QUOTES}]?+\s*+[:：]\s*+"
     rf"(?:[{_QUOTES}]([^\\{_QUOTES}]*+)[{_QUOTES}]|([\w.-]++))"
@@ -57,7 +58,9 @@ def begun_call(begun: str, declared: Mapping[str, Tool]) -> bool:
     names = {found[1] or found[2] for found in _NAMED.finditer(begun)}
     if not declared:
         return bool(names) and any(f'"{key}"' in begun or f"'{key}'" in begun for key in ARGUMENT_KEYS)
-    return not names.isdisjoint(declared)
+    if names.isdisjoint(declared):
+        return False
+    return _BARE.match(begun) is None or any(key in begun for key in ARGUMENT_KEYS)
 
 
 def read_call_objects(cursor: Cursor) -> None:
@@ -206,7 +209,8 @@ def read_named_members(cursor: Cursor, start: int) -> None:
 def _refuse_other_name(cursor: Cursor, members: Members) -> None:
     """Fail if a declared tool's name stands under another key than "name", beside arguments."""
     other = next((key for key in _OTHER_NAME_KEYS if members.get(key, (None,))[0] in cursor.declared), None)
-    if other is not None and any(key in members for key in (*ARGUMENT_KEYS, *_OTHER_KEYS)):
+    given = [members[key][0] for key in (*ARGUMENT_KEYS, *_OTHER_KEYS) if key in members]
+    if other is not None and any(value is None or isinstance(value, dict | str) for value in given):
         cursor.fail(f'the name of a call stands under "name", not "{other}"', members[other][1])
 
 

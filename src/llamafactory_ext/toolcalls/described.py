@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import DataError
@@ -12,6 +12,9 @@ from .model import Tool
 from .tools import read_tool
 
 _MOST_FAILURES = 300  # starts of no JSON in one text; each may cost a look at all of it
+_SCHEMA_KEYS = ("input_schema", "inputSchema")  # Anthropic's and MCP's words for the parameters
+_EMPTY: Mapping[str, Callable[[], Any]] = {"properties": dict, "required": list}
+_NOTHING: tuple[Any, ...] = ([], {}, "", False)
 _START = re.compile(r"(?:\A|[\n:,])[ \t]*([{\[])")
 
 
@@ -45,26 +48,48 @@ def read_tools(column: Any) -> tuple[Tool, ...]:
 
 
 def described_tool(value: Any) -> Tool:
-    """A tool in whichever of OpenAI's, API-Bank's and RoTBench's forms it is written.
+    """A tool in whichever of OpenAI's, Anthropic's, MCP's, API-Bank's and RoTBench's forms it is written.
 
     Raises:
         DataError: it is none.
     """
-    described = value if isinstance(value, Mapping) else {}
+    described = _stated(value) if isinstance(value, Mapping) else {}
     function = described.get("function")
-    if described.get("type") == "function" or isinstance(function, Mapping):
-        inner = {"function": _stated(function)} if isinstance(function, Mapping) else {}
-        return read_tool({**_stated(described), "type": "function", **inner}, "openai")
+    if isinstance(function, Mapping):
+        wrapped = {**described, "type": "function", "function": _with_schema(_stated(function))}
+        return read_tool(wrapped, "openai")
     if "apiCode" in described or "input_parameters" in described:
         return read_tool(value, "api_bank")
     if "name" not in described:
         raise DataError("a tool needs a name")
-    return read_tool(_stated(described), "rotbench")
+    if described.get("type") == "function":  # OpenAI's Responses API has no wrapper
+        del described["type"]
+    return read_tool(_with_schema(described), "rotbench")
 
 
 def _stated(members: Mapping[str, Any]) -> dict[str, Any]:
     """The members that say something: null stands for what is left out."""
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _with_schema(function: dict[str, Any]) -> dict[str, Any]:
+    """A function whose parameters are a JSON Schema, where other words or empty values stand for one."""
+    for other in _SCHEMA_KEYS:
+        if isinstance(function.get(other), Mapping) and "parameters" not in function:
+            function["parameters"] = function.pop(other)
+    schema = function.get("parameters")
+    if schema in ("", [], {}):
+        function["parameters"] = {}
+    elif isinstance(schema, Mapping):
+        schema = _stated(schema)
+        schema |= {key: empty() for key, empty in _EMPTY.items() if key in schema and schema[key] in _NOTHING}
+        if isinstance(schema.get("properties"), Mapping):
+            schema["properties"] = {
+                name: {} if inner is None else {"type": inner} if isinstance(inner, str) else inner
+                for name, inner in schema["properties"].items()
+            }
+        function["parameters"] = schema
+    return function
 
 
 def _objects(text: str) -> Iterator[Any]:

@@ -25,10 +25,12 @@ _INPUT_LABEL = re.compile(rf"[Aa]ction [Ii]nput{_LABEL_END}")
 _WRITTEN = re.compile(
     rf"[Aa]ction{_LABEL_END}[^\n]++\n\s*+\**+[Aa]ction [Ii]nput{_LABEL_END}\s*+(?:```\w*+\s*+)?[{{\"']"
 )
+_LONGEST_NAME = 2_000
 _NOTHING = re.compile(r"[ \t]*+(?:(?:None|null|N/A)[ \t]*+)?(?=[\r\n]|\Z)(?!\s*+[{\[\"'`])")
 _AROUND = "`\"'*"  # models put these around the name
 _FENCE = re.compile(r"\s*+```[a-z]*+\s*+")
 _FENCE_END = re.compile(r"\s*+```")
+_NAMED = re.compile(rf"[Aa]ction{_LABEL_END}[ \t]*+([^\n]*?)[ \t]*(?:\n|\Z|[Aa]ction [Ii]nput{_LABEL_END})")
 _ACTION = re.compile(rf"(?<!\w)[Aa]ction{_LABEL_END}\s*+")
 
 
@@ -37,14 +39,17 @@ def _can_name(name: str) -> bool:
 
 
 def _meant(begun: str, declared: Declared) -> bool:
-    """Whether a malformed action is meant as a call: a declared tool is named near by, or an input follows."""
+    """Whether a malformed action is meant as a call: a declared tool is all that it names, or an input follows."""
     if _WRITTEN.match(begun) is not None:
         return True
-    return any(name in begun for name in declared) if declared else _INPUT_LABEL.search(begun) is not None
+    if not declared:
+        return _INPUT_LABEL.search(begun) is not None
+    named = _NAMED.match(begun)
+    return named is not None and named[1].strip(_AROUND).removesuffix("()") in declared
 
 
 def _read(cursor: Cursor, action: re.Match[str]) -> None:
-    label = _INPUT_LABEL.search(cursor.text, cursor.pos)
+    label = _INPUT_LABEL.search(cursor.text, cursor.pos, cursor.pos + _LONGEST_NAME)
     if label is None:
         cursor.fail(f"{_INPUT!r} is expected after an action")
     name_start, name = cursor.pos, cursor.text[cursor.pos : label.start()].rstrip(" \t\r\n*")
