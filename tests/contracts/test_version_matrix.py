@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[2]
 SETUP = runpy.run_path(str(ROOT / "setup.py"))
 RESULTS = json.loads((ROOT / "docs" / "versions.json").read_text("utf-8"))
 RANGED = ("llamafactory", "transformers", "peft", "torch")
-# Works in every run of its cell, on a CPU; excluded for what a CPU does not show.
-LEFT_OUT = {("transformers", "5.6.0")}
+# Left out though every run of its cell may end well: the first for what a CPU does not show; the second because the
+# embedded model's tokenizer has to be renamed for it.
+LEFT_OUT = {("transformers", "5.6.0"), ("transformers", "4.57.6")}
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_ranges_follow_the_matrix() -> None:
         refused = {(name, v) for v in ran if not all(s.contains(v, prereleases=True) for s in ranges)}
         assert refused == {pair for pair in LEFT_OUT if pair[0] == name and pair[1] in ran}
         lowest = min(Version(s.version) for specifiers in ranges for s in specifiers if s.operator == ">=")
-        assert min(map(Version, ran)).release[:2] == lowest.release[:2], name
+        taken = {version for version in ran if (name, version) not in LEFT_OUT}
+        assert min(map(Version, taken)).release[:2] == lowest.release[:2], name
     pythons = {tuple(map(int, cell["python"].split("."))) for cell in good}
     assert pythons >= {(3, 11), (3, 12), (3, 13)}
 
