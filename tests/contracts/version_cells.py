@@ -66,7 +66,7 @@ CELLS = (
     Cell("3.12", "main", "5.0.0", "0.18.0", *T26, "a clone among old packages"),
     Cell("3.11", "main", "5.5.4", "0.19.1", *T28, "a clone in the middle"),
     Cell("3.12", "0.9.5", "5.4.0", "0.20.0", *T211, "PEFT beyond what the metadata asks for"),
-    Cell("3.11", "0.9.5", "5.6.0", "0.18.1", *T211, "excluded for its FlashAttention-2; all else works"),
+    Cell("3.11", "0.9.5", "5.6.0", "0.18.1", *T211, "excluded for its FlashAttention-2"),
     Cell("3.11", "0.9.5", "4.57.6", "0.18.1", *T28, "transformers 4, which upstream still takes"),
     Cell("3.11", "0.9.4", "4.57.1", "0.17.1", *T28, "LLaMA-Factory before ours", "plain"),
 )

@@ -217,7 +217,7 @@ class Cell:
             words = ("llamafactory-cli", "train", str(YAMLS / yaml), f"output_dir={self.folder / 'refused'}")
             status, text = self.fresh("refused", *words)
             lines = [line for line in text.splitlines() if line.strip()]
-            if not status or "Traceback" in text or "llamafactory_ext" not in text.lower():
+            if not status or "Traceback" in text or not lines[-1].startswith("UpstreamError: "):
                 raise RunError(f"{yaml}: status {status}; {lines[-1] if lines else 'nothing printed'}")
 
 
