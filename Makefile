@@ -89,7 +89,7 @@ check: $(STAMP)  ## Linter, formatter and type checker
 bench: $(STAMP)  ## Measure speed and memory on one CPU core, under 15 minutes; the table lands in benchmarks/README.md
 	$(BIN)/python benchmarks/run.py --out benchmarks/results/cpu.json --readme
 
-upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests, with and without the extension, and PEFT's with MOLoRA
+upstream-tests: $(STAMP)  ## LLaMA-Factory's own tests without and with us (LLAMAFACTORY_SOURCE: a clone), PEFT's with MOLoRA
 	$(BIN)/python tests/contracts/upstream_suite.py
 	$(BIN)/python tests/contracts/peft_suite.py
 

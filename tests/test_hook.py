@@ -90,11 +90,15 @@ def test_parallel_processes_report_once(
     assert _report.ERROR_FOLDER not in os.environ
 
 
-def test_v1_is_refused(tmp_path: Path) -> None:
-    result = run(["llamafactory-cli", "train"], tmp_path, USE_V1="1")
+def test_v1_is_refused_to_our_methods_only(tmp_path: Path) -> None:
+    (tmp_path / "ours.yaml").write_text("finetuning_type: citi\n", "utf-8")
+    result = run(["llamafactory-cli", "train", "ours.yaml"], tmp_path, USE_V1="1")
     assert result.returncode == 1
-    assert "Unset USE_V1, or set LLAMAFACTORY_EXT=0" in result.stderr
+    assert "finetuning_type: citi: USE_V1=1 selects" in result.stderr
+    assert result.stderr.rstrip().endswith("Unset USE_V1.")
     assert "Traceback" not in result.stderr
+    with_us, without = (run(["llamafactory-cli", "version"], tmp_path, USE_V1="1", LLAMAFACTORY_EXT=x) for x in "10")
+    assert (with_us.returncode, with_us.stdout) == (without.returncode, without.stdout)
 
 
 def test_kill_switch(tmp_path: Path) -> None:

@@ -80,10 +80,11 @@ class PatchingFinder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of a module of the table, with our loader; None for all others."""
-        if fullname == V1_LAUNCHER and os.environ.get("USE_V1", "").lower() in ("1", "true", "y"):
+        v1 = fullname == V1_LAUNCHER and os.environ.get("USE_V1", "").lower() in ("1", "true", "y")
+        if v1 and (methods := methods_in(sys.argv[1:])):
             sys.exit(
-                "USE_V1=1 selects LLaMA-Factory's other argument system, which llamafactory_ext does not support. "
-                f"Unset USE_V1, or set {KILL_SWITCH}=0 to use it without llamafactory_ext."
+                f"{' and '.join(methods)}: USE_V1=1 selects LLaMA-Factory's other argument system, which has none of "
+                "our methods. Unset USE_V1."
             )
         if fullname not in PATCHED_MODULES:
             return None

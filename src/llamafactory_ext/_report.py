@@ -160,7 +160,10 @@ def _find_cause(error: BaseException) -> Any:
         if methods and broken:
             return InstallationError.of(methods)
         features = sys.modules.get("llamafactory_ext.upstream.patches.features")
-        return features.refusal(*map(features.Feature, methods)) if methods and features is not None else None
+        if not methods or features is None:
+            return None
+        wanted = [features.Feature(method) for method in methods]
+        return features.refusal(*wanted) or features.refusal_of_import(error, *wanted)
     except Exception:  # the first error is the one to show
         return None
 

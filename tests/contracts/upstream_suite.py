@@ -1,7 +1,8 @@
 """LLaMA-Factory's own tests, run without and with the extension: the same ones must pass.
 
-`make upstream-tests` calls it. The tests come from upstream's source distribution on PyPI; the models and data sets
-they ask a hub for are tiny random stand-ins in a folder under `runs/`, so nothing else is downloaded.
+`make upstream-tests` calls it. The tests come from upstream's source distribution on PyPI, or from a checkout that
+LLAMAFACTORY_SOURCE names, whose code then comes first on the path. The models and data sets they ask a hub for are
+tiny random stand-ins in a folder under `runs/`, so nothing else is downloaded.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from xml.etree import ElementTree
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+
+from llamafactory_ext.upstream.patches.compat import version_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import save_tiny_model, tiny_model
@@ -58,6 +61,22 @@ def unpack_upstream(folder: Path, archive: Path | None) -> Path:
             archive = folder / f"llamafactory-{VERSION}.tar.gz"
         with tarfile.open(archive) as package:
             package.extractall(folder, filter="data")
+    return source
+
+
+def checkout() -> Path | None:
+    """The checkout that LLAMAFACTORY_SOURCE names; None without the variable.
+
+    Raises:
+        SystemExit: it is no checkout of LLaMA-Factory.
+    """
+    named = os.environ.get("LLAMAFACTORY_SOURCE")
+    if not named:
+        return None
+    source = Path(named).resolve()
+    missing = [part for part in ("src/llamafactory", "tests", "data") if not (source / part).is_dir()]
+    if missing:
+        sys.exit(f"LLAMAFACTORY_SOURCE={named} has no folder {', '.join(missing)}; name a clone of LLaMA-Factory.")
     return source
 
 
@@ -128,7 +147,11 @@ def run_suite(source: Path, work: Path, switch: str) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONDONTWRITEBYTECODE": "1",  # a checkout stays as it is
     }
+    if source == checkout():
+        paths = [str(source / "src"), os.environ.get("PYTHONPATH", "")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     options = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=no", "--rootdir", str(source / "tests")]
     command = [sys.executable, "-m", "pytest", *options, f"--junitxml={report}", str(source / "tests")]
     subprocess.run(command, cwd=work, env=os.environ | variables, check=False, stdout=subprocess.DEVNULL)
@@ -146,8 +169,9 @@ def main() -> None:
     parser.add_argument("--sdist", type=Path, default=None, help="upstream's .tar.gz, in place of a download")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    source = unpack_upstream(options.folder.resolve(), options.sdist)
-    work = options.folder.resolve() / "work"
+    source = checkout() or unpack_upstream(options.folder.resolve(), options.sdist)
+    version = version_of(source / "src" / "llamafactory")
+    work = options.folder.resolve() / f"work-{version}"
     if not work.exists():
         make_models(work)
         make_data(source, work)
@@ -161,7 +185,7 @@ def main() -> None:
         print(f"passes only {'with' if test in passed['with'] else 'without'} the extension: {test}")
     if not passed["without"] or passed["without"] != passed["with"]:
         sys.exit("The extension changes what passes.")
-    print(f"The same {len(passed['with'])} tests of LLaMA-Factory {VERSION} pass without and with the extension.")
+    print(f"The same {len(passed['with'])} tests of LLaMA-Factory {version} pass without and with the extension.")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,18 @@ def refusal(*wanted: Feature) -> UpstreamError | None:
     )
 
 
+def refusal_of_import(error: BaseException, *wanted: Feature) -> UpstreamError | None:
+    """The error of a run of ours when modules of upstream do not fit together; None for any other error."""
+    at = str(getattr(error, "name", "") or getattr(error, "filename", "") or "")
+    if not isinstance(error, (ImportError, SyntaxError)) or "llamafactory" not in at:
+        return None
+    return UpstreamError(
+        f"{' and '.join(wanted)} cannot start, as {upstream_name()} cannot be imported, with or without "
+        f"llamafactory_ext: {str(error).splitlines()[0]}. Are its files of two versions? Update the whole clone, or "
+        f"install it again; {DOCTOR}."
+    )
+
+
 def tell_what_is_off(*among: Feature) -> None:
     """Print one line about what is off although the run goes on, once in a process and on one rank."""
     from . import table

@@ -76,6 +76,11 @@ class Patch(Use):
     wrap: Callable[[Any], Any] = lambda original: original
     when: Callable[[Arguments], bool] | None = None
 
+    def problem(self) -> str:
+        if self.module in sys.modules and self.name not in originals and self.name not in failures:
+            return "was imported before llamafactory_ext could replace it"
+        return super().problem()
+
     def apply(self, module: ModuleType) -> None:
         """Put the replacement in the original's place, or remember why not."""
         try:
