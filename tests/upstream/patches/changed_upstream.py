@@ -71,7 +71,8 @@ class ChangedLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         text = Path(self.path).read_text("utf-8")
-        changed = self.transform(fullname, text)
+        is_package = Path(self.path).name == "__init__.py"
+        changed = self.transform(f"{fullname}.__init__" if is_package else fullname, text)
         if changed == text:
             return super().get_code(fullname)
         linecache.cache[self.path] = (len(changed), None, changed.splitlines(keepends=True), self.path)
@@ -205,12 +206,17 @@ def reworded(module: str, text: str) -> str:
 def moved_text(module: str) -> Transform:
     """All imports of a module name its new place."""
     short = module.rpartition(".")[2]
-    pattern = re.compile(rf"^(\s*from\s+[.\w]*?)\b{short}(\s+import\b)", re.MULTILINE)
+    named = re.compile(rf"^(\s*from\s+)(\.*)([.\w]*\b{short})(\s+import\b)", re.MULTILINE)
     whole = re.compile(rf"^(\s*from\s+\.\s+import\s+){short}\b", re.MULTILINE)
 
     def transform(name: str, text: str) -> str:
-        text = pattern.sub(rf"\1{short}{MOVED}\2", text)
-        return whole.sub(rf"\1{short}{MOVED} as {short}", text)
+        def renamed_import(found: re.Match[str]) -> str:
+            start, dots, path, end = found.groups()
+            base = name.rsplit(".", len(dots))[0] + "." if dots else ""
+            return f"{start}{dots}{path}{MOVED}{end}" if base + path == module else found[0]
+
+        text = named.sub(renamed_import, text)
+        return whole.sub(rf"\1{short}{MOVED} as {short}", text) if name.rpartition(".")[0] in module else text
 
     return transform
 

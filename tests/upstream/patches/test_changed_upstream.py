@@ -20,7 +20,7 @@ import pytest
 from llamafactory_ext.upstream.patches.features import Feature
 from llamafactory_ext.upstream.patches.patch import Patch
 from llamafactory_ext.upstream.patches.relies import Code, Has, Holds, Takes
-from llamafactory_ext.upstream.patches.table import PATCHES
+from llamafactory_ext.upstream.patches.table import PATCHES, USES
 from processes import environment, train_options, write_yaml
 
 SAMPLE = 8
@@ -47,7 +47,8 @@ class Case:
         """What of ours needs what has changed."""
         if self.kind in HARMLESS:
             return set()
-        rows = [row for row in PATCHES if row.module == self.module and self.symbol in ("", row.symbol)]
+        parts = (*PATCHES, *USES) if self.kind == "moved" else PATCHES
+        rows = [row for row in parts if row.module == self.module and self.symbol in ("", row.symbol)]
         return {feature for row in rows for feature in row.needed_by}
 
 
