@@ -21,6 +21,8 @@ from llamafactory_ext.citi.scoring import scoring_mode
 from llamafactory_ext.molora import MoLoraConfig
 from llamafactory_ext.options import attention
 from llamafactory_ext.options.attention import KNOWN_BAD, attention_conflicts, attention_remarks
+from ppo_runs import ppo_options, steps, write_ppo_data
+from ppo_runs import train as train_ppo
 from processes import train_options
 from runs import PHASES, citi_options, train
 from tiny import HEADS, HIDDEN, INTERMEDIATE, KV_HEADS
@@ -182,6 +184,17 @@ def test_tl_sft_ends_where_sdpa_ends(
     assert _moves(found, wanted) < 1e-4
     assert _losses(tmp_path / "fa2") == pytest.approx(_losses(tmp_path / "sdpa"), abs=1e-4)
     assert any(tensor.abs().max() > 1e-3 for name, tensor in wanted.items() if "lora_B" in name)
+
+
+def test_tl_ppo_answers_and_learns_as_with_sdpa(flash: FlashAttention, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    data, logged = write_ppo_data(tmp_path / "data"), {}
+    for name in ("sdpa", "fa2"):
+        changes = {"flash_attn": name, "tl_temperature": 0, "adam_epsilon": 1e-3}
+        logged[name] = steps(train_ppo(ppo_options(tiny_llama_dir, data, tmp_path / name, **changes)))
+    assert flash.calls["varlen"] > 0
+    for found, wanted in zip(logged["fa2"], logged["sdpa"], strict=True):
+        for key in ("loss", "reward", "kl", "value_loss"):
+            assert found[key] == pytest.approx(wanted[key], abs=1e-4), key
 
 
 @pytest.mark.fast

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..errors import OptionError
+from ..training.devices import widest
 from ..training.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
 from ..training.processes import sum_of_all
 
@@ -78,7 +79,7 @@ def tied_components(model: nn.Module, components: Mapping[str, nn.Linear]) -> di
 
 
 class _Sums:
-    """Accumulated contributions per component, in float64."""
+    """Accumulated contributions per component, in float64 where the device has it."""
 
     def __init__(self, reduction: Reduction) -> None:
         self.reduction = reduction
@@ -90,21 +91,22 @@ class _Sums:
 
     def add(self, name: str, contribution: Tensor) -> None:
         """`contribution` (..., O): dL/dy * (y - b) of every token."""
+        wide = widest(contribution.device)
         if self.reduction == "token":
-            self._add(self.total, name, contribution.sum(-1, dtype=torch.float64).abs().sum())
+            self._add(self.total, name, contribution.sum(-1, dtype=wide).abs().sum())
         elif self.reduction == "example":
             if contribution.dim() != 3:
                 raise OptionError(
                     f"{name} sees tokens without their example, so citi_importance_reduction: example is impossible "
                     "on this model; use dataset, batch or token."
                 )
-            self._add(self.total, name, contribution.sum((1, 2), dtype=torch.float64).abs().sum())
+            self._add(self.total, name, contribution.sum((1, 2), dtype=wide).abs().sum())
         else:
-            self._add(self.batch, name, contribution.sum(dtype=torch.float64))
+            self._add(self.batch, name, contribution.sum(dtype=wide))
         if self.checked < CHECKED_BATCHES:
             per_example = contribution.flatten(1) if contribution.dim() == 3 else contribution.reshape(1, -1)
-            self._add(self.left, name, per_example.sum(1, dtype=torch.float64).abs().sum())
-            self._add(self.moved, name, per_example.double().square().sum(1).sqrt().sum())
+            self._add(self.left, name, per_example.sum(1, dtype=wide).abs().sum())
+            self._add(self.moved, name, per_example.to(wide).square().sum(1).sqrt().sum())
 
     def end_batch(self) -> None:
         for name, value in self.batch.items():
@@ -203,7 +205,7 @@ def signed_scores(
                 states_BTX = model(**inputs, use_cache=False).logits
             summed_nll(states_BTX, labels, head).backward()
             sums.end_batch()
-    values = torch.zeros(len(components) + 1, 3, dtype=torch.float64, device=device)
+    values = torch.zeros(len(components) + 1, 3, dtype=widest(device), device=device)
     for i, name in enumerate(components):
         for j, part in enumerate((sums.total, sums.left, sums.moved)):
             values[i, j] = part.get(ties.get(name, name), values[i, j])

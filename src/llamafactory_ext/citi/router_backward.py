@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..training.devices import widest
 from .router_loss import Scope, importance_matrix, samples_of
 
 
@@ -137,13 +138,13 @@ class RouterLoss:
             return
         batch, gates_ET = self._batch, gates_ET.detach()
         batch.prepare(gates_ET)
-        Z = batch.z(gates_ET)
+        Z, wide = batch.z(gates_ET), widest(gates_ET.device)
         if self.scope == "token":
             mean, var = batch.mean_and_variance(Z)
-            sums = (var / mean).sum(dtype=torch.float64)
+            sums = (var / mean).sum(dtype=wide)
             sums = torch.stack([sums, torch.zeros_like(sums)])
         else:
-            sums = torch.stack([Z.sum(dtype=torch.float64), Z.square().sum(dtype=torch.float64)])
+            sums = torch.stack([Z.sum(dtype=wide), Z.square().sum(dtype=wide)])
         self._sums[self.layers[layer]] = sums
         self._class_gates[self.layers[layer]] = batch.classes_2T @ gates_ET.t()
         if not self.alone:
@@ -155,7 +156,7 @@ class RouterLoss:
         missing = [name for name, i in self.layers.items() if i not in self._sums]
         assert not missing, f"routers without a forward pass: {missing}"
         sums_L2 = torch.stack([self._sums[i] for i in range(len(self.layers))])
-        return Totals(sums_L2, self._batch.rows.to(torch.float64))
+        return Totals(sums_L2, self._batch.rows.to(sums_L2.dtype))
 
     def class_gates(self) -> tuple[Tensor, Tensor]:
         """Gates summed over tokens, (L, 2, E) for general and tool, and the two token counts (2,)."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import psutil
 import torch
 from torch import distributed, nn
 from tqdm.auto import tqdm
@@ -18,6 +17,7 @@ from tqdm.auto import tqdm
 from ..checkpoint.base import quantization
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN
 from ..errors import CheckpointError, DataError, OptionError
+from ..training.devices import free_memory
 from ..training.losses import IGNORE_INDEX
 from ..training.processes import rank as process_number
 from ..training.processes import world as process_count
@@ -186,9 +186,8 @@ def _plain(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def fits_float32(model: nn.Module) -> bool:
     """Whether a half-precision model can be raised to float32 here, on every process, with room to work in."""
     device = next(model.parameters()).device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     extra = sum(parameter.numel() * (4 - parameter.itemsize) for parameter in model.parameters())
-    fits = torch.tensor(float(extra * ROOM <= free), device=device)
+    fits = torch.tensor(float(extra * ROOM <= free_memory(device)), device=device)
     if distributed.is_initialized():
         distributed.all_reduce(fits, op=distributed.ReduceOp.MIN)
     return bool(fits)

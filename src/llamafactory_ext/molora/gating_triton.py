@@ -11,9 +11,15 @@ COLUMNS are what one program takes.
 from __future__ import annotations
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
+
+from ..errors import OptionError
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError as error:
+    raise OptionError("Kernel triton cannot be used, as Triton is not installed; set citi_kernel: torch.") from error
 
 TILE = 1024  # numbers in a program's tile: rows of tokens long enough to be read at once, programs for a whole GPU
 COLUMNS = 1024

@@ -14,7 +14,7 @@ from transformers import Trainer
 
 from ..errors import DataError
 from .losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
-from .token_weights import SCALE, WEIGHTS_COLUMN, weights_of
+from .token_weights import WEIGHTS_COLUMN, weights_of
 
 
 class TokenLoss(Trainer):
@@ -66,7 +66,7 @@ class TokenLoss(Trainer):
         if any(WEIGHTS_COLUMN in batch for batch in batch_samples):
             items = sum(batch[WEIGHTS_COLUMN][:, 1:].sum() for batch in batch_samples)
             items = torch.as_tensor(items, device=device)
-            return (self._over_processes(items).double() / SCALE).float()
+            return weights_of(self._over_processes(items))
         items = sum((batch["labels"][:, 1:] != IGNORE_INDEX).sum() for batch in batch_samples)
         return self._over_processes(torch.as_tensor(items, device=device))
 

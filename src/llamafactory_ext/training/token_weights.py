@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .devices import widest
 from .losses import IGNORE_INDEX
 
 WEIGHTS_COLUMN = "tl_weights"
@@ -28,7 +29,7 @@ def code_of(weight: float) -> int:
 
 def weights_of(codes: Tensor) -> Tensor:
     """The weights that codes stand for, in float32."""
-    return (codes.double() / SCALE).float()
+    return (codes.to(widest(codes.device)) / SCALE).float()
 
 
 def hide(labels: Sequence[int], codes: Sequence[int]) -> list[int]:

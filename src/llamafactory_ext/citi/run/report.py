@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...data.marks import MARKS_COLUMN, TokenMarks
+from ...training.devices import widest
 from ...training.losses import IGNORE_INDEX
 from ...training.token_weights import WEIGHTS_COLUMN
 from ..router_backward import RouterLoss
@@ -120,8 +121,8 @@ class _Gates:
 
     def add(self) -> None:
         gates_L2E, counts_2 = self.router.class_gates()
-        self.sums = gates_L2E.double() if self.sums is None else self.sums + gates_L2E
-        self.counts = self.counts.to(counts_2.device) + counts_2
+        self.sums = gates_L2E.to(widest(gates_L2E.device)) if self.sums is None else self.sums + gates_L2E
+        self.counts = self.counts.to(counts_2.device, widest(counts_2.device)) + counts_2
         self.router.end()
 
     def means(self) -> dict[str, dict[str, list[float]]]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...checkpoint.saving import SafeCheckpoints
 from ...data.marks import MARKS_COLUMN, TokenMarks
+from ...training.devices import widest
 from ...training.engines import adapter_weights, gather_trained, prepare_for_deepspeed
 from ...training.parameters import parameter_group, trainable_names
 from ...training.processes import sum_of_all
@@ -83,7 +84,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         if self.router is not None and len(batches) > 1 and not self._routers_alone:
             if self.router.scope == "token":
                 tokens = sum((batch[MARKS_COLUMN] > 0).sum() for batch in batches)
-                self._step_tokens = sum_of_all(torch.as_tensor(tokens, dtype=torch.float64, device=device))
+                self._step_tokens = sum_of_all(torch.as_tensor(tokens, dtype=widest(device), device=device))
             elif self.exact_step:
                 self._step_totals = self._all_processes(self._sum_over(batches))
         return batches, items
@@ -225,14 +226,15 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
 
     def _track_gates(self, router: RouterLoss) -> None:
         gates_L2E, tokens_2 = router.class_gates()
+        wide = widest(gates_L2E.device)
         for i, name in enumerate(("general", "tool")):
             self._track(
-                f"gate0_{name}", torch.stack([gates_L2E[:, i, 0].double().mean(), tokens_2[i].double()]), mean=True
+                f"gate0_{name}", torch.stack([gates_L2E[:, i, 0].to(wide).mean(), tokens_2[i].to(wide)]), mean=True
             )
 
     def _track(self, name: str, value: Tensor, *, mean: bool) -> None:
         """Sums up `value`; a mean is tracked as (sum, count)."""
-        value = value.detach().double()
+        value = value.detach().to(widest(value.device))
         value = value if mean else torch.stack([value, torch.zeros_like(value)])
         self._running[name] = self._running[name] + value if name in self._running else value
 

@@ -8,7 +8,6 @@ import ctypes
 import io
 import json
 import os
-import resource
 import runpy
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 
 import syscall_filter  # type: ignore[import-not-found]
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC: Any = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _NAMESPACES = 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
 _MNT_DETACH = 2
@@ -153,6 +152,8 @@ def _make_read_only(path: str) -> None:
 
 def _give_up_rights(limits: dict[str, int]) -> None:
     """Limits, no capabilities, no new privileges, and the filter; nothing of it can be taken back."""
+    import resource  # Windows has none; this runs on Linux only
+
     _check(_LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "the end of the parent cannot be followed")
     megabytes = 1 << 20
     for kind, most in (

@@ -6,7 +6,6 @@ one, which the next run removes and asks again. A file by another model, other s
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from ...checkpoint.atomic import read_json, write_json
+from ...checkpoint.locks import lock
 from ...errors import DataError, OptionError
 from ...metrics.predictions import Prediction, read_predictions
 from .prompts import Prompt
@@ -56,13 +56,9 @@ class AnswerFile:
         except OSError as error:
             raise DataError(f"{path} cannot be written ({error.strerror}); name another --out.") from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(self._file):
+                raise OptionError(f"another run writes {path} at this moment; wait for it, or name another --out")
             self.done = self._resume(settings)
-        except BlockingIOError:
-            self._file.close()
-            raise OptionError(
-                f"another run writes {path} at this moment; wait for it, or name another --out"
-            ) from None
         except BaseException:
             self._file.close()
             raise

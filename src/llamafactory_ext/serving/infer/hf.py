@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ...errors import CheckpointError, ExtError, OptionError
 from ...templates.tokens import tokenizer_problem
+from ...training.devices import default_device
 from .identity import adapter_base, files_hash, model_folder
 from .options import InferOptions
 from .prompts import Prompt, TextPrompts, template_named
@@ -136,7 +137,6 @@ class HfBackend:
         return new
 
     def _load(self) -> Any:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             model = AutoModelForCausalLM.from_pretrained(self._base or self._folder, dtype=self._options.dtype)
             if self._base is not None:
@@ -148,7 +148,7 @@ class HfBackend:
                 f"{self._base or self._folder}: the model cannot be loaded ({_first_line(error)}); check that the "
                 "folder is whole, and `llamafactory-ext doctor`."
             ) from None
-        return model.eval().to(device)
+        return model.eval().to(default_device())
 
 
 def _adapted(model: Any, folder: Path) -> Any:

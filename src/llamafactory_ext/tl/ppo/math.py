@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...training.devices import widest
+
 KL_ESTIMATORS = ("k1", "k2", "k3")
 
 
@@ -72,8 +74,9 @@ def whiten(values_BR: Tensor, mask_BR: Tensor, add_up: Callable[[Tensor], Tensor
         mask_BR: of this process.
         add_up: sums a tensor over all processes.
     """
-    mask_BR = mask_BR.to(torch.float64)
-    values = values_BR.to(torch.float64) * mask_BR
+    wide = widest(values_BR.device)
+    mask_BR = mask_BR.to(wide)
+    values = values_BR.to(wide) * mask_BR
     count, total = add_up(torch.stack([mask_BR.sum(), values.sum()])).unbind()
     centred_BR = (values - total / count.clamp(min=1)) * mask_BR
     variance = add_up(centred_BR.square().sum()) / count.clamp(min=1)

@@ -1,0 +1,39 @@
+"""Locks on files, with what the platform has: `flock`, or Windows' own."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None  # type: ignore[assignment]
+
+_FAR = 1 << 40  # Windows locks bytes, and nobody may write a locked one: one behind the end of any file
+
+
+def lock(file: IO[Any]) -> bool:
+    """Take the lock of an open file without waiting; it ends with the file or the process.
+
+    Returns:
+        Whether it is ours now. On a platform without locks it always is.
+    """
+    windows: Any = msvcrt
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif windows is not None:
+            place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+            os.lseek(file.fileno(), _FAR, os.SEEK_SET)
+            try:
+                windows.locking(file.fileno(), windows.LK_NBLCK, 1)
+            finally:
+                os.lseek(file.fileno(), place, os.SEEK_SET)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
