@@ -118,7 +118,7 @@ def _say_that_children_ended(error: BaseException) -> bool:
     folder, source = os.environ.get(ERROR_FOLDER), type(error).__module__.partition(".")[0]
     if not folder or not (source == "ray" or type(error).__module__.startswith("torch.distributed")):
         return False
-    if not os.path.isfile(os.path.join(folder, RUN)) and not (source == "ray" and methods_in(sys.argv[1:])):
+    if not os.path.isfile(os.path.join(folder, RUN)) and not methods_in(sys.argv[1:]):
         return False
     causes = [
         f"process {rank} was ended by {failure.signal_name()}"

@@ -99,7 +99,7 @@ def check_elastic(variables: Mapping[str, str]) -> None:
     if variables.get("RDZV_ID") and least and most and least != most:
         raise OptionError(
             f"MIN_NNODES={least} and MAX_NNODES={most}: a run goes on exactly with as many processes as it began with "
-            f"and no others. Set both to {most}: torchrun then waits for a lost machine and goes on when it is back."
+            f"and no others. Set both to {most}, and repeat the command on all machines when one was lost."
         )
 
 

@@ -145,6 +145,14 @@ class PpoCheckpoints(SafeCheckpoints):
 
     # One process, or DDP
 
+    def _check_shares(self, checkpoint: Path) -> None:
+        spread = any(any(checkpoint.glob(f"{kind}*")) for kind in (PARTS, GLOBAL_STEP))
+        if spread and not self._engine_saves and not (checkpoint / CRITIC).is_file():
+            raise CheckpointError(
+                f"{checkpoint} was saved under FSDP or DeepSpeed; set fsdp or deepspeed as in the interrupted run."
+            )
+        super()._check_shares(checkpoint)
+
     @property
     def _saved_model(self) -> nn.Module:
         model: nn.Module = self.actor_critic.policy
@@ -156,10 +164,6 @@ class PpoCheckpoints(SafeCheckpoints):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         path = Path(resume_from_checkpoint) / CRITIC
-        if not path.is_file() and any(any(path.parent.glob(f"{kind}*")) for kind in (PARTS, GLOBAL_STEP)):
-            raise CheckpointError(
-                f"{path.parent} was saved under FSDP or DeepSpeed; set fsdp or deepspeed as in the interrupted run."
-            )
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; the checkpoint is not one of stage: tl_ppo, use another.")
         saved, own = load_file(path), dict(self.actor_critic.critic_parameters())
