@@ -43,8 +43,8 @@ test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own envi
 test-fast: $(STAMP)  ## Run the tests marked fast: some of every room, under two minutes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m fast
 
-test-all: $(STAMP)  ## Run the tests, and two steps with every row of docs/options.md instead of a sample
-	OPTION_TRIALS=all $(MAKE) --no-print-directory test
+test-all: $(STAMP)  ## Run the tests, with all cases of those that sample, and two steps with every row of docs/options.md
+	ALL_TESTS=1 OPTION_TRIALS=all $(MAKE) --no-print-directory test
 
 # Without dependency resolution: constraints/vllm.txt is complete, and leaves out a gigabyte that nothing here imports.
 $(VLLM_VENV)/.packages: constraints/vllm.txt
