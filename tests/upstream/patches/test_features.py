@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from llamafactory.extras import env
+from llamafactory.hparams import FinetuningArguments
 from llamafactory.hparams import parser as upstream_parser
 from llamafactory.train import tuner
 
@@ -65,6 +66,17 @@ def test_only_the_first_rank_says_it(capsys: pytest.CaptureFixture[str], monkeyp
     patch.failures[LAUNCH] = "is missing"
     require(Feature.CITI)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("given", [{"finetuning_type": "citi"}, {"stage": "tl_sft"}, {"stage": "tl_ppo"}], ids=str)
+def test_the_options_class_refuses_what_the_parser_cannot(given: dict[str, str]) -> None:
+    patch.failures["llamafactory.hparams.parser._parse_args"] = "is missing"
+    ((name, value),) = given.items()
+    with pytest.raises(
+        UpstreamError, match=f"^{name}: {value} does not work with LLaMA-Factory .*_parse_args is missing"
+    ):
+        FinetuningArguments(**given)
+    assert FinetuningArguments(finetuning_type="lora").stage == "sft"
 
 
 def test_many_problems_stay_one_line() -> None:

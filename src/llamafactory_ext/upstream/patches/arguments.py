@@ -24,7 +24,7 @@ from ...options.stages import STAGES
 from ...tl.conflicts import stage_conflicts
 from ...tl.ppo.options import TlPpoArguments
 from ...tl.sft.options import TlArguments
-from .features import Feature, require
+from .features import TRAINING, Feature, require, works
 
 NEAREST_TYPE = "lora"
 NEAREST_STAGE = "sft"
@@ -121,8 +121,9 @@ def extend_finetuning_arguments(base: type) -> type:
             if _is_plain(self, base):
                 super().__post_init__()
                 return
-            if self.stage in STAGES or self.finetuning_type == METHOD:
-                require(Feature.OPTIONS)
+            named = [f"finetuning_type: {self.finetuning_type}", f"stage: {self.stage}"]
+            if not works(Feature.OPTIONS):  # nothing before this could refuse a run of ours
+                require(*(feature for feature in TRAINING if feature in named))
             problems = _problems(self, base)
             if problems:
                 _report(problems)

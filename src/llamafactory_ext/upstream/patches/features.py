@@ -74,7 +74,7 @@ def refusal(*wanted: Feature) -> UpstreamError | None:
     """The error with which `require` ends a run, if it does."""
     what = " and ".join(dict.fromkeys(wanted))
     rest = f"Runs without our methods are untouched. {DOCTOR}; or install an unchanged LLaMA-Factory {OLDEST}."
-    if is_too_old():
+    if wanted and is_too_old():
         return UpstreamError(f"{what} needs LLaMA-Factory {OLDEST} or newer; this is {upstream_name()}. {rest}")
     problems = problems_of(*wanted)
     if not problems:
