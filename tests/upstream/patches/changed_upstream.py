@@ -313,7 +313,7 @@ def _new(_: Any) -> dict[str, Any]:
 
 def page() -> str:
     """LLaMA Board is built, without a browser."""
-    return type(importlib.import_module("llamafactory.webui.interface").create_ui()).__name__
+    return type(upstreams("llamafactory.webui.interface", "create_ui")()).__name__
 
 
 def attempt(function: Callable[[], Any]) -> dict[str, Any]:
