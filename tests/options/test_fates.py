@@ -11,6 +11,7 @@ from llamafactory.hparams import parser
 
 from llamafactory_ext.methods import option_names
 from llamafactory_ext.options.fates.judge import (
+    broken_conditions,
     defaults_of,
     methods_of,
     normal_names,
@@ -195,3 +196,8 @@ def test_chat_and_prediction_go_by_few_rows() -> None:
     given = {"finetuning_type": "citi", "lora_rank": 4, "use_unsloth": True}
     assert set(refusals(given, DEFAULTS, trains=False)) == {"use_unsloth"}
     assert set(refusals(given, DEFAULTS, trains=True)) == {"use_unsloth", "lora_rank"}
+
+
+def test_a_condition_about_an_option_that_this_version_lacks() -> None:
+    """Groups without any option stand for a version that has renamed them all."""
+    assert broken_conditions({"stage": "tl_sft"}, (object(),)) == []

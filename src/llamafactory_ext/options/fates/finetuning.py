@@ -194,7 +194,12 @@ _REPORTS: Final[tuple[Row, ...]] = (
         1,
         takes=Number(1, whole=True),
         check=early_stopping_problems,
-        shows="nothing",
+        beside={
+            "": {"eval_strategy": "steps", "eval_steps": 1, "val_size": 0.25},
+            "citi": {"metric_for_best_model": "eval_loss"},
+            "tl_sft": {"metric_for_best_model": "eval_loss"},
+        },
+        shows="log eval_",
         note="citi stops phases mi and uco by it; in phase rp the evaluation loss cannot move",
     ),
     row("plot_loss", True, takes=Switch(), needs="matplotlib", shows="file *training_loss.png"),

@@ -13,7 +13,7 @@ from typing import Any
 from ..stages import PPO_STAGE, SFT_STAGE
 from ..values import Switch
 from .conditions import is_set
-from .row import SHOWN, Command, Row
+from .row import SHOWN, Command, MissingOptionError, Row
 from .table import ROWS
 
 Given = Mapping[str, Any]
@@ -137,13 +137,13 @@ def unknown(given: Given, defaults: Given) -> str | None:
 
 def broken_conditions(given: Given, groups: tuple[Any, ...]) -> list[str]:
     """Return what the conditions between options say, each once."""
-    checks = dict.fromkeys(row.check for row in ROWS.values() if row.check is not None)
-    found = [
-        problem
-        for method in methods_of(given)
-        for check in checks
-        for problem in check(Command(method, given, groups))
-    ]
+    found: list[str] = []
+    for method in methods_of(given):
+        for check in dict.fromkeys(row.check for row in ROWS.values() if row.check is not None):
+            try:
+                found += check(Command(method, given, groups))
+            except MissingOptionError:
+                continue
     return list(dict.fromkeys(found))
 
 

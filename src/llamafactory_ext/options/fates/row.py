@@ -40,6 +40,10 @@ def idle(text: str) -> Fate:
 WORKS: Final = Fate("works")
 
 
+class MissingOptionError(AttributeError):
+    """An option that this version of upstream does not have; what is said of it does not matter then."""
+
+
 @dataclass(frozen=True)
 class Command:
     """What a training command asks for, read by the conditions of rows.
@@ -58,7 +62,7 @@ class Command:
         for group in self.groups:
             if hasattr(group, name):
                 return getattr(group, name)
-        raise AttributeError(name)
+        raise MissingOptionError(name)
 
     def group_of(self, name: str) -> Any:
         """Return the parsed group that has a field of this name."""

@@ -77,6 +77,7 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         True,
         takes=Switch(),
         check=recomputation_problems,
+        beside={"use_reentrant_gc": False},
         shows="nothing",
         note="LLaMA-Factory recomputes activations anyway, unless disable_gradient_checkpointing says otherwise",
     ),
