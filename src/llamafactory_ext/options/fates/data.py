@@ -25,7 +25,7 @@ DATA_ROWS: Final[tuple[Row, ...]] = (
     row("media_dir", "$folder", takes=Text(), shows="nothing"),
     row(
         "cutoff_len",
-        120,
+        900,
         takes=Number(1, whole=True),
         shows_with={"tl_ppo": "nothing"},
         note="tl_ppo cuts no prompt: longer ones are bad examples",

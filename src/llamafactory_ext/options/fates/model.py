@@ -71,7 +71,6 @@ _TOKENS: Final[tuple[Row, ...]] = (
         True,
         takes=Switch(),
         check=quantized_rows_problems,
-        shows="nothing",
         note="adds rows only where the tokenizer has more tokens than the model; with citi they stay frozen",
     ),
     row("add_tokens", "brandnew", takes=Text(), citi=_NEW_TOKENS),
@@ -168,12 +167,16 @@ MODEL_ROWS: Final[tuple[Row, ...]] = (
         },
         every=refused("belongs to use_kt, which does not work with {method}; remove it"),
     ),
+    row(
+        "export_quantization_bit",
+        4,
+        every=refused("would quantize the model as it is loaded for training; remove it, and give it to export"),
+    ),
     *group(
         {
             "export_dir": "$folder",
             "export_size": 2,
             "export_device": "auto",
-            "export_quantization_bit": 4,
             "export_quantization_dataset": "data.json",
             "export_quantization_nsamples": 8,
             "export_quantization_maxlen": 64,

@@ -108,7 +108,6 @@ _HARDWARE: Final[tuple[Row, ...]] = (
     row(
         "accelerator_config",
         {"use_seedable_sampler": False},
-        shows="nothing",
         ppo=_QUERIES,
     ),
     row(
