@@ -62,7 +62,9 @@ vllm-env: $(VLLM_VENV)/.installed  ## Make .venv-vllm: vLLM for a machine withou
 vllm-test:  ## Run the tests of the vLLM plugin in .venv-vllm
 	@if $(MAKE) --no-print-directory $(VLLM_VENV)/.packages; then \
 		$(MAKE) --no-print-directory vllm-env && \
-			$(VLLM_BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/serving_vllm; \
+			$(VLLM_BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/serving_vllm && \
+			{ test ! -x $(BIN)/python || VLLM_PYTHON=$(abspath $(VLLM_BIN)/python) \
+			$(BIN)/python -m pytest tests/upstream/pipeline/test_served_by_vllm.py; }; \
 	else \
 		printf '%s\n' '' '!!! THE TESTS OF THE vLLM PLUGIN DID NOT RUN: pip could not install its packages (see above).' \
 			'!!! They need $(VLLM_PINS) and constraints/vllm.txt; let pip find the CPU' \

@@ -40,13 +40,14 @@ class RegisteringFinder:
 
 
 def tell(name: str) -> None:
-    """Register with a package that has been imported; a failure is a warning, as the run may not need it."""
+    """Register with a package that has been imported; a failure is a hidden warning, as the run may not need it."""
     try:
         import_module(WHEN[name])
     except Exception as error:
         warnings.warn(
             f"llamafactory_ext could not make itself known to {name} ({type(error).__name__}: "
             f"{error}); run `llamafactory-ext doctor`.",
+            ImportWarning,  # hidden by default: a run that is not ours need not read it
             stacklevel=2,
         )
 

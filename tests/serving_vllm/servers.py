@@ -39,10 +39,20 @@ def wait_until_ready(url: str, process: subprocess.Popen[str], log: Path) -> Non
     pytest.fail(f"the server did not start:\n{log.read_text()[-4000:]}")
 
 
-def serve(folder: Path, log: Path, *options: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
-    """Start a server of vLLM on a free port, its engine in a process of its own; what it prints goes to `log`."""
+def serve(
+    folder: Path, log: Path, *options: str, python: str = sys.executable, **variables: str
+) -> tuple[subprocess.Popen[str], str]:
+    """Start a server of vLLM on a free port, its engine in a process of its own; what it prints goes to `log`.
+
+    Args:
+        folder: the model.
+        log: file of the output.
+        options: of the server.
+        python: of the environment that has vLLM.
+        variables: of the environment.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "citi", "--dtype", "float32"]
     command += ["--enforce-eager", *options]
     environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"} | variables
