@@ -163,7 +163,8 @@ def changed(findings: dict[str, Any]) -> dict[str, str]:
         ({"unseen": ["a.b"]}, {"code of LLaMA-Factory": "warning"}),
         ({"others": ["a.b (plugin.py)"]}, {"replaced by another package too": "warning"}),
     ],
-    ids=str,
+    # The modules are a set, in another order in each worker.
+    ids=["patch", "two features", "half a clone", "no gradio", "old", "two", "mixed", "unseen", "another plugin"],
 )
 def test_doctor_says_each_fault_once_and_what_works(findings: dict[str, Any], expected: dict[str, str]) -> None:
     assert changed(findings) == {str(what): state for what, state in expected.items()}
