@@ -139,9 +139,11 @@ class _Reader:
             if calls:
                 role = CALL
                 said, more = call_text(thought, said, calls, self.words)
-                lost += more
+            elif role == CALL:
+                said, more = object_arguments(said, thought, self.words)
             else:
-                said = object_arguments(said, self.words) if role == CALL else thought + said
+                said, more = thought + said, []
+            lost += more
         if content is None and not said and not (self.tags.openai and role == OBSERVATION):
             raise UnreadableError(f'a message holds a "{self.tags.content}" that is no text')
         self.lost += [(number, what) for what in lost]

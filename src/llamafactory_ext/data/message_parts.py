@@ -16,7 +16,7 @@ _TEXT_PARTS: Final = ("text", "input_text", "output_text")
 _THOUGHT_PARTS: Final = ("thinking", "reasoning")
 _CALL_PART, _RESULT_PART = "tool_use", "tool_result"  # Anthropic's messages
 _UNKEPT_KEYS: Final = ("refusal", "audio")
-_TEXT_ARGUMENTS = re.compile(r'"arguments"\s*:\s*"')
+_NO_OBJECT = re.compile(r'"arguments"\s*:\s*(?:"|null\b)')
 NO_PLACE = "the template has no place for words or a thought beside calls; they are not kept"
 
 
@@ -185,16 +185,18 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
     return f"{thought}{said}{chr(10) if said else ''}{words.call[0]}{body}{words.call[1]}", []
 
 
-def object_arguments(text: str, words: Words) -> str:
-    """A turn of calls as it is, or with arguments read that are JSON text, and several marked blocks made one.
+def object_arguments(text: str, thought: str, words: Words) -> tuple[str, list[str]]:
+    """A turn of calls as it is, or written anew where upstream would read it otherwise, and what is not kept.
 
-    Upstream would write the text within JSON, and take the first block only.
+    Upstream would write arguments that are JSON text within JSON, fail on none, take the first marked block only, and
+    know nothing of a thought in a member of its own.
     """
-    if text.count(CALL_MARKS[0]) < 2 and not _TEXT_ARGUMENTS.search(text):
-        return text
+    unstated = text.count('"arguments"') < text.count('"name"')
+    if not thought and not unstated and text.count(CALL_MARKS[0]) < 2 and not _NO_OBJECT.search(text):
+        return text, []
     read = read_calls(text)
     if read is None:
-        return text
+        return thought + text, []
     calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in read.calls]
-    written, lost = call_text("", read.thought, calls, words)
-    return text if lost else written
+    written, lost = call_text(thought, read.thought, calls, words)
+    return (text, []) if lost and not thought else (written, lost)

@@ -71,7 +71,7 @@ def test_all_faults_of_a_file_come_at_once_with_their_places(tmp_path: Path) -> 
         f'{path}, index 3: turn 1 is of "gpt" where human or observation is due; {audit_module.LEFT_OUT}',
         f'{path}, index 4: turn 2 is of "robot" where gpt or function_call is due; {audit_module.LEFT_OUT}',
         f'{path}, index 5: the dialogue ends with "human", not with the assistant; {audit_module.LEFT_OUT}',
-        f"{path}, index 6, index 7: {audit_module.NOT_A_CALL}",
+        f"{path}, index 6: {audit_module.NOT_A_CALL}",
         f"{path}, index 8: {audit_module.TEXT_ARGUMENTS}",
         f"{path}, index 9, index 10: {audit_module.UNDECLARED}",
         f"{path}, index 11, index 12, index 13: {audit_module.BAD_TOOLS}",
@@ -80,7 +80,7 @@ def test_all_faults_of_a_file_come_at_once_with_their_places(tmp_path: Path) -> 
         f'{path}, index 17: no dialogue in "conversations"; write a list of messages there',
         f"{path}, index 18: the record is no JSON object",
     ]
-    assert (result.records, result.calls, result.marks["tool"]) == (19, 8, 15)
+    assert (result.records, result.calls, result.marks["tool"]) == (19, 9, 15)
     assert [line.partition(": ")[0] for line in result.remarks.lines()] == [f"{path}, index 16"]
 
 
