@@ -48,6 +48,23 @@ def test_calls_words_and_thoughts(record: str, text: str, what: str | None) -> N
         assert misread.place("x.json, index 7").startswith("x.json, index 7, turn 4: record ")
 
 
+_LFM2 = '<|tool_call_start|>[get_weather(city="{}")]<|tool_call_end|>'
+
+
+@pytest.mark.parametrize(
+    "words", ["", "I look.\n", "<think>\nLet me plan it.\n</think>\n\n", "<think>\na b c\n</think>\n\nSo.\n"]
+)
+def test_calls_between_a_templates_own_marks_are_compared_too(words: str) -> None:
+    """LFM2's records hold JSON between the marks behind words, and its template writes Python's syntax there."""
+    message = {"role": "function", "content": f"{words}<|tool_call_start|>{CALL}<|tool_call_end|>"}
+    assert compare_turn(1, message, words + _LFM2.format("Paris"), TOOLS, "lfm2") == []
+    (other,) = compare_turn(1, message, words + _LFM2.format("Rome"), TOOLS, "lfm2")
+    assert other.what == OTHER_CALLS
+    lost = compare_turn(1, message, _LFM2.format("Paris"), TOOLS, "lfm2")
+    assert bool(lost) == bool(words)
+    assert {found.what for found in lost} <= {NO_WORDS, NO_THOUGHT}
+
+
 def test_answers_are_compared_by_their_thoughts() -> None:
     answer = {"role": "assistant", "content": "<think>\nIt is 21.\n</think>\n\nWarm."}
     assert compare_turn(1, answer, "<think>\nIt is 21.\n</think>\n\nWarm.", TOOLS) == []

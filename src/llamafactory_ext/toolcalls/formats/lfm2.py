@@ -4,6 +4,8 @@ As in its chat template and vLLM's parser for Python's syntax. LLaMA-Factory's `
 double quotes as it is, quotes and line breaks included, and other values as JSON. So a text in double quotes goes on
 until a quote that the next argument or the end of the call follows. Without other quotes and line breaks it is a
 literal of Python, so a backslash that upstream writes is read as Python's then, as upstream itself reads it.
+
+Between the same marks LLaMA-Factory's records hold calls as JSON, behind words or a thought: these are read too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import re
 
 from ...errors import CallParseError
+from ..call_objects import OBJECT_AHEAD, read_call_objects
 from ..cursor import Cursor
 from ..json_text import read_json
 from ..literals import NAME, PARAMETER, read_call
@@ -24,12 +27,18 @@ _START, _END = "<|tool_call_start|>", "<|tool_call_end|>"
 _OPENING = re.compile(rf"({NAME})\(\s*+")
 _KEY = re.compile(rf"\s*+({PARAMETER.pattern})\s*+=(?!=)\s*+")
 _CALL_END = rf"\)\s*+(?:\]|,\s*+{NAME}\(|{re.escape(_END)}|\Z)"
-_QUOTE_END = rf'"(?=\s*+(?:,\s*+{PARAMETER.pattern}\s*+=|{_CALL_END}))'
+_ARGUMENT = rf"(?:{PARAMETER.pattern}\s*+=|\*\*\s*+\{{)"
+_QUOTE_END = rf'"(?=\s*+(?:,\s*+{_ARGUMENT}|{_CALL_END}))'
 _TEXT = re.compile(rf'"((?:[^"\\]++|\\.|(?!{_QUOTE_END})")*+){_QUOTE_END}', re.DOTALL)
 _LITERAL = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
 def _read(cursor: Cursor, _: re.Match[str]) -> None:
+    cursor.skip_blanks()
+    if OBJECT_AHEAD.match(cursor.text, cursor.pos) is not None:
+        read_call_objects(cursor)
+        take_end(cursor, _END)
+        return
     bracket = cursor.take_text("[")
     _read_call(cursor)
     while bracket and cursor.take_text(","):
@@ -90,7 +99,7 @@ FORMAT = Format(
     example=f'{_START}[get_weather(city="Paris")]{_END}',
     mark=re.compile(re.escape(_START)),
     needs=("<|tool_call_start|>",),
-    meant=speaks_of("(", rf"{re.escape(_START)}\s*+(?:\[\s*+)?{NAME}\("),
+    meant=speaks_of("(", rf"{re.escape(_START)}\s*+(?:\[\s*+)?(?:{NAME}\(|\{{\s*+\")"),
     read=_read,
     render=lambda calls: f"{_START}{write_list(calls)}{_END}",
     can_name=can_name,
