@@ -106,6 +106,31 @@ def test_calls_in_the_text_of_an_answer_are_read_in_any_format(tmp_path: Path) -
     assert result.calls == 6, "brackets may be missing"
 
 
+_LAMP = '{"name": "set_lamp", "description": "Sets.", "parameters": {"type": "object", "properties": {}}}'
+
+
+@pytest.mark.parametrize(
+    ("system", "prompt", "tools", "known"),
+    [
+        (f"Use these tools:\n[{_LAMP}]", "a", "", True),
+        (f"Use this:\n{_LAMP}\n", "a", "[]", True),
+        ("", f"Use this:\n{_LAMP}\nNow set it.", "", True),
+        ("Use set_lamp.", "a", "", False),
+        (_LAMP.replace("set_lamp", "off"), "a", "", False),
+        (f"Use this:\n{_LAMP}\n", "a", '[{"name": "off"}]', False),  # those that are declared are all
+    ],
+)
+def test_tools_described_in_the_prompt_count_where_none_is_declared(
+    system: str, prompt: str, tools: str, known: bool, tmp_path: Path
+) -> None:
+    record = talk(("human", prompt), ("function_call", CALL), system=system, tools=tools)
+    assert [audit_module.UNDECLARED in line for line in look(tmp_path, [record]).lines()] == ([] if known else [True])
+    if not system:
+        return
+    record = talk(("system", system), ("human", prompt), ("function_call", CALL), tools=tools)
+    assert [audit_module.UNDECLARED in line for line in look(tmp_path, [record]).lines()] == ([] if known else [True])
+
+
 def test_an_alpaca_records_history_comes_before_its_prompt() -> None:
     columns = {"prompt": "instruction", "response": "output", "history": "before"}
     entry = DataEntry.of("x", {"file_name": "x.json", "columns": columns}, Path("x.json"))

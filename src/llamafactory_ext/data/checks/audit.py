@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llamafactory_ext.errors import CallParseError, DataError
-from llamafactory_ext.toolcalls import Tool, detect_turn, read_tools
+from llamafactory_ext.toolcalls import Tool, described_tools, detect_turn, read_tools
 
 from ...templates.messages import results
 from ...toolcalls.feedback.errors import feedback_error
-from ..dialogues import CALL, CALL_MARKS, GPT, OBSERVATION, order_fault
+from ..dialogues import CALL, CALL_MARKS, GPT, HUMAN, OBSERVATION, order_fault
 from ..entries import DataEntry, Dialogue
 from ..faults import Faults
 from ..message_parts import DEFAULT_WORDS, Words
@@ -163,6 +163,7 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
     declared = declared_names(dialogue.tools)
     if declared is None:
         faults.append(BAD_TOOLS)
+    known = declared if declared or declared is None else _described(dialogue)
     count = 0
     for index, (role, text) in enumerate(dialogue.turns):
         if role == GPT:
@@ -178,11 +179,17 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
         count += len(calls)
         faults += [TEXT_ARGUMENTS for call in calls if not isinstance(call["arguments"], Mapping)]
         for number, call in enumerate(calls):
-            if declared is None or call["name"] in declared:
+            if known is None or call["name"] in known:
                 continue
             is_known = _reports_error(dialogue, index + 1, number, len(calls))
             (remarks if is_known else faults).append(REPORTED if is_known else UNDECLARED)
     return list(dict.fromkeys(faults)), list(dict.fromkeys(remarks)), count
+
+
+def _described(dialogue: Dialogue) -> set[str]:
+    """Names of the tools that stand as JSON in the prompts, which count for tl_sft where none is declared."""
+    prompts = (text for role, text in dialogue.turns if role == HUMAN)
+    return {tool.name for tool in described_tools((dialogue.system, *prompts))}
 
 
 def _reports_error(dialogue: Dialogue, index: int, number: int, calls: int) -> bool:
