@@ -355,6 +355,34 @@ def test_a_turns_own_mark_in_every_layout() -> None:
     )
 
 
+@pytest.mark.parametrize("formatting", ["openai", "sharegpt"])
+@pytest.mark.parametrize(
+    ("weight", "quiet", "told"),
+    [
+        (0, True, False),
+        (0.0, True, False),
+        (False, True, False),
+        (1, False, False),
+        (None, False, False),
+        (0.5, False, True),
+        (2, False, True),
+        ("0", False, True),
+    ],
+)
+def test_a_weight_on_a_turn_is_kept_or_told_in_every_layout(
+    formatting: str, weight: Any, quiet: bool, told: bool
+) -> None:
+    role, content, names = (
+        ("role", "content", ("user", "assistant")) if formatting == "openai" else ("from", "value", ("human", "gpt"))
+    )
+    messages = [{role: name, content: "a"} for name in names * 2]
+    messages[1]["weight"] = weight
+    found = read({"m": messages}, formatting=formatting, columns={"messages": "m"})
+    assert isinstance(found, Dialogue)
+    assert sorted(found.silent) == ([1] if quiet else [])
+    assert [number for number, _ in found.lost] == ([2] if told else [])
+
+
 # What check says
 
 

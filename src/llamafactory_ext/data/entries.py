@@ -140,7 +140,7 @@ class DataEntry:
         if not isinstance(system, str | None):
             raise UnreadableError(f'"{columns["system"]}" is no text; write one (tools: their list as JSON text)')
         tools = tools_text(record, columns.get("tools"), openai=self._is_openai)
-        marks = Marks(record.get(columns.get(LOSS_MASK) or LOSS_MASK), self._is_openai)
+        marks = Marks(record.get(columns.get(LOSS_MASK) or LOSS_MASK))
         if self.shape.messages:
             read = read_dialogue(record[self.shape.messages], Tags.of(self.entry), marks, words)
         else:

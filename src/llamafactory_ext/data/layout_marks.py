@@ -1,4 +1,7 @@
-"""A record's own marks of what is learned: `"loss": false` on a turn, or a list `loss_mask` beside the turns."""
+"""A record's own marks of what is learned: on a turn, or a list `loss_mask` beside the turns.
+
+On a turn of any layout `"loss": false` and OpenAI's `"weight": 0` mean the same.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,9 @@ class Marks:
 
     Attributes:
         mask: the record's list, one item per message or per turn of the model; None for none.
-        openai: OpenAI's `"weight": 0` on a message counts as `"loss": false`.
     """
 
     mask: Any = None
-    openai: bool = False
 
     def trained(
         self, messages: Sequence[Mapping[str, Any]], by_model: Sequence[bool]
@@ -40,7 +41,7 @@ class Marks:
         for place, message in enumerate(messages):
             if message.get("loss") is not None:
                 learned[place] = _switch(message["loss"], f'turn {place + 1}: "loss"')
-            elif self.openai and message.get("weight") is not None:
+            elif message.get("weight") is not None:
                 if message["weight"] in (0, 1):
                     learned[place] = bool(message["weight"])
                 else:
