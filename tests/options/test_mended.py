@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from transformers import TrainerCallback
 
 import option_runs
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.options.fates.conditions import measures
+from llamafactory_ext.options.fates import quantized
+from llamafactory_ext.options.fates.conditions import measures, resume_remarks
 from llamafactory_ext.options.fates.row import Command
 from runs import citi_options, equal, phase_of, train
 
@@ -164,6 +166,13 @@ def test_what_would_fail_after_hours_fails_at_the_start(command: Any, method: st
         ("tl_ppo", EVALUATED | {"lr_scheduler_type": "reduce_lr_on_plateau"}, "follows an evaluation loss"),
         ("tl_sft", {"do_eval": True}, "do_eval needs data to evaluate on; set eval_dataset or val_size"),
         ("tl_sft", {"resume_from_checkpoint": "nowhere"}, "resume_from_checkpoint=nowhere does not exist"),
+        ("tl_sft", {"resume_from_checkpoint": "."}, "resume_from_checkpoint=. is no checkpoint; name a folder"),
+        ("citi", {"log_level": "loud"}, "log_level='loud': give one of detail, debug, info, warning, error"),
+        ("tl_ppo", {"log_level_replica": "WARN"}, "log_level_replica='WARN': give one of"),
+        ("tl_sft", {"train_sampling_strategy": "typo"}, "train_sampling_strategy='typo': give one of random,"),
+        ("citi", {"lr_scheduler_kwargs": "hello"}, "lr_scheduler_kwargs='hello': give names with values"),
+        ("tl_sft", {"lr_scheduler_kwargs": ["num_cycles"]}, "lr_scheduler_kwargs=['num_cycles']: give names"),
+        ("citi", {"tool_format": "qwne"}, "tool_format=qwne does not exist; take one of default,"),
         ("tl_sft", {"adapter_name_or_path": "./nowhere"}, "adapter_name_or_path=nowhere does not exist"),
         ("tl_sft", {"dataset": "tiyn"}, "dataset=tiyn is not in"),
         ("tl_ppo", {"dataset_dir": "nowhere"}, "dataset_dir=nowhere has no dataset_info.json"),
@@ -203,6 +212,35 @@ def test_an_order_not_to_go_on_beside_a_run_that_would(command: Any, tmp_path: P
         command("tl_sft", resume_from_checkpoint=False, overwrite_output_dir=True)
     )
     assert training_args.resume_from_checkpoint is None
+
+
+@pytest.mark.parametrize(
+    ("way", "package"),
+    [({}, "bitsandbytes"), ({"quantization_method": "hqq"}, "hqq"), ({"quantization_method": "eetq"}, "eetq")],
+)
+@pytest.mark.parametrize("method", ["citi", "tl_sft", "tl_ppo"])
+def test_quantization_without_its_package(
+    command: Any, method: str, way: dict[str, str], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantized, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    phases = {"citi_phases": "rp,mi"} if method == "citi" else {}
+    (line,) = problems_of(command(method, quantization_bit=8, **way, **phases))
+    assert line == f"quantization_bit needs the package {package}; pip install {package}, or remove the option"
+
+
+def test_a_schedule_from_json(command: Any) -> None:
+    asked = {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": '{"num_cycles": 4}'}
+    _, _, training_args, *_ = get_train_args(command("tl_sft", **asked))
+    assert training_args.lr_scheduler_kwargs == {"num_cycles": 4}
+
+
+def test_going_on_from_nothing_is_said(tmp_path: Path) -> None:
+    (line,) = resume_remarks({"resume_from_checkpoint": True}, str(tmp_path))
+    assert f"output_dir={tmp_path} holds no checkpoint" in line
+    assert resume_remarks({}, str(tmp_path)) == []
+    (tmp_path / "phase-1-rp").mkdir()
+    assert resume_remarks({"resume_from_checkpoint": True}, str(tmp_path)) == []
 
 
 def test_measures_of_each_data_set(command: Any) -> None:

@@ -102,6 +102,7 @@ def test_options_of_another_stage(options: dict[str, Any]) -> None:
 def test_checkpoints_are_left_to_the_workflow_unless_one_is_named(options: dict[str, Any]) -> None:
     checkpoint = Path(options["output_dir"]) / "checkpoint-3"
     checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}", "utf-8")
     for given, expected in ((None, None), (True, None), (str(checkpoint), str(checkpoint))):
         _, _, training_args, *_ = get_train_args(options | {"resume_from_checkpoint": given})
         assert training_args.resume_from_checkpoint == expected

@@ -7,6 +7,7 @@ as transformers will look them up.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _OF_ANSWERS = ("reward", "reward_se", "response_tokens", "cut", "empty")
 _OWN_STEPS = ("lomo", "adalomo")
 _LOW_RANK = ("galore", "apollo")
 _MANY_STEPS = 1000
+_IN_CHECKPOINTS = ("trainer_state.json", "complete.json")
 
 
 def is_set(variable: str) -> bool:
@@ -33,13 +35,6 @@ def _while_training(command: Command) -> bool:
 
 
 # Model
-
-
-def quantized_rows_problems(command: Command) -> list[str]:
-    """New rows for a quantized base."""
-    if not command.resize_vocab or command.quantization_bit is None or command.method != "citi":
-        return []
-    return ["resize_vocab cannot add rows to a quantized base; remove it, or load the model unquantized"]
 
 
 def oft_problems(command: Command) -> list[str]:
@@ -113,14 +108,16 @@ def scheduler_problems(command: Command) -> list[str]:
     from torch import nn, optim
     from transformers import get_scheduler
 
+    if not isinstance(command.lr_scheduler_kwargs or {}, Mapping):
+        return [
+            f'lr_scheduler_kwargs={command.lr_scheduler_kwargs!r}: give names with values, such as {{"num_cycles": 2}}'
+        ]
     name = str(getattr(command.lr_scheduler_type, "value", command.lr_scheduler_type))
     if name in ("reduce_lr_on_plateau", "greedy"):
         if command.method == "tl_ppo":
             return [f"lr_scheduler_type: {name} follows an evaluation loss, and {command.shown} has none; set another"]
         return _metric_problems(command, f"lr_scheduler_type: {name}")
     settings = command.lr_scheduler_kwargs or {}
-    if isinstance(settings, str):
-        return []
     if name == "warmup_stable_decay":  # upstream fills these in
         settings = {"num_stable_steps": 1, "num_decay_steps": 1} | settings
     try:
@@ -253,7 +250,19 @@ def resume_problems(command: Command) -> list[str]:
         ]
     if not Path(str(given)).is_dir():
         return [f"resume_from_checkpoint={given} does not exist; correct the path, or remove it to take the newest"]
+    if not any((Path(str(given)) / name).is_file() for name in _IN_CHECKPOINTS):
+        return [
+            f"resume_from_checkpoint={given} is no checkpoint; name a folder checkpoint-<step>, or remove it to take "
+            "the newest"
+        ]
     return []
+
+
+def resume_remarks(given: Mapping[str, Any], output_dir: str) -> list[str]:
+    """Return a line where a command asks to go on and there is nothing to go on from."""
+    if str(given.get("resume_from_checkpoint")).lower() != "true" or _begun(Path(output_dir)):
+        return []
+    return [f"resume_from_checkpoint: true, and output_dir={output_dir} holds no checkpoint; the run starts anew."]
 
 
 def _begun(folder: Path) -> bool:

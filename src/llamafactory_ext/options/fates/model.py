@@ -3,7 +3,8 @@
 from typing import Final
 
 from ..values import Choice, Number, Switch, Text
-from .conditions import quantized_rows_problems, rope_problems
+from .conditions import rope_problems
+from .quantized import quantization_problems, quantized_rows_problems
 from .row import Row, group, idle, refused, row
 
 _NEW_TOKENS: Final = refused(
@@ -123,6 +124,7 @@ _QUANTIZATION: Final[tuple[Row, ...]] = (
     row(
         "quantization_bit",
         takes=Number(2, 8, whole=True),
+        check=quantization_problems,
         untried="needs bitsandbytes; tests/citi/run/test_quantized.py",
     ),
     *group(

@@ -24,6 +24,7 @@ _PREDICTION: Final = refused(
     "do_predict: true and predict_with_generate: true without do_train"
 )
 _STEP: Final = Number(0, open_low=True)
+_LEVEL: Final = Choice(("detail", "debug", "info", "warning", "error", "critical", "passive"))
 
 _EVALUATION: Final[tuple[Row, ...]] = (
     row("do_train", takes=Switch(), untried="every run says it"),
@@ -90,8 +91,8 @@ _LOGGING: Final[tuple[Row, ...]] = (
         ppo=idle("has no effect with {method}, whose batches are prompts"),
     ),
     row("include_tokens_per_second", True, takes=Switch(), shows="nothing"),
-    row("log_level", "error", shows="nothing"),
-    row("log_level_replica", "error", shows="nothing"),
+    row("log_level", "error", takes=_LEVEL, shows="nothing"),
+    row("log_level_replica", "error", takes=_LEVEL, shows="nothing"),
     row("disable_tqdm", True, takes=Switch(), shows="nothing"),
     row("report_to", "tensorboard", check=tracker_problems, shows="file events.out.tfevents*"),
     row("run_name", "first", takes=Text(), shows="nothing"),

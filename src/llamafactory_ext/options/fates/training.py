@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ..values import Number, Switch, Text
+from ..values import Choice, Number, Switch, Text
 from .conditions import optimiser_problems, recomputation_problems, scheduler_problems
 from .row import Row, group, idle, refused, row
 
@@ -171,6 +171,7 @@ _ORDER: Final[tuple[Row, ...]] = (
     row(
         "train_sampling_strategy",
         "sequential",
+        takes=Choice(("random", "sequential", "group_by_length")),
         ppo=refused("has no effect with {method}, which hands out prompts by itself; set disable_shuffling"),
     ),
     row("group_by_length", True, takes=Switch(), ppo=_QUERIES),

@@ -16,6 +16,7 @@ from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import PREFIXES, RULES
 from ...options.attention import attention_conflicts, attention_remarks
+from ...options.fates.conditions import resume_remarks
 from ...options.fates.judge import (
     broken_conditions,
     defaults_of,
@@ -238,7 +239,8 @@ def _warn(args: RawArgs, groups: Sequence[Any]) -> None:
     defaults = defaults_of(type(group) for group in groups)
     given = normal_names(given_options(args), defaults)
     newer = unknown({name: value for name, value in given.items() if name not in RULES}, defaults)
-    for line in [*passed_over(given, defaults), *([newer] if newer else [])]:
+    folder = next((group.output_dir for group in groups if hasattr(group, "output_dir")), "")
+    for line in [*passed_over(given, defaults), *([newer] if newer else []), *resume_remarks(given, folder)]:
         logging.get_logger(__name__).warning_rank0(line)
 
 

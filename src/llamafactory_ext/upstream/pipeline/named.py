@@ -20,6 +20,7 @@ def unknown_names(model_args: Any, data_args: Any, *, datasets: bool) -> list[st
         datasets: whether `dataset` and `dataset_dir` are looked at too; citi reads its training data itself.
     """
     from llamafactory.data.template import TEMPLATES
+    from llamafactory.data.tool_utils import TOOLS
 
     problems = [problem] if (problem := _model_problem(model_args)) else []
     problems += _adapter_problems(model_args)
@@ -28,6 +29,9 @@ def unknown_names(model_args: Any, data_args: Any, *, datasets: bool) -> list[st
         similar = get_close_matches(name, TEMPLATES, n=3)
         advice = f"did you mean {' or '.join(similar)}?" if similar else "see LLaMA-Factory's list of models"
         problems.append(f"template={name} does not exist; {advice}")
+    name = data_args.tool_format
+    if name is not None and name not in TOOLS:
+        problems.append(f"tool_format={name} does not exist; take one of {', '.join(TOOLS)}")
     return problems + _dataset_problems(data_args, ("dataset", "eval_dataset") if datasets else ("eval_dataset",))
 
 

@@ -1,0 +1,43 @@
+"""Conditions of quantized bases: each takes the command and returns a sentence per problem."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from .row import Command
+
+_QUANTIZERS = {"bnb": "bitsandbytes", "hqq": "hqq", "eetq": "eetq"}
+
+
+def quantized_rows_problems(command: Command) -> list[str]:
+    """New rows for a quantized base."""
+    if not command.resize_vocab or command.quantization_bit is None or command.method != "citi":
+        return []
+    return ["resize_vocab cannot add rows to a quantized base; remove it, or load the model unquantized"]
+
+
+def quantization_problems(command: Command) -> list[str]:
+    """Quantization by a package that is not installed; a base that is quantized already goes by its own."""
+    from transformers import AutoConfig
+
+    if command.quantization_bit is None or _never_quantized(command):
+        return []
+    method = str(getattr(command.quantization_method, "value", command.quantization_method))
+    package = _QUANTIZERS.get(method)
+    if package is None or package in sys.modules or find_spec(package) is not None:
+        return []
+    try:
+        config = AutoConfig.from_pretrained(
+            command.model_name_or_path, trust_remote_code=command.trust_remote_code, cache_dir=command.cache_dir
+        )
+    except (OSError, ValueError):
+        config = None  # said elsewhere
+    if getattr(config, "quantization_config", None) is not None:
+        return []
+    return [f"quantization_bit needs the package {package}; pip install {package}, or remove the option"]
+
+
+def _never_quantized(command: Command) -> bool:
+    """Whether citi refuses a quantized base anyway, whatever is installed."""
+    return command.method == "citi" and (command.citi_adapter == "full" or "uco" in command.citi_phases)
