@@ -28,9 +28,15 @@ _LONGEST, _MARKS = 500, 20  # characters that a marked answer may take, and mark
 _WORDS_END = re.compile(r"(?<=[^\s.])[.!?](?:\s|$)|\n")
 
 
+_EXPONENT = r"(?<!\^)(?<!\^-)(?<!\^\{)(?<!\^\{-)"  # what stands behind "^" is no number of its own
 _NUMBER = re.compile(
-    rf"(?<![\d.,])(?:-[{_THIN}]?)?(?:(?:{_GROUPS}|{_SPACED})(?!\d)|\d+){_TAIL}|(?<!\d)-?\d+{_TAIL}|(?<![\d.])-?\.\d+"
+    rf"{_EXPONENT}(?:(?<![\d.,])(?:-[{_THIN}]?)?(?:(?:{_GROUPS}|{_SPACED})(?!\d)|\d+){_TAIL}|(?<!\d)-?\d+{_TAIL}|(?<![\d.])-?\.\d+)"
 )
+_OTHER = re.compile(r"[^\x00-\x7f]")
+_RAISED = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_FRACTION = re.compile(r"(?<=\d) ?([¼-¾⅐-⅞])")
+_FOLDED = ("<wide>", "<narrow>", "<small>", "<font>")  # Unicode's words for other shapes of the same character
+_LABEL = re.compile(r"\d+[.):]\s+\S")
 # Reckoning in brackets beside an answer, such as "(35% of 200)"; not the brackets of LaTeX.
 _ASIDE = re.compile(r"(?<!\\)\([^()\n]*[%=+*/×][^()\n]*(?<!\\)\)")
 
@@ -72,17 +78,40 @@ def _undressed(words: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Return a text with plain digits and signs: full-width ones are folded, thin blanks kept."""
-    folded = (char if char in _THIN else unicodedata.normalize("NFKC", char) for char in text)
-    return _UNITS.sub("", "".join(folded).replace("−", "-").replace("–", "-"))
+    """Return a text with plain digits and signs: other shapes of them are folded, thin blanks kept.
+
+    Raised digits are an exponent, lowered ones and those in circles no digits, and fractions are decimals.
+    """
+    text = _RAISED.sub(lambda raised: f"^{unicodedata.normalize('NFKC', raised[0])}", text)
+    text = _FRACTION.sub(lambda found: _decimals(found[1]), text)
+    text = _OTHER.sub(lambda other: _plain(other[0]), text)
+    return _UNITS.sub("", text.replace("−", "-").replace("–", "-"))
+
+
+def _plain(char: str) -> str:
+    shape = unicodedata.decomposition(char).partition(" ")[0]
+    if shape == "<fraction>":
+        return _decimals(char)
+    folded = unicodedata.normalize("NFKC", char)
+    return folded if shape in _FOLDED or (folded == " " and char not in _THIN) else char
+
+
+def _decimals(fraction: str) -> str:
+    return f"{unicodedata.numeric(fraction)}".removeprefix("0")
 
 
 def _marked(text: str) -> list[str]:
     """Return the parts that are marked as the answer, the ones to try first at the front."""
-    boxed, place = _boxed(text), text.rfind("####")
+    boxed = _boxed(text)
     strong = [boxed] if boxed else []
-    if place >= 0:
-        strong.append((place, text[place + 4 : place + 4 + _LONGEST]))
+    places = [mark.end() for mark in re.finditer("####", text)][-_MARKS:]
+    for place in places:
+        segment = text[place : place + _LONGEST]
+        if place != places[-1]:  # it counts where the last one has no number, and unless it is a heading
+            segment = segment.partition("\n")[0].strip(" *_$#")
+            if _NUMBER.match(segment) is None or _LABEL.match(segment) is not None:
+                continue
+        strong.append((place, segment))
     weak = list(_ANSWER.finditer(text))
     return [
         *(segment for _, segment in sorted(strong, reverse=True)),
