@@ -16,6 +16,7 @@ from llamafactory_ext.options.fates.judge import (
     methods_of,
     normal_names,
     passed_over,
+    read_values,
     refusals,
     same,
     unknown,
@@ -24,6 +25,7 @@ from llamafactory_ext.options.fates.judge import (
 from llamafactory_ext.options.fates.page import page
 from llamafactory_ext.options.fates.row import METHODS, SHOWN
 from llamafactory_ext.options.fates.table import PARTS, ROWS
+from llamafactory_ext.options.values import Number, Switch, Text
 
 pytestmark = pytest.mark.fast
 
@@ -124,6 +126,54 @@ def test_flags_of_the_command_line() -> None:
 def test_values_out_of_range(name: str, value: Any) -> None:
     (message,) = wrong_values({name: value}, DEFAULTS).values()
     assert message.startswith(f"{name}={value!r}: give ")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"max_steps": 2.0}, {"max_steps": 2}),
+        ({"max_steps": "1e3"}, {"max_steps": 1000}),
+        ({"save_total_limit": "1"}, {"save_total_limit": 1}),
+        ({"adam_beta1": "0.9"}, {"adam_beta1": 0.9}),
+        ({"learning_rate": "1e-4"}, {"learning_rate": 1e-4}),
+        ({"warmup_steps": "2"}, {"warmup_steps": 2}),
+        ({"warmup_steps": 2, "learning_rate": 1e-4, "packing": False}, {}),
+        ({"packing": "yes"}, {"packing": True}),
+        ({"packing": 0}, {"packing": False}),
+        ({"run_name": 2026}, {"run_name": "2026"}),
+        ({"model_revision": 1.0}, {"model_revision": "1.0"}),
+        ({"save_strategy": False, "logging_strategy": False}, {"save_strategy": "no", "logging_strategy": "no"}),
+        ({"save_strategy": DEFAULTS["save_strategy"], "save_total_limit": None, "seed": "many"}, {}),
+    ],
+    ids=str,
+)
+def test_values_become_what_their_options_take(given: dict[str, Any], read: dict[str, Any]) -> None:
+    found = read_values(given, DEFAULTS)
+    assert found == read
+    assert [type(value) for value in found.values()] == [type(value) for value in read.values()]
+
+
+@pytest.mark.parametrize(
+    ("steps", "strategy"),
+    [("logging_steps", "logging_strategy"), ("save_steps", "save_strategy"), ("eval_steps", "eval_strategy")],
+)
+def test_no_steps_where_nothing_counts_them(steps: str, strategy: str) -> None:
+    for never in ("no", False):
+        assert wrong_values({steps: 0, strategy: never}, DEFAULTS) == {}
+        assert wrong_values({steps: -1, strategy: never}, DEFAULTS).keys() == {steps}
+    assert wrong_values({steps: 0, strategy: "steps"}, DEFAULTS).keys() == {steps}
+
+
+def test_what_is_written_in_has_the_type_of_its_field() -> None:
+    """A value that a rule reads is one that upstream's field can hold."""
+    kinds = {part.name: str(part.type) for kind in parser._TRAIN_ARGS for part in dataclasses.fields(kind)}
+    for name, row in ROWS.items():
+        if name in kinds and isinstance(row.takes, Switch):
+            assert "bool" in kinds[name], name
+        elif name in kinds and isinstance(row.takes, Number):
+            assert "int" in kinds[name] or (not row.takes.whole and "float" in kinds[name]), name
+        elif name in kinds and isinstance(row.takes, Text):
+            assert "str" in kinds[name] or "Literal" in kinds[name], name
 
 
 def test_upstreams_own_values_are_in_range() -> None:

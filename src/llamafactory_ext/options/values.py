@@ -48,26 +48,30 @@ class Choice:
         return f"one of {', '.join(self.words)}"
 
     def read(self, raw: Any) -> str:
-        """The word; ValueError for any other."""
+        """The word; ValueError for any other. YAML's bare `no` arrives as false."""
+        if raw is False and "no" in self.words:
+            return "no"
         if raw not in self.words:
             raise ValueError
         return str(raw)
 
 
+_ON: Final = ("true", "yes", "t", "y", "1")
+_OFF: Final = ("false", "no", "f", "n", "0")
+
+
 class Switch:
-    """True or false."""
+    """True or false, in the words of HfArgumentParser."""
 
     def __str__(self) -> str:
         return "true or false"
 
     def read(self, raw: Any) -> bool:
         """The switch's position; ValueError for anything else."""
-        words = {"true": True, "false": False}
-        if isinstance(raw, bool):
-            return raw
-        if not isinstance(raw, str) or raw.lower() not in words:
+        word = str(raw).lower() if isinstance(raw, (bool, int, str)) else ""
+        if word not in (*_ON, *_OFF):
             raise ValueError
-        return words[raw.lower()]
+        return word in _ON
 
 
 class File:

@@ -168,6 +168,28 @@ def test_upstreams_own_complaints_join_the_list(options: dict[str, Any]) -> None
     assert "Please specify dataset for training." in problems_of({**options, "dataset": None})
 
 
+def test_a_name_that_upstream_does_not_know(options: dict[str, Any]) -> None:
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    for given in (options | {"evl_steps": 3, "zzzz": 1}, [*words, "--evl_steps", "3", "--zzzz=1"]):
+        message = problems_of(given)
+        assert "evl_steps is no option of this command; did you mean eval_steps?" in message
+        assert "zzzz is no option of this command; correct the name, or remove it" in message
+
+
+def test_values_arrive_in_the_type_of_their_option(options: dict[str, Any]) -> None:
+    given = {"max_steps": "2.0", "save_total_limit": "1e0", "adam_beta1": "0.8", "seed": "7.0"}
+    words = [word for name, value in (options | given).items() for word in (f"--{name}", str(value))]
+    for args in (options | given, words):
+        _, _, training_args, *_ = get_train_args(args)
+        found = [getattr(training_args, name) for name in given]
+        assert found == [2, 1, 0.8, 7]
+        assert [type(value) for value in found] == [int, int, float, int]
+    _, _, training_args, *_ = get_train_args(
+        options | {"run_name": 2026, "logging_steps": 0, "logging_strategy": False, "dataloader_pin_memory": "no"}
+    )
+    assert (training_args.run_name, training_args.dataloader_pin_memory) == ("2026", False)
+
+
 def test_direct_construction_raises() -> None:
     with pytest.raises(OptionError, match="citi_rank=0: give a whole number from 1 up"):
         FinetuningArguments(finetuning_type="citi", citi_rank=0)

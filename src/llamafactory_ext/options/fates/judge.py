@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..stages import PPO_STAGE, SFT_STAGE
-from ..values import Switch
+from ..values import Rule, Switch, Text
 from .conditions import is_set
 from .row import SHOWN, Command, MissingOptionError, Row
 from .table import ROWS
 
 Given = Mapping[str, Any]
 _NOTHING = ("", "none", "null")
+_STRATEGIES = {"logging_steps": "logging_strategy", "save_steps": "save_strategy", "eval_steps": "eval_strategy"}
 
 
 def methods_of(given: Given) -> tuple[str, ...]:
@@ -76,11 +77,50 @@ def wrong_values(given: Given, defaults: Given) -> dict[str, str]:
         row = ROWS.get(name)
         if row is None or row.takes is None or name not in defaults or same(raw, defaults[name]):
             continue
+        if _is_unused(name, raw, given, defaults):
+            continue
         try:
-            row.takes.read(raw)
+            _read(row.takes, raw)
         except (ValueError, OverflowError):
             found[name] = f"{name}={raw!r}: give {row.takes}"
     return found
+
+
+def read_values(given: Given, defaults: Given) -> dict[str, Any]:
+    """Return the values that are written in another type than their option takes, as it takes them, by name.
+
+    Upstream puts what a file says into its options as it stands: `max_steps: 2.0` or "0.9" for a number fail late.
+    """
+    found = {}
+    for name, raw in given.items():
+        row = ROWS.get(name)
+        if row is None or row.takes is None or name not in defaults:
+            continue
+        try:
+            value = _read(row.takes, raw)
+        except (ValueError, OverflowError):
+            continue  # said by `wrong_values`, or as good as the default
+        if isinstance(value, float) and str(raw).strip().lstrip("+-").isdecimal():
+            value = int(raw)  # options that count steps from 1 up take both kinds, and are written back as given
+        if value is not None and not isinstance(raw, type(value)):
+            found[name] = value
+    return found
+
+
+def _read(rule: Rule, raw: Any) -> Any:
+    """What a rule reads; a name such as 2026, which YAML took for a number, is text."""
+    if isinstance(rule, Text) and isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        return str(raw)
+    return rule.read(raw)
+
+
+def _is_unused(name: str, raw: Any, given: Given, defaults: Given) -> bool:
+    """Whether a number of steps is zero and nothing counts them."""
+    strategy = _STRATEGIES.get(name)
+    if strategy is None or str(raw) not in ("0", "0.0"):
+        return False
+    chosen = given.get(strategy, defaults.get(strategy))
+    return str(getattr(chosen, "value", chosen)).lower() in ("no", "false")
 
 
 def refusals(given: Given, defaults: Given, *, trains: bool) -> dict[str, str]:
@@ -172,7 +212,12 @@ def _is_there(package: str) -> bool:
 
 
 def _on(row: Row, raw: Any) -> bool:
-    return not isinstance(row.takes, Switch) or str(raw).lower() == "true"
+    if not isinstance(row.takes, Switch):
+        return True
+    try:
+        return row.takes.read(raw)
+    except ValueError:
+        return False
 
 
 def _switched_on(switch: str, given: Given) -> bool:

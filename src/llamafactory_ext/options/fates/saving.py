@@ -34,6 +34,7 @@ _EVALUATION: Final[tuple[Row, ...]] = (
     row(
         "eval_strategy",
         "steps",
+        takes=Choice(("no", "steps", "epoch")),
         beside={"val_size": 0.25, "eval_steps": 1},
         check=evaluation_problems,
         shows="log eval_",
@@ -130,7 +131,13 @@ _CHECKPOINTS: Final[tuple[Row, ...]] = (
     row("output_dir", takes=Text(), untried="every run says it"),
     row("overwrite_output_dir", True, takes=Switch(), shows="nothing"),
     row("resume_from_checkpoint", False, check=resume_problems, shows="nothing"),
-    row("save_strategy", "epoch", check=best_model_problems, shows="nothing"),
+    row(
+        "save_strategy",
+        "epoch",
+        takes=Choice(("no", "steps", "epoch", "best")),
+        check=best_model_problems,
+        shows="nothing",
+    ),
     row("save_steps", 1, takes=_STEP, beside={"save_strategy": "steps"}, shows="nothing"),
     row("save_total_limit", 1, takes=Number(1, whole=True), beside=_EACH, shows="nothing"),
     row("save_only_model", True, takes=Switch(), beside=_EACH, shows="nothing"),

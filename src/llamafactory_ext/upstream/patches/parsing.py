@@ -8,6 +8,7 @@ from the options' class on (`arguments.py`).
 import functools
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +23,7 @@ from ...options.fates.judge import (
     defaults_of,
     normal_names,
     passed_over,
+    read_values,
     refusals,
     unknown,
     wrong_values,
@@ -37,6 +39,7 @@ from .patch import Arguments
 Function = Callable[..., Any]
 RawArgs = dict[str, Any] | list[str] | None
 _LOWERED = "citi_lowered"
+_UNUSED = "not used by the HfArgumentParser"
 # What upstream ends a command with that it cannot understand; a missing package is an ImportError.
 FAILURES = (ValueError, TypeError, AssertionError, OSError, ImportError, KeyError, NotImplementedError)
 
@@ -111,6 +114,9 @@ def wrap_parse_args(original: Function) -> Function:
         valid, problems = check_values(raw, RULES)
         defaults = defaults_of(kinds)
         plain = normal_names(given_options(args), defaults)
+        if wanted:
+            args = _rewritten(args, read_values(plain, defaults))
+            plain = normal_names(given_options(args), defaults)
         faults = wrong_values(plain, defaults) | refusals(plain, defaults, trains=trains(plain))
         problems += faults.values()
         dropped = {*(raw.keys() - valid.keys()), *faults, *(f"no_{name}" for name in faults)}
@@ -118,7 +124,9 @@ def wrap_parse_args(original: Function) -> Function:
             try:
                 parsed = original(parser, _without(args, dropped), *more, **named)
             except FAILURES as error:
-                raise OptionError.listing(HEADING, [*problems, *collected, str(error)]) from error
+                raise OptionError.listing(
+                    HEADING, [*problems, *collected, *_explained(error, plain, defaults)]
+                ) from error
         problems += collected
         problems += _conflicts(args, plain, parsed)
         if problems:
@@ -126,6 +134,17 @@ def wrap_parse_args(original: Function) -> Function:
         return parsed
 
     return parse_args
+
+
+def _explained(error: Exception, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What upstream's parser says, with a line of ours for each name that it does not know."""
+    unused = [name for name in given if name not in defaults] if _UNUSED in str(error) else []
+    lines = []
+    for name in unused:
+        near = get_close_matches(name, defaults, n=1)
+        advice = f"did you mean {near[0]}?" if near else "correct the name, or remove it"
+        lines.append(f"{name} is no option of this command; {advice}")
+    return lines or [str(error)]
 
 
 def wrap_parse_group(original: Function) -> Function:
@@ -238,6 +257,7 @@ def _warn(args: RawArgs, groups: Sequence[Any]) -> None:
 
     defaults = defaults_of(type(group) for group in groups)
     given = normal_names(given_options(args), defaults)
+    given |= read_values(given, defaults)
     newer = unknown({name: value for name, value in given.items() if name not in RULES}, defaults)
     folder = next((group.output_dir for group in groups if hasattr(group, "output_dir")), "")
     for line in [*passed_over(given, defaults), *([newer] if newer else []), *resume_remarks(given, folder)]:
@@ -263,6 +283,19 @@ def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
         elif flags:
             flags[-1][1].append(word)
     return flags
+
+
+def _rewritten(args: RawArgs, values: Mapping[str, Any]) -> RawArgs:
+    """The command with values as their options take them; of command-line words, which are all text, numbers alone."""
+    if isinstance(args, dict):
+        return {name: values.get(name, value) for name, value in args.items()}
+    given = given_options(args)
+    changed = {
+        name: str(value)
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and given.get(name) != str(value)
+    }
+    return [*(_without(args, set(changed)) or []), *(f"--{name}={value}" for name, value in changed.items())]
 
 
 def _without(args: RawArgs, names: "set[str]") -> RawArgs:
