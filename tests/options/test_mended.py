@@ -229,6 +229,22 @@ def test_quantization_without_its_package(
     assert line == f"quantization_bit needs the package {package}; pip install {package}, or remove the option"
 
 
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [({"columns": {"kto_tag": "label"}}, "kto_tag"), ({"ranking": True, "columns": {}}, "ranking: true")],
+)
+@pytest.mark.parametrize(
+    ("method", "option"), [("tl_sft", "dataset"), ("tl_ppo", "dataset"), ("citi", "eval_dataset")]
+)
+def test_data_of_preferences(
+    command: Any, tmp_path: Path, method: str, option: str, entry: dict[str, Any], kind: str
+) -> None:
+    known = {"pairs": {"file_name": "pairs.json"} | entry, "tiny": {"file_name": "tiny.json"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(known), "utf-8")
+    (line,) = problems_of(command(method, dataset_dir=str(tmp_path), **{option: "pairs"}))
+    assert line.startswith(f"{option}=pairs has {kind} in {tmp_path / 'dataset_info.json'} and is for another stage")
+
+
 def test_a_schedule_from_json(command: Any) -> None:
     asked = {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": '{"num_cycles": 4}'}
     _, _, training_args, *_ = get_train_args(command("tl_sft", **asked))

@@ -227,7 +227,9 @@ def _conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -
         by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
     model, data, training = by_field.values()
     finetuning = next(group for group in groups if isinstance(group, CitiArguments))
-    problems = unknown_names(model, data, datasets=not requests_citi(args) and training is not None)
+    method = requests_citi(args) or requests_stage(args)
+    datasets = not requests_citi(args) and training is not None
+    problems = unknown_names(model, data, datasets=datasets, preferences=not (method and training is not None))
     if requests_citi(args):
         problems += inference_conflicts(model) if training is None else training_conflicts(model, training, finetuning)
     if training is not None:
@@ -235,7 +237,7 @@ def _conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -
             problems += stage_training_conflicts(given["stage"], model, training)
         if trains(given):
             problems += broken_conditions(given, tuple(groups))
-    if requests_citi(args) or requests_stage(args):
+    if method:
         problems += attention_conflicts(
             model, data, training, finetuning, upstream_version() or "of an unknown version"
         )

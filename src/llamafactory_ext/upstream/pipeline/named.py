@@ -11,13 +11,14 @@ from typing import Any
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 
 
-def unknown_names(model_args: Any, data_args: Any, *, datasets: bool) -> list[str]:
+def unknown_names(model_args: Any, data_args: Any, *, datasets: bool, preferences: bool = True) -> list[str]:
     """Return a sentence for each name that cannot be found.
 
     Args:
         model_args: upstream's group of the options.
         data_args: likewise.
         datasets: whether `dataset` and `dataset_dir` are looked at too; citi reads its training data itself.
+        preferences: whether data sets of preferences can be used.
     """
     from llamafactory.data.template import TEMPLATES
     from llamafactory.data.tool_utils import TOOLS
@@ -32,7 +33,8 @@ def unknown_names(model_args: Any, data_args: Any, *, datasets: bool) -> list[st
     name = data_args.tool_format
     if name is not None and name not in TOOLS:
         problems.append(f"tool_format={name} does not exist; take one of {', '.join(TOOLS)}")
-    return problems + _dataset_problems(data_args, ("dataset", "eval_dataset") if datasets else ("eval_dataset",))
+    options = ("dataset", "eval_dataset") if datasets else ("eval_dataset",)
+    return problems + _dataset_problems(data_args, options, preferences)
 
 
 def _model_problem(model_args: Any) -> str | None:
@@ -68,7 +70,7 @@ def _adapter_problems(model_args: Any) -> list[str]:
     return found
 
 
-def _dataset_problems(data_args: Any, options: tuple[str, ...]) -> list[str]:
+def _dataset_problems(data_args: Any, options: tuple[str, ...], preferences: bool) -> list[str]:
     folder = data_args.dataset_dir
     asked = {option: getattr(data_args, option) or [] for option in options}
     if not any(asked.values()) or not isinstance(folder, str) or folder == "ONLINE" or folder.startswith("REMOTE:"):
@@ -87,7 +89,21 @@ def _dataset_problems(data_args: Any, options: tuple[str, ...]) -> list[str]:
                 near = get_close_matches(name, known, n=1)
                 advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known)[:10])}"
                 problems.append(f"{option}={name} is not in {path}; {advice}")
+            elif isinstance(known, dict) and not preferences and (kind := _preferences_of(known[name])):
+                problems.append(
+                    f"{option}={name} has {kind} in {path} and is for another stage; name a data set of whole answers"
+                )
     return problems
+
+
+def _preferences_of(entry: Any) -> str | None:
+    """What says that an entry holds preferences between answers; None where it holds plain ones."""
+    if not isinstance(entry, dict):
+        return None
+    columns = entry.get("columns")
+    if isinstance(columns, dict) and columns.get("kto_tag"):
+        return "kto_tag"
+    return "ranking: true" if entry.get("ranking") else None
 
 
 def _other_hub() -> bool:
