@@ -41,10 +41,12 @@ _QUOTES = "\"'“”„‘’"  # typographic ones are refused, but tell that a 
 _FIRST_KEYS = "|".join((*NAME_KEYS, "id", "type", "tool_calls", "function_call", *ARGUMENT_KEYS))
 # A JSON object, or a list of them, in which calls may stand; code and prose have other words behind a brace.
 OBJECT_AHEAD = re.compile(rf"(?:\[\s*+)?(?=\{{\s*+(?:[{_QUOTES}]|(?:{_FIRST_KEYS})\s*+:))")
-_CALL = re.compile(rf"(?:\[\s*+)?\{{\s*+[{_QUOTES}]?+(?:{_FIRST_KEYS})[{_QUOTES}]?+\s*+[:：]")
+# A colon that is left out tells a call too, where quotes on both sides show that a key and its value stand there.
+_COLON = rf"(?:[{_QUOTES}]?+\s*+[:：]|[{_QUOTES}]\s*+(?=[{_QUOTES}]))"
+_CALL = re.compile(rf"(?:\[\s*+)?\{{\s*+[{_QUOTES}]?+(?:{_FIRST_KEYS}){_COLON}")
 _BARE = re.compile(r"(?:\[\s*+)?\{\s*+\w")
 _NAMED = re.compile(
-    rf"[{_QUOTES}{{,\s](?:{'|'.join(NAME_KEYS)})[{_QUOTES}]?+\s*+[:：]\s*+"
+    rf"[{_QUOTES}{{,\s](?:{'|'.join(NAME_KEYS)}){_COLON}\s*+"
     rf"(?:[{_QUOTES}]([^\\{_QUOTES}]*+)[{_QUOTES}]|([\w.-]++))"
 )
 _MOST_CODINGS = 3  # how often arguments may be written as JSON text within JSON text

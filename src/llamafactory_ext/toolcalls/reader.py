@@ -16,6 +16,7 @@ from .call_objects import plain_call
 from .cursor import Cursor
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
+from .gaps import in_a_row, joins
 from .model import ParsedCall, Tool, ToolCall
 from .thoughts import LONE_END, OPENING, OUTPUT, closes, end_of_thought, may_match, opens
 from .values import check_text
@@ -66,7 +67,8 @@ def detect(text: str, declared: Iterable[Tool] = (), call_format: str | None = N
     """Return the calls that a text makes, in its order; none for an answer without calls.
 
     Thoughts are left out, and so is what follows an invented tool output. Prose may stand around calls. The last group
-    of calls counts; its calls have only white space, commas or the format's own marks between them.
+    of calls counts; its calls have only white space, commas, list marks or the format's own marks between them. Prose
+    makes a draft of what stands before it.
 
     Args:
         text: what a model wrote, or a turn of a record.
@@ -208,8 +210,9 @@ class _Scan:
         """
         groups = list(self._groups())
         chosen = self._choose(groups) if len(groups) > 1 else [one for group in groups for one in group]
+        nearest = {(fault.form.name, _after(fault, chosen)): fault for fault in self.faults}
         for fault in self.faults:
-            if not chosen or self._belongs(fault, chosen):
+            if not chosen or self._belongs(fault, chosen, nearest):
                 raise fault.error
         if not chosen:
             return Detected((), len(self.text), len(self.text))
@@ -228,7 +231,7 @@ class _Scan:
             yield group
 
     def _continues(self, one: _Construct, other: _Construct) -> bool:
-        return one.form is other.form and one.form.between.fullmatch(self.text, one.end, other.start) is not None
+        return one.form is other.form and joins(self.text[one.end : other.start], one.form)
 
     def _choose(self, groups: Sequence[list[_Construct]]) -> list[_Construct]:
         """The last group; of marked calls if there are any; of another format if only that one knows its tools."""
@@ -249,21 +252,21 @@ class _Scan:
             return True
         return fault.form.meant(self.text[fault.start : fault.start + _NEAR], self.declared)
 
-    def _belongs(self, fault: _Fault, chosen: Sequence[_Construct]) -> bool:
-        """Whether a malformed call follows the group, or stands in its row."""
+    def _belongs(self, fault: _Fault, chosen: Sequence[_Construct], nearest: Mapping[tuple[str, int], _Fault]) -> bool:
+        """Whether a malformed call follows the group, or stands before it without prose between them.
+
+        Of several before the same call the nearest one is judged: prose behind it stands behind the others too.
+        """
         if fault.start >= chosen[-1].end or (fault.form.marked and not chosen[0].form.marked):
             return True
         if fault.form.marked != chosen[0].form.marked:
             return False
-        if any(fault.start <= one.start < fault.failed for one in chosen):
+        if any(fault.start <= one.start <= fault.failed for one in chosen):
             return True
-        after = next((one.start for one in chosen if one.start > fault.start), 0)
-        gap = self.text[fault.failed : after]
-        for form in {fault.form.name: fault.form, chosen[0].form.name: chosen[0].form}.values():
-            ends = [found.end() for found in re.finditer(re.escape(form.closing), gap)]
-            if ends and form.between.fullmatch(gap, ends[-1]) is not None:
-                return True
-        return False
+        after = _after(fault, chosen)
+        if nearest[fault.form.name, after] is not fault:
+            return False
+        return in_a_row(self.text[fault.failed : after], fault.form, chosen[0].form)
 
     def _refuse_cut(self, last: _Construct) -> None:
         """Fail if nothing but the beginning of another call stands behind the calls: generation stopped in it."""
@@ -273,6 +276,11 @@ class _Scan:
         for place in (last.end, last.end if between is None else between.end()):
             if last.form.begins_call(self.text[place:].strip(" \t\r\n,;"), self.declared):
                 Cursor(self.text).fail("another call begins here and is cut", place)
+
+
+def _after(fault: _Fault, chosen: Sequence[_Construct]) -> int:
+    """Where the first calls behind a malformed one begin; 0 without any."""
+    return next((one.start for one in chosen if one.start > fault.start), 0)
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

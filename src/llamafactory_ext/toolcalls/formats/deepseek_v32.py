@@ -22,6 +22,7 @@ _D = "｜DSML｜"
 _GROUPS = ("function_calls", "tool_calls")
 _OPENING, _CLOSING = f"<{_D}function_calls>", f"</{_D}function_calls>"
 _NAME = re.compile(r'[^"<>\n]++')
+_GROUP_OPENING = rf"<{_D}(?:{'|'.join(_GROUPS)})>"
 _GROUP_CLOSING = rf"</{_D}(?:{'|'.join(_GROUPS)})>"
 _PARAMETER = rf'<{_D}parameter name="'
 _KEY = r'([^"]*+(?:"(?!(?: string="(?:true|false)")?+>)[^"]*+)*+)"(?: string="(true|false)")?+>'
@@ -29,7 +30,9 @@ _INVOKE_END = rf"(?:\s*+</{_D}invoke>|(?=\s*+(?:{_GROUP_CLOSING}|{BREAK})))"
 _TAGS = Tags(
     call=re.compile(rf'<{_D}invoke name="({_NAME.pattern})">'),
     parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
-    value_end=re.compile(rf"</{_D}parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END}|\s*+\Z)"),
+    value_end=re.compile(
+        rf"</{_D}parameter>(?=\s*+(?:{_PARAMETER}|<{_D}invoke|{_GROUP_OPENING})|{_INVOKE_END}|\s*+\Z)"
+    ),
     call_end=re.compile(_INVOKE_END),
 )
 _GROUP_END = re.compile(rf"\s*+{_GROUP_CLOSING}|(?={STOP})")

@@ -24,7 +24,7 @@ _INVOKE_END = rf"(?:\s*+</invoke>|(?=\s*+(?:{_CLOSING}|{BREAK})))"
 _TAGS = Tags(
     call=re.compile(rf'<invoke name="({_NAME.pattern})">'),
     parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
-    value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_INVOKE_END}|\s*+\Z)"),
+    value_end=re.compile(rf"</parameter>(?=\s*+(?:{_PARAMETER}|<invoke name=|{_OPENING})|{_INVOKE_END}|\s*+\Z)"),
     call_end=re.compile(_INVOKE_END),
 )
 _ANOTHER = re.compile(r"\s*+(?=<invoke name=)")

@@ -25,7 +25,7 @@ _FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{BREAK})))"
 TAGS = Tags(
     call=re.compile(_FUNCTION),
     parameter=re.compile(rf"\s*+{_PARAMETER}([^>]*+)>"),
-    value_end=re.compile(rf"</parameter>(?=\s*+{_PARAMETER}|{_FUNCTION_END}|\s*+\Z)"),
+    value_end=re.compile(rf"</parameter>(?=\s*+(?:{_PARAMETER}|<function=|{_OPENING})|{_FUNCTION_END}|\s*+\Z)"),
     call_end=re.compile(_FUNCTION_END),
     lines=True,
 )

@@ -24,7 +24,7 @@ _FUNCTION_END = rf"(?:\s*+</function>|(?=\s*+(?:{_CLOSING}|{BREAK})))"
 _TAGS = replace(
     CODER_TAGS,
     call=re.compile(r"<function=\s*+([^\s<>]++)(?:\s*+>)?+"),
-    value_end=re.compile(rf"</parameter>(?=\s*+<parameter=|{_FUNCTION_END}|\s*+\Z)"),
+    value_end=re.compile(rf"</parameter>(?=\s*+(?:<parameter=|<function=|{_OPENING})|{_FUNCTION_END}|\s*+\Z)"),
     call_end=re.compile(_FUNCTION_END),
     lines=False,
 )

@@ -1,0 +1,35 @@
+"""What stands between two calls: only separators, the rest of a malformed call, or prose that makes a draft of it."""
+
+from __future__ import annotations
+
+import re
+
+from .formats.form import LOOSE_SEPARATORS, Format
+
+# Brackets too many, the ends of fences, and end marks that are misspelt.
+_STRAY = re.compile(r"(?:[\s)}\]`]|<[/|｜][^\s<>]*+>)*+")
+_LISTED = re.compile(r"(?<!\w)\d{1,2}[.)](?=\s)|(?<!\S)[-*](?=\s)")
+_QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*+\"|'(?:[^'\\\n]|\\.)*+'|<[^<>\n]*+>")
+_WORD = r"[^\W\d_]{2,}+"
+# Two words, a word before a full stop or its like of a script without blanks, or a line of one word with such a stop.
+_PROSE = re.compile(
+    rf"(?<!\w){_WORD}(?:(?:['’]\w++)?,?[ \t]++[^\W\d_]|[。！，：？])|^[ \t]*+{_WORD}[.:!…]++[ \t]*+$", re.MULTILINE
+)
+
+
+def joins(gap: str, form: Format) -> bool:
+    """Whether two calls with this between them are calls of one group."""
+    if form.between.fullmatch(gap) is not None:
+        return True
+    rest = LOOSE_SEPARATORS.sub("", form.between.sub("", _LISTED.sub("", gap)))
+    return _STRAY.fullmatch(rest) is not None
+
+
+def in_a_row(gap: str, *forms: Format) -> bool:
+    """Whether no prose stands between the place where a malformed call failed and the next call.
+
+    Whatever stands before the last closing mark in the gap is the rest of the malformed call.
+    """
+    end = max((gap.rfind(form.closing) + len(form.closing) for form in forms if form.closing in gap), default=0)
+    rest = _QUOTED.sub("", gap[end:])
+    return _PROSE.search(rest) is None
