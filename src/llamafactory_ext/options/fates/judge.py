@@ -60,8 +60,10 @@ def same(raw: Any, default: Any) -> bool:
     default = default.value if isinstance(default, Enum) else default
     if raw == default and isinstance(raw, bool) == isinstance(default, bool):
         return True
-    if default is None or raw is None:
-        return str(raw).lower() in _NOTHING and str(default).lower() in _NOTHING
+    if default is None:  # a switch that is off says what an empty one says; LLaMA Board always writes it
+        return str(raw).lower() in (*_NOTHING, "false")
+    if raw is None:
+        return str(default).lower() in _NOTHING
     if isinstance(default, bool) or isinstance(raw, bool):
         return str(raw).lower() == str(default).lower()
     try:

@@ -148,11 +148,14 @@ def test_a_citi_command_can_be_pasted(board: Board) -> None:
 
 
 @pytest.mark.parametrize("method", ["citi", "tl_sft", "tl_ppo"])
-def test_a_previewed_command_is_accepted(board: Board, method: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
+def test_a_previewed_command_is_accepted(
+    board: Board, method: str, tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path
+) -> None:
     """By upstream's parser and all of our checks, with every field as it stands at first."""
     chosen = {
         "top.model_path": str(tiny_llama_dir),
         "train.output_dir": str(tmp_path / "out"),
+        "train.dataset_dir": str(tiny_data_dir),
         "train.extra_args": '{"use_cpu": true}',
     }
     if method != "citi":
