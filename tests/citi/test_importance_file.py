@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import llamafactory.train.tuner  # noqa: F401  # as the command does: upstream first
+import psutil
 import pytest
 import torch
 from datasets import Dataset
@@ -295,7 +296,7 @@ def test_16_bits_are_scored_where_float32_does_not_fit(
     model = tiny.save_tiny_model(tmp_path / "model", dtype=torch.bfloat16)
     options = citi_options(model, tiny_data_dir, tmp_path / "run", citi_phases="rp", bf16=True)
     free = SimpleNamespace(available=0)
-    monkeypatch.setattr(scoring.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     run = train(options)
     assert run.json("importance.json")["settings"]["dtype"] == "model"
     assert any("does not fit into memory" in line for line in run.said)

@@ -49,6 +49,10 @@ class Rows:
             return self.tasks
         return self.rows[key] if isinstance(key, int) else [row[key] for row in self.rows]
 
+    def select(self, rows: Any) -> Any:
+        """As a data set does, for one column."""
+        return {"labels": [self.rows[row]["labels"] for row in rows]}
+
 
 def scores(folder: Path) -> dict[str, dict[str, float]]:
     model = tiny.tiny_model(dtype=torch.float64)
