@@ -53,7 +53,7 @@ pytestmark = pytest.mark.fast
             "an argument of a call is no value",
         ),
         ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(level=1, level=2)]")), "a call does not parse"),
-        ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(3)]")), "a call does not parse"),
+        ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(1, 2, 3, 4, 5, 6)]")), "a call does not parse"),
         ("toolace", toolace(("user", "x"), ("assistant", "[Set Lamp(level=3")), "a call does not parse"),
         ("toolace", toolace(("user", "x"), ("assistant", "[Open Door(level=3)]")), "names a tool that"),
         ("toolace", toolace(("user", "x"), ("assistant", "")), "empty output"),
