@@ -44,9 +44,8 @@ class Probe:
         self._wrap(os, "fsync", self._fsync)
         self._wrap(safetensors.torch, "serialize_file", self._serialize)
         self._wrap(torch.Tensor, "backward", self._backward)
-        torch.nn.modules.module.register_module_forward_pre_hook(
-            lambda module, _: self._pass("training", f"forward {type(module).__name__}")
-        )
+        # Not a global hook: MOLoRA calls each linear where somebody counts on it, which rounds in another way.
+        self._wrap(torch.nn.Module, "__call__", self._forward)
         register_optimizer_step_pre_hook(lambda *_: self._pass("training", "before the optimizer"))
         register_optimizer_step_post_hook(lambda *_: self._pass("training", "after the optimizer"))
 
@@ -106,6 +105,10 @@ class Probe:
         inner(tensors, path, **kwargs)
         self._unsynced = Path(path)
         self._touch("write", Path(path))
+
+    def _forward(self, inner: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        self._pass("training", f"forward {type(module).__name__}")
+        return inner(module, *args, **kwargs)
 
     def _backward(self, inner: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         self._pass("training", "backward")
