@@ -80,6 +80,7 @@ def test_the_cache_is_used_until_the_code_changes(kind: str, tmp_path: Path, mon
     write_tiny_data(tmp_path / "data", 4)
     tokenizer = tiny_tokenizer()
     template = "llama3_api_bank" if kind == "template" else "llama3"
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")  # no model is loaded, and its folder is looked at
     own = {"stage": "tl_sft"} if kind == "weights" else {}
     options = train_options(tmp_path, tmp_path / "data", tmp_path / "out", template=template, finetuning_type="lora")
     model_args, data_args, training_args, *_ = get_train_args({**options, **own})

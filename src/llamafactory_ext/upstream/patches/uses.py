@@ -53,6 +53,7 @@ USES: tuple[Use, ...] = (
     Use(f"{DATA}.data_utils", "Role", TRAINING),
     Use(f"{DATA}.data_utils", "split_dataset", TRAINING, (Takes("dataset", "eval_dataset", "data_args", "seed"),)),
     Use(f"{DATA}.template", "TEMPLATES", METHODS),
+    Use(f"{DATA}.tool_utils", "TOOLS", METHODS),
     Use(f"{DATA}.template", "Llama2Template", TRAINING),
     Use(f"{DATA}.template", "ReasoningTemplate", METHODS),
     Use(
