@@ -177,7 +177,7 @@ def test_states_are_kept_by_torch_and_by_peft(method: str) -> None:
     file.seek(0)
     torch.manual_seed(9)
     fresh = get_peft_model(tiny_model(seed=5), config(method)).eval()
-    fresh.load_state_dict(torch.load(file))
+    fresh.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(logits(fresh), logits(model))
     other = get_peft_model(tiny_model(), config(method)).eval()
     result = set_peft_model_state_dict(other, get_peft_model_state_dict(model))
