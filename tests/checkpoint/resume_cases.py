@@ -27,7 +27,7 @@ from tl.trajectories import records, write_data
 
 Options = dict[str, Any]
 SAVING = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "cosine"}
-LORA = {"finetuning_type": "lora", "lora_rank": 4, "lora_target": "all", "lora_dropout": 0.1}
+LORA = {"finetuning_type": "lora", "lora_rank": 4, "lora_target": "all"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ METHODS: dict[str, tuple[Callable[..., Options], Options]] = {
     ),
     "citi-tl_sft": (_citi_tl_sft, {}),
     "tl_sft-full": (_tl_sft, {}),
-    "tl_sft-lora": (_tl_sft, LORA),
+    "tl_sft-lora": (_tl_sft, LORA | {"lora_dropout": 0.1}),
     "tl_sft-freeze": (_tl_sft, {"finetuning_type": "freeze", "freeze_trainable_layers": 1}),
     "tl_ppo-full": (_tl_ppo, {}),
     "tl_ppo-full-own": (_tl_ppo, {"tl_critic": "own"}),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from llamafactory.hparams import get_train_args
 from llamafactory.train.tuner import run_exp
 
-from checkpoint.resume_cases import MODELS, Case, Interrupt, Model, cases, outcome
+from checkpoint.resume_cases import METHODS, MODELS, Case, Interrupt, Model, cases, outcome
 from runs import differing
 
 
@@ -16,6 +17,11 @@ from runs import differing
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[Model, Path]:
     folder = tmp_path_factory.mktemp("models")
     return {model: model.save(folder / model.name) for model in MODELS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_row_is_a_command_that_the_checks_take(method: str, models: dict[Model, Path], tmp_path: Path) -> None:
+    get_train_args(Case(method, MODELS[0]).options(models[MODELS[0]], tmp_path, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
