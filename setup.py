@@ -91,7 +91,12 @@ class EditableWheelWithStartFiles(editable_wheel):
 
 
 def add_start_files(wheel: Path) -> None:
-    """Rewrite a wheel with the start-up files at its root and in its RECORD."""
+    """Rewrite an editable wheel with the start-up files at its root and in its RECORD.
+
+    The start module lies beside `llamafactory_ext.pth` where the package is installed, and in the sources here.
+    """
+    files = {name: (SOURCE / name).read_bytes() for name in START_FILES}
+    files[START_FILES[0]] = files[START_FILES[0]].replace(b"d = sitedir", f"d = {str(SOURCE)!a}".encode())
     rewritten = wheel.with_suffix(".tmp")
     with ZipFile(wheel) as old, ZipFile(rewritten, "w", ZIP_DEFLATED) as new:
         if START_FILES[0] in old.namelist():
@@ -99,16 +104,15 @@ def add_start_files(wheel: Path) -> None:
         for item in old.infolist():
             content = old.read(item)
             if item.filename.endswith(".dist-info/RECORD"):
-                content += "".join(record_line(name) for name in START_FILES).encode()
+                content += "".join(record_line(*file) for file in files.items()).encode()
             new.writestr(item, content)
-        for name in START_FILES:
-            new.writestr(name, (SOURCE / name).read_bytes())
+        for name, content in files.items():
+            new.writestr(name, content)
     rewritten.replace(wheel)
 
 
-def record_line(name: str) -> str:
+def record_line(name: str, content: bytes) -> str:
     """A RECORD line: path, urlsafe base64 of the sha256 without padding, size."""
-    content = (SOURCE / name).read_bytes()
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     return f"{name},sha256={digest},{len(content)}\n"
 

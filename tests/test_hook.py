@@ -32,14 +32,43 @@ def test_hook_and_table_name_the_same_modules() -> None:
     assert {patch.module for patch in PATCHES} == _hook.PATCHED_MODULES
 
 
-def test_start_up_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_start_up_imports_nothing(tmp_path: Path) -> None:
+    """What every `python` of the environment pays: one small module, whatever else is there."""
     code = (
-        "import sys; names = {name.partition('.')[0] for name in sys.modules}; "
-        "print(any(type(f).__name__ == 'PatchingFinder' for f in sys.meta_path), "
-        "'llamafactory_ext' in sys.modules, bool(names & {'torch', 'peft', 'transformers'}))"
+        "import sys; print(*sorted(sys.modules), *(type(f).__name__ for f in sys.meta_path if hasattr(f, 'packages')))"
     )
-    assert run([sys.executable, "-c", code], tmp_path).stdout.split() == ["True", "False", "False"]
-    assert run([sys.executable, "-c", code], tmp_path, LLAMAFACTORY_EXT="0").stdout.split() == ["False"] * 3
+    words = {
+        switch: set(run([sys.executable, "-c", code], tmp_path, LLAMAFACTORY_EXT=switch).stdout.split())
+        for switch in "10"
+    }
+    assert words["1"] - words["0"] == {"_llamafactory_ext_start", "StartFinder"}
+    assert not words["0"] - words["1"]
+
+
+@pytest.mark.parametrize("package", ["llamafactory", "peft"])
+def test_the_hook_comes_with_the_first_package_that_needs_it(package: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys, json, {package}; print(*(type(f).__name__ for f in sys.meta_path), "
+        "'llamafactory_ext._hook' in sys.modules, 'torch' in sys.modules)"
+    )
+    words = run([sys.executable, "-c", code], tmp_path).stdout.split()
+    assert words[-2:] == ["True", str(package == "peft")]
+    assert "PatchingFinder" in words
+    assert "StartFinder" not in words
+
+
+def test_peft_alone_knows_the_method(tmp_path: Path) -> None:
+    code = "import peft; print(peft.PeftType('MOLORA'), 'MOLORA' in peft.PEFT_TYPE_TO_CONFIG_MAPPING)"
+    assert run([sys.executable, "-c", code], tmp_path).stdout.split() == ["PeftType.MOLORA", "True"]
+
+
+def test_nothing_is_loaded_from_the_working_directory(tmp_path: Path) -> None:
+    """Not even where the working directory stands on the path, as with an empty entry of PYTHONPATH."""
+    (tmp_path / "_llamafactory_ext_start.py").write_text("print('loaded from here')\n", encoding="utf-8")
+    start = "import sys; print('_llamafactory_ext_start' in sys.modules)"
+    for path in (":", ".", str(tmp_path)):
+        result = run([sys.executable, "-c", start], tmp_path, PYTHONPATH=path)
+        assert (result.stdout, result.stderr) == ("True\n", "")
 
 
 def test_loader_keeps_source_access() -> None:
@@ -114,15 +143,12 @@ def test_what_cannot_be_imported_stops_runs_of_ours_only(tmp_path: Path) -> None
     """A package of ours whose table cannot be imported, found before the working one."""
     shutil.copytree(SOURCE, tmp_path / "llamafactory_ext", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "llamafactory_ext" / "methods.py").write_text("raise ImportError('no such package')\n", "utf-8")
-    for name in ("_llamafactory_ext_start.py", "llamafactory_ext.pth"):
-        shutil.copy(SOURCE.parent / name, tmp_path / name)
-    code = "import _llamafactory_ext_start as s, sys; s.start(); {}"
     call = "from llamafactory.train.tuner import run_exp; run_exp({})"
     plain = "from llamafactory.hparams import FinetuningArguments; print(FinetuningArguments().stage)"
-    result = run([sys.executable, "-c", code.format(plain)], tmp_path, PYTHONPATH=str(tmp_path))
+    result = run([sys.executable, "-c", plain], tmp_path, PYTHONPATH=str(tmp_path))
     assert (result.returncode, result.stdout) == (0, "sft\n"), result.stderr
     for given in ({"finetuning_type": "citi"}, {"stage": "tl_sft"}, {"stage": "tl_ppo"}):
-        result = run([sys.executable, "-c", code.format(call.format(given))], tmp_path, PYTHONPATH=str(tmp_path))
+        result = run([sys.executable, "-c", call.format(given)], tmp_path, PYTHONPATH=str(tmp_path))
         (name, value), *_ = given.items()
         assert result.returncode == 1
         assert result.stderr.splitlines()[-1].startswith(f"InstallationError: {name}: {value} cannot run: ")
@@ -153,16 +179,13 @@ def test_methods_that_a_command_names(
 
 
 def test_broken_installation_never_stops_python(tmp_path: Path) -> None:
-    """A start module whose hook cannot be loaded says so and lets the interpreter start."""
+    """A hook that cannot be loaded is told of where LLaMA-Factory is imported, and changes nothing else."""
     package = tmp_path / "llamafactory_ext"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "_report.py").touch()
     (package / "_hook.py").write_text("raise RuntimeError('broken')", encoding="utf-8")
-    code = (
-        "import _llamafactory_ext_start as s, sys; sys.modules.pop('llamafactory_ext._hook', None); "
-        "s.start(); print(1)"
-    )
+    code = "import llamafactory; print(1)"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 START_FILES = ("llamafactory_ext.pth", "llamafactory_ext.start")
-ACTIVE = "import sys; print(any(type(f).__name__ == 'PatchingFinder' for f in sys.meta_path))"
+ACTIVE = "import sys; print(any(type(f).__name__ == 'StartFinder' for f in sys.meta_path))"
 # What the releases say that matter here: as on PyPI, with everything else left out.
 TORCHES = {"2.8.0": ("0.23.0", "2.8.0"), "2.11.0": ("0.26.0", "2.11.0"), "2.14.1": ("0.29.1", "2.11.1")}
 RELEASES: dict[str, dict[str, list[str]]] = {

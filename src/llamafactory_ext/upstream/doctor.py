@@ -23,7 +23,7 @@ MARK = "llamafactory_ext probe: "
 COLOURS = {"ok": "green", "absent": "dim", "off": "yellow", "warning": "yellow", "broken": "bold red"}
 # What a fresh interpreter has before anything of ours is imported on purpose, then what the probe finds.
 PROBE = (
-    "import sys; active = any(type(f).__name__ == 'PatchingFinder' for f in sys.meta_path); "
+    "import sys; active = any(type(f).__name__ == 'StartFinder' for f in sys.meta_path); "
     "from llamafactory_ext.upstream.patches.probe import probe; probe(active)"
 )
 

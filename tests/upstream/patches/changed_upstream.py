@@ -23,9 +23,12 @@ from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
+from llamafactory_ext import _hook
+
 PACKAGE = "llamafactory"
 MOVED = "_moved"
 NEW = "wanted_by_upstream"
+OURS = ("StartFinder", "PatchingFinder")  # what waits for LLaMA-Factory, and the import hook
 # Imported in the parent, as far as they are installed.
 PRELOADED = (
     "torch",
@@ -272,7 +275,7 @@ def set_up(case: dict[str, Any]) -> None:
     place = next(i for i, finder in enumerate(sys.meta_path) if finder is PathFinder)
     sys.meta_path.insert(place, ChangingFinder(transform, changes, module if kind == "moved" else ""))
     if not case["ours"]:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PatchingFinder"]
+        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ not in OURS]
 
 
 def _raising(original: Any) -> Any:
@@ -363,8 +366,9 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
 
 def preload() -> None:
     """Import all that stays the same, and upstream's modules once for what they import; those are forgotten again."""
-    kept = sys.meta_path[:]
-    sys.meta_path[:] = [finder for finder in kept if type(finder).__name__ != "PatchingFinder"]
+    _hook.install()
+    kept = [finder for finder in sys.meta_path if type(finder).__name__ != "StartFinder"]
+    sys.meta_path[:] = [finder for finder in kept if type(finder).__name__ not in OURS]
     for name in PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
