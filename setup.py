@@ -16,6 +16,12 @@ from setuptools.command.editable_wheel import editable_wheel
 
 # Sorted after `__editable__.*.pth`, so that the editable path is in place when the import line runs.
 START_FILES = ("llamafactory_ext.pth", "llamafactory_ext.start")
+# What `llamafactory-ext examples` writes, carried along by wheels; a clone has it in its own folders.
+BUNDLE = "llamafactory_ext/_bundle"
+BUNDLED = (
+    *(f"examples/**/*.{suffix}" for suffix in ("yaml", "json", "sh", "py", "md", "ipynb")),
+    *("data/README.md", "data/dataset_info.json", "data/lab_*.json"),
+)
 ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "src"
 
@@ -67,7 +73,7 @@ EXTRAS = {
 
 
 class BuildWithStartFiles(build_py):
-    """Copies the start-up files to the root of the wheel."""
+    """Copies the start-up files to the root of the wheel, and the examples into the package."""
 
     def run(self) -> None:
         super().run()
@@ -75,10 +81,17 @@ class BuildWithStartFiles(build_py):
             Path(self.build_lib).mkdir(parents=True, exist_ok=True)
             for name in START_FILES:
                 shutil.copyfile(SOURCE / name, Path(self.build_lib) / name)
+            for name in bundled_files():
+                copy = Path(self.build_lib) / BUNDLE / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, copy)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         outputs: list[str] = super().get_outputs(include_bytecode)
-        return outputs if self.editable_mode else outputs + [str(Path(self.build_lib) / name) for name in START_FILES]
+        if self.editable_mode:
+            return outputs
+        added = [*START_FILES, *(f"{BUNDLE}/{name}" for name in bundled_files())]
+        return outputs + [str(Path(self.build_lib) / name) for name in added]
 
 
 class EditableWheelWithStartFiles(editable_wheel):
@@ -88,6 +101,11 @@ class EditableWheelWithStartFiles(editable_wheel):
         super().run()
         for wheel in Path(self.dist_dir).glob("*.whl"):
             add_start_files(wheel)
+
+
+def bundled_files() -> list[str]:
+    """The files of the bundle, by their paths in the repository."""
+    return sorted(str(path.relative_to(ROOT)) for pattern in BUNDLED for path in ROOT.glob(pattern))
 
 
 def add_start_files(wheel: Path) -> None:

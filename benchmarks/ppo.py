@@ -23,7 +23,8 @@ from setting import Setting
 from transformers import PreTrainedModel
 
 from llamafactory_ext.lab import world
-from llamafactory_ext.lab.evaluate import SHIPPED_MODEL, load
+from llamafactory_ext.lab.evaluate import load
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from llamafactory_ext.lab.tokenizer import encode_turn
 from llamafactory_ext.tl.ppo.critic import ActorCritic
 from llamafactory_ext.tl.ppo.queries import declared_tools

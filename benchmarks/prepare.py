@@ -21,7 +21,7 @@ from setting import SHAPES, Setting
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from llamafactory_ext.tl.sft.examples import Settings
 from llamafactory_ext.upstream.pipeline.fitting import fit_template
 from llamafactory_ext.upstream.pipeline.requests import request_marks, request_records, request_weights

@@ -17,7 +17,7 @@ from setting import Setting
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from llamafactory_ext.tl.sft.trainer import TlSftTrainer
 from llamafactory_ext.training.losses import IGNORE_INDEX, summed_nll
 from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, code_of

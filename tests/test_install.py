@@ -13,6 +13,8 @@ from zipfile import ZipFile
 import pytest
 from packaging.requirements import Requirement
 
+from llamafactory_ext.commands.examples import contents
+
 ROOT = Path(__file__).parents[1]
 START_FILES = ("llamafactory_ext.pth", "llamafactory_ext.start")
 ACTIVE = "import sys; print(any(type(f).__name__ == 'StartFinder' for f in sys.meta_path))"
@@ -47,6 +49,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
+    for name in ("examples", "data"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "data" / "mine.json").write_text("[]", encoding="utf-8")  # as converters leave their files there
     return folder
 
 
@@ -74,11 +79,24 @@ def test_install_and_uninstall(source: Path, tmp_path: Path, kind: str) -> None:
         packages = Path(next(path for path in sys.path if path.endswith("site-packages")))
         (site / "borrowed.pth").write_text(f"{packages}\n", encoding="utf-8")
         assert call(python, "-c", OPTIONS, cwd=tmp_path).splitlines()[-1] == "8"
+        first_training(python, tmp_path / "empty")
         (site / "borrowed.pth").unlink()
 
     call(*pip, "uninstall", "--yes", "--quiet", "llamafactory_ext", cwd=tmp_path)
     assert call(python, "-c", ACTIVE, cwd=tmp_path) == "False\n"
     assert not list(site.rglob("*llamafactory*"))
+
+
+def first_training(python: Path, folder: Path) -> None:
+    """What README says for an empty folder, cut short."""
+    folder.mkdir()
+    call(python, "-m", "llamafactory_ext.cli", "examples", "--out", ".", cwd=folder)
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found == contents()
+    short = ("max_samples=24", "citi_importance_samples=4", "citi_phases=mi", "citi_mi_epochs=1")
+    train = "from llamafactory.cli import main; main()"
+    call(python, "-c", train, "train", "examples/yaml/citi_tiny.yaml", *short, cwd=folder)
+    assert (folder / "saves/citi_tiny/adapter_model.safetensors").is_file()
 
 
 def write_release(folder: Path, name: str, version: str, requires: list[str]) -> None:
@@ -147,6 +165,8 @@ def built_wheel(source: Path) -> Path:
 def test_wheel_and_sdist_contents(source: Path) -> None:
     names = ZipFile(built_wheel(source)).namelist()
     assert {*START_FILES, "_llamafactory_ext_start.py", "llamafactory_ext/py.typed"} <= set(names)
+    bundled = {name.removeprefix("llamafactory_ext/_bundle/") for name in names if "/_bundle/" in name}
+    assert bundled == {name for name in contents() if not name.startswith("lab_model/")}
     with tarfile.open(build(source, "sdist")) as archive:
         members = {name.partition("/")[2] for name in archive.getnames()}
     assert {f"src/{name}" for name in START_FILES} | {"setup.py", "pyproject.toml", "LICENSE"} <= members

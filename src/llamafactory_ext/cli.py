@@ -10,6 +10,11 @@ from .errors import ExtError, OptionError
 
 VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
+    "examples": (
+        "llamafactory_ext.commands.examples",
+        "examples",
+        "write the examples, for a run without a clone",
+    ),
     "data": ("llamafactory_ext.commands.data", "Data", "convert, mix, check, preview and count data sets"),
     "importance": ("llamafactory_ext.commands.importance", "Importance", "show and draw component importance"),
     "infer": ("llamafactory_ext.serving.infer.run", "infer", "ask a model all questions of a benchmark, resumable"),

@@ -9,7 +9,8 @@ from transformers import AutoTokenizer
 
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.lab import world
-from llamafactory_ext.lab.evaluate import SHIPPED_MODEL, evaluate, load, reply_to
+from llamafactory_ext.lab.evaluate import evaluate, load, reply_to
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from llamafactory_ext.lab.scoring import is_right
 from llamafactory_ext.lab.tokenizer import encode_turn
 

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from llamafactory_ext.templates.tokens import tokenizer_problem
 from llamafactory_ext.upstream.pipeline.fitting import fit_template
 

@@ -19,10 +19,15 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8; readers see the old file or the new one, never a part."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file; readers see the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.tmp")
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with staged.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     staged.replace(path)

@@ -58,7 +58,8 @@ class Lab:
             out: also write the scores to this JSON file.
         """
         from ..checkpoint.atomic import write_json
-        from ..lab.evaluate import SHIPPED_MODEL, evaluate
+        from ..lab.evaluate import evaluate
+        from ..lab.methods import SHIPPED_MODEL
 
         if limit < 1:
             raise OptionError(f"--limit is {limit}; give at least 1")

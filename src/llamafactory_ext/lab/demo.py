@@ -18,9 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from ..checkpoint.atomic import write_json
 from ..errors import DataError
-from .evaluate import SHIPPED_MODEL
 from .jobs import EndedEarly, Row, Setting, run_job
-from .methods import METHODS, PACKAGE_ROOT, Method
+from .methods import METHODS, PACKAGE_ROOT, SHIPPED_MODEL, Method
 from .report import draw_chart, print_table
 
 NEEDED = ("examples/yaml/citi_tiny.yaml", "data/lab_tool.json", "data/lab_general.json", "data/dataset_info.json")
@@ -59,7 +58,7 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | 
     """
     missing = [str(root / name) for name in NEEDED if not (root / name).is_file()]
     if missing:
-        raise DataError(f"The demo needs {', '.join(missing)}; run it from a clone of the repository.")
+        raise DataError(f"The demo needs {', '.join(missing)}; install the package again, or run it from a clone.")
     out.mkdir(parents=True, exist_ok=True)
     setting, console = Setting(root, out.resolve(), limit, Event()), Console()
     columns = (

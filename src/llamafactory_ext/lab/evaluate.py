@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from ..errors import CheckpointError
 from . import world
 from .example import Example
+from .methods import SHIPPED_MODEL
 from .scoring import Score, score
 from .tokenizer import encode_turn
 
-SHIPPED_MODEL = Path(__file__).parent / "model"
 _BATCH = 100
 _LONGEST_REPLY = 48
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
 from ..errors import UpstreamError
-from .evaluate import SHIPPED_MODEL
-from .methods import Method
+from .methods import SHIPPED_MODEL, Method
 
 Row = dict[str, Any]
 # What a job is doing, and how many of how many steps are done, where that is known.

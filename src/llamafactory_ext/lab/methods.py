@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGE_ROOT = Path(__file__).parents[3]
+_BUNDLE = Path(__file__).parents[1] / "_bundle"
+PACKAGE_ROOT = _BUNDLE if _BUNDLE.is_dir() else Path(__file__).parents[3]
+"""Where `examples/` and `data/` lie: within an installed package, or in the clone."""
+SHIPPED_MODEL = Path(__file__).parent / "model"
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ from ..errors import DataError, UpstreamError
 from ..toolcalls import ToolCall, parse_calls, render_calls
 from . import world
 from .datasets import record
-from .evaluate import SHIPPED_MODEL
-from .methods import PACKAGE_ROOT
+from .methods import PACKAGE_ROOT, SHIPPED_MODEL
 from .trajectories import mistaken
 
 QUERIES, QUERIES_SEED, HELD_OUT = 4000, 2, 400

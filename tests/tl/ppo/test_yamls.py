@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from llamafactory_ext.lab.evaluate import SHIPPED_MODEL
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from ppo_runs import steps, train
 
 pytestmark = pytest.mark.fast
