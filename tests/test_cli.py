@@ -170,6 +170,22 @@ def test_doctor_says_each_fault_once_and_what_works(findings: dict[str, Any], ex
     assert changed(findings) == {str(what): state for what, state in expected.items()}
 
 
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        ("No module named 'pyaudioop'", "pip install audioop-lts"),
+        ("No module named 'gradio'", "pip install gradio"),
+        ("No module named 'yaml.cyaml'", "pip install pyyaml"),
+        ("No module named 'llamafactory.hparams.new_args'", "update the whole clone"),
+        ("cannot import name 'hparams' from 'llamafactory'", "update the whole clone"),
+    ],
+)
+def test_the_step_for_a_module_that_is_missing(problem: str, expected: str) -> None:
+    checks = doctor.probe_checks(HEALTHY | {"imports": dict.fromkeys(NEEDED, problem)})
+    (step,) = [check.next_step for check in checks if check.what == "import LLaMA-Factory"]
+    assert step.endswith(expected)
+
+
 def test_doctor_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "run_probe", lambda: {"error": "No module named 'peft'"})
     with pytest.raises(SystemExit, match="1"):

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,17 @@ from .patches.compat import OLDEST
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "datasets", "trl", "vllm")
 TORCH_FAMILY = ("torchvision", "torchaudio")
+# The packages that bring a module of another name.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "audioop": "audioop-lts",
+    "google": "protobuf",
+    "pyaudioop": "audioop-lts",
+    "sklearn": "scikit-learn",
+    "sse_starlette": "sse-starlette",
+    "yaml": "pyyaml",
+}
+_MISSING = re.compile(r"No module named '([^']+)'")
 MARK = "llamafactory_ext probe: "
 COLOURS = {"ok": "green", "absent": "dim", "off": "yellow", "warning": "yellow", "broken": "bold red"}
 # What a fresh interpreter has before anything of ours is imported on purpose, then what the probe finds.
@@ -157,7 +169,7 @@ def _upstream_checks(findings: dict[str, Any]) -> list[Check]:
         checks.append(Check("replaced by another package too", "warning", ", ".join(findings["others"]), step))
     for problem, modules in _failed_imports(findings).items():
         found = f"{problem} (in {', '.join(modules[:3])}{' and others' if len(modules) > 3 else ''})"
-        step = "the same happens without llamafactory_ext: install LLaMA-Factory again, or update the whole clone"
+        step = f"the same happens without llamafactory_ext: {_step_for(problem)}"
         checks.append(Check("import LLaMA-Factory", "broken", found, step))
     for name, (problem, needed_by) in findings["broken"].items():
         step = f"switches off: {', '.join(needed_by)}; install LLaMA-Factory {OLDEST}, or a newer llamafactory_ext"
@@ -181,6 +193,15 @@ def _feature_checks(findings: dict[str, Any]) -> list[Check]:
         else:
             checks.append(Check(feature, "ok", "works"))
     return checks
+
+
+def _step_for(problem: str) -> str:
+    """The command that brings a missing module of somebody else, or what mends LLaMA-Factory's own files."""
+    missing = _MISSING.match(problem)
+    module = missing[1].partition(".")[0] if missing else "llamafactory"
+    if module == "llamafactory":
+        return "install LLaMA-Factory again, or update the whole clone"
+    return f"pip install {DISTRIBUTIONS.get(module, module)}"
 
 
 def _failed_imports(findings: dict[str, Any]) -> dict[str, list[str]]:

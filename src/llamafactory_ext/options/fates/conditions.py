@@ -192,7 +192,7 @@ def best_model_problems(command: Command) -> list[str]:
         return _metric_problems(command, "save_strategy: best")
     if command.load_best_model_at_end:
         return _metric_problems(command, "load_best_model_at_end")
-    if command.metric_for_best_model is not None and _while_training(command):
+    if given_metric(command) and command.do_train:
         return _metric_problems(command, "metric_for_best_model")
     return []
 

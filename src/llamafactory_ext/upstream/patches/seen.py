@@ -1,13 +1,14 @@
 """Which versions of upstream's objects were seen before: information for the doctor, never a reason to refuse.
 
 `seen.json` holds the fingerprints by version. `python -m llamafactory_ext.upstream.patches.seen` adds those of the
-LLaMA-Factory that is loaded.
+LLaMA-Factory that is loaded; with a commit behind it, as those of a clone on the way to a version.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from . import patch, table
 from .compat import upstream_version
 from .relies import fingerprint
 
+_AT = " at "
 FILE = Path(__file__).with_name("seen.json")
 
 
@@ -43,28 +45,31 @@ def unseen(found: Mapping[str, str]) -> list[str]:
 
 
 def mixed(found: Mapping[str, str], version: str | None) -> str:
-    """Say that the files come from several versions, or from another one than they state; nothing if they do not."""
+    """Say that the files come from several versions, or from another one than they state; nothing if they do not.
+
+    A version of development has a state for each commit that was seen, and code of its own may follow them.
+    """
     known = seen()
-    fits = {name: {one for one in known if known[one].get(name) == value} for name, value in found.items()}
-    recognised = {name: versions for name, versions in fits.items() if versions}
-    if not recognised or version not in known:
+    states = [one for one in known if one == version or one.startswith(f"{version}{_AT}")]
+    recognised = [name for name, value in found.items() if any(known[one].get(name) == value for one in known)]
+    if not recognised or not states:
         return ""
-    others = {name: versions for name, versions in recognised.items() if version not in versions}
-    if not others:
+    strange = min(([name for name in recognised if known[one].get(name) != found[name]] for one in states), key=len)
+    if not strange:
         return ""
-    of = sorted(set().union(*others.values()))
-    names = ", ".join(sorted(others)[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    of = sorted({one.partition(_AT)[0] for one in known for name in strange if known[one].get(name) == found[name]})
+    names = ", ".join(sorted(strange)[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
     return f"states version {version}, but has the code of {' and '.join(of)} in {names}"
 
 
-def main() -> None:
+def main(commits: Sequence[str]) -> None:
     """Add the fingerprints of this LLaMA-Factory to the file."""
     for module in dict.fromkeys(row.module for row in table.PATCHES):
         import_module(module)
     known = seen() if FILE.is_file() else {}
-    known[str(upstream_version())] = loaded_fingerprints()
+    known[_AT.join([str(upstream_version()), *commits])] = loaded_fingerprints()
     FILE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
