@@ -159,6 +159,21 @@ def test_a_loaded_file_gives_the_same_run(
     assert run.json("selection.json") == computed.json("selection.json")
     assert equal(run.weights(), computed.weights())
     assert run.json("importance.json") == computed.json("importance.json"), "the adapter folder holds its importance"
+    assert not any("does not say from how many tokens" in line for line in run.said)
+
+
+@pytest.mark.usefixtures("no_scoring")
+def test_a_file_of_an_earlier_version_is_told(
+    computed: Run, tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path
+) -> None:
+    """It may have been written before the sums of several disks were guarded."""
+    file, content = tmp_path / "old.json", computed.json("importance.json")
+    del content["tasks"]["tool"]["tokens"]
+    file.write_text(json.dumps(content))
+    options = citi_options(tiny_llama_dir, tiny_data_dir, tmp_path / "run", citi_phases="rp")
+    run = train(options | {"citi_importance_load": str(file)})
+    (line,) = [line for line in run.said if "does not say from how many tokens the scores of tool come" in line]
+    assert "compute the file anew" in line
 
 
 def test_the_place_to_save_is_honoured(

@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 import torch
 
+import tiny
 from checkpoint.resume_cases import METHODS, Model, outcome
+from ppo_runs import write_ppo_data
 from processes import run
 from runs import differing
 from sampling import sample
+from tl.trajectories import records, write_data
 
 DRIVER = Path(__file__).with_name("nodes_driver.py")
 MODEL = Model(tied=True, biased=False, dtype=torch.float32)
@@ -79,6 +82,13 @@ REFUSED = {
         {"own": {"1": {"per_device_train_batch_size": 1}}},
         "per_device_train_batch_size: 2 for process 0 on ",
     ),
+    "data": ({"own": {"1": {"dataset_dir": "../other"}}}, "training data (hash): "),
+    "stream": (
+        {"own": {"1": {"dataset_dir": "../other"}}, "changes": {"streaming": True}},
+        "training data (hash): ",
+    ),
+    "queries": ({"own": {"1": {"dataset_dir": "../other_ppo"}}, "method": "tl_ppo-lora"}, "training data (hash): "),
+    "base": ({"own": {"1": {"model_name_or_path": "../other_model"}}}, "base model (hash): "),
     "elastic": (
         {"variables": {"RDZV_ID": "run", "MIN_NNODES": "1", "MAX_NNODES": "2"}},
         "MIN_NNODES=1 and MAX_NNODES=2: a run goes on exactly with as many processes",
@@ -115,6 +125,9 @@ def methods() -> list[str]:
 def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
     folder = tmp_path_factory.mktemp("machines")
     model = MODEL.save(folder / "model")
+    tiny.save_tiny_model(folder / "other_model", seed=1, tie_word_embeddings=True)
+    write_ppo_data(folder / "other_ppo", 15)
+    write_data(folder / "other", records(11))
     jobs: list[dict[str, Any]] = []
 
     def add(name: str, method: str, folders: list[str], changes: dict[str, Any] | None = None, **more: Any) -> None:
@@ -136,7 +149,7 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
                 add(f"as-{count}-{batch}", death.method, folders, {"per_device_train_batch_size": batch})
         add(f"{death.name}-again", death.method, death.folders, death.changes)
     for name, (more, _) in REFUSED.items():
-        add(name, "tl_sft-full", **({"folders": [name] * 2} | more))
+        add(name, **({"method": "tl_sft-full", "folders": [name] * 2} | more))
     add("frozen", "tl_sft-full", ["frozen"] * 2, {"ddp_timeout": 16}, at={"1": ["2", STOPPED]})
     (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     command = [sys.executable, str(DRIVER), str(folder)]
@@ -202,7 +215,9 @@ def test_what_cannot_work_is_refused_before_training(field: Field, name: str) ->
         said = field.said(name, rank)
         assert "Traceback" not in said
         assert REFUSED[name][1] in said
-    assert not list(field.folder.glob(f"{name}/out/*"))
+    # The base is compared once it is loaded, after what is said of the data.
+    reports = {"data_report.json", "tl_report.json"} if name == "base" else set()
+    assert {path.name for path in field.folder.glob(f"{name}/out/*")} == reports
 
 
 def test_a_frozen_machine_is_named_and_waited_for_no_longer_than_ddp_timeout(field: Field) -> None:

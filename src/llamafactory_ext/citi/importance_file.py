@@ -107,6 +107,17 @@ class Importance:
             )
         return remarks
 
+    def uncounted(self, path: Path) -> str | None:
+        """Say which scores of a file cannot be trusted as they stand: their tokens were not counted."""
+        names = [name for name, task in self.tasks.items() if not task.tokens]
+        if not names:
+            return None
+        return (
+            f"Warning: {path} does not say from how many tokens the scores of {', '.join(names)} come. An earlier "
+            "version wrote it, which on several machines without a shared disk could add up wrong scores. If it ran "
+            "so, compute the file anew without citi_importance_load."
+        )
+
     def with_task(self, name: str, task: TaskScores) -> Importance:
         """A copy with one task more."""
         return replace(self, tasks={**self.tasks, name: task})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import distributed, nn
 from tqdm.auto import tqdm
@@ -74,19 +72,6 @@ def check_trained(dataset: Any, groups: Mapping[str, tuple[str, list[int]]]) -> 
             raise OptionError(
                 f"no token of task {task} is trained: is every answer empty, or cut off? Raise cutoff_len."
             )
-
-
-def content_hash(dataset: Any) -> str:
-    """Of the tokens, labels, marks and weights; the same wherever and whenever the data was tokenized."""
-    digest = hashlib.blake2b(digest_size=16)
-    names = [name for name in ("input_ids", "labels", MARKS_COLUMN, WEIGHTS_COLUMN) if name in dataset.column_names]
-    columns = dataset.select_columns(names).with_format("arrow")
-    for batch in columns.iter(batch_size=1000):
-        for name in batch.column_names:
-            for chunk in batch.column(name).chunks:
-                digest.update(repr(chunk.value_lengths().to_pylist()).encode())
-                digest.update(np.asarray(chunk.flatten(), dtype=np.int64).tobytes())
-    return digest.hexdigest()
 
 
 def sample_rows(rows: Sequence[int], count: int, seed: int) -> list[int]:

@@ -1,7 +1,8 @@
 """The part of a trainer that computes the next-token loss over the trained tokens of a whole optimiser step.
 
 What it does: mean over the step, whatever its split into micro-batches and processes; weights of single tokens where
-the data has them; no full logits where the model allows. What it does not do: decide what is trained and how much.
+the data has them; no full logits where the model allows; the balance of experts where the model computes it. What it
+does not do: decide what is trained and how much.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class TokenLoss(Trainer):
 
     weighted = False  # whether every batch must have weights
     _codes_BT: Tensor | None = None
+    _balance = 0.0
 
     def _set_up_loss(self, model: nn.Module, *, whole: bool) -> None:
         """To be called at the end of the trainer's `__init__`.
@@ -40,6 +42,7 @@ class TokenLoss(Trainer):
             self._head = plain_head(model) if whole else None
         if self._head is not None and self._head.weight.requires_grad and self._looks_for_unused(model):
             self._head = None
+        self._balance = _balance_of(model)
 
     def _looks_for_unused(self, model: nn.Module) -> bool:
         """Whether DDP will look through each forward pass for its parameters; the deferred head is not among them."""
@@ -52,12 +55,13 @@ class TokenLoss(Trainer):
     def _mean_nll(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         """Next-token loss over the trained tokens of the whole optimiser step (or of this batch, in evaluation)."""
         weights_BT = None if self._codes_BT is None else weights_of(self._codes_BT)
-        items = num_items_in_batch
-        if items is None:
-            kept_BT = labels[:, 1:] != IGNORE_INDEX
-            items = kept_BT.sum() if weights_BT is None else weights_BT[:, 1:].sum()
+        own = (labels[:, 1:] != IGNORE_INDEX).sum() if weights_BT is None else weights_BT[:, 1:].sum()
+        items = own if num_items_in_batch is None else num_items_in_batch
         items = torch.as_tensor(items, device=labels.device).clamp(min=1)
-        return summed_nll(outputs["logits"], labels, self._head, self._half, weights_BT) / items
+        loss = summed_nll(outputs["logits"], labels, self._head, self._half, weights_BT) / items
+        if self._balance and (uneven := outputs.get("aux_loss")) is not None:
+            loss = loss + self._balance * uneven.to(loss.device) * (own / items)
+        return loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
         """Trained tokens, by their weights, of all micro-batches and processes; position 0 is nobody's target."""
@@ -95,3 +99,12 @@ class TokenLoss(Trainer):
                 return super().compute_loss(model, inputs, return_outputs, **kwargs)
         finally:
             self._codes_BT, self._head = None, head
+
+
+def _balance_of(model: nn.Module) -> float:
+    """The factor of the loss that keeps experts equally busy, where the model computes it (moe_aux_loss_coef)."""
+    config: Any = model.config
+    config = getattr(config, "text_config", None) or config
+    return (
+        float(getattr(config, "router_aux_loss_coef", 0) or 0) if getattr(config, "output_router_logits", 0) else 0.0
+    )

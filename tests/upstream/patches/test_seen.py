@@ -39,4 +39,5 @@ def test_a_clone_with_an_old_file() -> None:
     first, last = "llamafactory.hparams.parser._parse_infer_args", "llamafactory.webui.chatter.WebChatModel"
     for name in (first, last):
         said = mixed(KNOWN[MAIN] | {name: KNOWN["0.9.5"][name]}, MAIN)
-        assert said.startswith(f"states version {MAIN}, but has the code of 0.9.5") and name in said
+        assert said.startswith(f"states version {MAIN}, but has the code of 0.9.5")
+        assert name in said

@@ -28,6 +28,7 @@ from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset
 from ...training.engines import start_communication, whole_weights
 from ...training.processes import by_main
+from ...training.same_data import content_hash
 from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
@@ -45,7 +46,6 @@ from ..importance_file import Importance
 from ..scoring import (
     check_trained,
     compute_importance,
-    content_hash,
     fits_float32,
     group_by_task,
     scoring_mode,
@@ -200,6 +200,8 @@ class Preparation:
         path = Path(self.finetuning_args.citi_importance_load)
         importance = by_main(lambda: Importance.load(path))
         importance.check(path, shapes_of(base))
+        if (remark := importance.uncounted(path)) is not None:
+            say(remark)
         return importance
 
     def score(self, base: nn.Module, default: Path) -> Importance:

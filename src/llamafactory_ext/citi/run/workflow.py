@@ -22,21 +22,22 @@ from torch import nn
 from transformers import set_seed
 
 from ...checkpoint.atomic import read_json, write_json
-from ...checkpoint.base import MANIFEST, fingerprint, quantization
+from ...checkpoint.base import MANIFEST, quantization
 from ...checkpoint.card import SELECTION
 from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
 from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import RAISED, total_size
-from ...training.processes import digest, from_main, lowest_of_all
-from ...training.together import check_options, check_same, together
+from ...training.processes import from_main, lowest_of_all
+from ...training.same_data import check_same_base, check_same_data, content_hash
+from ...training.together import check_options, together
 from ...upstream.pipeline.api import accuracy_of, calculate_tps, plot_evaluated, plot_loss
 from ...upstream.pipeline.dates import day_of, today
 from ..importance import linear_components
 from ..importance_file import Importance
 from ..phases import Phase, describe, phase_table, set_trainable
-from ..scoring import content_hash, group_by_task, sample_rows
+from ..scoring import group_by_task, sample_rows
 from ..selection import Selection, selected_counts
 from .adapters import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
 from .folder import RunFolder
@@ -84,8 +85,8 @@ class _Citi:
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
         loaded = self.inputs.load_importance(base)
         data = content_hash(self.inputs.data["train_dataset"])
-        whole = None if self.engine else digest(fingerprint(base))
-        check_same({"training data (hash)": data, "base model (hash)": whole})
+        check_same_data({"training": data, "evaluation": self.inputs.data.get("eval_dataset")})
+        check_same_base(base, self.training_args)
         if not self.training_args.overwrite_output_dir:
             self.folder.check_inputs(base, data)
         with self.training_args.main_process_first(desc="start the run", local=False):

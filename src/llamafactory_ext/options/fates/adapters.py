@@ -4,6 +4,7 @@ from typing import Final
 
 from ..values import Number, Switch
 from .conditions import oft_problems, pissa_problems
+from .modules import freezing_problems, target_problems
 from .row import Fate, Row, refused, row
 
 _FOREIGN: Final = refused("has no effect with {method}; remove it")
@@ -12,7 +13,7 @@ _PPO_OPTIMISER: Final = refused(
     "has no learning rate of its own for the critic, which {method} needs; remove it, and set optim"
 )
 _UNREAD: Final = refused("is not read by LLaMA-Factory; set lora_target, by which OFT goes too")
-_OTHER_ENGINE: Final = refused("does not work with {method}; remove it")
+_NEW_LAYERS: Final = refused("adds layers to the base, which {method} leaves as it is; remove it")
 
 
 def _citis(option: str) -> Fate:
@@ -28,9 +29,9 @@ ADAPTER_ROWS: Final[tuple[Row, ...]] = (
         citi=_FOREIGN,
         note="with lora it acts beside use_llama_pro alone",
     ),
-    row("freeze_trainable_modules", "mlp", types=("freeze",), citi=_FOREIGN),
-    row("freeze_extra_modules", "lm_head", types=("freeze",), citi=_FOREIGN),
-    row("additional_target", "lm_head", types=("lora", "oft"), citi=_FOREIGN),
+    row("freeze_trainable_modules", "mlp", types=("freeze",), citi=_FOREIGN, check=freezing_problems),
+    row("freeze_extra_modules", "lm_head", types=("freeze",), citi=_FOREIGN, check=freezing_problems),
+    row("additional_target", "lm_head", types=("lora", "oft"), citi=_FOREIGN, check=target_problems),
     row(
         "module_dropout",
         0.5,
@@ -86,6 +87,7 @@ ADAPTER_ROWS: Final[tuple[Row, ...]] = (
         "lora_target",
         "q_proj",
         types=("lora", "oft"),
+        check=target_problems,
         citi=refused("has no effect with {method}; citi chooses the modules by importance, set citi_top_ratio"),
     ),
     row("loraplus_lr_ratio", 16.0, takes=Number(0, open_low=True), types=("lora",), ppo=_PPO_OPTIMISER),
@@ -127,7 +129,7 @@ ADAPTER_ROWS: Final[tuple[Row, ...]] = (
         True,
         takes=Switch(),
         types=("lora", "freeze"),
-        citi=_OTHER_ENGINE,
+        citi=_NEW_LAYERS,
         beside={"freeze_trainable_layers": 1},
     ),
 )

@@ -12,7 +12,7 @@ _PPO_OPTIMISER: Final = refused(
     "has no learning rate of its own for the critic, which {method} needs; remove it, and set optim"
 )
 _OTHER_LOSS: Final = refused("replaces the loss that {method} computes; remove it")
-_OTHER_ENGINE: Final = refused("does not work with {method}; remove it")
+_OTHER_ENGINE: Final = refused("trains by an engine of its own, which knows no {method}; remove it")
 _OTHER_STAGE: Final = idle("has no effect with {method}; it is of another stage")
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from ..values import Choice, Number, Switch, Text
 from .conditions import rope_problems
+from .modules import expert_problems
 from .quantized import quantization_problems, quantized_rows_problems
 from .row import Row, group, idle, refused, row
 
@@ -11,7 +12,7 @@ _NEW_TOKENS: Final = refused(
     "adds tokens whose embeddings stay as drawn, since {method} freezes the base; remove it, or add the tokens to the "
     "base model first and train that"
 )
-_OTHER_ENGINE: Final = refused("does not work with {method}; remove it")
+_OTHER_ENGINE: Final = refused("replaces the model's forwards, which {method} reads and replaces itself; remove it")
 _OF_GENERATION: Final = idle("has no effect while {method} trains; it is for chat, api and prediction")
 _OF_EXPORT: Final = idle("has no effect while {method} trains; it is for the command export")
 _SERVED: Final = idle("has no effect while {method} trains; it is for chat and api with its engine")
@@ -101,21 +102,41 @@ _ATTENTION: Final[tuple[Row, ...]] = (
         note="LLaMA-Factory turns it off where cutoff_len is within the model's own length",
     ),
     row("flash_attn", "disabled", takes=Choice(("auto", "disabled", "sdpa", "fa2", "fa3"))),
-    row("shift_attn", True, takes=Switch(), every=_OTHER_ENGINE),
+    row(
+        "shift_attn",
+        True,
+        takes=Switch(),
+        every=refused("needs transformers below 4.48, and {method} a newer one; remove it"),
+    ),
     row("disable_gradient_checkpointing", True, takes=Switch(), shows="nothing"),
     row("use_reentrant_gc", False, takes=Switch(), shows="nothing", note="citi always recomputes without reentry"),
     row("use_unsloth_gc", True, takes=Switch(), untried="moves activations to a GPU"),
     row("upcast_layernorm", True, takes=Switch(), shows="nothing", note="the trial's model has 32 bits"),
     row("upcast_lmhead_output", True, takes=Switch(), shows="nothing", note="losses are formed in 32 bits anyway"),
-    row("use_v1_kernels", True, takes=Switch(), every=_OTHER_ENGINE),
+    row(
+        "use_v1_kernels",
+        True,
+        takes=Switch(),
+        every=refused("replaces forwards by kernels that {method} was never run with; remove it"),
+    ),
     row("enable_liger_kernel", True, takes=Switch(), every=_OWN_LOSS),
     row(
         "moe_aux_loss_coef",
         0.1,
         takes=Number(0),
-        every=refused("adds a loss that {method} does not compute; remove it"),
+        check=expert_problems,
+        beside={"tl_sft": {"use_reentrant_gc": False}},
+        shows="nothing",
+        ppo=refused("adds a loss that {method} does not compute; remove it"),
+        note="acts on mixtures of experts, the trial's model is none",
     ),
-    row("mixture_of_depths", "convert", takes=Choice(("convert", "load")), every=_OTHER_ENGINE, always=True),
+    row(
+        "mixture_of_depths",
+        "convert",
+        takes=Choice(("convert", "load")),
+        every=refused("lets tokens skip layers, and so the weights of tokens that {method} reads; remove it"),
+        always=True,
+    ),
     row("use_unsloth", True, takes=Switch(), every=_OTHER_ENGINE, always=True),
     row("use_kt", True, takes=Switch(), every=_OTHER_ENGINE, always=True),
 )

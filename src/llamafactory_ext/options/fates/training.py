@@ -12,6 +12,7 @@ _OTHER_LOSS: Final = refused("is not part of the loss that {method} computes; re
 _COMPILED: Final = refused(
     "does not work with {method}, which changes what the model computes between steps; remove it"
 )
+_EAGER: Final = {"torch_compile": True, "torch_compile_backend": "eager"}
 _OWN_GENERATION: Final = refused("is for prediction, which {method} does not do while it trains; remove it")
 _RAY: Final = "acts where USE_RAY=1 starts the training"
 _SEVERAL: Final = "acts with several processes"
@@ -67,7 +68,7 @@ _LEARNING: Final[tuple[Row, ...]] = (
     row("full_determinism", True, takes=Switch(), shows="nothing"),
     *group(
         {"fp8": True, "fp8_backend": "te", "fp8_enable_fsdp_float8_all_gather": True},
-        every=refused("was never tried with {method}, whose layers and losses it would replace; set bf16: true"),
+        every=refused("replaces linears by others for newer GPUs, which {method} was never run with; set bf16: true"),
     ),
 )
 
@@ -87,7 +88,18 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         every=refused("is not read beside LLaMA-Factory's own recomputation; remove it, and set use_reentrant_gc"),
     ),
     *group(
-        {"torch_compile": True, "torch_compile_backend": "inductor", "torch_compile_mode": "default"}, every=_COMPILED
+        _EAGER,
+        citi=_COMPILED,
+        ppo=_COMPILED,
+        along=_EAGER,
+        shows="nothing",
+        note="the trial compiles without an optimising backend",
+    ),
+    row(
+        "torch_compile_mode",
+        citi=_COMPILED,
+        ppo=_COMPILED,
+        untried="needs minutes of an optimising compiler",
     ),
     *group(
         {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}},

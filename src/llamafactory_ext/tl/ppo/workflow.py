@@ -16,6 +16,8 @@ from ...errors import CheckpointError, OptionError
 from ...options.stages import PPO_STAGE
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
+from ...training.processes import digest
+from ...training.same_data import check_same_base, check_same_data
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     create_modelcard_and_push,
@@ -42,6 +44,7 @@ from .rollout.server import ServerRollout
 from .settings import settings_of
 from .trainer import PpoTrainer
 
+_PARTS = ("training", "evaluation")
 logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
 
 
@@ -91,6 +94,7 @@ def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: A
         set_seed(training_args.seed)  # fresh adapters of policy and critic begin alike
         loaded.append(load_policy(load_model, tokenizer, model_args, training_args, finetuning_args))
     (policy, fresh), *twins = loaded
+    check_same_base(policy, training_args)
     reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh, spread=spread)
     model = ActorCritic(
         policy,
@@ -188,7 +192,7 @@ def load_queries(
         train, evaluation = load_dialogues(model_args, data_args, training_args)
     found: list[list[Query] | None] = []
     intakes = {}
-    for name, examples in (("training", train), ("evaluation", evaluation)):
+    for name, examples in zip(_PARTS, (train, evaluation), strict=True):
         if examples is None:
             found.append(None)
             continue
@@ -211,6 +215,11 @@ def load_queries(
         logger.info_rank0(line)
     highest = max((intake.highest_id for intake in intakes.values()), default=-1)
     check_vocabulary(highest, model_args, data_args.template)
+    parts = {
+        name: [(one.ids, one.reference, one.tools) for one in part or ()]
+        for name, part in zip(_PARTS, found, strict=True)
+    }
+    check_same_data({name: digest(part) for name, part in parts.items()})
     if training_args.should_save:
         write_intake(intakes, data_args.cutoff_len, finetuning_args.cutoff_action, Path(training_args.output_dir))
     check_records(intakes, finetuning_args.record_check)

@@ -34,6 +34,7 @@ class Findings:
         problems: unusable examples by what is wrong with them.
         shown: a few of them, as short texts, by the same.
         intake: what becomes of the records, trained or not.
+        content: the hash of a stream's rows; nothing for what can be read again.
     """
 
     examples: int = 0
@@ -44,6 +45,7 @@ class Findings:
     problems: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[str]] = field(default_factory=dict)
     intake: Intake = field(default_factory=Intake)
+    content: str = ""
 
     @property
     def unusable(self) -> int:
@@ -79,7 +81,7 @@ class Findings:
     def to_dict(self) -> dict[str, Any]:
         """All counts, as JSON has them."""
         counts = {"errors": dict(self.errors), "problems": dict(self.problems), "intake": self.intake.to_dict()}
-        return {**vars(self), **counts}
+        return {name: value for name, value in vars(self).items() if name != "content"} | counts
 
     def to_text(self, settings: Settings | None, action: str | None = None) -> str:
         """One line that `from_texts` reads back, with the settings and the `cutoff_action` that led to it."""

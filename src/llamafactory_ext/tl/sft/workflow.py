@@ -16,6 +16,7 @@ from ...checkpoint.atomic import discard_folder, write_json
 from ...checkpoint.folders import remove_leftovers
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
+from ...training.same_data import check_same_base, check_same_data
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     accuracy_of,
@@ -180,6 +181,7 @@ class _TlSft:
         args = self.training_args
         data = self._data()
         model = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=args.do_train)
+        check_same_base(model, args)
         if args.do_train and raise_to_float32(model, args):
             logger.info_rank0(RAISED)
         trainer = TlSftTrainer(
@@ -236,6 +238,10 @@ class _TlSft:
             data, findings = self._streamed(module, asked, settings, action)
         else:
             data, findings = weighed_dataset(module, settings, action)
+        # The pass over a stream leaves its hash in the findings.
+        check_same_data(
+            {name: found.content for name, found in findings.items()} if self.data_args.streaming else data
+        )
         facts = start_facts(template, self._served().to_dict())
         report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad, facts=facts)
         report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)

@@ -26,6 +26,7 @@ from ...tl.sft.findings import Findings
 from ...tl.sft.pieces import Pieces
 from ...toolcalls.readings import Readings
 from ...training.losses import IGNORE_INDEX
+from ...training.same_data import RowHash
 from ...training.token_weights import WEIGHTS_COLUMN, hidden_labels, hide, reveal, reveal_batch
 from .marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor, Marking, rebuilt
 from .requests import requested_action, requested_weights
@@ -262,8 +263,11 @@ def without_notes(dataset: IterableDataset) -> IterableDataset:
 
 
 def findings_of(dataset: IterableDataset, settings: Settings | None, action: str | None = None) -> Findings:
-    """What the notes of a stream say, of which all rows are made once and none is kept."""
-    return Findings.from_texts((row[NOTE_COLUMN] for row in dataset if row[NOTE_COLUMN]), settings, action)
+    """What the notes of a stream say, of which all rows are made once and none is kept; with a hash of them."""
+    passed = RowHash()
+    found = Findings.from_texts((row[NOTE_COLUMN] for row in passed.of(dataset) if row[NOTE_COLUMN]), settings, action)
+    found.content = passed.text()
+    return found
 
 
 def _is_example(row: Mapping[str, Any]) -> bool:

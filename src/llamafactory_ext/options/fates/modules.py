@@ -1,0 +1,108 @@
+"""Conditions of options about parts of the model.
+
+Modules that an option names are looked up in the model's structure, without loading a weight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import nn
+
+from .row import Command
+
+_ALL = "all"
+_INDEX = re.compile(r"\.\d+\.")
+_SHOWN = 12
+
+
+def target_problems(command: Command) -> list[str]:
+    """Modules for adapters that the model does not have, or that hold no weights of a linear."""
+    if command.method == "citi" or command.finetuning_type not in ("lora", "oft"):
+        return []
+    targets = [name for name in command.lora_target or () if name != _ALL]
+    kept = list(command.additional_target or ())
+    model = _structure(command) if targets or kept else None
+    if model is None:
+        return []
+    modules = {name: module for name, module in model.named_modules() if name}
+    anywhere = hasattr(model.config, "vision_config")  # there LLaMA-Factory looks for parts of names
+    problems = []
+    for target in targets:
+        found = [
+            name for name in modules if name == target or name.endswith(f".{target}") or (anywhere and target in name)
+        ]
+        if not found:
+            problems.append(_missing("lora_target", target, _ends(modules, of=_is_linear)))
+        elif not any(_is_linear(modules[name]) for name in found):
+            known = _listed(_ends(modules, of=_is_linear))
+            problems.append(f"lora_target: {target} is no linear layer of this model; take some of {known}")
+    for target in kept:
+        if not any(name.endswith(target) for name in modules):
+            problems.append(_missing("additional_target", target, _ends(modules)))
+    return problems
+
+
+def freezing_problems(command: Command) -> list[str]:
+    """Modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
+    if command.method == "citi" or command.finetuning_type != "freeze":
+        return []
+    asked = [name for name in command.freeze_trainable_modules or () if name != _ALL]
+    extra = list(command.freeze_extra_modules or ())
+    model = _structure(command) if asked or extra else None
+    if model is None:
+        return []
+    names = [name for name, _ in model.named_parameters()]
+    hidden = {re.split(r"\.[01]\.", name)[-1].partition(".")[0] for name in names if re.search(r"\.[01]\.", name)}
+    others = {name.split(".")[-2] for name in names if "." in name and not _INDEX.search(name)}
+    problems = [_missing("freeze_trainable_modules", name, hidden) for name in asked if name not in hidden]
+    return problems + [_missing("freeze_extra_modules", name, others) for name in extra if name not in others]
+
+
+def expert_problems(command: Command) -> list[str]:
+    """A loss of the experts' routers under a recomputation that keeps gradients from them."""
+    if not command.moe_aux_loss_coef or command.method != "tl_sft" or command.finetuning_type == "citi":
+        return []
+    if command.disable_gradient_checkpointing or not command.use_reentrant_gc:
+        return []
+    return ["moe_aux_loss_coef has no gradient under recomputation with reentry; set use_reentrant_gc: false"]
+
+
+def _structure(command: Command) -> Any:
+    """The model without weights; None where that cannot be had, and loading it will say why."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    trusted = {"trust_remote_code": command.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(command.model_name_or_path, cache_dir=command.cache_dir, **trusted)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, **trusted)
+    except Exception:  # code of any model runs here; loading it says what is wrong, if anything is
+        return None
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Whether an adapter may go beside a module: it holds a matrix, and no other modules."""
+    weight = getattr(module, "weight", None)
+    return not any(True for _ in module.children()) and isinstance(weight, torch.Tensor) and weight.ndim > 1
+
+
+def _ends(modules: dict[str, nn.Module], of: Any = None) -> list[str]:
+    """The last parts of the names, each once, indices left out."""
+    names = (name.rpartition(".")[2] for name, module in modules.items() if of is None or of(module))
+    return [name for name in dict.fromkeys(names) if not name.isdecimal()]
+
+
+def _missing(option: str, name: str, known: Collection[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"take some of {_listed(known)}"
+    return f"{option}: this model has no module {name}; {advice}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:_SHOWN]) + (", ..." if len(shown) > _SHOWN else "")
