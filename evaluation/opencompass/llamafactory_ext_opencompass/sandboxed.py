@@ -6,7 +6,7 @@ from typing import Any
 
 from opencompass.openicl.icl_evaluator import BaseEvaluator
 
-from llamafactory_ext.metrics.sandbox import Limits, run_program
+from llamafactory_ext.metrics.sandbox import Limits, run_tests
 
 _LIMITS = Limits(seconds=15)
 
@@ -18,8 +18,9 @@ class SandboxedHumanEval(BaseEvaluator):
         """The share of completions that pass, in per cent, with details."""
         details = {}
         for place, (completion, task, item) in enumerate(zip(predictions, references, test_set, strict=True)):
-            program = f"{item['prompt']}{completion}\n{item['test']}\ncheck({item['entry_point']})"
-            outcome = run_program(program, limits=_LIMITS)
+            program = f"{item['prompt']}{completion}\n"
+            tests = f"{item['test']}\ncheck({item['entry_point']})\n"
+            outcome = run_tests(program, tests, entry=item["entry_point"], context=item["prompt"], limits=_LIMITS)
             passed = outcome.status == "finished"
             details[str(place)] = {"task_id": task, "result": outcome.status, "is_correct": passed}
         passed_all = sum(detail["is_correct"] for detail in details.values())

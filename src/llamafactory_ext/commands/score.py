@@ -91,6 +91,7 @@ def score(
         judge=asked,
         bfcl_version=str(bfcl_version),
         any_format=any_format is True,
+        kept=target.with_suffix(".verdicts.part.jsonl"),
     )
     write_report(report, target)
     show(report, Console())

@@ -14,6 +14,7 @@ from .benchmarks.api_bank import score as api_bank
 from .benchmarks.api_bank.search import Embedder
 from .benchmarks.python_calls import VERSIONS, Version
 from .judge import Judge
+from .kept import KeptVerdicts
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
 from .report import MODES, Mode, Report, figures_of
@@ -38,6 +39,7 @@ def score(
     judge: Judge | None = None,
     bfcl_version: str = "",
     any_format: bool = False,
+    kept: str | Path | None = None,
 ) -> Report:
     """Score a prediction file.
 
@@ -53,6 +55,7 @@ def score(
         bfcl_version: whose decoder reads predictions, "v3" or "v4"; default: as the reference files' names say, else
             v3 (bfcl, bfcl_ast).
         any_format: let bfcl_ast's official mode read, and count, calls that the published decoder refuses.
+        kept: a file that takes each verdict as it falls, so that an interrupted scoring goes on (humaneval).
 
     Raises:
         OptionError: no such benchmark or mode, or a mode that lacks what it needs.
@@ -64,7 +67,7 @@ def score(
     given = read_predictions(Path(predictions), benchmark)
     answered = _joined(given, wanted)
     if benchmark == "humaneval":
-        scored = humaneval.score(answered, mode, execute)
+        scored = _humaneval(answered, mode, execute, kept, f"{given.sha256} {wanted.sha256} {mode}")
     elif benchmark == "api_bank" and mode == "official":
         scored = api_bank_execution.score(
             answered,
@@ -83,6 +86,15 @@ def score(
     else:
         scored = _SCORERS[benchmark](answered, mode)
     return _report(mode, given, wanted, answered, scored)
+
+
+def _humaneval(answered: list[Answered], mode: Mode, execute: bool, kept: str | Path | None, identity: str) -> Scored:
+    if kept is None or not execute:
+        return humaneval.score(answered, mode, execute)
+    verdicts = KeptVerdicts(Path(kept), identity)
+    scored = humaneval.score(answered, mode, execute, verdicts)
+    verdicts.discard()
+    return scored
 
 
 def _bfcl_version(given: str, wanted: References) -> Version:

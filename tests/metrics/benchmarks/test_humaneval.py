@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_ext.errors import OptionError
+from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.metrics import score
 from llamafactory_ext.metrics.answers import Answered
-from llamafactory_ext.metrics.benchmarks.humaneval import program
+from llamafactory_ext.metrics.benchmarks import humaneval
+from llamafactory_ext.metrics.benchmarks.humaneval import solution
+from llamafactory_ext.metrics.kept import KeptVerdicts
 from llamafactory_ext.metrics.predictions import Prediction
 from llamafactory_ext.metrics.references import Item
-from llamafactory_ext.metrics.report import Mode
+from llamafactory_ext.metrics.report import Mode, Verdict
+from llamafactory_ext.metrics.sandbox import Outcome
 from metrics.isolation import isolation_problem
 from metrics.published_data import published, write_predictions
 
@@ -54,6 +57,41 @@ def test_pass_at_1(tmp_path: Path) -> None:
     assert score("humaneval", *files, "strict", execute=True).figure("HE").value == 0.5
 
 
+def test_an_interrupted_scoring_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each verdict is kept as it falls; what was kept for other predictions is not taken."""
+    files = written(tmp_path, RIGHT, "    return 4\n", RIGHT)
+    kept = tmp_path / "kept.jsonl"
+    run: list[str] = []
+
+    def tests(program: str, *_: object, **__: object) -> Outcome:
+        run.append(program)
+        if len(run) == 2:
+            raise KeyboardInterrupt
+        return Outcome("finished", "", "")
+
+    monkeypatch.setattr(humaneval, "run_tests", tests)
+    with pytest.raises(KeyboardInterrupt):
+        score("humaneval", *files, execute=True, kept=kept)
+    assert len(kept.read_text(encoding="utf-8").splitlines()) == 2
+    assert score("humaneval", *files, execute=True, kept=kept).figure("HE").n == 3
+    assert len(run) == 4
+    assert not kept.exists()
+
+
+def test_only_kept_verdicts_are_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "kept.jsonl"
+    mine.write_text("mine\n", encoding="utf-8")
+    with pytest.raises(DataError, match="would be overwritten"):
+        KeptVerdicts(mine, "any")
+    assert mine.read_text(encoding="utf-8") == "mine\n"
+    first = KeptVerdicts(tmp_path / "other.jsonl", "first")
+    first.add(Verdict("1", {"HE": 1.0}))
+    with pytest.raises(DataError, match="by another process"):
+        KeptVerdicts(tmp_path / "other.jsonl", "first")
+    first._file.close()
+    assert KeptVerdicts(tmp_path / "other.jsonl", "second").get("1") is None
+
+
 @pytest.mark.parametrize(
     ("mode", "answer", "kept"),
     [
@@ -66,11 +104,10 @@ def test_pass_at_1(tmp_path: Path) -> None:
 )
 def test_programs(mode: Mode, answer: str, kept: bool) -> None:
     one = Answered(Item("HumanEval/0", "", RECORD), Prediction("HumanEval/0", "humaneval", "", "", answer))
-    text = program(one, mode)
+    text = solution(one, mode)
     assert text.startswith("import math")
     assert ("Rounded area." in text) is kept
     assert text.count("def area") == 1
-    assert text.endswith("\ncheck(area)\n")
     compile(text, "program", "exec")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.metrics import sandbox
-from llamafactory_ext.metrics.sandbox import Limits, run_program
+from llamafactory_ext.metrics.sandbox import Limits, run_program, runners
 from metrics.isolation import isolation_problem
 
 PATIENT = Limits(seconds=120, memory_mb=300)  # a busy machine must not turn a verdict
@@ -169,6 +169,7 @@ def test_without_isolation_nothing_runs(missing: str, tmp_path: Path, monkeypatc
     if missing == "platform":
         monkeypatch.setattr("sys.platform", "darwin")
     else:
+        monkeypatch.setattr(runners, "bubblewrap", lambda: None)
         monkeypatch.setattr(sandbox, "_BOOT", SABOTAGE + _sabotage(missing) + "jail.main()")
     with pytest.raises(OptionError, match="Generated code was not run, since it cannot be isolated here"):
         run_program(f"open({str(mark)!r}, 'w')", limits=PATIENT)

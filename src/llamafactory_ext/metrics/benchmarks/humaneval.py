@@ -1,7 +1,8 @@
 """HumanEval (arXiv:2107.03374): pass@1 of one answer per problem, executed in the sandbox.
 
 `official` continues the prompt with the answer as it is; `strict` takes the code out of a chat answer, without its
-thoughts (see `chat_code`).
+thoughts (see `chat_code`). The published evaluator runs answer and tests in one process, where an answer can make any
+test pass. Here the tests run in another, and the function's values come over as plain ones.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ from collections.abc import Sequence
 
 from ...errors import OptionError
 from ..answers import Answered, Scored
+from ..kept import KeptVerdicts
 from ..report import Mode, Verdict
-from ..sandbox import Limits, run_program
+from ..sandbox import Limits, run_tests
 from .chat_code import complete
 
 _LIMITS = Limits(seconds=15)
 
 
-def score(answered: Sequence[Answered], mode: Mode, execute: bool) -> Scored:
+def score(answered: Sequence[Answered], mode: Mode, execute: bool, kept: KeptVerdicts | None = None) -> Scored:
     """Runs every answer against the problem's tests.
+
+    Args:
+        answered: items with predictions.
+        mode: "official" or "strict".
+        execute: the user's leave to run them.
+        kept: takes each verdict as it falls, and knows those of an interrupted run.
 
     Raises:
         OptionError: without `execute`, or where nothing can be isolated.
@@ -28,20 +36,30 @@ def score(answered: Sequence[Answered], mode: Mode, execute: bool) -> Scored:
             "humaneval executes what the model wrote: in a sandbox (no network, no files, limits), and only if you "
             "say so. Add --execute."
         )
-    verdicts = tuple(_verdict(one, mode) for one in answered)
-    return Scored(verdicts, (f"pass@1 of one answer per problem; at most {_LIMITS.seconds} s each.",))
+    verdicts = []
+    for one in answered:
+        verdict = kept.get(one.item.id) if kept else None
+        if verdict is None:
+            verdict = _verdict(one, mode)
+            if kept:
+                kept.add(verdict)
+        verdicts.append(verdict)
+    return Scored(tuple(verdicts), (f"pass@1 of one answer per problem; at most {_LIMITS.seconds} s each.",))
 
 
 def _verdict(one: Answered, mode: Mode) -> Verdict:
-    outcome = run_program(program(one, mode), limits=_LIMITS)
+    record = one.item.record
+    name = record["entry_point"]
+    tests = f"{record['test']}\ncheck({name})\n"
+    outcome = run_tests(solution(one, mode), tests, entry=name, context=record["prompt"], limits=_LIMITS)
     passed = outcome.status == "finished"
     detail = "" if passed else outcome.error.strip()[-300:]
     return Verdict(one.item.id, {"HE": float(passed)}, "passed" if passed else outcome.status, True, detail)
 
 
-def program(one: Answered, mode: Mode) -> str:
-    """Return the program that passes or fails."""
+def solution(one: Answered, mode: Mode) -> str:
+    """Return the program that defines the function."""
     record, text = one.item.record, one.prediction.prediction
-    name = record["entry_point"]
-    solved = complete(text, record["prompt"], name) if mode == "strict" else f"{record['prompt']}{text}\n"
-    return f"{solved}{record['test']}\ncheck({name})\n"
+    if mode == "strict":
+        return complete(text, record["prompt"], record["entry_point"])
+    return f"{record['prompt']}{text}\n"

@@ -1,5 +1,7 @@
 """The system calls that the isolated program may not make: processes, sockets, mounts, other processes, kernel parts.
 
+Memory beside the address space is among them: System V segments, memfd, message queues would pass its limit.
+
 A seccomp filter as BPF instructions. Threads are allowed: `clone` passes with CLONE_THREAD, and `clone3`, whose flags
 a filter cannot see, does "not exist", so that the C library falls back to `clone`.
 """
@@ -54,6 +56,31 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "name_to_handle_at": (303, 264),
+    "fanotify_init": (300, 262),
+    "personality": (135, 92),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "syslog": (103, 116),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "lookup_dcookie": (212, 18),
+    "io_setup": (206, 0),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
 }
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
