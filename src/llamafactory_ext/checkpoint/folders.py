@@ -71,7 +71,7 @@ def newest_checkpoint(
         lowest: the lowest of the numbers that all processes call it with; with disks of their own they may have
             different newest ones.
     """
-    steps = _steps(folder) if check else {}
+    steps = steps_of(folder) if check else {}
     faults = {}
     agreed = _ANY
     while True:
@@ -104,7 +104,7 @@ def remove_old(folder: Path, limit: int | None, keep: str | None) -> None:
     if not limit or limit < 1:
         return
     complete = []
-    for _, path in sorted(_steps(folder).items()):
+    for _, path in sorted(steps_of(folder).items()):
         if (path / COMPLETE).is_file():
             complete.append(path)
         else:
@@ -124,7 +124,8 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def _steps(folder: Path) -> dict[int, Path]:
+def steps_of(folder: Path) -> dict[int, Path]:
+    """Return the checkpoints in a folder by their steps, complete or not."""
     found = ((re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in folder.glob("checkpoint-*"))
     return {int(match[1]): path for match, path in found if match and path.is_dir()}
 

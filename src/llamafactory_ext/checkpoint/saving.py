@@ -10,8 +10,10 @@ several machines need a shared disk, or `save_on_each_node: true`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import copyfile
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from .atomic import read_json
 from .folders import COMPLETE, STAGING, newest_checkpoint, publish_checkpoint, remove_old
 from .optimizer import by_name, by_number, group_names
 from .plain import read_state, write_state
+from .plans import PLAN, check_plan
 from .random_states import collect_states, restore_states
 
 SHARES = "shares"  # in the mark of a checkpoint
@@ -36,9 +39,11 @@ class SafeCheckpoints(Trainer):
 
     Attributes:
         carried: files of output_dir that every checkpoint holds too, so that it can be moved alone.
+        plan: what shapes the outcome; a checkpoint keeps it, and only a run with the same goes on from it.
     """
 
     carried: tuple[str, ...] = ()
+    plan: Mapping[str, Any] = MappingProxyType({})
     _saving = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -69,10 +74,11 @@ class SafeCheckpoints(Trainer):
         """Transformers' training; from a checkpoint only with the processes and batches that it was saved with.
 
         Raises:
-            CheckpointError: the checkpoint belongs to another division of the data.
+            CheckpointError: the checkpoint belongs to another division of the data, or to a run with another plan.
         """
         if isinstance(resume_from_checkpoint, str):
             self._check_shares(Path(resume_from_checkpoint))
+            check_plan(Path(resume_from_checkpoint), self.plan)
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _shares(self) -> dict[str, int]:
@@ -130,7 +136,7 @@ class SafeCheckpoints(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 facts = {"step": self.state.global_step, "resumable": not self.args.save_only_model}
-                facts |= {SHARES: self._shares()}
+                facts |= {SHARES: self._shares(), **({PLAN: dict(self.plan)} if self.plan else {})}
                 publish_checkpoint(staged, path, facts)
                 remove_old(folder, limit, self.state.best_model_checkpoint)
         except (OSError, SafetensorError) as error:

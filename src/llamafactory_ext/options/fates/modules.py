@@ -24,8 +24,8 @@ def target_problems(command: Command) -> list[str]:
     """Modules for adapters that the model does not have, or that hold no weights of a linear."""
     if command.method == "citi" or command.finetuning_type not in ("lora", "oft"):
         return []
-    targets = [name for name in command.lora_target or () if name != _ALL]
-    kept = list(command.additional_target or ())
+    targets = [name for name in _names(command.lora_target) if name != _ALL]
+    kept = _names(command.additional_target)
     model = _structure(command) if targets or kept else None
     if model is None:
         return []
@@ -51,8 +51,8 @@ def freezing_problems(command: Command) -> list[str]:
     """Modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
     if command.method == "citi" or command.finetuning_type != "freeze":
         return []
-    asked = [name for name in command.freeze_trainable_modules or () if name != _ALL]
-    extra = list(command.freeze_extra_modules or ())
+    asked = [name for name in _names(command.freeze_trainable_modules) if name != _ALL]
+    extra = _names(command.freeze_extra_modules)
     model = _structure(command) if asked or extra else None
     if model is None:
         return []
@@ -83,6 +83,11 @@ def _structure(command: Command) -> Any:
             return AutoModelForCausalLM.from_config(config, **trusted)
     except Exception:  # code of any model runs here; loading it says what is wrong, if anything is
         return None
+
+
+def _names(value: Any) -> list[str]:
+    """The names that an option holds; upstream leaves them as one text where it refuses the command anyway."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value or ())
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -32,6 +32,7 @@ from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.served import check_served
 from ...upstream.pipeline.templates import call_format_of
 from ..intake_report import check_records, check_resumed, intake_lines, write_intake
+from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..start import dated_template, keep_start, start_facts
 from .answers import Drawer
 from .critic import ActorCritic
@@ -70,6 +71,8 @@ def run_tl_ppo(
 
 
 def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any]) -> None:
+    plan = plan_of(model_args, data_args, training_args, finetuning_args)
+    check_plan_of_newest(plan, training_args)
     tokenizers = load_tokenizer(model_args)
     tokenizer = tokenizers["tokenizer"]
     template = dated_template(fit_template(tokenizers, data_args), training_args)
@@ -121,6 +124,7 @@ def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: A
         callbacks=callbacks,
     )
     if training_args.do_train:
+        trainer.plan = with_contents(plan, _hash_of(queries), policy, model_args, training_args)
         _train(trainer, finetuning_args)
         _write_card(trainer, model_args, data_args, training_args, finetuning_args)
     if training_args.do_eval and held_out:
@@ -215,15 +219,15 @@ def load_queries(
         logger.info_rank0(line)
     highest = max((intake.highest_id for intake in intakes.values()), default=-1)
     check_vocabulary(highest, model_args, data_args.template)
-    parts = {
-        name: [(one.ids, one.reference, one.tools) for one in part or ()]
-        for name, part in zip(_PARTS, found, strict=True)
-    }
-    check_same_data({name: digest(part) for name, part in parts.items()})
+    check_same_data({name: _hash_of(part or []) for name, part in zip(_PARTS, found, strict=True)})
     if training_args.should_save:
         write_intake(intakes, data_args.cutoff_len, finetuning_args.cutoff_action, Path(training_args.output_dir))
     check_records(intakes, finetuning_args.record_check)
     return found[0] or [], found[1]
+
+
+def _hash_of(queries: Sequence[Query]) -> str:
+    return digest([(query.ids, query.reference, query.tools) for query in queries])
 
 
 def reward_of(args: Any) -> RewardFunction:

@@ -16,7 +16,7 @@ from ...checkpoint.atomic import discard_folder, write_json
 from ...checkpoint.folders import remove_leftovers
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
-from ...training.same_data import check_same_base, check_same_data
+from ...training.same_data import check_same_base, check_same_data, content_hash
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     accuracy_of,
@@ -35,6 +35,7 @@ from ...upstream.pipeline.requests import in_order, request_records, request_wei
 from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedCollator, take_notes, without_notes
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
+from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..start import REPORT, dated_template, start_facts
 from .examples import Settings
 from .findings import Findings, as_dict, as_table, check_usable
@@ -176,12 +177,17 @@ class _TlSft:
     training_args: Any
     finetuning_args: Any
     callbacks: list[Any]
+    content: str = ""
 
     def run(self) -> None:
         args = self.training_args
+        plan = plan_of(self.model_args, self.data_args, args, self.finetuning_args)
+        check_plan_of_newest(plan, args)
         data = self._data()
         model = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=args.do_train)
         check_same_base(model, args)
+        if args.do_train:
+            plan = with_contents(plan, self.content, model, self.model_args, args)
         if args.do_train and raise_to_float32(model, args):
             logger.info_rank0(RAISED)
         trainer = TlSftTrainer(
@@ -195,6 +201,7 @@ class _TlSft:
             **self.tokenizers,
         )
         if args.do_train:
+            trainer.plan = plan
             self._train(trainer)
         if args.do_eval:
             metrics = trainer.evaluate(metric_key_prefix="eval")
@@ -242,6 +249,8 @@ class _TlSft:
         check_same_data(
             {name: found.content for name, found in findings.items()} if self.data_args.streaming else data
         )
+        if args.do_train:
+            self.content = findings["train"].content or content_hash(data["train_dataset"])
         facts = start_facts(template, self._served().to_dict())
         report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad, facts=facts)
         report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)

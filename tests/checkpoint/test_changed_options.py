@@ -1,0 +1,103 @@
+"""A run goes on only with the options, the data and the base that it began with; what shapes nothing may change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llamafactory.train.tuner import run_exp
+
+import option_runs
+from llamafactory_ext.checkpoint.plans import plain
+from llamafactory_ext.errors import CheckpointError
+
+METHODS = ("tl_sft", "tl_ppo")
+OTHER = {
+    "lora_rank": (4, "lora_alpha: 16, lora_rank: 8"),
+    "lora_alpha": (64, "lora_alpha: 16"),
+    "lora_target": ("q_proj", "lora_target: all"),
+    "finetuning_type": ("full", "finetuning_type: lora"),
+    "learning_rate": (1e-2, "learning_rate: 0.001"),
+    "lr_scheduler_type": ("constant", "lr_scheduler_type: linear"),
+    "optim": ("sgd", "optim: adamw_torch"),
+    "weight_decay": (0.5, "weight_decay: 0.0"),
+    "seed": (8, "seed: 7"),
+    "bf16": (True, "bf16: False"),
+    "disable_shuffling": (True, "disable_shuffling: False"),
+    "use_dora": (True, "use_dora: False"),
+    "dataset": ("more", "training data (hash): "),
+    "max_samples": (9, "training data (hash): "),
+    "dataset_dir": ("$other_data", "training data (hash): "),
+    "model_name_or_path": ("$other_model", "base model (hash): "),
+}
+OWN = {
+    "tl_sft": {"tl_use_mae": (True, "tl_use_mae: False"), "packing": (True, "training data (hash): ")},
+    "tl_ppo": {"tl_critic": ("own", "tl_critic: shared"), "tl_max_new_tokens": (6, "tl_max_new_tokens: 4")},
+}
+CHANGES = [(method, name) for method in METHODS for name in OTHER | OWN[method]]
+ALIKE: dict[str, Any] = {
+    "logging_steps": 2,
+    "save_steps": 3,
+    "save_total_limit": 1,
+    "report_to": "none",
+    "max_steps": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Two runs of two steps, with what stands for names of places."""
+    folder = tmp_path_factory.mktemp("begun")
+    names = option_runs.make_world(folder)
+    for method in METHODS:
+        run_exp(options(names, method, folder / method, max_steps=2))
+    return names | {"folder": str(folder)}
+
+
+def options(names: dict[str, str], method: str, output: Path, **changes: Any) -> dict[str, Any]:
+    places = {"model_name_or_path": names["model"], "dataset_dir": names["data"], "output_dir": str(output)}
+    saving = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4}
+    return option_runs.options_of(method, places | saving | changes)
+
+
+def go_on(begun: dict[str, Any], method: str, output: Path, **changes: Any) -> None:
+    shutil.copytree(Path(begun["folder"]) / method / "checkpoint-2", output / "checkpoint-2")
+    changes = {name: begun[value[1:]] if str(value).startswith("$") else value for name, value in changes.items()}
+    run_exp(options(begun, method, output, **changes))
+
+
+@pytest.mark.parametrize(("method", "name"), CHANGES)
+def test_another_option_is_refused_by_name(begun: dict[str, Any], method: str, name: str, tmp_path: Path) -> None:
+    value, said = (OTHER | OWN[method])[name]
+    with pytest.raises(CheckpointError) as caught:
+        go_on(begun, method, tmp_path, **{name: value})
+    assert f"checkpoint-2 was saved with {said}" in caught.value.message
+    assert "set overwrite_output_dir: true to start anew" in caught.value.message
+    assert len(caught.value.message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_checkpoint_that_is_named_is_no_other_case(begun: dict[str, Any], method: str, tmp_path: Path) -> None:
+    named = str(Path(begun["folder"]) / method / "checkpoint-2")
+    with pytest.raises(CheckpointError, match=r"was saved with learning_rate: 0\.001"):
+        run_exp(options(begun, method, tmp_path, learning_rate=1e-2, resume_from_checkpoint=named))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_shapes_nothing_may_change(begun: dict[str, Any], method: str, tmp_path: Path) -> None:
+    more = {"tl_rollout_batch_size": 2, "tl_show_responses": 1} if method == "tl_ppo" else {"tl_skip_bad": True}
+    go_on(begun, method, tmp_path, **ALIKE, **more)
+    assert (tmp_path / "checkpoint-5").is_dir()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_starting_anew_asks_for_nothing(begun: dict[str, Any], method: str, tmp_path: Path) -> None:
+    go_on(begun, method, tmp_path, lora_rank=4, overwrite_output_dir=True)
+    assert (tmp_path / "adapter_config.json").is_file()
+
+
+def test_values_read_back_as_they_were_written() -> None:
+    assert plain({"a": (1, None), "b": {"z", "y"}}) == {"a": [1, None], "b": ["y", "z"]}
+    assert plain(Path("folder")) == "folder"
