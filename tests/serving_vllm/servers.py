@@ -54,8 +54,13 @@ def serve(
     port = free_port()
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", "citi", "--dtype", "float32"]
-    command += ["--enforce-eager", *options]
-    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"} | variables
+    command += [
+        "--enforce-eager",
+        "--gpu-memory-utilization",
+        "0.2",
+        *options,
+    ]  # of the host's memory, others use it too
+    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_CPU_KVCACHE_SPACE": "1"} | variables
     with log.open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
     return process, f"http://127.0.0.1:{port}"

@@ -37,6 +37,14 @@ def read(text: str, declared: tuple[Tool, ...] = TOOLS, form: str | None = None)
         return None
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_calls_end_where_their_last_mark_ends(form: str) -> None:
+    """What stands behind it is the answer's own text, and no mark is left in that."""
+    text = render_calls([ToolCall("get_weather", {"city": "Paris"})], form)
+    found = detect_turn(text, call_format=form)
+    assert (found.start, found.end) == (0, len(text.rstrip()))
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_texts_of_models(name: str) -> None:
     text, calls = TEXTS[name]

@@ -218,7 +218,7 @@ class _Scan:
             return Detected((), len(self.text), len(self.text))
         self._refuse_cut(chosen[-1])
         calls = tuple(call for construct in chosen for call in construct.calls)
-        return Detected(calls, chosen[0].start, chosen[-1].end, chosen[0].form)
+        return Detected(calls, chosen[0].start, self._closed(chosen[-1]), chosen[0].form)
 
     def _groups(self) -> Iterator[list[_Construct]]:
         group: list[_Construct] = []
@@ -267,6 +267,11 @@ class _Scan:
         if nearest[fault.form.name, after] is not fault:
             return False
         return in_a_row(self.text[fault.failed : after], fault.form, chosen[0].form)
+
+    def _closed(self, last: _Construct) -> int:
+        """Where the marks behind the last call end, which close all calls of the turn."""
+        marks = last.form.between.match(self.text, last.end) if last.form.marked else None
+        return last.end if marks is None else last.end + len(marks[0].rstrip())
 
     def _refuse_cut(self, last: _Construct) -> None:
         """Fail if nothing but the beginning of another call stands behind the calls: generation stopped in it."""

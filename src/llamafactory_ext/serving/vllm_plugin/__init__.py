@@ -7,14 +7,18 @@ executed. Nothing of vLLM is imported before `register` is called.
 from __future__ import annotations
 
 PACKAGE = "llamafactory_ext.serving.vllm_plugin"
+NAME = "llamafactory_ext"
+"""Of the parser of tool calls in all formats; that of one format has `_` and the format's name behind it."""
 ARCHITECTURES = ("CitiLlamaForCausalLM", "CitiMistralForCausalLM", "CitiPhi3ForCausalLM")
 
 
 def register() -> None:
     """Makes the exported types known to vLLM and transformers; a second call does nothing."""
     from vllm import ModelRegistry
+    from vllm.tool_parsers import ToolParserManager
 
     from ..._report import install_excepthook
+    from ...toolcalls import FORMATS
     from ..modeling import register as register_with_transformers
     from .checks import register_checks
 
@@ -24,4 +28,7 @@ def register() -> None:
     for name in ARCHITECTURES:
         if name not in known:  # by name, not by class: importing the models here might touch the GPU before a fork
             ModelRegistry.register_model(name, f"{PACKAGE}.models:{name}")
+    for form in ("", *FORMATS):
+        suffix = f"_{form}" if form else ""
+        ToolParserManager.register_lazy_module(f"{NAME}{suffix}", f"{PACKAGE}.tool_parser", f"CallParser{suffix}")
     register_checks(ARCHITECTURES)
