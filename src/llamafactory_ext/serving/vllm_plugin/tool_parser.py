@@ -1,9 +1,9 @@
 """Tool calls in vLLM's OpenAI server, read by the reader that trained and scored them.
 
 `--enable-auto-tool-choice --tool-call-parser llamafactory_ext` looks for every call format. The name with `_FORMAT`
-behind it looks for that one of docs/call_formats.md, so that an answer in another format stays text. The declared tools
-of the request choose between readings and type values that a format writes without types. vLLM imports this module only
-where such a parser is asked for.
+behind it looks for that one of docs/call_formats.md, so that an answer in another format stays text. The declared
+tools of the request choose between readings and type values that a format writes without types. vLLM imports this
+module only where such a parser is asked for.
 """
 
 from __future__ import annotations
