@@ -14,7 +14,7 @@ from ...templates.tokens import tokenizer_problem
 from ...training.devices import default_device
 from .identity import adapter_base, files_hash, model_folder
 from .options import InferOptions
-from .prompts import Prompt, TextPrompts, template_named
+from .prompts import Prompt, TextPrompts, template_for_tokens
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -52,7 +52,7 @@ class HfBackend:
     def __init__(self, options: InferOptions) -> None:
         if options.dtype not in _DTYPES:
             raise OptionError(f"--dtype is {options.dtype!r}; choose one of {', '.join(_DTYPES)}")
-        template = template_named(options.template) if options.template else None
+        template = template_for_tokens(options.template)
         folder = model_folder(options.model)
         named = adapter_base(folder)
         if named == "" and not options.base:

@@ -30,7 +30,10 @@ class InferOptions:
     )
     out: str = _option("", "the file of answers (JSON lines); an unfinished one is gone on with")
     backend: str = _option("vllm", "vllm, hf (transformers) or openai (a server)")
-    template: str = _option("", "one of our templates (the tokenizer's or the server's chat template)")
+    template: str = _option(
+        "",
+        "a template of ours; hf, vllm: or of LLaMA-Factory's (the tokenizer's or the server's chat template)",
+    )
     base: str = _option("", "base model of an adapter (the one its configuration names)")
     dtype: str = _option("auto", "float32, bfloat16, float16 or auto: as the model was saved")
     max_new_tokens: int = _option(1024, "longest answer in tokens", least=1)

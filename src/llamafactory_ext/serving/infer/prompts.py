@@ -10,9 +10,9 @@ import contextlib
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ...errors import DataError, OptionError
 from ...templates import TEMPLATES, Message, Template
@@ -37,18 +37,58 @@ class Prompt:
         text: the whole text, special tokens written out; empty where messages are sent.
         messages: in OpenAI's form.
         tools: in OpenAI's form.
+        ids: the text's tokens, where the template writes tokens.
     """
 
     question: Question
     text: str = ""
     messages: Sequence[Json] = ()
     tools: Sequence[Json] = field(default=())
+    ids: Sequence[int] = field(default=(), repr=False)
 
     @property
     def sha256(self) -> str:
         """Hash of the text, or of messages and tools as canonical JSON."""
         content = self.text or json.dumps([list(self.messages), list(self.tools)], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Writer(Protocol):
+    """A template of another package, which writes tokens."""
+
+    stop_ids: Sequence[int]
+
+    def prompt_ids(self, messages: Sequence[Mapping[str, str]], system: str, tools: Sequence[Json]) -> list[int]:
+        """Return the tokens before the next reply.
+
+        Args:
+            messages: with LLaMA-Factory's roles.
+            system: the system text, if any.
+            tools: bare function objects.
+
+        Raises:
+            DataError: what the template cannot write.
+        """
+
+
+MakeWriter = Callable[[Any], Writer]
+ELSEWHERE: list[Callable[[str], MakeWriter | None]] = []
+"""Where templates are looked for that are none of ours; `llamafactory-ext infer` adds LLaMA-Factory's."""
+
+
+def template_for_tokens(name: str) -> Template | MakeWriter | None:
+    """The template that writes for a local model: ours, another package's, or None for the tokenizer's own.
+
+    Raises:
+        OptionError: no such template.
+    """
+    if not name:
+        return None
+    if name not in TEMPLATES:
+        for find in ELSEWHERE:
+            if (found := find(name)) is not None:
+                return found
+    return template_named(name)
 
 
 def template_named(name: str) -> Template:
@@ -62,9 +102,9 @@ def template_named(name: str) -> Template:
     close = difflib.get_close_matches(name, TEMPLATES, n=1, cutoff=0.8)
     hint = f"did you mean {close[0]}? " if close else ""
     raise OptionError(
-        f'there is no template "{name}"; {hint}The templates are {", ".join(TEMPLATES)}. Leave the option out to '
-        "prompt by the model's own chat template: LLaMA-Factory's templates are written there by llamafactory-cli "
-        "export."
+        f'there is no template "{name}" here; {hint}The templates are {", ".join(TEMPLATES)}, and with --backend hf '
+        "or vllm those of LLaMA-Factory where it is installed. Leave the option out to prompt by the model's own chat "
+        "template, into which llamafactory-cli export writes what was trained."
     )
 
 
@@ -73,20 +113,25 @@ class TextPrompts:
 
     Args:
         tokenizer: a fast tokenizer of transformers.
-        template: one of ours; None takes the tokenizer's chat template.
+        template: of `template_for_tokens`; None takes the tokenizer's chat template.
         where: names the model in messages.
         end_ids: tokens at which generation ends, beside those of tokenizer and template.
     """
 
-    def __init__(self, tokenizer: Any, template: Template | None, where: str, end_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self, tokenizer: Any, template: Template | MakeWriter | None, where: str, end_ids: Sequence[int] = ()
+    ) -> None:
         if template is None and not tokenizer.chat_template:
             raise OptionError(
                 f"the tokenizer of {where} has no chat template; give --template NAME, one of {', '.join(TEMPLATES)}"
             )
-        self._tokenizer, self._template, self._where = tokenizer, template, where
-        words = (*template.chat.stop_words, template.chat.end) if template else ()
+        ours = template if isinstance(template, Template) else None
+        self._writer = None if template is None or isinstance(template, Template) else template(tokenizer)
+        self._tokenizer, self._template, self._where = tokenizer, ours, where
+        words = (*ours.chat.stop_words, ours.chat.end) if ours else ()
         known = tokenizer.get_vocab()
         ends = [tokenizer.eos_token_id, *end_ids, *(known[word] for word in words if word in known)]
+        ends += self._writer.stop_ids if self._writer else ()
         self.stop_ids = tuple(sorted({token for token in ends if token is not None}))
         self._silent = {*self.stop_ids, tokenizer.pad_token_id, tokenizer.bos_token_id}
         self._chat_takes_tools: bool | None = None
@@ -98,12 +143,16 @@ class TextPrompts:
             DataError: names the question that the template cannot write.
         """
         try:
+            if self._writer:
+                return self._by_writer(question, self._writer)
             return Prompt(question, self._by_template(question) if self._template else self._by_tokenizer(question))
         except DataError as error:
             raise DataError(f"{question.id}: {error.message}") from None
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of the whole text."""
+        if prompt.ids:
+            return list(prompt.ids)
         if self._tokenizer.is_fast:
             return encode_pieces(self._tokenizer, [prompt.text])[0]
         ids: list[int] = self._tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
@@ -116,6 +165,11 @@ class TextPrompts:
         text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
         lead = self._template.chat.lead if self._template else ""
         return text.removeprefix(lead)
+
+    def _by_writer(self, question: Question, writer: Writer) -> Prompt:
+        turns = [{"role": turn.role, "content": turn.content} for turn in question.turns]
+        ids = writer.prompt_ids(turns, question.system, [tool["function"] for tool in openai_tools(question)])
+        return Prompt(question, self._tokenizer.decode(ids, skip_special_tokens=False), ids=ids)
 
     def _by_template(self, question: Question) -> str:
         assert self._template is not None

@@ -19,7 +19,7 @@ from ...errors import CheckpointError, DataError, OptionError
 from .hf import load_tokenizer
 from .identity import adapter_base, files_hash, model_folder
 from .options import InferOptions
-from .prompts import Prompt, TextPrompts, template_named
+from .prompts import Prompt, TextPrompts, template_for_tokens
 
 _WINDOW = 256  # requests in the engine for each copy of the model: it batches them itself
 
@@ -36,7 +36,7 @@ class VllmBackend:
     """
 
     def __init__(self, options: InferOptions) -> None:
-        template = template_named(options.template) if options.template else None
+        template = template_for_tokens(options.template)
         self._folder, self._options = model_folder(options.model), options
         if adapter_base(self._folder) is not None:
             raise CheckpointError(
