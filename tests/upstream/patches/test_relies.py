@@ -168,7 +168,7 @@ def test_files_of_two_versions_are_noticed() -> None:
     for found, version, other in (
         (new, "0.9.5", "0.9.6.dev0"),
         (half, "0.9.5", "0.9.6.dev0"),
-        (half, "0.9.6.dev0", "0.9.5"),
+        (half, "0.9.6.dev0", "another commit of 0.9.6.dev0"),
     ):
         assert f"states version {version}, but has the code of {other} in llamafactory." in seen.mixed(found, version)
 

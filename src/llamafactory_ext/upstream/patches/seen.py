@@ -58,6 +58,7 @@ def mixed(found: Mapping[str, str], version: str | None) -> str:
     if not strange:
         return ""
     of = sorted({one.partition(_AT)[0] for one in known for name in strange if known[one].get(name) == found[name]})
+    of = [f"another commit of {one}" if one == version else one for one in of]
     names = ", ".join(sorted(strange)[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
     return f"states version {version}, but has the code of {' and '.join(of)} in {names}"
 
