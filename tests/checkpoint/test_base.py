@@ -14,7 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 import tiny
-from llamafactory_ext.checkpoint.base import check_base, fingerprint
+from llamafactory_ext.checkpoint.base import check_base, config_facts, fingerprint
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.molora import MoLoraConfig
 
@@ -28,7 +28,8 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = get_peft_model(tiny.tiny_model(), config())
     model.peft_config["default"].base_model_name_or_path = "tiny"
     model.save_pretrained(folder)
-    manifest = {"base": {"name": "tiny", "linears": fingerprint(tiny.tiny_model())}}
+    base = tiny.tiny_model()
+    manifest = {"base": {"name": "tiny", "linears": fingerprint(base), "config": config_facts(base.config)}}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
@@ -135,3 +136,31 @@ def test_an_adapter_of_another_method_is_named(tmp_path: Path) -> None:
 
 def test_an_adapter_without_manifest_is_left_to_peft(tiny_adapter_dir: Path) -> None:
     check_base(tiny.tiny_model(seed=3), tiny_adapter_dir)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("rope_theta", {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}),
+        ("hidden_act", {"hidden_act": "gelu"}),
+        ("rms_norm_eps", {"rms_norm_eps": 1e-5}),
+    ],
+)
+def test_another_configuration_is_another_base(adapter: Path, name: str, changes: dict[str, Any]) -> None:
+    """The same weights under another configuration compute something else."""
+    model = tiny.tiny_model(**changes)
+    with pytest.raises(CheckpointError, match=rf"its {name} is .*, was "):
+        check_base(model, adapter)
+
+
+@pytest.mark.parametrize("changes", [{"max_position_embeddings": 8192}, {"use_cache": False}, {"pad_token_id": 2}])
+def test_what_computes_nothing_may_change(adapter: Path, changes: dict[str, Any]) -> None:
+    check_base(tiny.tiny_model(**changes), adapter)
+
+
+def test_a_manifest_of_an_earlier_version_says_nothing_of_it(adapter: Path, tmp_path: Path) -> None:
+    shutil.copytree(adapter, tmp_path / "old")
+    manifest = json.loads((adapter / "manifest.json").read_text("utf-8"))
+    del manifest["base"]["config"]
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    check_base(tiny.tiny_model(rms_norm_eps=1e-5), tmp_path / "old")

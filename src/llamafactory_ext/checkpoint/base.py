@@ -37,6 +37,66 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
     return found
 
 
+# What says nothing about what the layers compute, or what a run may set otherwise than the next one.
+_NOT_COMPUTED = frozenset(
+    {
+        "architectures",
+        "auto_map",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "dtype",
+        "eos_token_id",
+        "id2label",
+        "initializer_range",
+        "label2id",
+        "max_position_embeddings",
+        "original_max_position_embeddings",
+        "output_attentions",
+        "output_hidden_states",
+        "pad_token_id",
+        "pretraining_tp",
+        "problem_type",
+        "quantization_config",
+        "return_dict",
+        "tokenizer_class",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+        "vocab_size",
+    }
+)
+_OF_ROPE = ("rope_theta", "partial_rotary_factor")
+
+
+def config_facts(config: Any) -> dict[str, Any]:
+    """What a model's configuration says about what its layers compute: name to value, those of parts with a dot."""
+    written = config.to_dict() if hasattr(config, "to_dict") else {}
+    return _facts(written, "")
+
+
+def _facts(written: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in written.items():
+        if name.startswith("_") or name in _NOT_COMPUTED or "dropout" in name:
+            continue
+        if name in ("rope_parameters", "rope_scaling"):
+            found |= {f"{prefix}{part}": value[part] for part in _OF_ROPE if isinstance(value, dict) and part in value}
+        elif isinstance(value, dict):
+            found |= _facts(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, str | int | float | bool):
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def config_difference(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> str | None:
+    """What two configurations say differently, in words; options that one of them lacks are another version's."""
+    for name in sorted(expected.keys() & actual.keys()):
+        then, now = expected[name], actual[name]
+        if then != now and None not in (then, now):
+            return f"its {name} is {now}, was {then}"
+    return None
+
+
 def check_base(model: nn.Module, adapter: Path) -> None:
     """Makes sure that `adapter` was trained on this base.
 
@@ -73,9 +133,12 @@ def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str
     """
     actual = fingerprint(model)
     try:
+        configured = config_difference(
+            manifest["base"].get("config") or {}, config_facts(getattr(model, "config", None))
+        )
         expected = manifest["base"]["linears"]
         if not expected or not actual:
-            return None  # weights spread over processes or quantised: nothing to compare
+            return configured  # weights spread over processes or quantised: nothing else to compare
         for name in sorted({*expected, *actual}):
             if name not in actual and not quantization(model):
                 return f"{name} is missing"
@@ -90,7 +153,7 @@ def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str
                 return f"the weights of {name} differ"
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise CheckpointError(f"{path}: the manifest is damaged; restore it, or train again.") from None
-    return None
+    return configured
 
 
 def quantization(model: nn.Module) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from ...checkpoint.base import fingerprint, quantization
+from ...checkpoint.base import config_facts, fingerprint, quantization
 from ...methods import option_names
 from ...options.data import DataArguments
 from ...tl.sft.options import TlArguments
@@ -101,6 +101,7 @@ def make_manifest(
             "commit": getattr(base.config, "_commit_hash", None),
             "quantization": quantization(base),
             "linears": fingerprint(base),
+            "config": config_facts(base.config),
             "vocabulary": vocabulary_of(base),
         },
         "data": data,
