@@ -8,11 +8,12 @@ tells them what has been said.
 import hashlib
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 DEBUG = "LLAMAFACTORY_EXT_DEBUG"
@@ -22,6 +23,7 @@ RUN = "run"  # the note that the processes of a run of ours work together
 ERRORS = "llamafactory_ext.errors"
 _METHOD = re.compile(r"""(?:^|[\s"'{,-])(finetuning_type|stage)["']?(?:\s*[:=]\s*|\s+)["']?(citi|tl_sft|tl_ppo)\b""")
 _COMMENT = re.compile(r"(?m)^\s*#.*$")
+SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
 broken: list[str] = []
 """Why this package cannot be imported in this process."""
 
@@ -35,7 +37,7 @@ class InstallationError(ImportError):
         return cls(
             f"{' and '.join(methods)} cannot run: llamafactory_ext is installed but cannot be imported "
             f"({'; '.join(broken)}); runs without it are untouched. Install its requirements again: "
-            "pip install --upgrade llamafactory_ext"
+            "pip install -e '.[train]' in the clone of llamafactory_ext"
         )
 
     @property
@@ -55,9 +57,9 @@ def methods_in(words: Sequence[str]) -> list[str]:
         texts.append(str(word))
         if str(word).endswith((".yaml", ".yml", ".json")) and os.path.isfile(word):
             try:
-                with open(word, encoding="utf-8") as file:
+                with open(word, encoding="utf-8", errors="replace") as file:
                     texts.append(file.read())
-            except (OSError, ValueError):
+            except OSError:
                 continue
     found = _METHOD.findall(_COMMENT.sub("", "\n".join(texts)))
     return [f"{name}: {value}" for name, value in dict.fromkeys(found)]
@@ -70,14 +72,74 @@ def install_excepthook() -> None:
         return
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        ours = None if os.environ.get(DEBUG) == "1" else _find_our_error(error) or _find_cause(error)
-        if ours is not None:
-            report(ours)
+        if explain(error) or explain_interrupt(error) is not None:
+            pass
         elif os.environ.get(DEBUG) == "1" or not (error_was_reported() or _say_that_children_ended(error)):
             previous(kind, error, trace)
 
     excepthook.of_llamafactory_ext = True  # type: ignore[attr-defined]
     sys.excepthook = excepthook
+
+
+def explain(error: BaseException) -> bool:
+    """Print the message of the error of ours that is behind another one; return whether there is any."""
+    ours = None if os.environ.get(DEBUG) == "1" else _find_our_error(error) or _find_cause(error)
+    if ours is not None:
+        report(ours)
+    return ours is not None
+
+
+def explain_interrupt(error: BaseException) -> int | None:
+    """Print how a run of ours that a signal has ended goes on; return its exit code, None for any other error."""
+    if not isinstance(error, KeyboardInterrupt) or os.environ.get(DEBUG) == "1":
+        return None
+    number = getattr(error, "number", None)
+    if number is None and not methods_in(sys.argv[1:]):
+        return None
+    early = (
+        f"Interrupted by {SIGNALS.get(number or 2)} before training began: nothing was written. Repeat the command."
+    )
+    _say_once(getattr(error, "message", "") or early)
+    return 128 + (number or 2)
+
+
+@contextmanager
+def handing_signals_on() -> Iterator[list[int]]:
+    """Within, a signal ends this process by an exception, or is handed on to the child that it waits for.
+
+    Upstream waits for torchrun in `subprocess.run`, which kills its child when an exception interrupts it; the
+    workers of torchrun would be left alone then. Yields the signals that were handed on.
+    """
+    taken: list[int] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        child = _awaited(frame)
+        if child is None:
+            error = KeyboardInterrupt()
+            error.number = number  # type: ignore[attr-defined]
+            raise error
+        taken.append(number)
+        if number == signal.SIGTERM or not sys.stdin or not sys.stdin.isatty():  # a terminal tells all by itself
+            child.send_signal(number)
+
+    try:
+        before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, which alone hears signals
+        before = {}
+    try:
+        yield taken
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _awaited(frame: FrameType | None) -> Any:
+    """The child that `subprocess.run` waits for in one of these frames."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "subprocess" and frame.f_code.co_name == "run":
+            return frame.f_locals.get("process")
+        frame = frame.f_back
+    return None
 
 
 def report(error: Any) -> None:

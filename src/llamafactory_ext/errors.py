@@ -33,6 +33,19 @@ class ProcessError(ExtError):
     """Another process of a run on several processes has ended, or does not answer any more."""
 
 
+class InterruptedRun(KeyboardInterrupt):
+    """A run that Ctrl-C or SIGTERM has ended.
+
+    Attributes:
+        number: of the signal.
+        message: what is kept and how to go on.
+    """
+
+    def __init__(self, number: int, message: str = "") -> None:
+        super().__init__(message)
+        self.number, self.message = number, message
+
+
 class UpstreamError(ExtError):
     """LLaMA-Factory is absent, of an unsupported version, or changed where we plug in."""
 

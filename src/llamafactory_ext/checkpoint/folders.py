@@ -93,6 +93,12 @@ def newest_checkpoint(
     return (folder / f"checkpoint-{agreed}" if 0 <= agreed < _ANY else None), skipped
 
 
+def newest_complete(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder` that is marked as complete, by a look at the marks alone."""
+    steps = steps_of(folder)
+    return next((steps[step] for step in sorted(steps, reverse=True) if (steps[step] / COMPLETE).is_file()), None)
+
+
 def remove_old(folder: Path, limit: int | None, keep: str | None) -> None:
     """Removes incomplete checkpoints, and complete ones beyond the newest `limit`.
 
