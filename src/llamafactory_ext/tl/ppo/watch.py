@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WINDOW = 5  # batches whose mean reward counts as now, and as the beginning
+STILL = 20  # batches after which a reward that has not moved is told
 STANDARD_ERRORS = 3.0
 
 
@@ -21,12 +22,14 @@ class Watch:
         first: mean reward and its squared standard error of each of the first batches.
         recent: the same of the last batches.
         told: what has been said and still holds; it is said again only after it has passed.
+        count: batches seen.
     """
 
     kl_limit: float
     first: list[tuple[float, float]] = field(default_factory=list)
     recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     told: set[str] = field(default_factory=set)
+    count: int = 0
 
     def see(self, step: int, batch: Mapping[str, float], responses: int) -> list[str]:
         """What is wrong with a batch of responses.
@@ -42,6 +45,7 @@ class Watch:
             return [f"Step {step}: {', '.join(broken)} is no number any more. {AFTER_NAN}"]
         point = (batch["reward"], batch["reward_spread"] ** 2 / max(responses, 1))
         self.recent.append(point)
+        self.count += 1
         if len(self.first) < WINDOW:
             self.first.append(point)
         said = []
@@ -57,6 +61,13 @@ class Watch:
                 f"Step {step}: reward collapse. The mean reward of the last {WINDOW} batches is {now:.3f}, that of "
                 f"the first {WINDOW} was {before:.3f}. Lower learning_rate, raise tl_kl_coef, or use more responses "
                 "per update (gradient_accumulation_steps), and start from an earlier checkpoint."
+            )
+        if self._newly("still", self.count >= STILL and abs(now - before) <= margin):
+            said.append(
+                f"Step {step}: the reward does not move. The mean of the last {WINDOW} batches is {now:.3f}, that of "
+                f"the first {WINDOW} was {before:.3f}, no more than chance apart. Raise learning_rate or lower "
+                "tl_kl_coef, use more responses per update (gradient_accumulation_steps), or train longer with tl_sft "
+                "first."
             )
         if self._newly("empty", batch["empty"] > 0):
             said.append(
@@ -74,7 +85,7 @@ class Watch:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"first": self.first, "recent": list(self.recent), "told": sorted(self.told)}
+        return {"first": self.first, "recent": list(self.recent), "told": sorted(self.told), "count": self.count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `state` gave."""
@@ -82,6 +93,7 @@ class Watch:
         self.recent.clear()
         self.recent.extend((mean, square) for mean, square in state["recent"])
         self.told = set(state["told"])
+        self.count = int(state.get("count", len(self.first)))  # checkpoints of earlier versions do not say
 
     def _means(self) -> tuple[float, float, float]:
         """Mean reward of the first and the last batches, and how far apart they may be by chance."""
