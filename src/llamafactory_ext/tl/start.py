@@ -23,10 +23,10 @@ def dated_template(template: Any, training_args: Any) -> Any:
     return with_day(template, from_main(_first_day(training_args) or today()))
 
 
-def start_facts(template: Any, served: dict[str, Any]) -> dict[str, Any]:
-    """Return what the report keeps: the comparison with the served prompt, and the day where tools say one."""
+def start_facts(template: Any, name: str | None, served: dict[str, Any]) -> dict[str, Any]:
+    """Return what the report keeps: template, comparison with the served prompt, and the day where tools say one."""
     day = day_of(template)
-    return {"served_prompt": served, **({DATE: day.isoformat()} if day is not None else {})}
+    return {"template": name, "served_prompt": served, **({DATE: day.isoformat()} if day is not None else {})}
 
 
 def keep_start(folder: Path, facts: dict[str, Any]) -> None:

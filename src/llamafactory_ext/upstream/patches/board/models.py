@@ -15,12 +15,26 @@ TRUST = "trust_remote_code"
 
 def extend_chatter(base: type) -> type:
     """The class that replaces upstream's WebChatModel, which trusts remote code whatever was asked."""
+    import gradio as gr
+
+    from ...pipeline.trained_with import template_remark
 
     class WebChatModel(base):  # type: ignore[misc, valid-type]
         def load_model(self, data: dict[Any, Any]) -> Iterator[str]:
             asked = data[self.manager.get_elem_by_id(f"top.{TRUST}")]
             extra = self.manager.get_elem_by_id("infer.extra_args")
+            if remark := self._template_remark(data):
+                gr.Warning(remark)
             yield from told(super().load_model({**data, extra: with_trust(data[extra], bool(asked))}))
+
+        def _template_remark(self, data: dict[Any, Any]) -> str | None:
+            from llamafactory.webui.common import get_save_dir
+
+            names = ("template", "checkpoint_path", "model_path", "model_name", "finetuning_type")
+            elements = (self.manager.get_elem_by_id(f"top.{name}") for name in names)
+            template, chosen, path, model, method = (data.get(element) for element in elements)
+            chosen = [chosen] if isinstance(chosen, str) and chosen else chosen or []
+            return template_remark([get_save_dir(model, method, name) for name in chosen] or path, template)
 
     WebChatModel.__module__, WebChatModel.__qualname__ = base.__module__, base.__qualname__
     return WebChatModel

@@ -12,13 +12,14 @@ from typing import Any
 
 from ....board.panels import PANELS, Panel
 from ....board.texts import FALLBACK, element_text, table
-from ....options.stages import STAGES
+from ....options.stages import PPO_STAGE, STAGES
 
 Function = Callable[..., Any]
 METHOD = "citi"
 MANIFEST, WEIGHTS = "manifest.json", "adapter_model.safetensors"
 SERVER, IPV6 = "GRADIO_SERVER_NAME", "GRADIO_IPV6"
 TRUST = "trust_remote_code"
+UNREAD = ("learning_rate", "num_train_epochs")  # by a run of citi
 
 
 def add_stages(stages: dict[str, str]) -> dict[str, str]:
@@ -77,6 +78,9 @@ def wrap_create_train_tab(original: Function) -> Function:
             _move_after(accordion, elements["lora_tab"])
             for chosen in (method, stages):
                 chosen.change(_opener(panel), [method, stages], [accordion], queue=False, show_api=False)
+        unread = [elements[name] for name in UNREAD if name in elements]
+        for chosen in (method, stages):
+            chosen.change(_switch(len(unread)), [method, stages], unread, queue=False, show_api=False)
         return {**elements, **{panel.name: accordion for panel, accordion, _ in created}, **ours}
 
     return create_train_tab
@@ -153,6 +157,20 @@ def _opener(panel: Panel) -> Function:
         )
 
     return open_if_chosen
+
+
+def _switch(count: int) -> Function:
+    """What switches off the fields that the phases of citi do not read: each has its own options."""
+    from llamafactory.extras.constants import TRAINING_STAGES
+
+    def switch(method: str, stage: str) -> Any:
+        import gradio as gr
+
+        reads = method != METHOD or TRAINING_STAGES.get(stage) == PPO_STAGE
+        states = [gr.update(interactive=reads) for _ in range(count)]
+        return states[0] if count == 1 else states
+
+    return switch
 
 
 def _note_trust(trusted: bool, extra_args: str) -> str:
