@@ -5,6 +5,9 @@ if ((BASH_VERSINFO[0] < 5)); then
     exit 2
 fi
 
+# Whatever these scripts train, baselines too, is checked before a model is loaded.
+export LLAMAFACTORY_EXT_CHECKS=1
+
 problems=()
 problem() { problems+=("$1"); }
 

@@ -45,7 +45,8 @@ def load_verb(verb: str) -> Any:
             raise
         raise OptionError(
             f"`llamafactory-ext {verb}` needs the package {missing}, which is not installed; run "
-            f"`pip install {missing}`, or `pip install 'llamafactory_ext[train]'` for everything training needs."
+            f"`pip install {missing}`, or, in your clone of llamafactory_ext, `pip install -e '.[train]'` for "
+            "everything training needs."
         ) from error
 
 

@@ -7,8 +7,10 @@ from typing import Any, Final
 from .citi import options as citi_options
 from .citi.options import CitiArguments
 from .options import data as data_options
+from .options import run as run_options
 from .options.data import DataArguments
 from .options.groups import Group
+from .options.run import RunArguments
 from .options.stages import PPO_STAGE, SFT_STAGE, STAGES
 from .options.values import Rule, check_values
 from .tl.ppo import options as ppo_options
@@ -30,6 +32,7 @@ GROUPS: Final = (
     ),
     Group(TlPpoArguments, ppo_options.RULES, "stage", (PPO_STAGE,), {}),
     Group(DataArguments, data_options.RULES, "stage", STAGES, {}, ("finetuning_type", ("citi",)), "ext_data"),
+    Group(RunArguments, run_options.RULES, "stage", STAGES, {}, ("finetuning_type", ("citi",)), "ext_run"),
 )
 RULES: Final[Mapping[str, Rule]] = {name: rule for group in GROUPS for name, rule in group.rules.items()}
 
@@ -38,6 +41,14 @@ def option_names(*arguments: type) -> tuple[str, ...]:
     """The names of the options that these classes declare, in order; of all our options without any."""
     kinds = arguments or tuple(group.arguments for group in GROUPS)
     return tuple(option.name for kind in kinds for option in fields(kind))
+
+
+def acts(name: str, chosen: Mapping[str, Any]) -> bool:
+    """Whether an option of ours has an effect beside these values of the others; those of no method have."""
+    for group in GROUPS:
+        if name in group.rules:
+            return group.applies(chosen) or chosen.get(group.option) in group.shared.get(name, ())
+    return True
 
 
 def normalise(args: Any) -> list[str]:

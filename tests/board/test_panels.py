@@ -53,7 +53,13 @@ def test_a_run_reads_its_own_panel_and_what_others_share_with_it() -> None:
     assert panel_values(LORA, entered) == {}
     named = option_names(GROUPS[0].arguments)
     left_out = {"citi_importance_load", "citi_importance_save"}
-    assert panel_values(CITI, entered).keys() == (set(named) - left_out) | {"cutoff_action", "record_check"}
+    assert panel_values(CITI, entered).keys() == (set(named) - left_out) | {
+        "cutoff_action",
+        "record_check",
+        "dry_run",
+        "dry_run_gpus",
+        "verbose",
+    }
     assert "tl_w_max" in panel_values({"finetuning_type": "full", "stage": "tl_sft"}, entered)
     both = panel_values({"finetuning_type": "full", "stage": "tl_ppo"}, entered)
     assert "tl_call_format" in both

@@ -89,6 +89,8 @@ def test_modules_that_are_there(places: dict[str, str], method: str, changes: di
 
 
 def test_a_model_whose_structure_cannot_be_had_is_left_to_its_loading(places: dict[str, str], tmp_path: Path) -> None:
-    """Such as one of a newer transformers."""
+    """Such as one of a newer transformers: what is said is about the model, not about names in it."""
     (tmp_path / "config.json").write_text('{"model_type": "newer"}')
-    parse(places | {"model_name_or_path": str(tmp_path)}, "tl_sft", LORA | {"lora_target": "q_porj"})
+    with pytest.raises(OptionError, match="model_name_or_path") as refused:
+        parse(places | {"model_name_or_path": str(tmp_path)}, "tl_sft", LORA | {"lora_target": "q_porj"})
+    assert "lora_target" not in refused.value.message

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
 from ..errors import UpstreamError
+from ..options.command_file import CHECKS
 from .methods import SHIPPED_MODEL, Method
 
 Row = dict[str, Any]
@@ -79,6 +80,7 @@ def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell
         EndedEarly: if the demo ends.
     """
     environment = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    environment[CHECKS] = "1"  # for the baselines too
     started = time.monotonic()
     with log.open("wb") as file:
         child = subprocess.Popen(command, cwd=setting.root, env=environment, stdout=file, stderr=file)

@@ -3,9 +3,13 @@
 Single options have their rows in `options/fates/`; here stands what depends on several, or on the stages' own.
 """
 
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
+from ..errors import ExtError
 from ..options.stages import PPO_STAGE, SFT_STAGE
+from ..options.user_functions import load_function
 from .ppo.engine_conflicts import ppo_engine_conflicts
 
 OF_MAE = ("tl_feedback_rules", "tl_feedback_function")
@@ -22,9 +26,59 @@ def stage_conflicts(args: Any) -> list[str]:
     return problems
 
 
-def stage_training_conflicts(stage: str, model_args: Any, training_args: Any) -> list[str]:
+def stage_training_conflicts(stage: str, model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
     """Conflicts between the option groups of a training command."""
-    return ppo_engine_conflicts(model_args, training_args) if stage == PPO_STAGE else []
+    problems = _function_problems(finetuning_args)
+    if stage == PPO_STAGE:
+        problems += ppo_engine_conflicts(model_args, training_args)
+        problems += source_conflicts(training_args, finetuning_args)
+    return problems
+
+
+def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
+    """Conflicts of `tl_rollout`, the source of responses."""
+    if finetuning_args.tl_rollout == "hf":
+        return []
+    problems = []
+    if not finetuning_args.tl_rollout_url:
+        problems.append("tl_rollout: vllm needs tl_rollout_url, the server's address, as http://host:8000/v1")
+    elif training_args.do_train and (fault := server_fault(finetuning_args.tl_rollout_url)):
+        problems.append(
+            f"tl_rollout_url={finetuning_args.tl_rollout_url}: {fault}; start the server, or correct the address"
+        )
+    if finetuning_args.finetuning_type != "lora":
+        problems.append(
+            "tl_rollout: vllm needs finetuning_type: lora, since a running server takes new weights only as a LoRA "
+            "adapter; set that, or tl_rollout: hf"
+        )
+    return problems
+
+
+def server_fault(url: str) -> str | None:
+    """Why nobody listens at an address, in words; None if somebody does."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        if not parts.hostname or port is None:
+            return "it is no address such as http://host:8000/v1"
+        socket.create_connection((parts.hostname, port), timeout=10).close()
+    except ValueError as error:
+        return f"it is no address such as http://host:8000/v1 ({error})"
+    except OSError as error:
+        return f"nobody answers there ({error.strerror or error})"
+    return None
+
+
+def _function_problems(args: Any) -> list[str]:
+    """Options that name a function which cannot be had."""
+    problems = []
+    for name in ("tl_reward_function", "tl_feedback_function"):
+        if getattr(args, name, None):
+            try:
+                load_function(name, getattr(args, name))
+            except ExtError as error:
+                problems.append(error.message.rstrip("."))
+    return problems
 
 
 def _without_effect(args: Any, switch: str, names: tuple[str, ...]) -> list[str]:

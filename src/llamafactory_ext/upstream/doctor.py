@@ -90,7 +90,7 @@ def run_probe() -> dict[str, Any]:
 def probe_checks(findings: dict[str, Any]) -> list[Check]:
     """The findings of the probe as lines of the report."""
     if "error" in findings:
-        step = "reinstall: pip install --force-reinstall llamafactory_ext"
+        step = "install again, in the clone: pip install -e '.[train]'"
         return [Check("import llamafactory_ext", "broken", findings["error"], step)]
     off = os.environ.get(KILL_SWITCH) == "0"
     switch = f"{KILL_SWITCH}={os.environ[KILL_SWITCH]}" if KILL_SWITCH in os.environ else "not set"
@@ -104,7 +104,7 @@ def probe_checks(findings: dict[str, Any]) -> list[Check]:
     elif off:
         checks.append(Check("hooks in a fresh process", "off", "switched off"))
     else:
-        step = "pip install llamafactory_ext into site-packages (not --target), and run python without -S"
+        step = "install into site-packages (pip install without --target), and run python without -S"
         checks.append(Check("hooks in a fresh process", "broken", "llamafactory_ext.pth was not read", step))
     for name in (name for name in TORCH_FAMILY if name in findings["imports"]):
         problem = findings["imports"][name]
@@ -145,7 +145,7 @@ def _upstream_checks(findings: dict[str, Any]) -> list[Check]:
     name = findings["upstream"]
     if not name:
         return [
-            Check("LLaMA-Factory", "absent", "", "only needed for training: pip install 'llamafactory_ext[train]'")
+            Check("LLaMA-Factory", "absent", "", "only needed for training: pip install -e '.[train]' in the clone")
         ]
     newer = f"pip install 'llamafactory>={OLDEST}', or update the clone"
     if findings["too_old"]:

@@ -90,7 +90,7 @@ def test_everything_that_cannot_be_used_is_counted_and_shown() -> None:
         "a tool cannot be read: a tool needs a name: 1 of 7 (example 1, turn 2)",
         "no tool is declared, in the tools column or as JSON in the prompt: 1 of 7 (example 2, turn 2)",
         "the prompt is empty: 1 of 7 (example 3, turn 1)",
-        "the prompt has more than 100 tokens: 1 of 7",
+        "the prompt has more than 100 tokens (cutoff_len): 1 of 7",
         "The reference answer holds no call; a reward needs one.: 1 of 7 (example 5, turn 2)",
         "tl_skip_bad: true",
     ):

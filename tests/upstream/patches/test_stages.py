@@ -70,15 +70,15 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         "label_smoothing_factor is not part of the loss that stage: tl_sft computes; remove it",
         "predict_with_generate does not work while stage: tl_sft trains; remove it, and predict with the finished "
         "model by a second command: do_predict: true and predict_with_generate: true without do_train",
-        "use_unsloth does not work with stage: tl_sft; remove it",
+        "use_unsloth replaces the model's forwards, which stage: tl_sft reads and replaces itself; remove it",
         "citi_rank has no effect with finetuning_type: lora; remove it, or set finetuning_type: citi",
     }
 
 
 def test_own_judges_of_feedback_take_the_place_of_the_rules(options: dict[str, Any]) -> None:
-    judge = {"tl_feedback_function": "judges:f"}
+    judge = {"tl_feedback_function": "feedback_judges:flag"}
     *_, found, _ = get_train_args(options | judge)
-    assert found.tl_feedback_function == "judges:f"
+    assert found.tl_feedback_function == "feedback_judges:flag"
     assert problems_of(options | judge | {"tl_feedback_rules": "reference"}) == {
         "tl_feedback_rules has no effect with tl_feedback_function, which judges alone; remove either"
     }

@@ -72,7 +72,7 @@ def test_wrong_checkpoints(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_pat
     with pytest.raises(OptionError, match="names 2 adapters"):
         infer(tiny_llama_dir, f"{tiny_adapter_dir},{tiny_adapter_dir}")
     (lora / "adapter_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="the adapter configuration is damaged"):
+    with pytest.raises(OptionError, match=r"adapter_config\.json is no JSON"):
         infer(tiny_llama_dir, lora)
     with pytest.raises(CheckpointError, match=r"adapter_name_or_path=no/adapter cannot be loaded \("):
         infer(tiny_llama_dir, "no/adapter")

@@ -115,7 +115,10 @@ def _scan_entry(name: str, info: Mapping[str, Any], folder: Path) -> Scan:
         return scan
     path = folder / file_name
     if path.is_dir():
-        for file in sorted(path.iterdir()):
+        files = sorted(path.iterdir())
+        if not files:
+            scan.problems.append(f'data set "{name}": {path} is a folder without files; put the data there')
+        for file in files:
             _scan_file(file, entry, spec, scan)
     elif path.is_file():
         _scan_file(path, entry, spec, scan)

@@ -94,8 +94,12 @@ def make_folder(folder: Path) -> None:
         raise DataError(f"--out {folder} is not writable ({error.strerror}); name another folder.") from None
 
 
-def read_dataset_info(folder: Path) -> dict[str, Any]:
+def read_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]:
     """The entries of `folder`/dataset_info.json; none if there is no such file.
+
+    Args:
+        folder: that holds the file.
+        whole: whether every entry must be an object, not only those that somebody asks for.
 
     Raises:
         DataError: unreadable, malformed, or not an object of entries.
@@ -113,18 +117,18 @@ def read_dataset_info(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read ({error}); mend the file.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    if not isinstance(info, dict) or not all(isinstance(entry, dict) for entry in info.values()):
+    if not isinstance(info, dict) or (whole and not all(isinstance(entry, dict) for entry in info.values())):
         raise DataError(f"{path} must be an object that maps data set names to entries (objects); mend the file.")
     return info
 
 
-def existing_dataset_info(folder: Path) -> dict[str, Any]:
-    """The entries of `folder`/dataset_info.json, which must be there.
+def existing_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]:
+    """The entries of `folder`/dataset_info.json, which must be there; `whole` as for `read_dataset_info`.
 
     Raises:
         DataError: no such file, or one that cannot be used.
     """
-    info = read_dataset_info(folder)
+    info = read_dataset_info(folder, whole=whole)
     if not info and not (folder / DATASET_INFO).exists():
         raise DataError(
             f"{folder / DATASET_INFO} does not exist; point dataset_dir at the folder that holds it, "

@@ -151,7 +151,7 @@ def _of_example(
 
 
 def _too_long(longest: int) -> str:
-    return f"the prompt has more than {longest} tokens"
+    return f"the prompt has more than {longest} tokens (cutoff_len)"
 
 
 def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:

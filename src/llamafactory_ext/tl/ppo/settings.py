@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import OptionError
+
 
 @dataclass(frozen=True, kw_only=True)
 class PpoSettings:
@@ -48,3 +50,19 @@ def settings_of(args: Any) -> PpoSettings:
         critic_lr=args.tl_critic_lr or None,
         show=args.tl_show_responses,
     )
+
+
+def check_batch(queries: int, training_args: Any, settings: PpoSettings) -> int:
+    """Return the queries of a batch of responses on one process.
+
+    Raises:
+        OptionError: the data has too few for one batch.
+    """
+    rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
+    rows *= settings.minibatches
+    if queries < rows * training_args.world_size:
+        raise OptionError(
+            f"A batch of responses takes {rows * training_args.world_size} queries and the data has {queries}; lower "
+            "per_device_train_batch_size, gradient_accumulation_steps or tl_minibatches."
+        )
+    return int(rows)

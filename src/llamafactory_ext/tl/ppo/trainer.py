@@ -41,7 +41,7 @@ from .math import (
 from .reference import Reference
 from .rewards import Query, RewardFunction
 from .rollout.local import Response, Sampling, draw_responses
-from .settings import PpoSettings
+from .settings import PpoSettings, check_batch
 from .watch import AFTER_NAN, Watch
 
 OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_update")
@@ -96,15 +96,9 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         self.tracked: dict[str, list[float]] = {}
         self._parts: list[Tensor] = []
         self._micro, self._tokens = 0, torch.zeros(())
-        self._rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
-        self._rows *= settings.minibatches
+        self._rows = check_batch(len(queries), self.args, settings)
         self.updates = settings.epochs * settings.minibatches
         set_seed(self.args.seed + self.args.process_index)  # processes draw different responses
-        if len(queries) < self._rows * self.args.world_size:
-            raise OptionError(
-                f"A batch of responses takes {self._rows * self.args.world_size} queries and the data has "
-                f"{len(queries)}; lower per_device_train_batch_size, gradient_accumulation_steps or tl_minibatches."
-            )
 
     # Data and optimizer
 

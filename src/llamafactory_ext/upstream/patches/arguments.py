@@ -20,6 +20,7 @@ from ...errors import OptionError, UpstreamError
 from ...methods import GROUPS, normalise, option_names
 from ...options.data import DataArguments
 from ...options.groups import changed_options
+from ...options.run import RunArguments
 from ...options.stages import STAGES
 from ...tl.conflicts import stage_conflicts
 from ...tl.ppo.options import TlPpoArguments
@@ -59,6 +60,12 @@ def _problems(args: Any, base: type) -> list[str]:
         *_mistyped("finetuning_type", args.finetuning_type, (*_choices(base, "finetuning_type"), METHOD)),
     ]:
         return mistyped + problems
+    ours = args.stage in STAGES or args.finetuning_type == METHOD
+    ours = ours or any(changed_options(args, group.arguments) for group in GROUPS)
+    for option in ("stage", "finetuning_type") if ours else ():
+        known = (*_choices(base, option), *STAGES, METHOD)
+        if getattr(args, option) not in known:
+            return [f"{option}={getattr(args, option)} does not exist; take one of {', '.join(known)}", *problems]
     for group in GROUPS:
         problems += group.misplaced(args, getattr(args, group.option))
     if args.stage in STAGES:
@@ -106,7 +113,9 @@ def extend_finetuning_arguments(base: type) -> type:
     types = Literal[(*_choices(base, "finetuning_type"), METHOD)]  # type: ignore[valid-type]
 
     @dataclass
-    class FinetuningArguments(CitiArguments, TlArguments, TlPpoArguments, DataArguments, base):  # type: ignore[misc, valid-type]
+    class FinetuningArguments(  # type: ignore[misc, valid-type]
+        CitiArguments, TlArguments, TlPpoArguments, DataArguments, RunArguments, base
+    ):
         """Upstream's fine-tuning options and ours."""
 
         stage: stages = field(  # type: ignore[valid-type]

@@ -10,13 +10,16 @@ from argparse import ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
+from ...checkpoint.model_folder import output_problem
 from ...citi.conflicts import inference_conflicts, training_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import PREFIXES, RULES
 from ...options.attention import attention_conflicts, attention_remarks
+from ...options.command_file import checks_asked
 from ...options.fates.conditions import resume_remarks
 from ...options.fates.judge import (
     broken_conditions,
@@ -68,13 +71,13 @@ def requests_stage(args: RawArgs) -> bool:
 def is_ours(call: Arguments) -> bool:
     """Whether a command names a method or an option of ours."""
     args = _read(call["args"])
-    return bool(_own_options(args)) or requests_citi(args) or requests_stage(args)
+    return bool(_own_options(args)) or requests_citi(args) or requests_stage(args) or checks_asked()
 
 
 def names_a_method(call: Arguments) -> bool:
-    """Whether a command asks for a method of ours."""
+    """Whether a command asks for a method of ours, or is to be checked as one."""
     args = _read(call["args"])
-    return requests_citi(args) or requests_stage(args)
+    return requests_citi(args) or requests_stage(args) or checks_asked()
 
 
 def features_of(args: RawArgs, *, trains: bool) -> tuple[Feature, ...]:
@@ -140,6 +143,14 @@ def _explained(error: Exception, given: Mapping[str, Any], defaults: Mapping[str
     """What upstream's parser says, with a line of ours for each name that it does not know."""
     unused = [name for name in given if name not in defaults] if _UNUSED in str(error) else []
     lines = []
+    word = str(error).partition(" is not a valid ")[0]
+    if word != str(error):
+        named = [name for name, value in given.items() if str(value) == word]
+        return [f"{name}={error}" for name in named] or [str(error)]
+    if str(error).startswith("Adapter "):
+        return [f"adapter_name_or_path: {error}"]
+    if "fine-tuning method" in str(error):
+        return [f"finetuning_type={given.get('finetuning_type')} does not exist ({error})"]
     for name in unused:
         near = get_close_matches(name, defaults, n=1)
         advice = f"did you mean {near[0]}?" if near else "correct the name, or remove it"
@@ -182,7 +193,11 @@ def wrap_get_args(original: Function) -> Function:
         try:
             groups = original(args, *more, **named)
         except FAILURES as error:
-            raise OptionError.listing(HEADING, [str(error)]) from error
+            raise OptionError.listing(HEADING, [" ".join(str(error).split())]) from error
+        if not (requests_citi(args) or requests_stage(args)):
+            return groups
+        if not trains:
+            _warn_template(groups)
         for group in groups:
             if getattr(group, _LOWERED, False):
                 group.finetuning_type = "citi"
@@ -190,12 +205,32 @@ def wrap_get_args(original: Function) -> Function:
             if getattr(group, "do_train", False):
                 group.resume_from_checkpoint = _named_checkpoint(args)
                 group.gradient_checkpointing = False  # upstream's own recomputation is set up with the model
-                if requests_citi(args) or requests_stage(args):
-                    _warn(args, groups)
-                    _warn_attention(groups)
+                _warn(args, groups)
+                _warn_attention(groups)
+        if trains:
+            speak_less(groups)
+            _say_settings(groups)
         return groups
 
     return get_args
+
+
+def speak_less(groups: Sequence[Any]) -> None:
+    """Leave out of the log what transformers says at each load, unless the command asks for it."""
+    from transformers.utils import logging as transformers_logging
+
+    finetuning = next(group for group in groups if isinstance(group, CitiArguments))
+    training = next(group for group in groups if hasattr(group, "output_dir"))
+    if not finetuning.verbose and training.log_level == "passive":  # type: ignore[attr-defined]
+        transformers_logging.set_verbosity_warning()
+
+
+def _say_settings(groups: Sequence[Any]) -> None:
+    from llamafactory.extras import logging
+
+    from ..pipeline.speaking import settings_line
+
+    logging.get_logger("llamafactory.ext").info_rank0(settings_line(*groups[:4]))  # whose handler prints it
 
 
 def _withdraw_options(problem: str) -> bool:
@@ -220,7 +255,7 @@ def trains(given: Mapping[str, Any]) -> bool:
 
 
 def _conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -> list[str]:
-    from ..pipeline.named import unknown_names
+    from ..pipeline.named import strange_adapters, unknown_names
 
     by_field: dict[str, Any] = {}
     for marker in ("model_name_or_path", "cutoff_len", "output_dir"):
@@ -228,20 +263,68 @@ def _conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -
     model, data, training = by_field.values()
     finetuning = next(group for group in groups if isinstance(group, CitiArguments))
     method = requests_citi(args) or requests_stage(args)
+    known = (*get_args(get_type_hints(type(finetuning))["stage"]),)
+    if finetuning.stage not in known:  # type: ignore[attr-defined]
+        return [f"stage={finetuning.stage} does not exist; take one of {', '.join(known)}"]  # type: ignore[attr-defined]
     datasets = not requests_citi(args) and training is not None
-    problems = unknown_names(model, data, datasets=datasets, preferences=not (method and training is not None))
+    problems = unknown_names(
+        model,
+        data,
+        datasets=datasets,
+        preferences=not (method and training is not None),
+        weights=not finetuning.dry_run_gpus,  # type: ignore[attr-defined]
+    )
+    if not problems:
+        problems += strange_adapters(model, finetuning)
+    if training is not None:
+        work = _work_problems(given, data, training, datasets=datasets)
+        if any(problem.startswith("output_dir") for problem in work):
+            return problems + work
+        problems += work
     if requests_citi(args):
         problems += inference_conflicts(model) if training is None else training_conflicts(model, training, finetuning)
     if training is not None:
         if requests_stage(args):
-            problems += stage_training_conflicts(given["stage"], model, training)
+            problems += stage_training_conflicts(given["stage"], model, training, finetuning)
         if trains(given):
-            problems += broken_conditions(given, tuple(groups))
+            kind = getattr(finetuning, "finetuning_type", None)
+            checked = given if method else {**given, "stage": SFT_STAGE, "finetuning_type": kind}
+            problems += broken_conditions(checked, tuple(groups))
+            if requests_citi(args) and given.get("stage") != PPO_STAGE and not problems:
+                problems += _citi_problems(model, finetuning)
     if method:
         problems += attention_conflicts(
             model, data, training, finetuning, upstream_version() or "of an unknown version"
         )
     return list(dict.fromkeys(problems))
+
+
+def _citi_problems(model: Any, finetuning: Any) -> list[str]:
+    """What the model's configuration and the importance file say against a citi run."""
+    from ...citi.run.early import early_problems
+    from ..pipeline.skeleton import config_of, skeleton
+
+    try:
+        bare = None if model.quantization_bit is not None else skeleton(config_of(model))
+    except Exception:  # whatever a model's own code meets; loading it says more
+        bare = None
+    save = finetuning.citi_importance_save
+    unwritable = output_problem(str(Path(save).parent)) if save else None
+    problems = [unwritable.replace("output_dir=", "citi_importance_save: ")] if unwritable else []
+    return problems + early_problems(bare, finetuning)
+
+
+def _work_problems(given: Mapping[str, Any], data: Any, training: Any, *, datasets: bool) -> list[str]:
+    """A training command with nothing to do, nothing to do it with, or nowhere to keep it."""
+    asked = [name for name in ("do_train", "do_eval", "do_predict") if getattr(training, name)]
+    if not asked:
+        return ["do_train is not set, and nothing else is asked for; set do_train: true"]
+    problems = []
+    if "do_train" in asked and datasets and not data.dataset:
+        problems.append("dataset is missing; name one or more entries of dataset_info.json, such as dataset: mine")
+    if (problem := output_problem(str(training.output_dir))) is not None:
+        problems.append(problem)
+    return problems
 
 
 def _named_checkpoint(args: RawArgs) -> str | None:
@@ -264,6 +347,18 @@ def _warn(args: RawArgs, groups: Sequence[Any]) -> None:
     folder = next((group.output_dir for group in groups if hasattr(group, "output_dir")), "")
     for line in [*passed_over(given, defaults), *([newer] if newer else []), *resume_remarks(given, folder)]:
         logging.get_logger(__name__).warning_rank0(line)
+
+
+def _warn_template(groups: Sequence[Any]) -> None:
+    """Say where a model is asked with another template than it was trained with."""
+    from llamafactory.extras import logging
+
+    from ..pipeline.trained_with import template_remark
+
+    model, data = groups[:2]
+    remark = template_remark(model.adapter_name_or_path or model.model_name_or_path, data.template)
+    if remark is not None:
+        logging.get_logger(__name__).warning_rank0(remark)
 
 
 def _warn_attention(groups: Sequence[Any]) -> None:

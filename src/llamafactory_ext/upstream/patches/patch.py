@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -134,10 +135,17 @@ def _is_ours(function: Any, args: Any, kwargs: Any, when: Callable[[Arguments], 
 
 @functools.cache
 def _exists(module: str) -> bool:
+    """Whether there is a module; its parents are not imported, as LLaMA Board's bring gradio along."""
+    top, *rest = module.split(".")
     try:
-        return find_spec(module) is not None
+        spec = find_spec(top)
+        places = list((spec.submodule_search_locations if spec else None) or [])
+        for name in rest:
+            spec = PathFinder.find_spec(name, places) if places else None
+            places = list((spec.submodule_search_locations if spec else None) or [])
     except (ImportError, AttributeError, ValueError):
         return False
+    return spec is not None
 
 
 def _judged(part: Use, thing: Any) -> str:

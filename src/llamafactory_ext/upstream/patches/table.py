@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ..pipeline import requests
-from . import launch, parsing, train
+from . import launch, parsing, reading, train
 from .arguments import extend_finetuning_arguments
 from .board import log
 from .board.table import BOARD_PATCHES
@@ -75,6 +75,14 @@ PATCHES: tuple[Patch, ...] = (
         ),
         "the option groups are a closed set of five classes; ours must be fields of one of them",
         extend_finetuning_arguments,
+    ),
+    Patch(
+        "llamafactory.hparams.parser",
+        "read_args",
+        (*METHODS, Feature.OPTIONS),
+        (Takes("args"),),
+        "a file that cannot be read ends in a traceback, and a method named after it leaves the options of another",
+        reading.wrap_read_args,
     ),
     Patch(
         "llamafactory.hparams.parser",

@@ -1,5 +1,6 @@
 """The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -8,12 +9,16 @@ from llamafactory.data import get_dataset
 from llamafactory.extras.logging import get_logger
 from llamafactory.extras.misc import calculate_tps
 from llamafactory.extras.ploting import plot_loss
-from llamafactory.model import load_model, load_tokenizer
+from llamafactory.model import load_model as upstream_load_model
+from llamafactory.model import load_tokenizer as upstream_load_tokenizer
 from llamafactory.train.sft.metric import ComputeAccuracy, eval_logit_processor
 from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer
 from llamafactory.train.trainer_utils import create_modelcard_and_push
+from safetensors import SafetensorError
 
-from ...errors import DataError
+from ...errors import CheckpointError, DataError
+
+_UNLIKE = re.compile("mismatch|Missing key|Unexpected key", re.IGNORECASE)
 
 
 @contextmanager
@@ -31,6 +36,54 @@ def loading_data() -> Iterator[None]:
             f"The data cannot be loaded: {text} Check dataset, eval_dataset, val_size, max_samples and the options of "
             "mixing."
         ) from error
+
+
+@contextmanager
+def loading_model(model_args: Any) -> Iterator[None]:
+    """Within, what libraries say about a model, tokenizer or adapter that they cannot load becomes one line.
+
+    Raises:
+        CheckpointError: in the place of theirs.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        raise _not_loaded(model_args, error) from error
+    except RuntimeError as error:
+        if not _UNLIKE.search(str(error)):
+            raise
+        raise _not_loaded(model_args, error) from error
+
+
+def _not_loaded(model_args: Any, error: Exception) -> CheckpointError:
+    adapters = ",".join(model_args.adapter_name_or_path or [])
+    named = f"model_name_or_path={model_args.model_name_or_path}"
+    named += f" with adapter_name_or_path={adapters}" if adapters else ""
+    text = " ".join(str(error).split())[:300]
+    return CheckpointError(
+        f"{named} cannot be loaded ({type(error).__name__}: {text}). Check its files, and the options about the model."
+    )
+
+
+def load_tokenizer(model_args: Any) -> dict[str, Any]:
+    """Load tokenizer and processor as upstream does.
+
+    Raises:
+        CheckpointError: they cannot be loaded.
+    """
+    with loading_model(model_args):
+        loaded: dict[str, Any] = upstream_load_tokenizer(model_args)
+    return loaded
+
+
+def load_model(tokenizer: Any, model_args: Any, finetuning_args: Any, is_trainable: bool = False) -> Any:
+    """Load the model as upstream does.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    with loading_model(model_args):
+        return upstream_load_model(tokenizer, model_args, finetuning_args, is_trainable)
 
 
 def accuracy_of(finetuning_args: Any) -> dict[str, Any]:
@@ -59,6 +112,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "loading_data",
+    "loading_model",
     "plot_evaluated",
     "plot_loss",
 ]

@@ -1,33 +1,49 @@
-"""Names in a command that stand for nothing: base model, template, data sets, adapters."""
+"""Names in a command that stand for nothing, or for what cannot be used: model, template, data sets, adapters."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ...checkpoint.model_folder import (
+    ADAPTER_CONFIG,
+    DamagedError,
+    adapter_problems,
+    model_problems,
+    read_header,
+    read_object,
+)
+from ...data.checks.named import dataset_problems
+from ...data.files.writing import existing_dataset_info
+from ...errors import DataError
+
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
+_HERE = "correct the path, or name a model of the Hugging Face hub that can be reached from here"
 
 
-def unknown_names(model_args: Any, data_args: Any, *, datasets: bool, preferences: bool = True) -> list[str]:
-    """Return a sentence for each name that cannot be found.
+def unknown_names(
+    model_args: Any, data_args: Any, *, datasets: bool, preferences: bool = True, weights: bool = True
+) -> list[str]:
+    """Return a sentence for each name that cannot be found or used.
 
     Args:
         model_args: upstream's group of the options.
         data_args: likewise.
         datasets: whether `dataset` and `dataset_dir` are looked at too; citi reads its training data itself.
         preferences: whether data sets of preferences can be used.
+        weights: whether the model must have weights.
     """
     from llamafactory.data.template import TEMPLATES
     from llamafactory.data.tool_utils import TOOLS
 
-    problems = [problem] if (problem := _model_problem(model_args)) else []
+    problems = _model_problems(model_args, weights and not getattr(model_args, "train_from_scratch", False))
     problems += _adapter_problems(model_args)
     name = data_args.template
     if name is not None and name not in TEMPLATES:
-        similar = get_close_matches(name, TEMPLATES, n=3)
+        similar = get_close_matches(str(name), TEMPLATES, n=3)
         advice = f"did you mean {' or '.join(similar)}?" if similar else "see LLaMA-Factory's list of models"
         problems.append(f"template={name} does not exist; {advice}")
     name = data_args.tool_format
@@ -37,35 +53,86 @@ def unknown_names(model_args: Any, data_args: Any, *, datasets: bool, preference
     return problems + _dataset_problems(data_args, options, preferences)
 
 
-def _model_problem(model_args: Any) -> str | None:
+def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
+    """Return a sentence for each local adapter that belongs to another model."""
+    folders = [
+        path for path in map(_adapter_folder(model_args), model_args.adapter_name_or_path or []) if path.is_dir()
+    ]
+    if finetuning_args.finetuning_type != "lora" or not folders:
+        return []
+    from .skeleton import config_of, misfit, skeleton
+
+    try:
+        model = skeleton(config_of(model_args))
+    except Exception:  # whatever a model's own code meets; loading it says more
+        return []
+    problems = []
+    for folder in folders:
+        file = folder / "adapter_model.safetensors"
+        try:
+            targets = read_object(folder / ADAPTER_CONFIG).get("target_modules")
+            fault = misfit(model, read_header(file), targets) if file.is_file() else None
+        except DamagedError:
+            continue  # said elsewhere
+        if fault:
+            problems.append(
+                f"adapter_name_or_path={folder} belongs to another base than model_name_or_path="
+                f"{model_args.model_name_or_path} ({fault}); name its own"
+            )
+    return problems
+
+
+def _model_problems(model_args: Any, weights: bool) -> list[str]:
+    name, option = model_args.model_name_or_path, f"model_name_or_path={model_args.model_name_or_path}"
+    if not str(name).strip():
+        return [f"model_name_or_path is empty; {_HERE}"]
+    folder = Path(name).expanduser()
+    if folder.is_file():
+        return [f"{option} is a file; name the folder that holds the model's {folder.name} and config.json"]
+    if folder.is_dir():
+        problems = model_problems(folder, weights=weights)
+        return [f"model_name_or_path={line}" for line in problems] or _config_problems(model_args, option)
+    if _other_hub():
+        return []
     from transformers.utils import cached_file
 
-    name = model_args.model_name_or_path
-    advice = "correct the path, or name a model of the Hugging Face hub that can be reached from here"
-    if Path(name).expanduser().is_dir():
-        found = (Path(name).expanduser() / "config.json").is_file()
-        return None if found else f"model_name_or_path={name} has no config.json; {advice}"
-    if _other_hub():
-        return None
     try:
         where = {"cache_dir": model_args.cache_dir, "revision": model_args.model_revision}
         cached_file(name, "config.json", token=model_args.hf_hub_token, **where)
     except (OSError, ValueError) as error:
-        return f"model_name_or_path={name} cannot be found ({str(error).splitlines()[0]}); {advice}"
-    return None
+        return [f"{option} cannot be found ({str(error).splitlines()[0]}); {_HERE}"]
+    return _config_problems(model_args, option)
+
+
+def _config_problems(model_args: Any, option: str) -> list[str]:
+    from .skeleton import config_of, is_trainable
+
+    try:
+        config = config_of(model_args)
+    except Exception as error:  # of transformers' and the model's own code
+        text = " ".join(str(error).split())[:200]
+        return [f"{option}: its config.json cannot be used ({text}); install a newer transformers, or get it again"]
+    if is_trainable(config):
+        return []
+    kind = getattr(config, "model_type", type(config).__name__)
+    return [f"{option} is a {kind}, which writes no text; name a causal language model"]
+
+
+def _adapter_folder(model_args: Any) -> Callable[[str], Path]:
+    return lambda name: Path(name).expanduser() / (model_args.adapter_folder or "")
 
 
 def _adapter_problems(model_args: Any) -> list[str]:
-    """Adapters that are folders without an adapter; those of a hub are left to PEFT."""
+    """Adapters that are no folders with an adapter; those of a hub are left to PEFT."""
     found = []
     for name in model_args.adapter_name_or_path or []:
-        folder = Path(name).expanduser() / (model_args.adapter_folder or "")
+        folder = _adapter_folder(model_args)(name)
         looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-        if folder.is_dir() and not (folder / "adapter_config.json").is_file():
-            found.append(
-                f"adapter_name_or_path={name} has no adapter_config.json; name the output_dir of a finished run"
-            )
-        elif not folder.is_dir() and (looks_local or Path(name).is_dir()):
+        if folder.is_dir():
+            found += [f"adapter_name_or_path={line}" for line in adapter_problems(folder)]
+        elif folder.is_file():
+            found.append(f"adapter_name_or_path={folder} is a file; name the output_dir of a finished run")
+        elif looks_local or Path(name).is_dir():
             found.append(f"adapter_name_or_path={folder} does not exist; name the output_dir of a finished run")
     return found
 
@@ -75,24 +142,25 @@ def _dataset_problems(data_args: Any, options: tuple[str, ...], preferences: boo
     asked = {option: getattr(data_args, option) or [] for option in options}
     if not any(asked.values()) or not isinstance(folder, str) or folder == "ONLINE" or folder.startswith("REMOTE:"):
         return []
-    path = Path(folder) / "dataset_info.json"
+    path = Path(folder)
+    if not (path / "dataset_info.json").exists():
+        what = "is a file" if path.is_file() else "has no dataset_info.json"
+        return [f"dataset_dir={folder} {what}; name the folder that describes your data sets"]
     try:
-        known = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError:
-        return [f"dataset_dir={folder} has no dataset_info.json; name the folder that describes your data sets"]
-    except ValueError as error:
-        return [f"{path} is no JSON ({error}); mend it"]
-    problems = []
+        known = existing_dataset_info(path, whole=False)
+    except DataError as error:
+        return [error.message.rstrip(".")]
+    problems: list[str] = []
     for option, names in asked.items():
+        unusable = {}
         for name in names:
-            if isinstance(known, dict) and name not in known:
-                near = get_close_matches(name, known, n=1)
-                advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known)[:10])}"
-                problems.append(f"{option}={name} is not in {path}; {advice}")
-            elif isinstance(known, dict) and not preferences and (kind := _preferences_of(known[name])):
-                problems.append(
-                    f"{option}={name} has {kind} in {path} and is for another stage; name a data set of whole answers"
+            if not preferences and (kind := _preferences_of(known.get(name))):
+                unusable[name] = (
+                    f"{option}={name} has {kind} in {path / 'dataset_info.json'} and is for another stage; name a "
+                    "data set of whole answers"
                 )
+        problems += unusable.values()
+        problems += dataset_problems(option, [name for name in names if name not in unusable], known, path)
     return problems
 
 

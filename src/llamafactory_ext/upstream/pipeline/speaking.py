@@ -27,6 +27,26 @@ def let_main_speak(args: dict[str, Any] | list[str]) -> dict[str, Any] | list[st
     return [*args, "--log_on_each_node", "False"]
 
 
+def settings_line(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> str:
+    """Return what a run is made of, in one line: the whole settings of its log."""
+    args, names = training_args, data_args.dataset or []
+    stage = finetuning_args.tl_stage or finetuning_args.stage
+    parts = [f"{stage} with {finetuning_args.finetuning_type}", f"model {model_args.model_name_or_path}"]
+    if adapters := model_args.adapter_name_or_path:
+        parts.append(f"adapter {','.join(adapters)}")
+    parts += [f"template {data_args.template}", f"data {','.join(names)} up to {data_args.cutoff_len} tokens"]
+    if args.do_train:
+        size, steps, processes = args.per_device_train_batch_size, args.gradient_accumulation_steps, args.world_size
+        shown = f"{size} x {steps} x {processes} = {size * steps * processes}"
+        parts.append(f"batch {shown} (per device x accumulation x processes)")
+        if finetuning_args.finetuning_type != "citi" or stage == "tl_ppo":
+            parts.append(f"learning rate {args.learning_rate:g}")
+            parts.append(f"{args.max_steps} steps" if args.max_steps > 0 else f"{args.num_train_epochs:g} epochs")
+        parts.append("bf16" if args.bf16 else "fp16" if args.fp16 else "no mixed precision")
+    parts += [f"seed {args.seed}", f"output_dir {args.output_dir}"]
+    return f"Run: {'; '.join(parts)}. verbose: true logs everything."
+
+
 def _silence() -> None:
     """Leave out what upstream says once for each machine, and all bars of progress."""
     import datasets

@@ -1,0 +1,327 @@
+"""The mistakes of a first day: what each command says wrongly, and what its message must name.
+
+A row is a mistake; it is tried with every method. `$name` in a value stands for a path of the world that
+`make_world` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import option_runs
+
+METHODS: dict[str, dict[str, Any]] = {
+    **option_runs.METHODS,
+    "tl_sft+citi": {**option_runs.METHODS["citi"], "stage": "tl_sft", "tl_use_mae": False},
+    "lora": {"stage": "sft", "finetuning_type": "lora"},
+    "full": {"stage": "sft", "finetuning_type": "full"},
+}
+BASELINES = ("lora", "full")
+CITI = ("citi", "tl_sft+citi")
+OURS = ("tl_sft", "tl_ppo", *CITI)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One wrong command.
+
+    Attributes:
+        name: of the row.
+        says: words that the message must hold, the names of file, field or option among them.
+        options: what the command says otherwise than the right one; None leaves an option out.
+        yaml: makes of the right file's text the wrong one.
+        words: further words of the command line.
+        file: the name of the file in the command, in the place of the one that is written.
+        methods: those that it is a mistake with; () for all.
+        packages: what this environment must lack.
+        environment: variables of the command.
+    """
+
+    name: str
+    says: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    yaml: Callable[[str], str | bytes] | None = field(default=None, hash=False)
+    words: tuple[str, ...] = ()
+    file: str = ""
+    methods: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def _of(name: str, *says: str, **parts: Any) -> Mistake:
+    own = {
+        key: parts.pop(key) for key in ("yaml", "words", "file", "methods", "packages", "environment") if key in parts
+    }
+    return Mistake(name, says, parts, **own)
+
+
+def _data(name: str, *says: str, methods: tuple[str, ...] = ()) -> Mistake:
+    return Mistake(name, says, {"dataset": name.removeprefix("data "), "dataset_dir": "$wrong_data"}, methods=methods)
+
+
+def _model(name: str, *says: str) -> Mistake:
+    return Mistake(
+        name, ("model_name_or_path", *says), {"model_name_or_path": f"$models/{name.removeprefix('model ')}"}
+    )
+
+
+MISTAKES: tuple[Mistake, ...] = (
+    # Model
+    _of("model path", "model_name_or_path", "no/such/model", model_name_or_path="no/such/model"),
+    _of("model path absolute", "model_name_or_path", "/no/such", model_name_or_path="/no/such/model"),
+    _of("model of the hub", "model_name_or_path", "meta-llama/Nothing", model_name_or_path="meta-llama/Nothing"),
+    _of("model left out", "model_name_or_path", model_name_or_path=None),
+    _of("model empty", "model_name_or_path", model_name_or_path=""),
+    _model("model file", "file"),
+    _model("model no_config", "config.json"),
+    _model("model bad_config", "config.json"),
+    _model("model list_config", "config.json"),
+    _model("model no_type", "config.json"),
+    _model("model unknown_type", "no_such_type"),
+    _model("model encoder", "vit"),
+    _model("model no_weights", "weights"),
+    _model("model cut_weights", "model.safetensors"),
+    _model("model no_shard", "model-00002-of-00002.safetensors"),
+    _model("model no_tokenizer", "tokenizer"),
+    _model("model bad_tokenizer", "tokenizer"),
+    _model("model an_adapter", "adapter"),
+    # Template
+    _of("template", "template", "lama3", template="lama3"),
+    _of("template number", "template", "3", template=3),
+    # Data
+    _of("dataset", "dataset", "tinny", "tiny", dataset="tinny"),
+    _of("dataset left out", "dataset", dataset=None),
+    _of("dataset_dir", "dataset_dir", "no/such/data", dataset_dir="no/such/data"),
+    _of("dataset_dir file", "tiny.json", dataset_dir="$data/tiny.json"),
+    _of("dataset_info malformed", "dataset_info.json", dataset_dir="$infos/malformed"),
+    _of("dataset_info list", "dataset_info.json", dataset_dir="$infos/list"),
+    _of("dataset_info entry", "dataset_info.json", dataset_dir="$infos/entry"),
+    _of("dataset_info no file", "dataset_info.json", "tiny", dataset_dir="$infos/no_file"),
+    _of("dataset_info columns", "columns", "tiny", dataset_dir="$infos/columns"),
+    _of("dataset_info formatting", "formatting", "tiny", dataset_dir="$infos/formatting"),
+    _of("dataset_info bytes", "dataset_info.json", dataset_dir="$infos/bytes"),
+    _data("data missing", "missing.json"),
+    _data("data empty", "empty.json"),
+    _data("data none", "none.json"),
+    _data("data malformed", "malformed.json"),
+    _data("data object", "object.json"),
+    _data("data texts", "texts.json"),
+    _data("data wrong_column", "wrong_column", "answer"),
+    _data("data other_columns", "other_columns.json", "instruction"),
+    _data("data bytes", "bytes.json"),
+    _data("data suffix", "suffix.xml"),
+    _data("data folder", "folder"),
+    _of("eval_dataset", "eval_dataset", "tinny", eval_dataset="tinny", do_eval=True),
+    _of(
+        "eval_dataset file",
+        "missing.json",
+        dataset_dir="$wrong_data",
+        dataset="good",
+        eval_dataset="missing",
+        do_eval=True,
+    ),
+    _of("val_size", "val_size", val_size=400, methods=OURS),
+    _of("max_samples", "max_samples", max_samples=0),
+    _of("cutoff_len", "cutoff_len", cutoff_len=1, methods=OURS),
+    _of("cutoff_len eight", "cutoff_len", cutoff_len=8, methods=OURS),
+    _of("cutoff_len word", "cutoff_len", cutoff_len="long"),
+    # The file
+    _of("yaml missing", "missing.yaml", file="$folder/missing.yaml"),
+    _of("yaml folder", "folder.yaml", file="$folder/folder.yaml"),
+    _of("yaml malformed", "line", yaml=lambda text: text + "learning_rate: [1e-4\nseed: {\n"),
+    _of("yaml tab", "line", yaml=lambda text: text + "seed:\n\t- 3\n"),
+    _of("yaml list", "list", yaml=lambda text: "".join(f"- {line}\n" for line in text.splitlines())),
+    _of("yaml twice", "seed", "twice", yaml=lambda text: text + "seed: 3\nseed: 4\n"),
+    _of("yaml text", "text", yaml=lambda text: text.replace(": ", "=").replace("\n", " ")),
+    _of("yaml bytes", "UTF-8", yaml=lambda text: (text + "run_name: caf\u00e9\n").encode("latin-1")),
+    _of("yaml interpolation", "nowhere", yaml=lambda text: text + "run_name: ${nowhere}\n"),
+    _of("yaml nested", "method", yaml=lambda text: text + "method:\n  seed: 3\n"),
+    _of("yaml no colon", "line", yaml=lambda text: text + "learning_rate 1e-4\n"),
+    _of("word without equals", "learning_rate", words=("learning_rate", "1e-4")),
+    _of("word with dashes", "--learning_rate", words=("--learning_rate", "1e-4")),
+    _of("option unknown", "lerning_rate", "learning_rate", lerning_rate=1e-4),
+    # Output
+    _of("output below a file", "output_dir", output_dir="$folder/file/out"),
+    _of("output a file", "output_dir", output_dir="$folder/file"),
+    _of("output read only", "output_dir", output_dir="/proc/nowhere/out"),
+    _of("output empty", "output_dir", output_dir=""),
+    _of("output long", "output_dir", output_dir="$folder/" + "x" * 300),
+    # Adapters
+    _of("adapter", "adapter_name_or_path", adapter_name_or_path="./no/such/adapter"),
+    _of("adapter a file", "adapter_name_or_path", adapter_name_or_path="$folder/file"),
+    _of("adapter no config", "adapter_name_or_path", adapter_name_or_path="$adapters/no_config"),
+    _of("adapter bad config", "adapter_name_or_path", adapter_name_or_path="$adapters/bad_config"),
+    _of("adapter no weights", "adapter_name_or_path", adapter_name_or_path="$adapters/no_weights"),
+    _of("adapter cut", "adapter_name_or_path", adapter_name_or_path="$adapters/cut"),
+    _of("adapter of another base", "adapter_name_or_path", adapter_name_or_path="$adapters/other"),
+    _of("adapter of another kind", "adapter_name_or_path", adapter_name_or_path="$adapters/kind"),
+    # Engines and packages
+    _of("wandb", "wandb", report_to="wandb", packages=("wandb",)),
+    _of("swanlab", "swanlab", report_to="swanlab", packages=("swanlab",)),
+    _of("tracker", "report_to", "tensorbord", report_to="tensorbord"),
+    _of("deepspeed", "deepspeed", deepspeed="$folder/zero2.json", packages=("deepspeed",)),
+    _of("deepspeed file", "deepspeed", deepspeed="no/such/zero.json"),
+    _of("quantization", "quantization_bit", quantization_bit=4, packages=("bitsandbytes",)),
+    _of("optimiser", "optim", optim="adamw_8bit", packages=("bitsandbytes",)),
+    _of("optimiser unknown", "optim", optim="adamx"),
+    _of("scheduler unknown", "lr_scheduler_type", lr_scheduler_type="cosinus"),
+    _of("galore", "galore", use_galore=True, packages=("galore_torch",), methods=("tl_sft", "full")),
+    _of("unsloth", "unsloth", use_unsloth=True, packages=("unsloth",)),
+    _of("liger", "liger", enable_liger_kernel=True, packages=("liger_kernel",)),
+    _of("vllm address", "tl_rollout_url", tl_rollout="vllm", methods=("tl_ppo",)),
+    _of(
+        "vllm server", "tl_rollout_url", tl_rollout="vllm", tl_rollout_url="http://127.0.0.1:9/v1", methods=("tl_ppo",)
+    ),
+    _of("reward function", "tl_reward_function", tl_reward_function="no_module:f", methods=("tl_ppo",)),
+    _of("reward function's name", "tl_reward_function", tl_reward_function="ppo_rewards:nothing", methods=("tl_ppo",)),
+    _of(
+        "feedback function",
+        "tl_feedback_function",
+        tl_use_mae=True,
+        tl_feedback_function="no_module:f",
+        methods=("tl_sft",),
+    ),
+    # Values
+    _of("learning rate", "learning_rate", "fast", learning_rate="fast"),
+    _of("batch size", "per_device_train_batch_size", per_device_train_batch_size=0),
+    _of("batch too large", "per_device_train_batch_size", per_device_train_batch_size=4000, methods=("tl_ppo",)),
+    _of("stage", "stage", stage="tl_stf"),
+    _of("stage unknown", "stage", stage="training"),
+    _of("finetuning_type", "finetuning_type", finetuning_type="ctii"),
+    _of("finetuning_type unknown", "finetuning_type", finetuning_type="everything"),
+    _of("ratio", "citi_top_ratio", citi_top_ratio=5, methods=CITI),
+    _of("importance file", "citi_importance_load", citi_importance_load="no.json", methods=CITI),
+    _of("importance malformed", "importance", citi_importance_load="$folder/file", methods=CITI),
+    _of("importance of another model", "importance", citi_importance_load="$folder/importance.json", methods=CITI),
+    _of("importance folder", "citi_importance_save", citi_importance_save="$folder/file/x.json", methods=CITI),
+    _of("lora target", "lora_target", "no_proj", lora_target="no_proj", methods=("tl_sft", "tl_ppo", "lora")),
+    _of("additional target", "additional_target", additional_target="no_head", methods=("tl_sft", "tl_ppo", "lora")),
+    _of("checkpoint", "resume_from_checkpoint", resume_from_checkpoint="no/checkpoint"),
+    _of("nothing to do", "do_train", do_train=None),
+)
+
+
+def make_world(folder: Path) -> dict[str, str]:
+    """Write everything that the right and the wrong commands name."""
+    world = option_runs.make_world(folder)
+    (folder / "file").write_text("a file\n")
+    (folder / "folder.yaml").mkdir()
+    (folder / "zero2.json").write_text('{"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": "auto"}')
+    (folder / "importance.json").write_text("{}")
+    _wrong_models(folder)
+    _wrong_infos(folder)
+    _wrong_data(folder)
+    _wrong_adapters(folder)
+    return {**world, "folder": str(folder)} | {
+        name: str(folder / name) for name in ("models", "infos", "wrong_data", "adapters")
+    }
+
+
+def _copy(source: Path, target: Path, without: str = "") -> Path:
+    shutil.copytree(source, target)
+    for file in target.glob(without) if without else ():
+        file.unlink()
+    return target
+
+
+def _wrong_models(folder: Path) -> None:
+    model, models = folder / "model", folder / "models"
+    models.mkdir()
+    config = json.loads((model / "config.json").read_text())
+    (models / "file").write_bytes(b"weights")
+    _copy(model, models / "no_config", "config.json")
+    for name, text in {
+        "bad_config": '{"model_type": "llama",',
+        "list_config": "[1, 2]",
+        "no_type": json.dumps(
+            {key: value for key, value in config.items() if key not in ("model_type", "architectures")}
+        ),
+        "unknown_type": json.dumps(config | {"model_type": "no_such_type"}),
+        "encoder": json.dumps({"model_type": "vit", "architectures": ["ViTModel"]}),
+    }.items():
+        (_copy(model, models / name) / "config.json").write_text(text)
+    _copy(model, models / "no_weights", "*.safetensors")
+    cut = _copy(model, models / "cut_weights") / "model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    shard = _copy(model, models / "no_shard")
+    (shard / "model.safetensors").rename(shard / "model-00001-of-00002.safetensors")
+    weights = {
+        "lm_head.weight": "model-00001-of-00002.safetensors",
+        "model.norm.weight": "model-00002-of-00002.safetensors",
+    }
+    (shard / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weights}))
+    _copy(model, models / "no_tokenizer", "*token*")
+    (_copy(model, models / "bad_tokenizer") / "tokenizer.json").write_text("{")
+    _copy(folder / "adapter", models / "an_adapter")
+
+
+def _wrong_infos(folder: Path) -> None:
+    good = json.loads((folder / "data" / "dataset_info.json").read_text())
+    tiny = good["tiny"]
+    for name, content in {
+        "malformed": b'{"tiny": {',
+        "bytes": '{"caf\u00e9": 1}'.encode("latin-1"),
+        "list": [tiny],
+        "entry": {"tiny": "tiny.json"},
+        "no_file": {"tiny": {"columns": tiny["columns"]}},
+        "columns": {"tiny": tiny | {"columns": ["instruction"]}},
+        "formatting": {"tiny": tiny | {"formatting": "chatml"}},
+    }.items():
+        target = _copy(folder / "data", folder / "infos" / name) / "dataset_info.json"
+        target.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+def _wrong_data(folder: Path) -> None:
+    target = _copy(folder / "data", folder / "wrong_data")
+    info = json.loads((target / "dataset_info.json").read_text())
+    records = json.loads((target / "tiny.json").read_text())
+    contents: dict[str, Any] = {
+        "good": records,
+        "empty": b"",
+        "none": [],
+        "malformed": b'[{"instruction": "a", "output": ',
+        "object": {"data": records},
+        "texts": ["one", "two"],
+        "wrong_column": records,
+        "other_columns": [{"question": "a", "answer": "b"}],
+        "bytes": bytes(range(256)) * 40,
+    }
+    for name, content in contents.items():
+        file = target / f"{name}.json"
+        file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    (target / "suffix.xml").write_text("<a/>")
+    (target / "folder").mkdir()
+    columns = info["tiny"]["columns"]
+    for name in (*contents, "missing", "suffix", "folder"):
+        file = {"suffix": "suffix.xml", "folder": "folder"}.get(name, f"{name}.json")
+        own = columns | ({"response": "answer"} if name == "wrong_column" else {})
+        info[name] = {"file_name": file, "columns": own}
+    (target / "dataset_info.json").write_text(json.dumps(info))
+
+
+def _wrong_adapters(folder: Path) -> None:
+    adapter, adapters = folder / "adapter", folder / "adapters"
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    adapters.mkdir()
+    _copy(adapter, adapters / "no_config", "adapter_config.json")
+    (_copy(adapter, adapters / "bad_config") / "adapter_config.json").write_text("{")
+    _copy(adapter, adapters / "no_weights", "*.safetensors")
+    cut = _copy(adapter, adapters / "cut") / "adapter_model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    other = _copy(adapter, adapters / "other") / "adapter_config.json"
+    other.write_text(json.dumps(config | {"target_modules": ["c_attn"]}))
+    kind = _copy(adapter, adapters / "kind") / "adapter_config.json"
+    kind.write_text(json.dumps(config | {"peft_type": "NO_SUCH"}))
+
+
+def filled(value: Any, world: Mapping[str, str]) -> Any:
+    """Return a value with the world's paths in the place of `$name`."""
+    if not isinstance(value, str) or not value.startswith("$"):
+        return value
+    name, slash, rest = value[1:].partition("/")
+    return f"{world[name]}{slash}{rest}"
