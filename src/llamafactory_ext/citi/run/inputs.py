@@ -29,6 +29,7 @@ from ...tl.sft.workflow import usable_settings, weighed_dataset
 from ...training.engines import start_communication, whole_weights
 from ...training.processes import by_main
 from ...training.same_data import content_hash
+from ...training.stopwatch import lap, laps
 from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
@@ -229,10 +230,15 @@ class Preparation:
                 settings["dtype"] = found.settings.get("dtype", settings["dtype"])
             if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):
                 start = found
-        with scoring_mode(
-            base,
-            float32=settings["dtype"] == "float32",
-            checkpointing=not self.model_args.disable_gradient_checkpointing,
+        groups = group_by_task(self.examples["train_dataset"])
+        laps.count("importance", args.citi_importance_samples, [len(rows) for _, rows in groups.values()])
+        with (
+            lap("importance"),
+            scoring_mode(
+                base,
+                float32=settings["dtype"] == "float32",
+                checkpointing=not self.model_args.disable_gradient_checkpointing,
+            ),
         ):
             return compute_importance(
                 base,

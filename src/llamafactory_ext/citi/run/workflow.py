@@ -11,7 +11,7 @@ import datetime as calendar
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import RAISED, total_size
 from ...training.processes import from_main, lowest_of_all
 from ...training.same_data import check_same_base, check_same_data, content_hash
+from ...training.stopping import Stop, stoppable
+from ...training.stopwatch import lap, laps
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import accuracy_of, calculate_tps, plot_evaluated, plot_loss
 from ...upstream.pipeline.dates import day_of, today
@@ -41,6 +43,7 @@ from ..scoring import group_by_task, sample_rows
 from ..selection import Selection, selected_counts
 from .adapters import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
 from .folder import RunFolder
+from .going_on import how_to_go_on
 from .inputs import Preparation, logger, say
 from .outputs import write_outputs
 from .plan import make_manifest, make_plan
@@ -62,9 +65,11 @@ def run_citi(
     Raises:
         ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
     """
-    with together(training_args, logger.warning):
+    folder = RunFolder(Path(training_args.output_dir), phase_table(finetuning_args))
+    kept = partial(how_to_go_on, training_args, folder)
+    with stoppable(kept) as stop, together(training_args, logger.warning):
         check_options(model_args, data_args, training_args, finetuning_args)
-        _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or [])).run()
+        _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or []), stop).run()
 
 
 @dataclass
@@ -73,6 +78,7 @@ class _Citi:
 
     inputs: Preparation
     callbacks: list[Any]
+    stop: Stop
 
     def run(self) -> None:
         plan = make_plan(self.model_args, self.data_args, self.training_args, self.finetuning_args)
@@ -98,7 +104,7 @@ class _Citi:
             say(line)
         if self.inputs.weighs is not None:
             skip = self.finetuning_args.tl_skip_bad
-            facts = start_facts(self.inputs.template, self.inputs.served.to_dict())
+            facts = start_facts(self.inputs.template, self.data_args.template, self.inputs.served.to_dict())
             report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip, facts=facts)
         self.inputs.report_data(self.folder.path)
         importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
@@ -222,7 +228,7 @@ class _Citi:
         finetuning_args = copy.copy(self.finetuning_args)
         if "experts" not in phase.trains and "lora" not in phase.trains:
             finetuning_args.loraplus_lr_ratio = None
-        callbacks = steered(args, self.callbacks, by_evaluation=phase.name != ROUTERS_ALONE)
+        callbacks = steered(args, [*self.callbacks, self.stop.callback], by_evaluation=phase.name != ROUTERS_ALONE)
         renew_engine(args)
         return CitiTrainer(
             phase=phase,
@@ -250,6 +256,7 @@ class _Citi:
         if self.training_args.should_save:
             self.folder.rewind_log(phase, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
         result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        self.stop.check(trainer.state)
         if self.finetuning_args.include_effective_tokens_per_second:
             rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
             result.metrics["effective_tokens_per_sec"] = rate
@@ -269,6 +276,7 @@ class _Citi:
                     plot_loss(str(staged), keys=["loss", "loss_router", *evaluated])
                 self.folder.close(phase)
         trainer.accelerator.wait_for_everyone()
+        self.stop.check()
 
     @contextlib.contextmanager
     def _closing(self, trainer: CitiTrainer, phase: Phase) -> Iterator[Path]:
@@ -316,16 +324,18 @@ class _Citi:
         dataset = held_out if usable else self.inputs.examples["train_dataset"]
         groups = group_by_task(dataset, both=False)
         seed = self.training_args.seed
-        report = make_report(
-            model,
-            self.router,
-            dataset,
-            {task: (mark, sample_rows(rows, count, seed)) for task, (mark, rows) in groups.items()},
-            self.inputs.collator(model, packed=False),
-            source="held-out examples" if usable else "training examples",
-            batch_size=self.training_args.per_device_eval_batch_size,
-            autocast=self._autocast,
-        )
+        laps.count("report", count, [len(rows) for _, rows in groups.values()])
+        with lap("report"):
+            report = make_report(
+                model,
+                self.router,
+                dataset,
+                {task: (mark, sample_rows(rows, count, seed)) for task, (mark, rows) in groups.items()},
+                self.inputs.collator(model, packed=False),
+                source="held-out examples" if usable else "training examples",
+                batch_size=self.training_args.per_device_eval_batch_size,
+                autocast=self._autocast,
+            )
         if self.training_args.should_log:
             print(as_table(report))
         return report

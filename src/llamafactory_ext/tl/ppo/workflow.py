@@ -18,6 +18,7 @@ from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...training.processes import digest
 from ...training.same_data import check_same_base, check_same_data
+from ...training.stopping import Stop, how_to_resume, stoppable
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     create_modelcard_and_push,
@@ -42,7 +43,7 @@ from .reference import Reference
 from .rewards import Query, RewardFunction, tool_reward, user_reward
 from .rollout.local import Sampling
 from .rollout.server import ServerRollout
-from .settings import settings_of
+from .settings import check_batch, settings_of
 from .trainer import PpoTrainer
 
 _PARTS = ("training", "evaluation")
@@ -65,12 +66,15 @@ def run_tl_ppo(
     Raises:
         ExtError: options, data or a checkpoint do not fit.
     """
-    with together(training_args, logger.warning):
+    folder = Path(training_args.output_dir)
+    with stoppable(lambda: how_to_resume(training_args, folder)) as stop, together(training_args, logger.warning):
         check_options(model_args, data_args, training_args, finetuning_args)
-        _run(model_args, data_args, training_args, finetuning_args, list(callbacks or []))
+        _run(model_args, data_args, training_args, finetuning_args, list(callbacks or []), stop)
 
 
-def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any]) -> None:
+def _run(
+    model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any], stop: Stop
+) -> None:
     plan = plan_of(model_args, data_args, training_args, finetuning_args)
     check_plan_of_newest(plan, training_args)
     tokenizers = load_tokenizer(model_args)
@@ -82,13 +86,16 @@ def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: A
     queries, held_out = load_queries(
         model_args, data_args, training_args, finetuning_args, template, tokenizer, reward
     )
+    if training_args.do_train:
+        check_batch(len(queries), training_args, settings_of(finetuning_args))
     if not training_args.do_train and not held_out:
         raise OptionError("Nothing to do: set do_train: true, or do_eval: true with eval_dataset or val_size.")
     if training_args.do_train and training_args.should_save:
         served = check_served(template, tokenizer, model_args, data_args, training_args, one_turn=True)
         for line in served.lines():
             logger.warning_rank0(line)
-        keep_start(Path(training_args.output_dir), {"stage": PPO_STAGE, **start_facts(template, served.to_dict())})
+        facts = start_facts(template, data_args.template, served.to_dict())
+        keep_start(Path(training_args.output_dir), {"stage": PPO_STAGE, **facts})
     settle_measure(training_args, finetuning_args)
     start_communication(training_args)
     own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
@@ -121,16 +128,29 @@ def _run(model_args: Any, data_args: Any, training_args: Any, finetuning_args: A
         shuffles=not finetuning_args.disable_shuffling,
         args=training_args,
         processing_class=tokenizer,
-        callbacks=callbacks,
+        callbacks=[*callbacks, stop.callback],
     )
     if training_args.do_train:
         trainer.plan = with_contents(plan, _hash_of(queries), policy, model_args, training_args)
-        _train(trainer, finetuning_args)
+        _train(trainer, finetuning_args, stop)
         _write_card(trainer, model_args, data_args, training_args, finetuning_args)
     if training_args.do_eval and held_out:
         metrics = trainer.evaluate()
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
+
+
+def prompts_of(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> list[Query]:
+    """Return the queries that a run would train on, and say what becomes of the records.
+
+    Raises:
+        ExtError: options or data do not fit.
+    """
+    tokenizers = load_tokenizer(model_args)
+    template = dated_template(fit_template(tokenizers, data_args), training_args)
+    reward = reward_of(finetuning_args)
+    groups = (model_args, data_args, training_args, finetuning_args)
+    return load_queries(*groups, template, tokenizers["tokenizer"], reward)[0]
 
 
 def _write_card(trainer: PpoTrainer, *groups: Any) -> None:
@@ -151,9 +171,10 @@ def settle_measure(args: Any, finetuning_args: Any) -> None:
         args.metric_for_best_model, args.greater_is_better = "reward", True
 
 
-def _train(trainer: PpoTrainer, finetuning_args: Any) -> None:
+def _train(trainer: PpoTrainer, finetuning_args: Any, stop: Stop) -> None:
     args = trainer.args
     result = trainer.train(resume_from_checkpoint=_checkpoint(trainer))
+    stop.check(trainer.state)
     trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -161,6 +182,7 @@ def _train(trainer: PpoTrainer, finetuning_args: Any) -> None:
     if args.should_save and finetuning_args.plot_loss:
         evaluated = ["eval_reward"] if args.eval_strategy != "no" else []
         plot_loss(args.output_dir, keys=["loss", "reward", "kl", *evaluated])
+    stop.check()
 
 
 def _checkpoint(trainer: PpoTrainer) -> str | None:

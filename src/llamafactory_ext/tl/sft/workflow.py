@@ -17,6 +17,7 @@ from ...checkpoint.folders import remove_leftovers
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
+from ...training.stopping import Stop, how_to_resume, stoppable
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import (
     accuracy_of,
@@ -57,9 +58,19 @@ def run_tl_sft(
     Raises:
         ExtError: options or data do not fit; nothing was trained.
     """
-    with together(training_args, logger.warning):
+    folder = Path(training_args.output_dir)
+    with stoppable(lambda: how_to_resume(training_args, folder)) as stop, together(training_args, logger.warning):
         check_options(model_args, data_args, training_args, finetuning_args)
-        _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or [])).run()
+        _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or []), stop).run()
+
+
+def training_rows(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> Any:
+    """Return the rows that a run would train on, and say what becomes of the records.
+
+    Raises:
+        ExtError: options or data do not fit.
+    """
+    return _TlSft(model_args, data_args, training_args, finetuning_args, [], Stop())._data()["train_dataset"]
 
 
 def settings_of(finetuning_args: Any) -> Settings:
@@ -177,6 +188,7 @@ class _TlSft:
     training_args: Any
     finetuning_args: Any
     callbacks: list[Any]
+    stop: Stop
     content: str = ""
 
     def run(self) -> None:
@@ -195,7 +207,7 @@ class _TlSft:
             args=args,
             finetuning_args=self.finetuning_args,
             data_collator=self._collator(model),
-            callbacks=self.callbacks,
+            callbacks=[*self.callbacks, self.stop.callback],
             **accuracy_of(self.finetuning_args),
             **data,
             **self.tokenizers,
@@ -251,7 +263,7 @@ class _TlSft:
         )
         if args.do_train:
             self.content = findings["train"].content or content_hash(data["train_dataset"])
-        facts = start_facts(template, self._served().to_dict())
+        facts = start_facts(template, self.data_args.template, self._served().to_dict())
         report_findings(findings, settings, args, skip=self.finetuning_args.tl_skip_bad, facts=facts)
         report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)
         for key, rows in data.items():
@@ -300,6 +312,7 @@ class _TlSft:
 
     def _train(self, trainer: TlSftTrainer) -> None:
         result = trainer.train(resume_from_checkpoint=self._checkpoint(trainer))
+        self.stop.check(trainer.state)
         trainer.save_model()
         if self.finetuning_args.include_effective_tokens_per_second:
             rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
@@ -310,6 +323,7 @@ class _TlSft:
         if trainer.is_world_process_zero() and self.finetuning_args.plot_loss:
             evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
             plot_loss(self.training_args.output_dir, keys=["loss", *evaluated])
+        self.stop.check()
 
     def _checkpoint(self, trainer: TlSftTrainer) -> str | None:
         """The one that the command names, or else the newest complete one; none where the run shall start anew."""

@@ -64,11 +64,11 @@ def wrap_run_sft(original: Function) -> Function:
         if stage == PPO_STAGE and (training_args.do_train or not training_args.do_predict):
             from ...tl.ppo.workflow import run_tl_ppo
 
-            return run_tl_ppo(*groups, callbacks)
+            return start(run_tl_ppo, groups, callbacks)
         if stage == SFT_STAGE and not is_citi and not training_args.predict_with_generate:
             from ...tl.sft.workflow import run_tl_sft
 
-            return run_tl_sft(*groups, callbacks)
+            return start(run_tl_sft, groups, callbacks)
         if not is_citi or not training_args.do_train:
             read = request_reading(data_args)
             return original(
@@ -76,9 +76,18 @@ def wrap_run_sft(original: Function) -> Function:
             )
         from ...citi.run.workflow import run_citi
 
-        return run_citi(*groups, callbacks)
+        return start(run_citi, groups, callbacks)
 
     return run_sft
+
+
+def start(workflow: Function, groups: tuple[Any, ...], callbacks: list[Any] | None) -> Any:
+    """Run a workflow, or say what it would take."""
+    if groups[3].dry_run and groups[2].do_train:
+        from .dry_run import run_dry
+
+        return run_dry(workflow, groups, callbacks or [])
+    return workflow(*groups, callbacks)
 
 
 def wrap_init_adapter(original: Function) -> Function:
