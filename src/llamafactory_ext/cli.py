@@ -109,6 +109,10 @@ def main() -> None:
     except ExtError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"OSError: {place}{error.strerror or error}; check the path, permissions and room.", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from llamafactory_ext.checkpoint import atomic, folders
 from llamafactory_ext.checkpoint.folders import (
     COMPLETE,
+    PUBLISHING,
+    discard_checkpoints,
     find_fault,
     newest_checkpoint,
     publish_checkpoint,
@@ -70,7 +73,12 @@ def test_files_are_synced_before_the_rename_and_the_mark_comes_last(
     before = events[: events.index("rename checkpoint-3")]
     assert {"sync weights.safetensors", "sync shard", "sync engine", "sync checkpoint-3"} <= set(before)
     after = events[len(before) + 1 :]
-    assert after == [f"sync {tmp_path.name}", f"sync .{COMPLETE}.tmp", f"replace {COMPLETE}", "sync checkpoint-3"]
+    assert [re.sub(r"\.[0-9a-f]{12}\.", ".*.", event) for event in after] == [
+        f"sync {tmp_path.name}",
+        f"sync .{COMPLETE}.*.llamafactory_ext.tmp",
+        f"replace {COMPLETE}",
+        "sync checkpoint-3",
+    ]
 
 
 def test_an_older_checkpoint_of_the_same_step_is_replaced(tmp_path: Path) -> None:
@@ -220,7 +228,7 @@ def test_old_ones_go_and_the_newest_and_the_best_stay(
 def test_a_damaged_newer_one_never_costs_the_newest_complete_one(tmp_path: Path) -> None:
     """A resumed run has gone on from step 3 past a damaged step 9; by number alone, 9 would be the one to keep."""
     save(tmp_path, 3)
-    (save(tmp_path, 9) / COMPLETE).unlink()
+    (save(tmp_path, 9) / COMPLETE).rename(tmp_path / "checkpoint-9" / PUBLISHING)
     save(tmp_path, 4)
     remove_old(tmp_path, 1, None)
     assert names(tmp_path) == ["checkpoint-4"]
@@ -237,7 +245,9 @@ def test_a_half_removed_checkpoint_is_not_found(tmp_path: Path, monkeypatch: pyt
         patch.setattr(atomic.shutil, "rmtree", lambda path, **options: die() if path.exists() else None)
         with pytest.raises(KeyboardInterrupt):
             remove_old(tmp_path, 1, None)
-    assert names(tmp_path) == [".checkpoint-3.old", "checkpoint-6"]
+    left, kept = names(tmp_path)
+    assert re.fullmatch(r"\.checkpoint-3\.[0-9a-f]{12}\.llamafactory_ext\.old", left)
+    assert kept == "checkpoint-6"
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["checkpoint-6"]
 
@@ -256,6 +266,52 @@ def test_leftovers_of_a_killed_save_go(tmp_path: Path, monkeypatch: pytest.Monke
     assert newest_checkpoint(tmp_path) == (tmp_path / "checkpoint-3", [])
     remove_leftovers(tmp_path)
     assert names(tmp_path) == ["checkpoint-3"]
+
+
+def foreign(folder: Path) -> dict[str, str]:
+    """What a user may keep beside checkpoints, under names that look like ours."""
+    for name in (
+        "checkpoint-5",
+        "checkpoint-best",
+        "checkpoint-7-mine",
+        ".backup.old",
+        "phase-1-notes",
+        ".saving/mine",
+    ):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "weights.safetensors").write_text(name)
+    (folder / "checkpoint-5" / "trainer_state.json").write_text("{}")
+    for name in (".notes.tmp", ".a.json.tmp", ".x.old", "checkpoint-8", ".checkpoint-9.tmp"):
+        (folder / name).write_text(name)
+    return content(folder)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_nothing_of_others_is_ever_removed(tmp_path: Path) -> None:
+    """Neither by save_total_limit, nor as leftovers, nor where a run starts anew."""
+    theirs = foreign(tmp_path)
+    other = save(tmp_path, 2, run="another run")
+    kept = content(tmp_path)
+    for step in (3, 6, 10):
+        save(tmp_path, step, run="mine")
+        remove_old(tmp_path, 1, None, "mine")
+    remove_leftovers(tmp_path)
+    assert {name: text for name, text in content(tmp_path).items() if "checkpoint-10" not in name} == kept
+    assert other.is_dir()
+    discard_checkpoints(tmp_path)
+    assert content(tmp_path) == theirs
+
+
+def test_leftovers_of_earlier_versions_go_by_their_exact_names(tmp_path: Path) -> None:
+    for name in (".checkpoint-3.old", ".adapter.old", ".phase-1-rp.old", ".closing.tmp"):
+        (tmp_path / name).mkdir()
+    for name in (".importance.json.tmp", ".complete.json.tmp", ".adapter_model.safetensors.tmp"):
+        (tmp_path / name).write_text("half")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_a_sealed_folder_is_complete(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 import types
 from pathlib import Path
 
@@ -47,3 +49,29 @@ def test_without_any_locks_it_is_always_ours(tmp_path: Path, monkeypatch: pytest
     with (tmp_path / "a").open("ab") as first, (tmp_path / "a").open("ab") as second:
         assert locks.lock(first)
         assert locks.lock(second)
+
+
+def test_one_training_at_a_time_holds_a_folder(tmp_path: Path) -> None:
+    """The second is refused, also from another process; the hold ends with its process, however it ends."""
+    from types import SimpleNamespace
+
+    from llamafactory_ext.errors import CheckpointError
+    from llamafactory_ext.training.disks import held
+
+    args = SimpleNamespace(do_train=True, output_dir=str(tmp_path / "out"))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with held(args, True):
+            os.write(writing, b"x")
+            time.sleep(600)
+        os._exit(0)
+    os.read(reading, 1)
+    with pytest.raises(CheckpointError, match="another training is writing"), held(args, True):
+        raise AssertionError
+    with held(SimpleNamespace(do_train=False, output_dir=str(tmp_path / "out")), True):
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with held(args, True):
+        assert list((tmp_path / "out").iterdir()) == []

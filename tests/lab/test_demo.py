@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from llamafactory_ext.errors import DataError, UpstreamError
+from llamafactory_ext.errors import DataError, OptionError, UpstreamError
 from llamafactory_ext.lab import demo as demo_module
 from llamafactory_ext.lab import jobs
 from llamafactory_ext.lab.demo import demo
@@ -62,6 +62,12 @@ def test_failure_of_one_run_ends_the_demo(tmp_path: Path, monkeypatch: pytest.Mo
 def test_only_the_resumable_method_keeps_what_it_began(tmp_path: Path) -> None:
     for method in (METHODS[1], METHODS[-1]):
         folder = tmp_path / method.name
+        folder.mkdir()
+        (folder / "mine").touch()
+        with pytest.raises(OptionError, match="nothing of it is overwritten"):  # no demo began it
+            jobs._clear_unless_resumable(method, folder, "a")
+        (folder / "mine").unlink()
+        (tmp_path / f"{method.name}.begun").write_text("an earlier one")
         for made_from, kept in (("a", False), ("a", method.resumes), ("b", False)):
             folder.mkdir(exist_ok=True)
             (folder / "part").touch()

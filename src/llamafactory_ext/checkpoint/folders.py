@@ -1,5 +1,7 @@
 """Checkpoint folders: published whole, marked last, checked before use, removed without a trace.
 
+Only what a run of ours wrote is ever removed: a checkpoint carries the name of its run.
+
 A checkpoint is written under `.saving/`, where neither we nor transformers look for one; then every file is forced to
 disk, the folder renamed, and `complete.json` written: a list of all files with sizes and hashes. Whatever dies at
 whatever moment leaves either a checkpoint that fits its list or a folder that is recognised and skipped.
@@ -7,6 +9,7 @@ whatever moment leaves either a checkpoint that fits its list or a folder that i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -15,10 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from .atomic import discard_folder, publish_folder, read_json, write_json
+from .atomic import REMOVED, discard_folder, publish_folder, read_json, remove_staged, write_json
 
 COMPLETE = "complete.json"
+PUBLISHING = "publishing.json"  # in a folder between its place and its mark
 STAGING = ".saving"
+RUN = "run"  # in the mark: which run wrote it
+# What earlier versions left under these names, in output_dir or a phase's folder.
+_EARLIER = re.compile(
+    r"\.(checkpoint-\d+|adapter|phase-\d-\w+)\.old|\.adapter\.tmp|"
+    r"\.(citi|molora|importance|selection|report|data_report|tl_report|eval_results|adapter_config|complete|optimizer|"
+    r"scheduler)\.json\.tmp|\.(trainer_log\.jsonl|README\.md|adapter_model\.safetensors)\.tmp"
+)
+_CLOSING = ".closing.tmp"
 _ANY = 2**62
 
 
@@ -31,9 +43,12 @@ def publish_checkpoint(staged: Path, path: Path, facts: Mapping[str, Any]) -> No
         facts: what else the mark shall say.
     """
     (staged / COMPLETE).unlink(missing_ok=True)
+    write_json(staged / PUBLISHING, {RUN: facts.get(RUN)})
     publish_folder(staged, path)
-    staged.parent.rmdir()
+    with contextlib.suppress(OSError):  # something of somebody else is in it
+        staged.parent.rmdir()
     write_json(path / COMPLETE, {**facts, "files": _inventory(path)})
+    (path / PUBLISHING).unlink()
 
 
 def seal_folder(folder: Path) -> None:
@@ -99,35 +114,70 @@ def newest_complete(folder: Path) -> Path | None:
     return next((steps[step] for step in sorted(steps, reverse=True) if (steps[step] / COMPLETE).is_file()), None)
 
 
-def remove_old(folder: Path, limit: int | None, keep: str | None) -> None:
-    """Removes incomplete checkpoints, and complete ones beyond the newest `limit`.
+def remove_old(folder: Path, limit: int | None, keep: str | None, run: str | None = None) -> None:
+    """Removes a run's incomplete checkpoints, and complete ones beyond the newest `limit`; no other's.
 
     Args:
         folder: holds `checkpoint-<step>` folders, the newest of them complete.
         limit: how many stay; None or 0 removes nothing.
         keep: the path of one that stays in any case, as the best so far.
+        run: whose checkpoints they are; None for those of versions that did not say.
     """
     if not limit or limit < 1:
         return
     complete = []
     for _, path in sorted(steps_of(folder).items()):
         if (path / COMPLETE).is_file():
-            complete.append(path)
-        else:
+            if run_of(path) == run:
+                complete.append(path)
+        elif (path / PUBLISHING).is_file() and _said(path / PUBLISHING).get(RUN) == run:
             discard_folder(path)
+    if not complete:
+        return
     protected = {complete[-1], *(path for path in complete if keep is not None and path == Path(keep))}
     others = [path for path in complete if path not in protected]
     for path in others[: max(0, len(complete) - max(limit, len(protected)))]:
         discard_folder(path)
 
 
+def run_of(checkpoint: Path) -> str | None:
+    """Return which run wrote a checkpoint; None where its mark does not say."""
+    return _said(checkpoint / COMPLETE).get(RUN)
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints that runs of ours left; other folders stay, whatever their names."""
+    for path in steps_of(folder).values():
+        if (path / COMPLETE).is_file() or (path / PUBLISHING).is_file():
+            discard_folder(path)
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process was writing or removing."""
-    for path in (*folder.glob(STAGING), *folder.glob(".*.tmp"), *folder.glob(".*.old")):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Removes what a killed process was writing or removing, known by its exact name."""
+    remove_staged(folder)
+    for path in (*folder.glob(f"{STAGING}/checkpoint-*"), *folder.glob(f".*{REMOVED}"), *folder.glob(_CLOSING)):
+        _remove(path)
+    for path in folder.glob(".*"):
+        if _EARLIER.fullmatch(path.name):
+            _remove(path)
+    with contextlib.suppress(OSError):  # not there, or something else is in it
+        (folder / STAGING).rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """What a mark says; nothing where it cannot be read."""
+    try:
+        content = read_json(path, "mark")
+    except CheckpointError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def steps_of(folder: Path) -> dict[int, Path]:
@@ -137,11 +187,11 @@ def steps_of(folder: Path) -> dict[int, Path]:
 
 
 def _unusable(folder: Path) -> str | None:
-    return None if read_json(folder / COMPLETE, "mark").get("resumable", True) else "it holds weights only"
+    return None if _said(folder / COMPLETE).get("resumable", True) else "it holds weights only"
 
 
 def _inventory(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != PUBLISHING)
     return {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _hash(file)} for file in files
     }

@@ -10,6 +10,7 @@ several machines need a shared disk, or `save_on_each_node: true`.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import copyfile
@@ -25,7 +26,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..errors import CheckpointError
 from .atomic import read_json
-from .folders import COMPLETE, STAGING, newest_checkpoint, publish_checkpoint, remove_old
+from .folders import COMPLETE, RUN, STAGING, newest_checkpoint, publish_checkpoint, remove_old, run_of
 from .optimizer import by_name, by_number, group_names
 from .plain import read_state, write_state
 from .plans import PLAN, check_plan
@@ -47,6 +48,7 @@ class SafeCheckpoints(Trainer):
     _saving = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._own_run: str | None = secrets.token_hex(8)  # whose checkpoints save_total_limit may remove
         super().__init__(*args, **kwargs)
         if not self.is_world_process_zero():
             self.remove_callback(PrinterCallback)  # prints the log once for each machine
@@ -79,6 +81,8 @@ class SafeCheckpoints(Trainer):
         if isinstance(resume_from_checkpoint, str):
             self._check_shares(Path(resume_from_checkpoint))
             check_plan(Path(resume_from_checkpoint), self.plan)
+            if Path(resume_from_checkpoint).parent == Path(self.args.output_dir):
+                self._own_run = run_of(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _shares(self) -> dict[str, int]:
@@ -137,8 +141,9 @@ class SafeCheckpoints(Trainer):
             if self.args.should_save:
                 facts = {"step": self.state.global_step, "resumable": not self.args.save_only_model}
                 facts |= {SHARES: self._shares(), **({PLAN: dict(self.plan)} if self.plan else {})}
+                facts |= {RUN: self._own_run} if self._own_run else {}
                 publish_checkpoint(staged, path, facts)
-                remove_old(folder, limit, self.state.best_model_checkpoint)
+                remove_old(folder, limit, self.state.best_model_checkpoint, self._own_run)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"{path}: the checkpoint cannot be written ({error}). Make room, then repeat the command: it goes on "

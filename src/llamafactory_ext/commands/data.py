@@ -209,6 +209,8 @@ class Data:
             return
         from rich.console import Console
 
+        from ..checkpoint.own import claim
+        from ..data.entries import DataEntry
         from ..data.preview.examples import preview, write_preview
         from ..data.preview.request import Request, from_yaml
         from ..data.preview.terminal import show_preview
@@ -224,6 +226,9 @@ class Data:
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value not in ("", (), None)}
         request = replace(request, index=index, count=count, **changes)
+        if html:
+            sources = [DataEntry.found(name, Path(request.dataset_dir)).path for name in request.names]
+            claim([Path(str(html))], inputs=[*sources, *([Path(str(yaml))] if yaml else [])], option="--html")
         examples = preview(request)
         title = f"{', '.join(request.names)} by template {request.template}"
         if html:
@@ -263,15 +268,18 @@ class Data:
         names = _names(what)
         if not names:
             raise OptionError("data stats: name a file with trajectories, or data sets of dataset_info.json")
+        from ..checkpoint.own import claim
         from ..data.entries import DataEntry
         from ..tl.statistics import error_statistics
-        from ..tl.statistics_files import write_statistics
+        from ..tl.statistics_files import FILES, write_statistics
         from .data_output import show_statistics
 
         entries = [DataEntry.found(name, Path(str(dataset_dir))) for name in names]
         twice = {entry.name for entry in entries if [other.name for other in entries].count(entry.name) > 1}
         if twice:
             raise OptionError(f"data stats: {', '.join(sorted(twice))} is named twice; count files of one name apart")
+        if out:
+            claim([Path(str(out)) / name for name in FILES], inputs=[entry.path for entry in entries])
         counted = [error_statistics(entry, str(rules), str(function) or None) for entry in entries]
         show_statistics(counted)
         if out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..checkpoint.own import claim, own_file
 from ..citi.importance_file import Importance as ImportanceFile
 
 
@@ -45,9 +46,11 @@ class Importance:
         """
         from ..figures.run import importance_map
 
+        claim([Path(out)], inputs=[Path(file)])
         importance = ImportanceFile.load(Path(file))
         selection = importance.select(top, bottom)
-        importance_map(
-            importance.tool_scores(), importance.general_scores(), selection.adapted, selection.tuned, Path(out)
-        )
+        with own_file(Path(out)) as staged, staged.open("wb") as picture:
+            importance_map(
+                importance.tool_scores(), importance.general_scores(), selection.adapted, selection.tuned, picture
+            )
         return f"Written: {out}"

@@ -57,19 +57,21 @@ class Lab:
             limit: items per set.
             out: also write the scores to this JSON file.
         """
-        from ..checkpoint.atomic import write_json
+        from ..checkpoint.own import claim, own_json
         from ..lab.evaluate import evaluate
         from ..lab.methods import SHIPPED_MODEL
 
         if limit < 1:
             raise OptionError(f"--limit is {limit}; give at least 1")
+        if out is not None:
+            claim([Path(out)], inputs=[Path(folder) for folder in (model, adapter) if folder])
         measured = evaluate(Path(model) if model else SHIPPED_MODEL, Path(adapter) if adapter else None, limit)
         for name, score in measured.scores.items():
             extra = f", {score.unparsable} unparsable" if name.startswith("tool") else ""
             print(f"{name:<13}{score.accuracy:7.1%} +- {score.standard_error:.1%}  (n={score.n}{extra})")
         print(f"{'general mean':<13}{measured.general:7.1%}")
         if out is not None:
-            write_json(Path(out), measured.to_dict())
+            own_json(Path(out), measured.to_dict())
 
     def demo(self, out: str = "runs/demo", limit: int = 400) -> None:
         """Run CITI, LoRA and full fine-tuning on the tiny model, and show what each gains and loses.

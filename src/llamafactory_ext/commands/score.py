@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ..checkpoint.own import claim
 from ..errors import OptionError
 from ..metrics.judge import Judge, JudgeOptions
 from ..metrics.references import BENCHMARKS
@@ -79,7 +80,10 @@ def score(
     known = next((known for known in MODES if known == mode), None)
     if known is None:
         raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
-    asked = Judge(JudgeOptions.from_environment(), target.with_suffix(".judge.jsonl")) if judge is True else None
+    part = target.with_suffix(".verdicts.part.jsonl")
+    log = target.with_suffix(".judge.jsonl")
+    claim([target, verdicts_path(target)], inputs=[source, Path(str(references))])
+    asked = Judge(JudgeOptions.from_environment(), log) if judge is True else None
     report = score_files(
         str(benchmark),
         source,
@@ -91,7 +95,7 @@ def score(
         judge=asked,
         bfcl_version=str(bfcl_version),
         any_format=any_format is True,
-        kept=target.with_suffix(".verdicts.part.jsonl"),
+        kept=part,
     )
     write_report(report, target)
     show(report, Console())

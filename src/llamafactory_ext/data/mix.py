@@ -22,9 +22,10 @@ from .files.draw import draw, pick
 from .files.writing import (
     RecordFile,
     add_entry,
-    atomic_text,
+    claim_data,
     make_folder,
     merged_entry,
+    own_data,
     read_dataset_info,
     write_report,
 )
@@ -100,10 +101,12 @@ def mix(recipe: Recipe) -> Mixture:
     target = recipe.folder / f"{recipe.dataset_name}.json"
     layout = SHAREGPT if any(entry.has_dialogues for entry in entries) else ALPACA
     entry = layout.entry(target.name)
-    merged_entry(recipe.folder, recipe.dataset_name, entry, read_dataset_info(recipe.folder))
+    info = read_dataset_info(recipe.folder)
+    merged_entry(recipe.folder, recipe.dataset_name, entry, info)
+    known = claim_data(recipe.folder, target, info, [source.path for source in entries])
     result = Mixture(target, layout.formatting or "alpaca", recipe.seed, recipe.per_general)
     make_folder(recipe.folder)
-    with atomic_text(target) as handle:
+    with own_data(target, known) as handle:
         output = RecordFile(handle)
         faults: list[str] = []
         for source in entries:

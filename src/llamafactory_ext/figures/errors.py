@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ _LONGEST_NAME = 28
 
 
 def error_figure(
-    shares: Mapping[str, Mapping[str, float]], totals: Mapping[str, tuple[int, int, int]], path: Path
+    shares: Mapping[str, Mapping[str, float]], totals: Mapping[str, tuple[int, int, int]], path: Path | IO[bytes]
 ) -> None:
     """The share of calls of each category, one bar for each data set; the first category is that of sound calls.
 

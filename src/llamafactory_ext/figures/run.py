@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib
 
@@ -15,15 +16,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..checkpoint.atomic import staged_file
+
 TOOL, GENERAL, NEUTRAL = "#d1495b", "#2e6f95", "#8d99ae"
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG whole or not at all."""
-    staged = path.with_name(f".{path.name}.tmp")
-    figure.savefig(staged, format="png", dpi=130, bbox_inches="tight")
+def save(figure: Figure, path: Path | IO[bytes]) -> None:
+    """Write a PNG: a file whole or not at all, or into an open one."""
+    staging = staged_file(path) if isinstance(path, Path) else contextlib.nullcontext(path)
+    with staging as place:
+        figure.savefig(place, format="png", dpi=130, bbox_inches="tight")
     plt.close(figure)
-    staged.replace(path)
 
 
 def _grid(names: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str], list[str]]:
@@ -43,7 +46,7 @@ def importance_map(
     general: Mapping[str, float],
     adapted: Sequence[str],
     tuned: Sequence[str],
-    path: Path,
+    path: Path | IO[bytes],
     carried: str = "MOLoRA",
 ) -> None:
     """M_h and C_h over layers and kinds of linears; squares mark what `adapted` carry, circles full tuning in UCO."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ..checkpoint.atomic import publish_folder, write_json
+from ..checkpoint.atomic import publish_folder, staged_folder, write_json
+from ..checkpoint.own import claim_folder
 from ..errors import OptionError
 from . import world
 from .evaluate import Evaluation, evaluate
@@ -75,19 +76,18 @@ def export(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, items: int
 ) -> Evaluation:
     """Writes the model directory with weights, tokenizer, measured abilities and card; whole or not at all."""
-    folder = out.with_name(out.name + ".staged")
-    shutil.rmtree(folder, ignore_errors=True)
-    model.to(device="cpu", dtype=torch.float32).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    evaluation = evaluate(folder, limit=items)
-    measured = {
-        "recipe": asdict(recipe),
-        "general": round(evaluation.general, 4),
-        "scores": {name: score.to_dict() for name, score in evaluation.scores.items()},
-    }
-    write_json(folder / "evaluation.json", measured)
-    (folder / "README.md").write_text(card(recipe, model.num_parameters(), evaluation))
-    publish_folder(folder, out)
+    with staged_folder(out) as folder:
+        model.to(device="cpu", dtype=torch.float32).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        evaluation = evaluate(folder, limit=items)
+        measured = {
+            "recipe": asdict(recipe),
+            "general": round(evaluation.general, 4),
+            "scores": {name: score.to_dict() for name, score in evaluation.scores.items()},
+        }
+        write_json(folder / "evaluation.json", measured)
+        (folder / "README.md").write_text(card(recipe, model.num_parameters(), evaluation))
+        publish_folder(folder, out)
     return evaluation
 
 
@@ -111,6 +111,9 @@ def build(
         The measured abilities; None in the helping processes of torchrun.
     """
     state = out.with_name(out.name + ".state")
+    claim_folder(out)
+    if not (state / "state.safetensors").is_file():
+        claim_folder(state)
     if minutes is not None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise OptionError("--minutes measures one process; under torchrun give --steps")

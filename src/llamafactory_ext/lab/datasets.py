@@ -1,10 +1,11 @@
 """The lab's training files in LLaMA-Factory's formats, with "mark" and "task" on every record."""
 
+import hashlib
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from ..checkpoint.atomic import write_json
+from ..checkpoint.own import as_json, claim, own_json
 from . import world
 from .example import Example
 from .trajectories import trajectories
@@ -63,7 +64,10 @@ def training_files() -> dict[str, list[dict[str, Any]]]:
 def write_training_files(out: Path) -> list[Path]:
     """Writes the files into a folder and returns their paths."""
     paths: list[Path] = []
-    for name, records in training_files().items():
-        write_json(out / name, records)
+    files = training_files()
+    whole = {hashlib.sha256(as_json(records).encode()).hexdigest() for records in files.values()}
+    claim([out / name for name in files], known=whole)
+    for name, records in files.items():
+        own_json(out / name, records)
         paths.append(out / name)
     return paths

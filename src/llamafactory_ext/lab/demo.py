@@ -15,7 +15,7 @@ from threading import Event
 
 from rich.console import Console
 
-from ..checkpoint.atomic import write_json
+from ..checkpoint.own import claim, own_file, own_json
 from ..errors import DataError
 from ..progress import Shown
 from .jobs import EndedEarly, Row, Setting, run_job
@@ -57,6 +57,7 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | 
     missing = [str(root / name) for name in NEEDED if not (root / name).is_file()]
     if missing:
         raise DataError(f"The demo needs {', '.join(missing)}; install the package again, or run it from a clone.")
+    claim([out / "report.json", out / "report.png"])
     out.mkdir(parents=True, exist_ok=True)
     setting, console = Setting(root, out.resolve(), limit, Event()), Console()
     workers = workers or min(os.cpu_count() or 1, len(METHODS))
@@ -77,7 +78,8 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | 
     rows = [job.result() for job in jobs]
     print_table(rows, console)
     budget = (__doc__ or "").split("\n\n")[1]
-    write_json(out / "report.json", {"base": SHIPPED_MODEL.name, "same_budget": budget, "results": rows})
-    draw_chart(rows, out / "report.png")
+    own_json(out / "report.json", {"base": SHIPPED_MODEL.name, "same_budget": budget, "results": rows})
+    with own_file(out / "report.png") as staged, staged.open("wb") as picture:
+        draw_chart(rows, picture)
     console.print(f"Written: {out / 'report.json'}, {out / 'report.png'}")
     return rows

@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.own import claim_folder
 from ..errors import UpstreamError
 from ..options.command_file import CHECKS
 from .methods import SHIPPED_MODEL, Method
@@ -106,7 +107,9 @@ def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell
 def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> None:
     """Removes what an unfinished or outdated training left, except where the same training can go on from it."""
     begun = folder.with_name(f"{method.name}.begun")
-    if not (method.resumes and begun.exists() and begun.read_text() == made_from):
+    if not begun.exists():
+        claim_folder(folder)
+    elif not (method.resumes and begun.read_text() == made_from):
         shutil.rmtree(folder, ignore_errors=True)
     begun.write_text(made_from)
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import IO, Any
 
-from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.atomic import read_json
+from ..checkpoint.own import claim, own_file, own_json
 from ..errors import DataError, UpstreamError
 from ..toolcalls import ToolCall, parse_calls, render_calls
 from . import world
@@ -126,6 +127,7 @@ def learn(
     if missing:
         raise DataError(f"lab ppo needs examples/yaml/{', '.join(missing)}; run it from a clone of the repository.")
     out = out.resolve()
+    claim([out / "ppo.json", out / "ppo.png"], inputs=[sft] if sft else [])
     data = write_queries(out / "data")
     start = sft.resolve() if sft else _supervised(out, data, root)
     curves = []
@@ -134,8 +136,9 @@ def learn(
         if not (folder / "train_results.json").is_file():
             _train(root, "tl_ppo_tiny.yaml", folder, {**ppo_options(start, data, seed), **overrides})
         curves.append(Curve.read(folder, seed, HELD_OUT))
-    write_json(out / "ppo.json", {"sft": [dict(leg) for leg in SFT_LEGS], "runs": [one.to_dict() for one in curves]})
-    draw_curves(curves, out / "ppo.png")
+    own_json(out / "ppo.json", {"sft": [dict(leg) for leg in SFT_LEGS], "runs": [one.to_dict() for one in curves]})
+    with own_file(out / "ppo.png") as staged, staged.open("wb") as picture:
+        draw_curves(curves, picture)
     return curves
 
 
@@ -165,9 +168,9 @@ def write_queries(folder: Path) -> Path:
     contents = {name: [record(example) for example in examples] for name, examples in sets.items()}
     contents["flawed_calls"] = flawed_calls()
     for name, content in contents.items():
-        write_json(folder / f"{name}.json", content)
+        own_json(folder / f"{name}.json", content)
     info = {name: {"file_name": f"{name}.json", "columns": _COLUMNS} for name in contents}
-    write_json(folder / "dataset_info.json", info)
+    own_json(folder / "dataset_info.json", info)
     return folder
 
 
@@ -186,7 +189,7 @@ def flawed_calls() -> list[dict[str, str]]:
     return found
 
 
-def draw_curves(curves: Sequence[Curve], path: Path) -> None:
+def draw_curves(curves: Sequence[Curve], path: Path | IO[bytes]) -> None:
     """Mean reward and share of right calls over the updates, a line per seed, with standard errors."""
     import matplotlib
 

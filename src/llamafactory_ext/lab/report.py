@@ -1,7 +1,7 @@
 """The demo's results as a table on the terminal and as a picture."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +36,7 @@ def print_table(rows: list[Row], console: Console) -> None:
     console.print(table)
 
 
-def draw_chart(rows: list[Row], path: Path) -> None:
+def draw_chart(rows: list[Row], path: Path | IO[bytes]) -> None:
     """Draws one group of bars per set, one bar per method, with standard errors; the base model is the dashed line."""
     import matplotlib
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checkpoint.atomic import write_json, write_text
+from ..checkpoint.own import own_json, own_text
 from ..errors import DataError
 
 Mode = Literal["official", "strict"]
@@ -188,8 +188,8 @@ def verdicts_path(report_path: Path) -> Path:
 def write_report(report: Report, path: Path) -> None:
     """Write the report and, beside it, one verdict per line; each file appears whole."""
     lines = [json.dumps(asdict(verdict), ensure_ascii=False) + "\n" for verdict in report.verdicts]
-    write_text(verdicts_path(path), "".join(lines))
-    write_json(path, report.to_json())
+    own_text(verdicts_path(path), "".join(lines))
+    own_json(path, report.to_json())
 
 
 def read_verdicts(path: Path) -> tuple[Verdict, ...]:

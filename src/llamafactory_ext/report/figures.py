@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import matplotlib
 
@@ -36,7 +36,7 @@ def colours_of(runs: Sequence[Run]) -> dict[str, str]:
     return dict(zip((run.label for run in runs), cycle(OURS), strict=False))
 
 
-def radar(table: Table, group: str, colours: Mapping[str, str], path: Path) -> None:
+def radar(table: Table, group: str, colours: Mapping[str, str], path: Path | IO[bytes]) -> None:
     """Each row a polygon over the table's columns; where a run has no figure its line is broken."""
     columns = [place for place, column in enumerate(table.columns) if column != MEAN]
     assert len(columns) >= _LEAST_AXES
@@ -62,7 +62,7 @@ def radar(table: Table, group: str, colours: Mapping[str, str], path: Path) -> N
     save(figure, path)
 
 
-def bars(tables: Sequence[Table], group: str, colours: Mapping[str, str], path: Path) -> None:
+def bars(tables: Sequence[Table], group: str, colours: Mapping[str, str], path: Path | IO[bytes]) -> None:
     """One panel for each table: groups of bars by column, ours with one standard error, partial ones hatched."""
     figure, axes = plt.subplots(
         len(tables), 1, figsize=(10, 1 + 3.1 * len(tables)), layout="constrained", squeeze=False

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..checkpoint.atomic import write_json, write_text
-from ..errors import DataError, OptionError
+from ..checkpoint.own import claim, own_file, own_json, own_text
+from ..errors import OptionError
 from .figures import bars, colours_of, radar
 from .runs import Run, read_runs
 from .tables import GENERAL, MEAN, Table, beside, published
 from .writing import html, markdown
 
 GROUPS = ("Llama-3", "Phi-3", "Mistral")
+FILES = ("report.md", "report.json", "report.html", "radar.png", "bars.png")
 PICTURED = ("citi-3", "citi-4", "tl-3", "tl-4")
 
 
@@ -25,21 +26,20 @@ def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") ->
     """
     if beside_model not in GROUPS:
         raise OptionError(f'--beside_model is "{beside_model}"; choose one of {", ".join(GROUPS)}')
-    found = read_runs([str(word) for word in runs])
+    words = [str(word) for word in runs]
+    inputs = [Path(path) for word in words for path in (word, word.partition("=")[2]) if path]
+    claim([Path(str(out)) / name for name in FILES], inputs=inputs)
+    found = read_runs(words)
     print("\n".join(str(path) for path in write(found, Path(str(out)), beside_model)))
 
 
 def write(runs: list[Run], folder: Path, group: str) -> list[Path]:
     """Write everything; returns the files."""
     tables = [beside(table, runs) for table in published()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        pictures = _pictures(tables, runs, group, folder)
-        write_json(folder / "report.json", {"tables": [table.to_json() for table in tables], "runs": _runs_json(runs)})
-        write_text(folder / "report.md", markdown(tables, runs, pictures))
-        write_text(folder / "report.html", html(tables, runs, pictures))
-    except OSError as error:
-        raise DataError(f"{folder} cannot be written ({error.strerror}); name another --out.") from None
+    pictures = _pictures(tables, runs, group, folder)
+    own_json(folder / "report.json", {"tables": [table.to_json() for table in tables], "runs": _runs_json(runs)})
+    own_text(folder / "report.md", markdown(tables, runs, pictures))
+    own_text(folder / "report.html", html(tables, runs, pictures))
     return [folder / name for name in ("report.md", "report.json", "report.html")] + list(pictures.values())
 
 
@@ -55,8 +55,10 @@ def _pictures(tables: list[Table], runs: list[Run], group: str, folder: Path) ->
         return {}
     fullest = max(shown, key=lambda table: sum(value is not None for row in table.ours for value in row.values))
     colours = colours_of(runs)
-    radar(fullest, group, colours, folder / "radar.png")
-    bars(shown, group, colours, folder / "bars.png")
+    with own_file(folder / "radar.png") as staged, staged.open("wb") as file:
+        radar(fullest, group, colours, file)
+    with own_file(folder / "bars.png") as staged, staged.open("wb") as file:
+        bars(shown, group, colours, file)
     return {f"Radar: {fullest.title}": folder / "radar.png", "Bars": folder / "bars.png"}
 
 

@@ -8,7 +8,6 @@ its place (`citi_adapter: lora` or `full`) is, and gives a model of the base's o
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checkpoint.atomic import publish_folder, write_json
+from ..checkpoint.atomic import publish_folder, staged_folder, write_json
 from ..checkpoint.base import quantization
 from ..checkpoint.card import provenance_of
 from ..errors import CheckpointError, OptionError
@@ -83,10 +82,7 @@ def export_citi(
         )
     _check_target(out_dir)
     words = _words(model, adapter, out_dir.name)
-    staged = out_dir.with_name(f".{out_dir.name}.tmp")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    try:
+    with staged_folder(out_dir) as staged:
         if kind == "MOLORA":
             _write_weights(exported_state(model), staged, max_shard_size)
             _write_config(model, base_type, staged)
@@ -98,8 +94,6 @@ def export_citi(
             processor.save_pretrained(staged)
         (staged / "README.md").write_text(CARD.format(**words), encoding="utf-8")
         publish_folder(staged, out_dir)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def exported_state(model: PeftModel) -> dict[str, Tensor]:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.files.writing import atomic_text, make_folder
+from ..checkpoint.own import own_file, own_text
 from .statistics import Statistics
+
+FILES = ("error_statistics.json", "error_statistics.png")
 
 
 def write_statistics(folder: Path, statistics: Sequence[Statistics]) -> list[Path]:
@@ -18,13 +20,11 @@ def write_statistics(folder: Path, statistics: Sequence[Statistics]) -> list[Pat
     """
     from ..figures.errors import error_figure  # only now: matplotlib takes a second to load
 
-    make_folder(folder)
-    numbers, picture = folder / "error_statistics.json", folder / "error_statistics.png"
-    with atomic_text(numbers) as handle:
-        json.dump([one.summary() for one in statistics], handle, indent=2)
-        handle.write("\n")
+    numbers, picture = (folder / name for name in FILES)
+    own_text(numbers, json.dumps([one.summary() for one in statistics], indent=2) + "\n")
     kinds = list(dict.fromkeys(kind for one in statistics for kind in one.categories()))
     shares = {one.name: {kind: one.share(kind) or 0.0 for kind in kinds} for one in statistics}
     totals = {one.name: (one.calls.total(), one.faulty, one.trajectories) for one in statistics}
-    error_figure(shares, totals, picture)
+    with own_file(picture) as staged, staged.open("wb") as file:
+        error_figure(shares, totals, file)
     return [numbers, picture]

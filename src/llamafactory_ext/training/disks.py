@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.locks import folder_held
 from ..errors import CheckpointError, OptionError
 from .processes import by_main, from_all, from_main
 
@@ -46,6 +48,43 @@ def settle_disks(training_args: Any, say: Callable[[str], None]) -> None:
             f"{about}, while other machines share a disk; save_on_each_node: true needs a folder that each machine "
             "has for itself, and without it all machines must share one."
         )
+
+
+@contextlib.contextmanager
+def held(training_args: Any, writes: bool) -> Iterator[None]:
+    """Hold output_dir while the block trains in it; the hold ends with the process, however it ends.
+
+    Args:
+        training_args: upstream's group of the options.
+        writes: whether this process is one of those that write.
+
+    Raises:
+        CheckpointError: another training writes output_dir, or it cannot be written.
+    """
+    if not training_args.do_train:
+        yield
+        return
+    folder = Path(training_args.output_dir)
+    with contextlib.ExitStack() as stack:
+        is_ours = True
+        if writes:
+            _make(folder)
+            is_ours = stack.enter_context(folder_held(folder))
+        if not all(from_all(is_ours)):
+            raise CheckpointError(
+                f"output_dir: another training is writing {folder} at this moment. Wait for its end, or name another "
+                "folder."
+            )
+        yield
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"output_dir: {folder} cannot be written ({error.strerror}); name another folder."
+        ) from None
 
 
 def _write(token: Path) -> None:

@@ -15,7 +15,7 @@ from torch import distributed
 
 from .._report import note_run
 from ..errors import OptionError, ProcessError
-from .disks import settle_disks
+from .disks import held, settle_disks
 from .processes import from_all, world
 from .watching import SILENT, watched
 
@@ -72,7 +72,8 @@ def together(training_args: Any, say: Callable[[str], None]) -> Iterator[None]:
         ExtError: they cannot, or, later, a process has died.
     """
     if world() == 1:
-        yield
+        with held(training_args, training_args.should_save):
+            yield
         return
     note_run()
     try:
@@ -80,7 +81,10 @@ def together(training_args: Any, say: Callable[[str], None]) -> Iterator[None]:
         _limit_waiting(training_args)
         settle_disks(training_args, say if distributed.get_rank() == 0 else _nothing)
         hosts = from_all(socket.gethostname())
-        with watched(hosts, min(SILENT, training_args.ddp_timeout / 2), say):
+        with (
+            held(training_args, training_args.should_save),
+            watched(hosts, min(SILENT, training_args.ddp_timeout / 2), say),
+        ):
             yield
         from_all(None)  # whoever leaves first may take the store along
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as calendar
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from ...checkpoint.atomic import discard_folder, publish_folder, read_json, sync, write_json, write_text
+from ...checkpoint.atomic import discard_folder, publish_folder, read_json, staged_file, sync, write_json, write_text
 from ...checkpoint.base import MANIFEST, difference
 from ...checkpoint.folders import COMPLETE, find_fault, remove_leftovers, seal_folder
 from ...errors import CheckpointError
@@ -21,6 +22,7 @@ from ..phases import Phase
 
 WEIGHTS = "adapter_model.safetensors"
 LOG = "trainer_log.jsonl"
+_PHASE = re.compile("phase-[0-9]-(rp|mi|uco)")
 DAY = "date"  # in the manifest, where the tools of the template say which day it is
 OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json", "data_report.json")
 # Options that plans of earlier versions lack, with the values that those runs had.
@@ -96,15 +98,17 @@ class RunFolder:
 
     def start(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes the folder ready: emptied of an older run if asked, with a manifest. For the main process only."""
-        phases = sorted(self.path.glob("phase-[0-9]-*"))
+        phases = sorted(path for path in self.path.glob("phase-[0-9]-*") if _PHASE.fullmatch(path.name))
         for folder in (self.path, *phases):
             remove_leftovers(folder)
-        if overwrite:
+        if overwrite and (self.path / MANIFEST).is_file():  # else nothing in the folder is a run of ours
             # A death in between leaves the older run with fewer phases, or none: never phases without their manifest.
             for folder in reversed(phases):
                 discard_folder(folder)
             for name in OWN_FILES:
-                (self.path / name).unlink(missing_ok=True)
+                if name != MANIFEST:
+                    (self.path / name).unlink(missing_ok=True)
+            (self.path / MANIFEST).unlink()
         if not (self.path / MANIFEST).is_file():
             write_json(self.path / MANIFEST, dict(manifest))
 
@@ -148,11 +152,8 @@ class RunFolder:
         """Copies the last phase's adapter to the top; the weights come last and mark the run as finished."""
         files = [file for file in self.adapter(self.phases[-1]).iterdir() if file.name != COMPLETE]
         for file in sorted(files, key=lambda file: file.name == WEIGHTS):
-            staged = self.path / f".{file.name}.tmp"
-            shutil.copyfile(file, staged)
-            sync(staged)
-            staged.replace(self.path / file.name)
-        sync(self.path)
+            with staged_file(self.path / file.name) as staged:
+                shutil.copyfile(file, staged)
 
 
 def _logged_step(line: str) -> float:

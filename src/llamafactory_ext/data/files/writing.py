@@ -6,19 +6,17 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
-from llamafactory_ext.errors import DataError
+from llamafactory_ext.errors import DataError, OptionError
 
+from ...checkpoint.atomic import staged_file
+from ...checkpoint.locks import folder_locked
+from ...checkpoint.own import RECORD, claim, own_file, sha256
 from .ledger import Notes
-
-try:
-    import fcntl
-except ImportError:  # Windows: no advisory locks on folders; two conversions at once are not protected there
-    fcntl = None  # type: ignore[assignment]
 
 DATASET_INFO = "dataset_info.json"
 
@@ -26,20 +24,18 @@ DATASET_INFO = "dataset_info.json"
 @contextlib.contextmanager
 def atomic_text(path: Path) -> Iterator[TextIO]:
     """Open a temporary neighbour of `path` for writing; it takes the place of `path` only if the block succeeds."""
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as handle:
+        with staged_file(path) as staged, staged.open("w", encoding="utf-8", newline="\n") as handle:
             yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(target)
-        _sync_folder(target.parent)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); check --out, space and permissions.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+
+
+@contextlib.contextmanager
+def own_data(path: Path, known: Iterable[str] = ()) -> Iterator[TextIO]:
+    """As `atomic_text`, for a file that a command wrote before and nobody changed since, or that is not there."""
+    with own_file(path, known) as staged, staged.open("w", encoding="utf-8", newline="\n") as handle:
+        yield handle
 
 
 class RecordFile:
@@ -69,10 +65,61 @@ class RecordFile:
         self._digest.update(text.encode())
 
 
+def report_path(data_file: Path) -> Path:
+    """Return where the report on a data file lies."""
+    return data_file.with_suffix(".report.json")
+
+
+def claim_data(folder: Path, target: Path, info: Mapping[str, Any], inputs: Iterable[Path]) -> list[str]:
+    """Make sure that a data file, its report and its entry may be written.
+
+    Args:
+        folder: of dataset_info.json.
+        target: the data file.
+        info: the entries of that file.
+        inputs: what the command reads.
+
+    Returns:
+        Hashes of earlier versions' data file and report, which may be replaced.
+
+    Raises:
+        OptionError: one of them is something else.
+    """
+    option = "--dataset_name or another folder"
+    report = report_path(target)
+    registry = folder / DATASET_INFO
+    used = [folder / str(entry.get("file_name")) for name, entry in info.items() if name != target.stem]
+    if target.name in (DATASET_INFO, RECORD) or report.name == DATASET_INFO:
+        raise OptionError(f"{target} is the register of the data sets itself; name another {option}.")
+    known = [*_known_data(report), *_known_report(report)]
+    claim([target, report], inputs=[*inputs, registry, *used], option=option, known=known)
+    return known
+
+
+def _known_report(report: Path) -> list[str]:
+    """The hash of a report that an earlier version wrote, which kept no record of it."""
+    said = _said(report)
+    return [sha256(report)] if "sha256" in said and "output" in said and "seed" in said else []
+
+
+def _known_data(report: Path) -> list[str]:
+    """The hash that a report of ours gives its data file."""
+    said = _said(report)
+    return [said["sha256"]] if isinstance(said.get("sha256"), str) and "output" in said else []
+
+
+def _said(report: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_report(data_file: Path, summary: Mapping[str, Any], notes: Mapping[str, Notes]) -> Path:
     """Write <data_file without suffix>.report.json: the summary, then the lists of notes, however long they are."""
-    path = data_file.with_suffix(".report.json")
-    with atomic_text(path) as handle:
+    path = report_path(data_file)
+    with own_data(path, _known_report(path)) as handle:
         handle.write(json.dumps(summary, indent=2, ensure_ascii=False).removesuffix("\n}"))
         for name, entries in notes.items():
             handle.write(f',\n  "{name}": ')
@@ -160,33 +207,10 @@ def merged_entry(folder: Path, name: str, entry: Mapping[str, Any], info: Mappin
 
 def add_entry(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Add or renew one entry of dataset_info.json; all others stay, also if another process adds its own meanwhile."""
-    with _locked(folder):
+    with folder_locked(folder):
         info = read_dataset_info(folder)
         info[name] = merged_entry(folder, name, entry, info)
         with atomic_text(folder / DATASET_INFO) as handle:
             # Upstream opens this file in the locale's encoding: plain ASCII reads the same everywhere.
             json.dump(info, handle, indent=2, ensure_ascii=True)
             handle.write("\n")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system lets a folder be synchronised
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

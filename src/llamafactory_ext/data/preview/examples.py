@@ -12,9 +12,9 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError, OptionError
 
+from ...checkpoint.own import own_text
 from ..dialogues import order_fault
 from ..entries import DataEntry
-from ..files.writing import atomic_text, make_folder
 from .html import preview_html
 from .pieces import Example, pieces_of
 from .request import Encoder, Request
@@ -39,9 +39,7 @@ def preview(request: Request) -> list[Example]:
 
 def write_preview(path: Path, examples: list[Example], title: str) -> None:
     """Write the examples as a web page of its own, whole or not at all."""
-    make_folder(path.parent)
-    with atomic_text(path) as handle:
-        handle.write(preview_html(examples, title))
+    own_text(path, preview_html(examples, title))
 
 
 def _examples(entry: DataEntry, request: Request, encoder: Encoder) -> list[Example]:

@@ -17,9 +17,10 @@ from ..files.ledger import Note, Notes, Repeats
 from ..files.writing import (
     RecordFile,
     add_entry,
-    atomic_text,
+    claim_data,
     make_folder,
     merged_entry,
+    own_data,
     read_dataset_info,
     write_report,
 )
@@ -120,7 +121,9 @@ def convert(request: Request) -> Conversion:
     make_folder(request.out)
     if any(target.resolve() == file.resolve() for file in chosen.files):
         raise DataError(f"{target} is the source itself; name another --out or another --dataset_name.")
-    merged_entry(request.out, name, entry, read_dataset_info(request.out))  # refuse before the work is done
+    info = read_dataset_info(request.out)
+    merged_entry(request.out, name, entry, info)  # refuse before the work is done
+    known = claim_data(request.out, target, info, chosen.files)
 
     result = Conversion(
         family=family.name,
@@ -133,7 +136,7 @@ def convert(request: Request) -> Conversion:
         output=target,
         left_out={file.name: reason for file, reason in chosen.left_out},
     )
-    with atomic_text(target) as data:
+    with own_data(target, known) as data:
         _write(family, chosen, RecordFile(data), result)
         if result.written == 0:
             raise DataError(_nothing_left(chosen, result))

@@ -6,10 +6,11 @@ one, which the next run removes and asks again. A file by another model, other s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -22,11 +23,20 @@ from .prompts import Prompt
 
 SYNC_SECONDS: Final = 1.0  # a power cut may cost this much work; a killed process costs none
 _SHOWN = 5
+_BEGUN = b'{"id": "'  # how each line begins
 
 
 def settings_path(out: Path) -> Path:
     """Where the settings of a run lie: beside its answers."""
     return out.with_name(out.name + ".settings.json")
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); make room, or check the permissions.") from None
 
 
 class AnswerFile:
@@ -50,6 +60,7 @@ class AnswerFile:
         self._hashes = {prompt.question.id: prompt.sha256 for prompt in prompts}
         self._benchmark = prompts[0].question.benchmark
         self._synced = time.monotonic()
+        self._check_settings()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -62,27 +73,33 @@ class AnswerFile:
         except BaseException:
             self._file.close()
             raise
-        write_json(settings_path(path), dict(settings) | {"model_hash": model_hash, "questions": len(prompts)})
+        with _writing(path):
+            write_json(settings_path(path), dict(settings) | {"model_hash": model_hash, "questions": len(prompts)})
 
     def __enter__(self) -> AnswerFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            with _writing(self.path):
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def add(self, prompt: Prompt, text: str, messages: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Append one answer."""
         question = prompt.question
         turns = None if messages is None else tuple(messages)
         record = Prediction(question.id, question.benchmark, prompt.sha256, self.model_hash, text, turns)
-        self._file.write(record.to_line().encode("utf-8", "replace"))
-        self._file.flush()
+        with _writing(self.path):
+            self._file.write(record.to_line().encode("utf-8", "replace"))
+            self._file.flush()
+            if time.monotonic() - self._synced >= SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
         self.done.add(question.id)
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
 
     def _resume(self, settings: Mapping[str, Any]) -> set[str]:
         """Checks what the file holds, cuts off an unfinished line, and returns the ids that are answered."""
@@ -90,15 +107,31 @@ class AnswerFile:
         whole = content.rfind(b"\n") + 1
         done: set[str] = set()
         if whole:
+            found = read_predictions(self.path, self._benchmark)
+            self._check(found.predictions, settings)
+            self.notes += tuple(note for note in found.notes if ": cut off;" not in note)
             if whole < len(content):
                 self._cut(whole, content.count(b"\n") + 1)
-            found = read_predictions(self.path, self._benchmark)
-            self.notes += found.notes
-            self._check(found.predictions, settings)
             done = {prediction.id for prediction in found.predictions}
-        elif content:
+        elif content and settings_path(self.path).is_file() and _BEGUN.startswith(content[: len(_BEGUN)]):
             self._cut(0, 1)
+        elif content:
+            raise OptionError(
+                f"--out {self.path} holds something that no run of `infer` wrote; nothing was changed. Name another "
+                "--out."
+            )
         return done
+
+    def _check_settings(self) -> None:
+        """Make sure that the file beside holds a run's settings, if it is there: they are written anew."""
+        path = settings_path(self.path)
+        if path.exists():
+            old = read_json(path, "settings of the run") if path.is_file() else None
+            if not isinstance(old, dict) or not {"model_hash", "questions"} <= old.keys():
+                raise OptionError(
+                    f"{path} holds no settings of a run and would be overwritten; nothing was changed. Name another "
+                    "--out."
+                )
 
     def _cut(self, length: int, line: int) -> None:
         os.ftruncate(self._file.fileno(), length)

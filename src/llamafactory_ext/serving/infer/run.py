@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from ...checkpoint.own import same_file
 from ...errors import ExtError, OptionError
 from ...progress import Shown
-from .answers import AnswerFile
+from .answers import AnswerFile, settings_path
 from .identity import settings_hash
 from .options import InferOptions, help_text
 from .prompts import Prompt
@@ -61,6 +62,7 @@ def infer(*extra: object, **given: object) -> None:
 
 def run(options: InferOptions) -> Path:
     """Ask all questions that the file of answers lacks; returns its path."""
+    _check_out(options)
     questions = _questions(options)
     backend = _backend(options)
     try:
@@ -99,6 +101,17 @@ def _ask(backend: Backend, prompts: Sequence[Prompt], file: AnswerFile) -> None:
 
 def _kept(file: AnswerFile, prompts: Sequence[Prompt]) -> str:
     return f"{len(file.done)} of {len(prompts)} answers are kept in {file.path}; run the same command to go on."
+
+
+def _check_out(options: InferOptions) -> None:
+    """Make sure, before a model is loaded, that answers are written over nothing that is read."""
+    inputs = [Path(name) for name in (options.dataset, options.source, options.model, options.base) if name]
+    inside = [folder for folder in inputs if folder.is_dir()]
+    inputs += [file for folder in inside for file in folder.iterdir() if file.is_file()]
+    out = Path(options.out)
+    for written in (out, settings_path(out)):
+        if any(same_file(written, path) for path in inputs):
+            raise OptionError(f"--out {out}: {written} is read by this command, and would change; name another --out.")
 
 
 def _questions(options: InferOptions) -> QuestionSet:

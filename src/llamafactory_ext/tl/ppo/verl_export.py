@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...checkpoint.atomic import sync
+from ...checkpoint.own import claim, own_file, own_text
 from ...errors import OptionError
 from ...toolcalls import write_tool
 from ...upstream.pipeline.api import load_tokenizer
@@ -75,6 +75,7 @@ def export_verl(yaml: Path, out: Path) -> Exported:
         OptionError: the YAML is none of `stage: tl_ppo`, or has a reward of its own.
         DataError: data cannot be used, and the YAML does not say `tl_skip_bad: true`.
     """
+    claim([out / name for name in ("train.parquet", "test.parquet", REWARD_FILE)], inputs=[yaml])
     model_args, data_args, training_args, finetuning_args = read_training_args(yaml)
     if finetuning_args.tl_stage != "tl_ppo":
         raise OptionError(f"{yaml} is not for stage: tl_ppo; name a YAML that is.")
@@ -82,7 +83,6 @@ def export_verl(yaml: Path, out: Path) -> Exported:
         raise OptionError(f"{yaml} names tl_reward_function; give that function to verl, and remove it here.")
     tokenizers = load_tokenizer(model_args)
     tokenizer, template = tokenizers["tokenizer"], fit_template(tokenizers, data_args)
-    out.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     rows: dict[str, int] = {}
     left_out: list[str] = []
@@ -101,7 +101,7 @@ def export_verl(yaml: Path, out: Path) -> Exported:
     reward_file = out / REWARD_FILE
     call_format = None if finetuning_args.tl_call_format == "auto" else finetuning_args.tl_call_format
     text = _REWARD.format(variant=finetuning_args.tl_reward_variant, call_format=call_format)
-    reward_file.write_text(text, encoding="utf-8")
+    own_text(reward_file, text)
     return Exported([*files, reward_file], rows, left_out, others)
 
 
@@ -156,7 +156,5 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow  # type: ignore[import-untyped]
     from pyarrow import parquet
 
-    staged = path.with_name(f".{path.name}.tmp")
-    parquet.write_table(pyarrow.Table.from_pylist(rows), staged)
-    sync(staged)
-    staged.replace(path)
+    with own_file(path) as staged:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), staged)

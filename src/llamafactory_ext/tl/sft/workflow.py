@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...checkpoint.atomic import discard_folder, write_json
-from ...checkpoint.folders import remove_leftovers
+from ...checkpoint.atomic import write_json
+from ...checkpoint.folders import discard_checkpoints, remove_leftovers
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
@@ -332,8 +332,7 @@ class _TlSft:
             return str(args.resume_from_checkpoint)
         if args.overwrite_output_dir:
             if args.should_save:
-                for folder in Path(args.output_dir).glob("checkpoint-*"):
-                    discard_folder(folder)
+                discard_checkpoints(Path(args.output_dir))
             return None
         if args.should_save:
             remove_leftovers(Path(args.output_dir))

@@ -1,0 +1,173 @@
+"""Every command of `llamafactory-ext`: what it writes and reads in a small folder; a new one needs a line here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from citi.test_importance_file import FULL
+from data.samples import write_sample
+from data.test_mix import alpaca, put
+from llamafactory_ext import cli
+from llamafactory_ext.serving.infer import run as infer_run
+from llamafactory_ext.serving.infer.prompts import Prompt
+from metrics.benchmarks.test_rotbench import WEATHER, record
+from metrics.published_data import write_predictions
+from tl import trajectories
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command.
+
+    Attributes:
+        words: its arguments in the folder of `fill`; `{out}` is where it writes.
+        out: the usual value of `{out}`.
+        writes: files, from the folder of `fill`, where `{out}` stands for its value.
+        is_long: it takes minutes: only what it refuses at its start is tried.
+    """
+
+    words: str
+    out: str = ""
+    writes: tuple[str, ...] = ()
+    is_long: bool = False
+
+
+VERBS: dict[str, Verb | None] = {
+    "doctor": None,
+    "examples": Verb("--out {out}", "shown", ("{out}/examples/yaml/citi_tiny.yaml", "{out}/data/lab_tool.json")),
+    "data convert": Verb(
+        "gsm8k --source in/gsm8k_train.jsonl --out data --dataset_name {out}",
+        "converted",
+        ("data/{out}.json", "data/{out}.report.json"),
+    ),
+    "data mix": Verb(
+        "--tool calls --general sums --per_general 3 --dataset_dir data --dataset_name {out}",
+        "mixed",
+        ("data/{out}.json", "data/{out}.report.json"),
+    ),
+    "data check": None,
+    "data preview": Verb(
+        "calls --dataset_dir data --template default --model model --html {out}", "shown.html", ("{out}",)
+    ),
+    "data stats": Verb(
+        "trajectories.json --out {out}", "stats", ("{out}/error_statistics.json", "{out}/error_statistics.png")
+    ),
+    "importance show": None,
+    "importance plot": Verb("importance.json --top 0.4 --bottom 0.4 --out {out}", "map.png", ("{out}",)),
+    "infer": Verb(
+        "--dataset questions.json --model m --backend openai --out {out}", "a.jsonl", ("{out}", "{out}.settings.json")
+    ),
+    "score": Verb(
+        "rotbench --predictions p.jsonl --references refs --out {out}",
+        "scores.json",
+        ("{out}", "scores.verdicts.jsonl"),
+    ),
+    "report": Verb(
+        "ours=scores --out {out}", "tables", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
+    ),
+    "tl export_verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
+    "lab data": Verb("--out {out}", "lab", ("{out}/lab_tool.json", "{out}/lab_trajectories.json")),
+    "lab build": Verb("{out}", "built", ("{out}/config.json",), is_long=True),
+    "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),
+    "lab demo": Verb("--out {out}", "demo", ("{out}/report.json", "{out}/report.png"), is_long=True),
+    "lab ppo": Verb("--out {out}", "ppo", ("{out}/ppo.json", "{out}/ppo.png"), is_long=True),
+}
+
+
+def fill(folder: Path, model: Path) -> None:
+    """Make the inputs of every command in a folder."""
+    (folder / "data").mkdir(parents=True)
+    put(folder / "data", "calls", alpaca("tool", "tool", 4))
+    put(folder / "data", "sums", alpaca("general", "math", 5))
+    write_sample("gsm8k", folder / "in", "gsm8k_train.jsonl")
+    (folder / "trajectories.json").write_text(json.dumps(trajectories.records(4)))
+    FULL.save(folder / "importance.json")
+    (folder / "questions.json").write_text(json.dumps(alpaca("tool", "tool", 3)))
+    (folder / "refs").mkdir()
+    (folder / "refs" / "clean.json").write_text(json.dumps([record(WEATHER)] * 3))
+    write_predictions(folder / "p.jsonl", "rotbench", {"clean:0": WEATHER, "clean:2": "Action: none"})
+    (folder / "scores").mkdir()
+    (folder / "scores" / "rotbench.official.json").write_text(
+        json.dumps(
+            {
+                "benchmark": "rotbench",
+                "mode": "official",
+                "figures": [{"name": "TS", "value": 0.5, "n": 2, "parse_failures": 0, "standard_error": None}],
+                "predictions_sha256": "a",
+                "references_sha256": "b",
+                "model_hashes": ["c"],
+                "n_references": 3,
+                "n_predictions": 2,
+                "notes": [],
+                "judge": None,
+            }
+        )
+    )
+    (folder / "ppo.yaml").write_text("stage: tl_ppo\n")
+    (folder / "model").mkdir()
+    for file in model.iterdir():
+        (folder / "model" / file.name).write_bytes(file.read_bytes())
+
+
+class _Backend:
+    """Answers without a model."""
+
+    def identity(self) -> dict[str, Any]:
+        return {"model": "none"}
+
+    def prompt(self, question: Any) -> Prompt:
+        return Prompt(question, "?")
+
+    def answers(self, prompts: Any) -> Any:
+        return ((prompt, "answer") for prompt in prompts)
+
+    def close(self) -> None:
+        pass
+
+
+def call(name: str, verb: Verb, folder: Path, out: str, before: Callable[[], None] | None = None) -> SimpleNamespace:
+    """Run a command in the folder in a process of its own; returns its number and a way to wait for its code."""
+    log = folder.parent / f"{folder.name}.log"
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.chdir(folder)
+            said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            infer_run._backend = lambda options: _Backend()  # type: ignore[assignment]
+            sys.argv = ["llamafactory-ext", *name.split(), *verb.words.format(out=out).split()]
+            if before is not None:
+                before()
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return SimpleNamespace(
+        number=child, wait=lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said=log.read_text
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder by path; folders too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"(folder)"
+        for path in folder.rglob("*")
+    }
