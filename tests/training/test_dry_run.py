@@ -15,7 +15,9 @@ import yaml
 import mistake_runs
 import mistakes
 import option_runs
+from llamafactory_ext.upstream.patches.scale_page import MODELS
 
+YAMLS = Path(__file__).parents[2] / "examples" / "yaml" / "distributed"
 METHODS = ("citi", "tl_sft", "tl_ppo")
 LONG = {"max_steps": None, "num_train_epochs": 2, "save_strategy": "steps", "save_steps": 3, "logging_steps": 1}
 PHASES = {"citi": {"citi_rp_epochs": 1, "citi_mi_epochs": 2, "citi_uco_epochs": 1}}
@@ -42,6 +44,51 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(zip(keys, json.loads((folder / "results.json").read_text("utf-8")), strict=True))
+
+
+ENGINES = {
+    "citi_llama3_fsdp.yaml": "fsdp",
+    "citi_llama3_zero2.yaml": "zero2",
+    "citi_llama3_zero3.yaml": "zero3",
+    "tl_ppo_codellama_fsdp.yaml": "fsdp",
+}
+
+
+@pytest.fixture(scope="module")
+def distributed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The files for several GPUs, each estimated for 16 of them with the configuration of an 8B or a 70B model."""
+    folder = tmp_path_factory.mktemp("large")
+    world = option_runs.make_world(folder)
+    cases = []
+    for number, name in enumerate(ENGINES):
+        large = mistakes._copy(folder / "model", folder / f"large{number}", "*.safetensors")
+        config = MODELS["70B" if number % 2 else "8B"].to_dict()
+        (large / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}))
+        options = yaml.safe_load((YAMLS / name).read_text("utf-8"))
+        options |= {"model_name_or_path": str(large), "dataset": "tiny", "dataset_dir": world["data"]}
+        options |= {"template": "llama3", "preprocessing_num_workers": 1, "cutoff_len": 1024, "resize_vocab": False}
+        options |= {"dry_run": True, "dry_run_gpus": 16, "output_dir": str(folder / "out"), "tl_skip_bad": True}
+        if options.get("finetuning_type") == "citi":
+            del options["tl_skip_bad"]
+        if options.get("deepspeed"):
+            options["deepspeed"] = str(YAMLS.parents[2] / options["deepspeed"])
+        path = folder / name
+        path.write_text(yaml.safe_dump(options))
+        cases.append({"words": ["train", str(path)]})
+    (folder / "cases.json").write_text(json.dumps(cases))
+    command = [sys.executable, mistake_runs.__file__, "cases.json", "results.json", "2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(zip(ENGINES, json.loads((folder / "results.json").read_text("utf-8")), strict=True))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_large_models_on_many_gpus_are_estimated_here(name: str, distributed: dict[str, dict[str, Any]]) -> None:
+    """Without their engine, a GPU or a weight."""
+    run = distributed[name]
+    assert run["code"] == 0, run["printed"][-1500:]
+    assert f"Dry run on 16 GPUs with {ENGINES[name]}: computed" in run["printed"]
+    assert "A MODEL IS LOADED" not in run["printed"]
 
 
 def _steps(printed: str) -> dict[str, tuple[int, int]]:

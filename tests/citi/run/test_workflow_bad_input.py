@@ -277,7 +277,7 @@ def test_the_command_shows_one_message_and_no_traceback(tiny_llama_dir: Path, tm
     options = citi_options(tiny_llama_dir, data, tmp_path / "run")
     write_yaml(tmp_path / "citi.yaml", options)
     result = run_process(["llamafactory-cli", "train", "citi.yaml"], tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "Traceback" not in result.stdout + result.stderr
     assert result.stderr.rstrip().splitlines()[-2:] == [
         "DataError: The training data cannot be used:",

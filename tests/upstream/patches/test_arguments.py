@@ -9,7 +9,7 @@ from llamafactory.extras.constants import METHODS, PEFT_METHODS
 from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_args
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.upstream.patches.parsing import given_options, requests_citi
+from llamafactory_ext.upstream.patches.command import given_options, requests_citi
 from processes import train_options
 
 pytestmark = pytest.mark.fast

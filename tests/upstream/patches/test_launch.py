@@ -43,7 +43,7 @@ def check_refused(result: subprocess.CompletedProcess[str]) -> None:
 def test_train_command_with_overrides(probe: Path) -> None:
     result = run(["llamafactory-cli", "train", "citi.yaml", "citi_phases=[mi,rp]"], probe)
     check_refused(result)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "citi_phases=['mi', 'rp']: give one or more of rp,mi,uco in this order" in result.stderr
 
 

@@ -9,7 +9,7 @@ from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_
 
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.toolcalls import FORMATS
-from llamafactory_ext.upstream.patches.parsing import requests_stage
+from llamafactory_ext.upstream.patches.command import requests_stage
 from processes import train_options
 
 pytestmark = pytest.mark.fast

@@ -25,7 +25,6 @@ from ...training.stopwatch import laps
 from ..pipeline.skeleton import config_of, skeleton
 
 STEPS, SAMPLES, REPORTED = 6, 8, 4  # of the trial: optimiser steps, examples per task for importance, and report
-ENGINES = "LLAMAFACTORY_EXT_DRY_RUN_ENGINE"
 estimates: list[Estimate] = []
 """Those of this process, for whoever called it."""
 

@@ -25,6 +25,7 @@ from ...training.scale import (
     seconds,
 )
 from ..pipeline.skeleton import config_of, skeleton
+from .other_gpus import ENGINE
 
 
 def sizes_of(model: nn.Module, small: bool) -> Sizes:
@@ -137,24 +138,13 @@ def _lora(model: nn.Module, args: Any) -> int:
     return sum(args.lora_rank * (module.in_features + module.out_features) for module in chosen)
 
 
-def engine_of(training_args: Any, gpus: int) -> Engine:
-    """Return the engine that the options name, ZeRO's stage included."""
-    if gpus == 1:
-        return "one"
-    if training_args.fsdp:
-        return "fsdp"
-    if training_args.deepspeed:
-        stage = training_args.hf_deepspeed_config.get_value("zero_optimization.stage", 0)
-        return {1: "zero1", 2: "zero2", 3: "zero3"}.get(stage, "ddp")  # type: ignore[return-value]
-    return "ddp"
-
-
 def computed(groups: tuple[Any, ...], gpus: int) -> str:
     """Return the estimate in words; nothing but the configuration, the tokenizer and the data is read."""
-    model_args, data_args, training_args, _ = groups[:4]
+    model_args, data_args, training_args, finetuning_args = groups[:4]
     small = model_args.compute_dtype in (torch.float16, torch.bfloat16)
     model = skeleton(config_of(model_args))
-    sizes, engine = sizes_of(model, small), engine_of(training_args, gpus)
+    asked: Engine = getattr(finetuning_args, ENGINE, "ddp")
+    sizes, engine = sizes_of(model, small), asked if gpus > 1 else "one"
     lengths = _lengths(groups)
     tokens, longest = float(sum(lengths)), max(lengths, default=data_args.cutoff_len)
     works = works_of(model, groups, tokens, longest)

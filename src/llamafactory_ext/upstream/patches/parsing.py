@@ -7,22 +7,17 @@ from the options' class on (`arguments.py`).
 
 import functools
 from argparse import ArgumentError
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from ...checkpoint.model_folder import output_problem
-from ...citi.conflicts import inference_conflicts, training_conflicts
 from ...citi.options import CitiArguments
 from ...errors import OptionError
 from ...methods import PREFIXES, RULES
-from ...options.attention import attention_conflicts, attention_remarks
+from ...options.attention import attention_remarks
 from ...options.command_file import checks_asked
 from ...options.fates.conditions import resume_remarks
 from ...options.fates.judge import (
-    broken_conditions,
     defaults_of,
     normal_names,
     passed_over,
@@ -31,41 +26,19 @@ from ...options.fates.judge import (
     unknown,
     wrong_values,
 )
-from ...options.stages import PPO_STAGE, SFT_STAGE, STAGES
+from ...options.stages import PPO_STAGE, SFT_STAGE
 from ...options.values import check_values
-from ...tl.conflicts import stage_training_conflicts
 from .arguments import HEADING, NEAREST_TYPE, collecting_problems
-from .compat import upstream_version
+from .checking import conflicts, explained, trains
+from .command import RawArgs, given_options, requests_citi, requests_stage, rewritten, without
 from .features import Feature, require
+from .other_gpus import ENGINE, for_other_gpus
 from .patch import Arguments
 
 Function = Callable[..., Any]
-RawArgs = dict[str, Any] | list[str] | None
 _LOWERED = "citi_lowered"
-_UNUSED = "not used by the HfArgumentParser"
 # What upstream ends a command with that it cannot understand; a missing package is an ImportError.
 FAILURES = (ValueError, TypeError, AssertionError, OSError, ImportError, KeyError, NotImplementedError)
-
-
-def given_options(args: RawArgs) -> dict[str, Any]:
-    """The raw options of a command by name.
-
-    Args:
-        args: what upstream's `read_args` returns: a dict from YAML, or command-line words such as `--stage sft`.
-    """
-    if isinstance(args, dict):
-        return dict(args)
-    return {name: words[0] if len(words) == 1 else words for name, words in _flags(args or [])}
-
-
-def requests_citi(args: RawArgs) -> bool:
-    """Whether a command asks for `finetuning_type: citi`."""
-    return given_options(args).get("finetuning_type") == "citi"
-
-
-def requests_stage(args: RawArgs) -> bool:
-    """Whether a command asks for one of our stages."""
-    return given_options(args).get("stage") in STAGES
 
 
 def is_ours(call: Arguments) -> bool:
@@ -117,45 +90,30 @@ def wrap_parse_args(original: Function) -> Function:
         valid, problems = check_values(raw, RULES)
         defaults = defaults_of(kinds)
         plain = normal_names(given_options(args), defaults)
+        args, engine = for_other_gpus(args, plain)
+        plain = normal_names(given_options(args), defaults)
         if wanted:
-            args = _rewritten(args, read_values(plain, defaults))
+            args = rewritten(args, read_values(plain, defaults))
             plain = normal_names(given_options(args), defaults)
         faults = wrong_values(plain, defaults) | refusals(plain, defaults, trains=trains(plain))
         problems += faults.values()
         dropped = {*(raw.keys() - valid.keys()), *faults, *(f"no_{name}" for name in faults)}
         with collecting_problems() as collected:
             try:
-                parsed = original(parser, _without(args, dropped), *more, **named)
+                parsed = original(parser, without(args, dropped), *more, **named)
             except FAILURES as error:
                 raise OptionError.listing(
-                    HEADING, [*problems, *collected, *_explained(error, plain, defaults)]
+                    HEADING, [*problems, *collected, *explained(error, plain, defaults)]
                 ) from error
         problems += collected
-        problems += _conflicts(args, plain, parsed)
+        problems += conflicts(args, plain, parsed)
         if problems:
             raise OptionError.listing(HEADING, problems)
+        if engine is not None:
+            setattr(next(group for group in parsed if isinstance(group, CitiArguments)), ENGINE, engine)
         return parsed
 
     return parse_args
-
-
-def _explained(error: Exception, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What upstream's parser says, with a line of ours for each name that it does not know."""
-    unused = [name for name in given if name not in defaults] if _UNUSED in str(error) else []
-    lines = []
-    word = str(error).partition(" is not a valid ")[0]
-    if word != str(error):
-        named = [name for name, value in given.items() if str(value) == word]
-        return [f"{name}={error}" for name in named] or [str(error)]
-    if str(error).startswith("Adapter "):
-        return [f"adapter_name_or_path: {error}"]
-    if "fine-tuning method" in str(error):
-        return [f"finetuning_type={given.get('finetuning_type')} does not exist ({error})"]
-    for name in unused:
-        near = get_close_matches(name, defaults, n=1)
-        advice = f"did you mean {near[0]}?" if near else "correct the name, or remove it"
-        lines.append(f"{name} is no option of this command; {advice}")
-    return lines or [str(error)]
 
 
 def wrap_parse_group(original: Function) -> Function:
@@ -248,85 +206,6 @@ def _withdraw_options(problem: str) -> bool:
     return found
 
 
-def trains(given: Mapping[str, Any]) -> bool:
-    """Return whether a command runs one of our workflows, to which the table of options applies in full."""
-    asked = {name: str(given.get(name)).lower() == "true" for name in ("do_train", "do_predict")}
-    return asked["do_train"] or (given.get("stage") == PPO_STAGE and not asked["do_predict"])
-
-
-def _conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -> list[str]:
-    from ..pipeline.named import strange_adapters, unknown_names
-
-    by_field: dict[str, Any] = {}
-    for marker in ("model_name_or_path", "cutoff_len", "output_dir"):
-        by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
-    model, data, training = by_field.values()
-    finetuning = next(group for group in groups if isinstance(group, CitiArguments))
-    method = requests_citi(args) or requests_stage(args)
-    known = (*get_args(get_type_hints(type(finetuning))["stage"]),)
-    if finetuning.stage not in known:  # type: ignore[attr-defined]
-        return [f"stage={finetuning.stage} does not exist; take one of {', '.join(known)}"]  # type: ignore[attr-defined]
-    datasets = not requests_citi(args) and training is not None
-    problems = unknown_names(
-        model,
-        data,
-        datasets=datasets,
-        preferences=not (method and training is not None),
-        weights=not finetuning.dry_run_gpus,  # type: ignore[attr-defined]
-    )
-    if not problems:
-        problems += strange_adapters(model, finetuning)
-    if training is not None:
-        work = _work_problems(given, data, training, datasets=datasets)
-        if any(problem.startswith("output_dir") for problem in work):
-            return problems + work
-        problems += work
-    if requests_citi(args):
-        problems += inference_conflicts(model) if training is None else training_conflicts(model, training, finetuning)
-    if training is not None:
-        if requests_stage(args):
-            problems += stage_training_conflicts(given["stage"], model, training, finetuning)
-        if trains(given):
-            kind = getattr(finetuning, "finetuning_type", None)
-            checked = given if method else {**given, "stage": SFT_STAGE, "finetuning_type": kind}
-            problems += broken_conditions(checked, tuple(groups))
-            if requests_citi(args) and given.get("stage") != PPO_STAGE and not problems:
-                problems += _citi_problems(model, finetuning)
-    if method:
-        problems += attention_conflicts(
-            model, data, training, finetuning, upstream_version() or "of an unknown version"
-        )
-    return list(dict.fromkeys(problems))
-
-
-def _citi_problems(model: Any, finetuning: Any) -> list[str]:
-    """What the model's configuration and the importance file say against a citi run."""
-    from ...citi.run.early import early_problems
-    from ..pipeline.skeleton import config_of, skeleton
-
-    try:
-        bare = None if model.quantization_bit is not None else skeleton(config_of(model))
-    except Exception:  # whatever a model's own code meets; loading it says more
-        bare = None
-    save = finetuning.citi_importance_save
-    unwritable = output_problem(str(Path(save).parent)) if save else None
-    problems = [unwritable.replace("output_dir=", "citi_importance_save: ")] if unwritable else []
-    return problems + early_problems(bare, finetuning)
-
-
-def _work_problems(given: Mapping[str, Any], data: Any, training: Any, *, datasets: bool) -> list[str]:
-    """A training command with nothing to do, nothing to do it with, or nowhere to keep it."""
-    asked = [name for name in ("do_train", "do_eval", "do_predict") if getattr(training, name)]
-    if not asked:
-        return ["do_train is not set, and nothing else is asked for; set do_train: true"]
-    problems = []
-    if "do_train" in asked and datasets and not data.dataset:
-        problems.append("dataset is missing; name one or more entries of dataset_info.json, such as dataset: mine")
-    if (problem := output_problem(str(training.output_dir))) is not None:
-        problems.append(problem)
-    return problems
-
-
 def _named_checkpoint(args: RawArgs) -> str | None:
     """The checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves.
 
@@ -368,43 +247,3 @@ def _warn_attention(groups: Sequence[Any]) -> None:
     parts = [next(group for group in groups if hasattr(group, marker)) for marker in markers]
     for line in attention_remarks(*parts):
         logging.get_logger(__name__).warning_rank0(line)
-
-
-def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Command-line words grouped by flag, with flag names as Python names."""
-    flags: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            flags.append((name.replace("-", "_"), [value] if equals else []))
-        elif flags:
-            flags[-1][1].append(word)
-    return flags
-
-
-def _rewritten(args: RawArgs, values: Mapping[str, Any]) -> RawArgs:
-    """The command with values as their options take them; of command-line words, which are all text, numbers alone."""
-    if isinstance(args, dict):
-        return {name: values.get(name, value) for name, value in args.items()}
-    given = given_options(args)
-    changed = {
-        name: str(value)
-        for name, value in values.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and given.get(name) != str(value)
-    }
-    return [*(_without(args, set(changed)) or []), *(f"--{name}={value}" for name, value in changed.items())]
-
-
-def _without(args: RawArgs, names: "set[str]") -> RawArgs:
-    if not names or args is None:
-        return args
-    if isinstance(args, dict):
-        return {name: value for name, value in args.items() if name not in names}
-    kept: list[str] = []
-    skipping = False
-    for word in args:
-        if word.startswith("--"):
-            skipping = word[2:].partition("=")[0].replace("-", "_") in names
-        if not skipping:
-            kept.append(word)
-    return kept

@@ -9,8 +9,8 @@ from ...errors import ExtError, OptionError
 from ...options.stages import PPO_STAGE, SFT_STAGE
 from ..pipeline.adapter import load_adapter, own_vocabulary
 from ..pipeline.requests import request_reading
+from .command import RawArgs, requests_citi
 from .features import Feature, require
-from .parsing import RawArgs, requests_citi
 from .patch import Arguments
 
 Function = Callable[..., Any]

@@ -1,0 +1,72 @@
+"""A command as it was typed: a mapping from a file, or words, and what of ours it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...options.stages import STAGES
+
+RawArgs = dict[str, Any] | list[str] | None
+
+
+def given_options(args: RawArgs) -> dict[str, Any]:
+    """The raw options of a command by name.
+
+    Args:
+        args: what upstream's `read_args` returns: a dict from YAML, or command-line words such as `--stage sft`.
+    """
+    if isinstance(args, dict):
+        return dict(args)
+    return {name: words[0] if len(words) == 1 else words for name, words in _flags(args or [])}
+
+
+def requests_citi(args: RawArgs) -> bool:
+    """Whether a command asks for `finetuning_type: citi`."""
+    return given_options(args).get("finetuning_type") == "citi"
+
+
+def requests_stage(args: RawArgs) -> bool:
+    """Whether a command asks for one of our stages."""
+    return given_options(args).get("stage") in STAGES
+
+
+def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Command-line words grouped by flag, with flag names as Python names."""
+    flags: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            flags.append((name.replace("-", "_"), [value] if equals else []))
+        elif flags:
+            flags[-1][1].append(word)
+    return flags
+
+
+def rewritten(args: RawArgs, values: Mapping[str, Any]) -> RawArgs:
+    """The command with values as their options take them; of command-line words, which are all text, numbers alone."""
+    if isinstance(args, dict):
+        return {name: values.get(name, value) for name, value in args.items()}
+    given = given_options(args)
+    changed = {
+        name: str(value)
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and given.get(name) != str(value)
+    }
+    return [*(without(args, set(changed)) or []), *(f"--{name}={value}" for name, value in changed.items())]
+
+
+def without(args: RawArgs, names: set[str]) -> RawArgs:
+    """Return the command without options of these names."""
+    if not names or args is None:
+        return args
+    if isinstance(args, dict):
+        return {name: value for name, value in args.items() if name not in names}
+    kept: list[str] = []
+    skipping = False
+    for word in args:
+        if word.startswith("--"):
+            skipping = word[2:].partition("=")[0].replace("-", "_") in names
+        if not skipping:
+            kept.append(word)
+    return kept
