@@ -96,7 +96,7 @@ def test_board_child(probe: Path, tiny_llama_dir: Path, tiny_data_dir: Path) -> 
     assert result.returncode == 0, result.stderr
     assert "'citi'" in result.stdout
     box = result.stdout.partition("box:")[2]
-    assert "Exit code: 1" in box, result.stdout
+    assert "Exit code: 2" in box, result.stdout
     assert "Traceback" not in box
     for problem in PROBLEMS:
         assert problem in box
