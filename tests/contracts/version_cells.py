@@ -40,12 +40,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Serving:
-    """One version of vLLM's CPU build, with the torch that it asks for."""
+    """One version of vLLM's CPU build, with the torch that it asks for.
+
+    Attributes:
+        expect: "all" of the plugin's tests, or "refused" where the version is older than what the plugin asks for.
+    """
 
     vllm: str
     torch: str
     python: str
     why: str
+    expect: str = "all"
 
     @property
     def name(self) -> str:
@@ -71,7 +76,7 @@ CELLS = (
     Cell("3.11", "0.9.4", "4.57.1", "0.17.1", *T28, "LLaMA-Factory before ours", "plain"),
 )
 SERVING = (
-    Serving("0.28.0", "2.13.0+cpu", "3.11", "the oldest"),
-    Serving("0.30.0", "2.13.0+cpu", "3.11", "in between"),
+    Serving("0.28.0", "2.13.0+cpu", "3.11", "older than the plugin asks for", "refused"),
+    Serving("0.30.0", "2.13.0+cpu", "3.11", "older than the plugin asks for", "refused"),
     Serving("0.32.0", "2.13.0+cpu", "3.11", "the set of constraints/vllm.txt"),
 )

@@ -30,6 +30,13 @@ RESULTS, PAGE = ROOT / "docs" / "versions.json", ROOT / "docs" / "versions.md"
 VLLM_TESTS = [f"tests/serving_vllm/test_{name}.py" for name in ("checks", "engine", "infer_vllm")]
 NOT_WITH_VLLM = ("torchvision", "torchaudio", "torchcodec", "triton")
 NOTED = ("accelerate", "datasets", "trl", "gradio", "tokenizers", "numpy")
+# What every process of vLLM calls, and what it asks before an exported CITI model is loaded.
+TOO_OLD = """
+from llamafactory_ext.serving.vllm_plugin import register
+from llamafactory_ext.serving.vllm_plugin.checks import require_version
+register()
+require_version()
+"""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -123,6 +130,17 @@ def run_serving(cell: Serving, setting: Setting) -> dict[str, Any]:
     except RuntimeError as error:
         return entry | {"runs": {"install": f"failed: {error}"}}
     entry["packages"] = installed(python, setting)
+    if cell.expect == "refused":
+        done = subprocess.run(
+            [str(python), "-c", TOO_OLD], env=setting.env, capture_output=True, text=True, check=False
+        )
+        (setting.folder / f"{cell.name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+        said = done.stderr.strip().splitlines() or [""]
+        refused = done.returncode == 1 and re.fullmatch(
+            rf".*vLLM {cell.vllm}.* is too old for CITI models.*", said[-1]
+        )
+        entry["runs"]["too old"] = "ok" if refused and "Traceback" not in done.stderr else said[-1][-300:]
+        return entry
     command = [
         str(python),
         "-m",

@@ -23,6 +23,7 @@ RUNS = {
     "version": "`llamafactory-cli version`",
     "untouched": "plain LoRA gives the same weights, bit for bit, with this package and without",
     "refused": "citi and tl_sft end in one line that names the version",
+    "too old": "the plugin registers, and refuses an exported CITI model in one line that names what to install",
     "vllm": "tests of the vLLM plugin: greedy tokens of exported models are transformers', wrong settings are refused",
 }
 HEAD = ("LLaMA-Factory", "transformers", "peft", "torch", "Python", "outcome", "date", "what it stands for")

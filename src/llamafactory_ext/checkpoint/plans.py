@@ -27,8 +27,13 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def check_plan(checkpoint: Path, plan: Mapping[str, Any]) -> None:
+def check_plan(checkpoint: Path, plan: Mapping[str, Any], *, named: bool) -> None:
     """Make sure that a checkpoint was saved by a run with the same plan, as far as it says.
+
+    Args:
+        checkpoint: a folder.
+        plan: options and hashes, by name.
+        named: whether resume_from_checkpoint names it.
 
     Raises:
         CheckpointError: it was not.
@@ -39,9 +44,13 @@ def check_plan(checkpoint: Path, plan: Mapping[str, Any]) -> None:
         return
     if changed := [name for name in plan if name in saved and saved[name] != plan[name]]:
         then, now = (", ".join(f"{name}: {_shown(of[name])}" for name in changed) for of in (saved, plan))
+        anew = (
+            "remove resume_from_checkpoint and name a new output_dir"
+            if named
+            else "choose another output_dir, or set overwrite_output_dir: true"
+        )
         raise CheckpointError(
-            f"{checkpoint} was saved with {then}; this run has {now}. Restore the old to go on, or choose another "
-            "output_dir, or set overwrite_output_dir: true to start anew."
+            f"{checkpoint} was saved with {then}; this run has {now}. Restore the old to go on; to start anew {anew}."
         )
 
 
@@ -53,7 +62,7 @@ def check_newest(folder: Path, named: Path | None, plan: Mapping[str, Any]) -> N
     """
     marked = [path for _, path in sorted(steps_of(folder).items()) if (path / COMPLETE).is_file()]
     if checkpoint := named or (marked[-1] if marked else None):
-        check_plan(checkpoint, plan)
+        check_plan(checkpoint, plan, named=named is not None)
 
 
 def _shown(value: Any) -> str:

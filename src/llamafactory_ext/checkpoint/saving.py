@@ -80,7 +80,7 @@ class SafeCheckpoints(Trainer):
         """
         if isinstance(resume_from_checkpoint, str):
             self._check_shares(Path(resume_from_checkpoint))
-            check_plan(Path(resume_from_checkpoint), self.plan)
+            check_plan(Path(resume_from_checkpoint), self.plan, named=bool(self.args.resume_from_checkpoint))
             if Path(resume_from_checkpoint).parent == Path(self.args.output_dir):
                 self._own_run = run_of(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
