@@ -119,3 +119,51 @@ def test_a_weight_on_a_turn_is_kept_or_told_in_every_layout(
     assert isinstance(found, Dialogue)
     assert sorted(found.silent) == ([1] if quiet else [])
     assert [number for number, _ in found.lost] == ([2] if told else [])
+
+
+NAMES = [("loss", False), ("weight", 0), ("train", False), ("training", False), ("trainable", 0), ("masked", True)]
+
+
+@pytest.mark.parametrize(("key", "off"), [*NAMES, ("train_on_turn", False), ("masked", 1)])
+def test_marks_of_other_tools_are_kept(key: str, off: Any) -> None:
+    on = not off
+    turns = [USER, {**DONE, key: off}, USER, {**DONE, key: on}]
+    assert silent({"messages": turns}) == [1]
+    shared = [
+        {"from": {"user": "human", "assistant": "gpt"}[turn["role"]], "value": turn["content"]} for turn in turns
+    ]
+    shared[1][key], shared[3][key] = off, on
+    found = read({"conversations": shared}, formatting="sharegpt")
+    assert isinstance(found, Dialogue)
+    assert (sorted(found.silent), found.lost) == ([1], ())
+
+
+@pytest.mark.parametrize("key", ["loss_scale", "loss_weight", "mask", "train_detail", "trained", "no_loss", "learn"])
+def test_any_other_mark_of_a_turn_is_told_by_its_name(key: str) -> None:
+    found = read({"messages": [{**USER, key: 0}, {**DONE, key: 0}, USER, {**DONE, key: None}]})
+    assert isinstance(found, Dialogue)
+    assert [(number, what.split()[0]) for number, what in found.lost] == [(2, f'"{key}"')]
+
+
+@pytest.mark.parametrize("key", ["loss", "train", "weight", "weights", "mask", "loss_masks", "train_on_turns"])
+def test_any_other_mark_of_a_record_is_told_by_its_name(key: str) -> None:
+    for record, entry in (
+        ({"messages": [USER, DONE], key: [0]}, {}),
+        ({"instruction": "a", "input": "", "output": "b", key: False}, {"formatting": "alpaca"}),
+    ):
+        found = read(record, **entry)
+        assert isinstance(found, Dialogue)
+        assert [(number, what.split()[0]) for number, what in found.lost] == [(0, f'"{key}"')]
+
+
+def test_marks_that_contradict_each_other_are_refused() -> None:
+    found = read({"messages": [USER, {**DONE, "loss": True, "train": False}]})
+    assert isinstance(found, str)
+    assert "'loss' and 'train' contradict each other" in found
+
+
+@pytest.mark.parametrize("key", ["id", "name", "trainer", "glossary", "weightless", "unmasked_name", "source"])
+def test_other_keys_are_no_marks(key: str) -> None:
+    found = read({"messages": [USER, {**DONE, key: "x"}], key: "x"})
+    assert isinstance(found, Dialogue)
+    assert found.lost == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from llamafactory.data.processor import SupervisedDatasetProcessor
 from llamafactory.data.template import TEMPLATES, Template
 from llamafactory.hparams import DataArguments
 
+from llamafactory_ext.data.entries import DataEntry
+from llamafactory_ext.data.message_parts import NO_PLACE
 from llamafactory_ext.tl.ppo.queries import make_queries
 from llamafactory_ext.tl.ppo.rewards import tool_reward
 from llamafactory_ext.tl.reward import tool_call_reward
@@ -22,6 +25,7 @@ from llamafactory_ext.tl.sft.tokens import locate
 from llamafactory_ext.toolcalls import Tool, ToolCall, detect
 from llamafactory_ext.upstream.pipeline.dialogues import encode_turn
 from llamafactory_ext.upstream.pipeline.fitting import fit_template
+from llamafactory_ext.upstream.pipeline.records import messages_of, words_of
 from llamafactory_ext.upstream.pipeline.templates import call_format_of
 from llamafactory_ext.upstream.pipeline.weights import take_example
 from tiny import tiny_tokenizer
@@ -165,3 +169,34 @@ def test_right_records_are_never_called_wrong(name: str) -> None:
                 taken = take_example(processor, row | {"_tools": COLUMN}, settings)
                 assert taken.tagged is not None, (kind, taken.problem, taken.why)
                 assert taken.tagged.misread == (), (kind, thought)
+
+
+WRITTEN = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
+WORDS = "I will look it up."
+MARKED = {
+    "LLaMA-Factory's marks": f"<tool_call>{WRITTEN}</tool_call>",
+    "the same, on lines": f"<tool_call>\n{WRITTEN}\n</tool_call>",
+    "LFM's marks": f"<|tool_call_start|>{WRITTEN}<|tool_call_end|>",
+    "Mistral's mark": f"[TOOL_CALLS] [{WRITTEN}]",
+    "no marks": WRITTEN,
+    "Python": "[get_weather(city='Paris')]",
+}
+
+
+@pytest.mark.parametrize("name", templates())
+def test_words_before_the_calls_of_a_sharegpt_turn_are_kept_or_told(name: str) -> None:
+    """Whatever marks the record has around its calls: the call is trained, and its words too, or it is said."""
+    tokenizer, template, words = tiny_tokenizer(), TEMPLATES[name], words_of(name)
+    entry = DataEntry.of(
+        "d", {"formatting": "sharegpt", "columns": {"messages": "m", "tools": "tools"}}, Path("d.json")
+    )
+    for kind, marked in MARKED.items():
+        for said in (f"{WORDS}\n", f"{WORDS} ", ""):
+            messages = [{"from": "human", "value": "Weather?"}, {"from": "function_call", "value": said + marked}]
+            dialogue = entry.dialogue({"m": messages, "tools": COLUMN}, words)
+            assert not isinstance(dialogue, str), (kind, dialogue)
+            _, text = encode_turn(template, tokenizer, messages_of(dialogue), "", COLUMN)
+            assert [one.call for one in detect(text, TOOLS, call_format_of(template))] == [PARIS], (kind, text)
+            told = NO_PLACE in [what for _, what in dialogue.lost]
+            assert (WORDS in text) == (bool(said) and not told), (kind, text)
+            assert told <= (words.call is None and bool(said)), kind

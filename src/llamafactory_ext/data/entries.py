@@ -13,7 +13,7 @@ from .dialogues import GPT, HUMAN, turn
 from .family import ALPACA, OPENAI, SHAREGPT, Layout
 from .files.reading import iter_records
 from .files.writing import DATASET_INFO, existing_dataset_info, near_names, read_dataset_info
-from .layout_marks import LOSS_MASK, Marks
+from .layout_marks import LOSS_MASK, Marks, unknown_marks
 from .layouts import Dialogue, Tags, read_dialogue, tools_text
 from .marks_spec import MarkSpec
 from .message_parts import DEFAULT_WORDS, UnreadableError, Words
@@ -148,6 +148,8 @@ class DataEntry:
         lost = read.lost
         if read.system and system and system != read.system:
             lost = ((0, f'"{columns["system"]}" is not kept, as the messages begin with a system text'), *lost)
+        known = {LOSS_MASK, *(column for column in columns.values() if isinstance(column, str))}
+        lost = (*((0, what) for what in unknown_marks(record, known)), *lost)
         return replace(read, system=read.system or system or "", tools=tools, lost=lost)
 
     @property

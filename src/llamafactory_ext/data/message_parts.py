@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from ..templates.messages import read_calls
+from ..toolcalls.pairs import Pairs
+from ..toolcalls.thoughts import split_thought
 from .dialogues import CALL_MARKS
+from .files.repeated import fault_of
 
 _THOUGHT_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_PARTS: Final = ("text", "input_text", "output_text")
@@ -31,10 +34,12 @@ class Words:
     Attributes:
         thought: before and after a thought.
         call: before and after the calls; None where the template reads a turn of calls as nothing else.
+        own_line: whether what the template makes of a call is one only at the beginning of a line.
     """
 
     thought: tuple[str, str] = ("<think>\n", "\n</think>\n\n")
     call: tuple[str, str] | None = CALL_MARKS
+    own_line: bool = False
 
 
 DEFAULT_WORDS: Final = Words()
@@ -116,7 +121,7 @@ def stated_calls(message: Mapping[str, Any], content: Any) -> list[dict[str, Any
     calls = message.get("tool_calls") or message.get("function_call") or ()
     if isinstance(calls, str):
         try:
-            calls = json.loads(calls)
+            calls = json.loads(calls, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             raise UnreadableError("its calls are a text that is no JSON; write a list of calls") from None
     if isinstance(calls, Mapping):
@@ -149,7 +154,9 @@ def _arguments(value: Any, name: str) -> dict[str, Any]:
     for _ in range(2):  # some data sets write the JSON text twice over
         if isinstance(value, str):
             try:
-                value = json.loads(value, parse_constant=_no_constant) if value.strip() else {}
+                value = (
+                    json.loads(value, parse_constant=_no_constant, object_pairs_hook=_once) if value.strip() else {}
+                )
             except (ValueError, RecursionError):
                 break
     if value is None:
@@ -157,6 +164,19 @@ def _arguments(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise UnreadableError(f"the arguments of {name!a} are no JSON object; write one")
     return dict(value)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON text within a record.
+
+    Raises:
+        UnreadableError: it has a key twice.
+    """
+    repeated = Pairs()
+    made = repeated(pairs)
+    if repeated.key is not None:
+        raise UnreadableError(fault_of(repeated.key))
+    return made
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -185,18 +205,35 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
     return f"{thought}{said}{chr(10) if said else ''}{words.call[0]}{body}{words.call[1]}", []
 
 
+def _upstream_reads(text: str, words: Words) -> bool:
+    """Whether upstream finds the calls of a turn: between its template's marks, or as JSON behind a thought."""
+    if words.call is not None and words.call[0] in text:
+        before = text[: text.index(words.call[0])]
+        return not words.own_line or not before.strip(" ") or before.endswith("\n")
+    body = split_thought(text)[1] if "<" in text or "[" in text else text
+    if body.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def object_arguments(text: str, thought: str, words: Words) -> tuple[str, list[str]]:
     """A turn of calls as it is, or written anew where upstream would read it otherwise, and what is not kept.
 
     Upstream would write arguments that are JSON text within JSON, fail on none, take the first marked block only, and
-    know nothing of a thought in a member of its own.
+    know nothing of a thought in a member of its own, nor of other marks than those of its template.
     """
     unstated = text.count('"arguments"') < text.count('"name"')
-    if not thought and not unstated and text.count(CALL_MARKS[0]) < 2 and not _NO_OBJECT.search(text):
+    once = text.count(CALL_MARKS[0]) < 2
+    if not thought and not unstated and once and not _NO_OBJECT.search(text) and _upstream_reads(text, words):
         return text, []
     read = read_calls(text)
     if read is None:
         return thought + text, []
+    if read.repeated is not None:
+        raise UnreadableError(fault_of(read.repeated))
     calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in read.calls]
-    written, lost = call_text(thought, read.thought, calls, words)
-    return (text, []) if lost and not thought else (written, lost)
+    return call_text(thought, read.thought, calls, words)

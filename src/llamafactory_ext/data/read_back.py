@@ -20,6 +20,7 @@ from ..toolcalls.untyped import as_untyped
 OTHER_CALLS = "the template writes other calls than the record has"
 NO_WORDS = "the template leaves out the words beside a call"
 NO_THOUGHT = "the template leaves out the thought before an answer or a call"
+REPEATED = "a call has a key twice, of which the last value is trained"
 NO_TOOLS = "the prompt lacks declared tools"
 _SHOWN = 120
 _FENCE = re.compile(r"```\w*")
@@ -76,6 +77,8 @@ def compare_turn(
         return found  # the record's own fault, which is told elsewhere
     if not recorded.calls:
         return found
+    if recorded.repeated is not None:
+        found.append(Misread(turn, REPEATED, f'record {_short(spoken)}, "{recorded.repeated}"'))
     try:
         written = read(text, tools, call_format).calls
     except CallParseError:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .files.repeated import fault_of, repeated_key
+
 EMPTY_RESPONSE = "the response is empty: nothing but the end of the turn is learned from it"
 # Upstream's default names; they hold only where an entry has no "columns" (or "tags") at all.
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
@@ -56,6 +58,8 @@ class Shape:
         """Why upstream could not use the record, in words; None if it could."""
         if not isinstance(record, Mapping):
             return "the record is no JSON object"
+        if (repeated := repeated_key(record)) is not None:
+            return fault_of(repeated)
         return self._dialogue_fault(record) if self.messages else self._alpaca_fault(record)
 
     def remark(self, record: Mapping[str, Any]) -> str | None:

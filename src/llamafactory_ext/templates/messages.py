@@ -35,10 +35,15 @@ class Message:
 
 @dataclass(frozen=True)
 class CallTurn:
-    """A reply that calls tools: the thought before the calls, which may be empty, and the calls."""
+    """A reply that calls tools: the thought before the calls, which may be empty, and the calls.
+
+    Attributes:
+        repeated: a key that an object of the calls has twice, of which the last value was read.
+    """
 
     thought: str
     calls: tuple[ToolCall, ...]
+    repeated: str | None = None
 
 
 def read_calls(content: str) -> CallTurn | None:
@@ -54,7 +59,7 @@ def read_calls(content: str) -> CallTurn | None:
     if not found.calls:
         return None
     around = (content[: found.start].strip(), content[found.end :].strip())
-    return CallTurn("\n".join(part for part in around if part), tuple(one.call for one in found.calls))
+    return CallTurn("\n".join(part for part in around if part), tuple(one.call for one in found.calls), found.repeated)
 
 
 def unreadable_calls(content: str, style: str) -> DataError:

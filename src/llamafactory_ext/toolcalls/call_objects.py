@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from ..errors import CallParseError
 from .cursor import Cursor
-from .json_text import BARE_KEY, DECODER, Members, peek, read_json, read_object
+from .json_text import BARE_KEY, Members, decode, peek, read_json, read_object
+from .misspelt import begins_misspelt, misspelt_key, misspelt_wrapper
 from .model import Tool
 from .values import Json
 
 ARGUMENT_KEYS = ("arguments", "parameters")
 _OTHER_KEYS = (
+    "arg",
     "args",
     "kwargs",
     "input",
@@ -26,6 +28,7 @@ _OTHER_KEYS = (
     "tool_arguments",
     "function_arguments",
 )
+_HARMLESS = {"name", "id", "type", "index", "call_id", "tool_call_id", "status"}  # beside a call without arguments
 _OTHER_NAME_KEYS = (
     "tool",
     "tool_name",
@@ -44,6 +47,7 @@ OBJECT_AHEAD = re.compile(rf"(?:\[\s*+)?(?=\{{\s*+(?:[{_QUOTES}]|(?:{_FIRST_KEYS
 # A colon that is left out tells a call too, where quotes on both sides show that a key and its value stand there.
 _COLON = rf"(?:[{_QUOTES}]?+\s*+[:：]|[{_QUOTES}]\s*+(?=[{_QUOTES}]))"
 _CALL = re.compile(rf"(?:\[\s*+)?\{{\s*+[{_QUOTES}]?+(?:{_FIRST_KEYS}){_COLON}")
+_KEYED = re.compile(rf"(?:\[\s*+)?\{{\s*+[{_QUOTES}]?+(\w++){_COLON}")
 _BARE = re.compile(r"(?:\[\s*+)?\{\s*+\w")
 _NAMED = re.compile(
     rf"[{_QUOTES}{{,\s](?:{'|'.join(NAME_KEYS)}){_COLON}\s*+"
@@ -56,6 +60,9 @@ _PLAIN_CALL = re.compile(r'\{\s*+"name"\s*+:\s*+"([^"\\]++)"\s*+,')
 def begun_call(begun: str, declared: Mapping[str, Tool]) -> bool:
     """Whether a malformed object begins like a call, of a declared tool if there are any."""
     if _CALL.match(begun) is None:
+        keyed = _KEYED.match(begun)
+        if keyed is not None and begins_misspelt(keyed[1], ("name", *ARGUMENT_KEYS)):
+            return any(f'"{name}"' in begun or f"'{name}'" in begun for name in declared)
         return any(re.match(rf"(?:\[\s*+)?\{{\s*+[{_QUOTES}]{re.escape(name)}[{_QUOTES}]", begun) for name in declared)
     names = {found[1] or found[2] for found in _NAMED.finditer(begun)}
     if not declared:
@@ -104,6 +111,7 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
         inner = Cursor(cursor.text, pos=members["function"][1])
         members = read_object(inner)
         cursor.steps += inner.steps
+        cursor.note_repeated(inner.repeated)
     arguments = next((members[key] for key in ARGUMENT_KEYS if key in members), None)
     name, name_start, name_end = members.get("name", (None, 0, 0))
     if arguments is not None and _is_definition(members, arguments[0]):
@@ -114,12 +122,36 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
     if not named:
         _refuse_other_name(cursor, members)
     if optional and not (named and (arguments is not None or _is_bare(cursor, name, members))):
+        refuse_misspelt(cursor, members)
         return False
     if not named:
         cursor.fail('the object of a call needs "name" (a text) and "arguments" or "parameters"', start)
+    _refuse_lost(cursor, members)
     given = {} if arguments is None else read_arguments(cursor, *arguments[:2])
     cursor.add(name, given, start, (name_start + 1, name_end - 1))
     return True
+
+
+def refuse_misspelt(cursor: Cursor, members: Members, *, itself: bool = True) -> None:
+    """Fail if an object that is no call means one by its keys: that it holds calls, or that it is one `itself`."""
+    wrong = misspelt_wrapper(members)
+    if wrong is None and itself:
+        wrong = misspelt_key(members, ARGUMENT_KEYS, cursor.declared)
+    if wrong is not None:
+        cursor.meant = True
+        cursor.fail(*wrong)
+
+
+def _refuse_lost(cursor: Cursor, members: Members) -> None:
+    """Fail if a call has arguments that nobody would read: under another key, or under both keys."""
+    given = [key for key in ARGUMENT_KEYS if key in members]
+    if len(given) > 1 and members[given[1]][0] not in (members[given[0]][0], None, {}, ""):
+        cursor.fail('a call has either "arguments" or "parameters", not both', members[given[1]][1])
+    if given:
+        return
+    for key, (value, place, _) in members.items():
+        if key not in _HARMLESS and value not in (None, {}, ""):
+            cursor.fail(f'the arguments of a call stand under "arguments" or "parameters", not "{key}"', place)
 
 
 class PlainCall(NamedTuple):
@@ -138,13 +170,15 @@ def plain_call(text: str, pos: int) -> PlainCall | None:
     if opening is None:
         return None
     try:
-        value, end = DECODER.raw_decode(text, pos)
+        value, end, repeated = decode(text, pos)
     except (ValueError, RecursionError):
+        return None
+    if repeated is not None:
         return None
     arguments = next((value[key] for key in ARGUMENT_KEYS if key in value), None)
     if value["name"] != opening[1] or not isinstance(arguments, dict) or "function" in value:
         return None
-    if _is_definition(value, arguments):
+    if _is_definition(value, arguments) or all(key in value for key in ARGUMENT_KEYS):
         return None
     return PlainCall(opening[1], arguments, end, opening.span(1), len(value))
 
@@ -206,6 +240,7 @@ def read_named_members(cursor: Cursor, start: int) -> None:
         peek(inner)
         inner.take_text(",")
     cursor.steps += inner.steps
+    cursor.note_repeated(inner.repeated)
 
 
 def _refuse_other_name(cursor: Cursor, members: Members) -> None:
@@ -240,6 +275,7 @@ def read_arguments(cursor: Cursor, value: Any, start: int) -> dict[str, Json]:
             cursor.fail("the arguments are a text that is no JSON", start)
         if end < len(inner.text):
             cursor.fail("the arguments are a text that is no JSON", start)
+        cursor.note_repeated(inner.repeated)
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -29,6 +29,9 @@ class Cursor:
         steps: characters and patterns read so far; at most a small multiple of the text's length.
         calls: what was found.
         declared: the tools that the model was told of, by name; they type values that a format writes without types.
+        repeated: the first key that an object of the calls has twice, the last value of which counts.
+        meant: whether what failed is a call for sure, and not prose or code that looks like one.
+        others: whether calls of other formats may stand in the text too.
     """
 
     def __init__(self, text: str, declared: Mapping[str, Tool] | None = None, pos: int = 0) -> None:
@@ -38,6 +41,9 @@ class Cursor:
         self.failed = 0
         self.steps = 0
         self.calls: list[ParsedCall] = []
+        self.others = False
+        self.meant = False
+        self.repeated: str | None = None
         self._values = 0
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
@@ -87,6 +93,10 @@ class Cursor:
         except DataError as error:
             raise CallParseError(f"The call at character {start + 1} is not valid. {error.message}") from None
         self.calls.append(ParsedCall(call, start, self.pos, *name_span))
+
+    def note_repeated(self, key: str | None) -> None:
+        """Note a key that an object has twice."""
+        self.repeated = self.repeated if self.repeated is not None else key
 
     def fail(self, problem: str, pos: int | None = None) -> NoReturn:
         """Raise a CallParseError that shows the place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from .comments import without_comments
 from .formats.form import LOOSE_SEPARATORS, Format
 
 # Brackets too many, the ends of fences, and end marks that are misspelt.
@@ -19,6 +20,7 @@ _PROSE = re.compile(
 
 def joins(gap: str, form: Format) -> bool:
     """Whether two calls with this between them are calls of one group."""
+    gap = without_comments(gap) if form.is_code else gap
     if form.between.fullmatch(gap) is not None:
         return True
     rest = LOOSE_SEPARATORS.sub("", form.between.sub("", _LISTED.sub("", gap)))
@@ -31,5 +33,8 @@ def in_a_row(gap: str, *forms: Format) -> bool:
     Whatever stands before the last closing mark in the gap is the rest of the malformed call.
     """
     end = max((gap.rfind(form.closing) + len(form.closing) for form in forms if form.closing in gap), default=0)
-    rest = _QUOTED.sub("", gap[end:])
+    rest = gap[end:]
+    if all(form.is_code for form in forms):
+        rest = without_comments(rest)
+    rest = _QUOTED.sub("", rest)
     return _PROSE.search(rest) is None

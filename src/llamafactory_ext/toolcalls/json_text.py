@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from typing import Any, NoReturn
 
 from .cursor import Cursor
+from .pairs import Pairs
 from .values import MAX_DEPTH, Json
 
 
@@ -23,8 +25,17 @@ def _no_constant(name: str) -> NoReturn:
     raise _NoConstantError(f"{name} is no JSON value")
 
 
-# Control characters inside strings are let through: models write raw line breaks.
-DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+class _Decoders(threading.local):
+    """A decoder for each thread, which notes keys that an object has twice."""
+
+    def __init__(self) -> None:
+        self.pairs = Pairs()
+        # Control characters inside strings are let through: models write raw line breaks.
+        self.decoder = json.JSONDecoder(strict=False, parse_constant=_no_constant, object_pairs_hook=self.pairs)
+
+
+_DECODERS = _Decoders()
+_PART, _CUT = 4_000, 16  # characters of a long text that are decoded at once, and those in which a cut shows
 Members = dict[str, tuple[Any, int, int]]
 BARE_KEY = re.compile(r"([^\W\d][\w$-]*+)(?=\s*+:)")
 _COMMENT = re.compile(r"(?:/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\n]*+|\s++)*+")
@@ -40,7 +51,7 @@ _ESCAPED_APOSTROPHE = re.compile(r"\\.|\"", re.DOTALL)
 def read_object(cursor: Cursor) -> Members:
     """Read the JSON object that must stand here: value, start and end of each member.
 
-    As with `json.loads`, the last of several members of one name counts.
+    As with `json.loads`, the last of several members of one name counts; the cursor notes the name.
     """
     members: Members = {}
     if not cursor.take_text("{"):
@@ -57,6 +68,8 @@ def read_object(cursor: Cursor) -> Members:
         if not cursor.take_text(":"):
             cursor.fail("a colon is expected after a member's name")
         peek(cursor)
+        if key in members:
+            cursor.note_repeated(key)
         members[key] = read_json(cursor)
         peek(cursor)
         if not cursor.take_text(","):
@@ -71,22 +84,53 @@ def read_json(cursor: Cursor) -> tuple[Any, int, int]:
     cursor.skip_blanks()
     start = cursor.pos
     try:
-        value, end = DECODER.raw_decode(cursor.text, start)
+        value, end, repeated = decode(cursor.text, start)
     except json.JSONDecodeError as error:
-        return _read_loose(cursor, error), start, cursor.pos
+        failed = start + error.pos if error.doc is not cursor.text else error.pos
+        cursor.steps += failed - start
+        return _read_loose(cursor, error.msg, failed), start, cursor.pos
     except RecursionError:
         cursor.fail("JSON is nested too deep")
     except ValueError as error:
         cursor.fail(f"malformed JSON: {error}")
+    cursor.note_repeated(repeated)
     cursor.jump(end)
     return value, start, end
 
 
-def _read_loose(cursor: Cursor, error: json.JSONDecodeError) -> Json:
+def decode(text: str, place: int) -> tuple[Any, int, str | None]:
+    """Decode the JSON value at a place: the value, its end, and a key that one of its objects has twice.
+
+    An error counts the line breaks before it, so a long text is read in parts: many errors stay cheap.
+
+    Raises:
+        ValueError: as Python's decoder; the place of an error is that in `doc`, which begins where the value does.
+    """
+    decoder, pairs = _DECODERS.decoder, _DECODERS.pairs
+    pairs.take()
+    if len(text) <= _PART:
+        return *decoder.raw_decode(text, place), pairs.take()
+    size = _PART
+    while True:
+        part = text[place : place + size]
+        whole = place + size >= len(text)
+        try:
+            value, end = decoder.raw_decode(part)
+        except json.JSONDecodeError as error:
+            if whole or not (error.pos > size - _CUT or error.msg.startswith("Unterminated string")):
+                raise
+        else:
+            if whole or end < size:
+                return value, place + end, pairs.take()
+        pairs.take()
+        size *= 8
+
+
+def _read_loose(cursor: Cursor, message: str, place: int) -> Json:
     """Read a value in Python's ways; fail as JSON does if it is none either."""
     inner = Cursor(cursor.text, pos=cursor.pos)
     value: Json = None
-    problem = f"malformed JSON: {error.msg}"
+    problem = f"malformed JSON: {message}"
     try:
         value = _loose_value(inner, 0)
     except _NoConstantError as constant:
@@ -96,8 +140,9 @@ def _read_loose(cursor: Cursor, error: json.JSONDecodeError) -> Json:
     else:
         problem = ""
     cursor.steps += inner.steps
+    cursor.note_repeated(inner.repeated)
     if problem:
-        cursor.fail(problem, error.pos)
+        cursor.fail(problem, place)
     cursor.jump(inner.pos)
     return value
 
@@ -134,6 +179,8 @@ def _loose_object(cursor: Cursor, depth: int) -> dict[str, Json]:
         peek(cursor)
         if not cursor.take_text(":"):
             raise ValueError
+        if key in members:
+            cursor.note_repeated(key)
         members[key] = _loose_value(cursor, depth + 1)
         if peek(cursor) != "}" and not cursor.take_text(","):
             raise ValueError
@@ -159,7 +206,7 @@ def _loose_text(cursor: Cursor) -> str:
     body = found[0][1:-1]
     if found[0][0] == "'":
         body = _ESCAPED_APOSTROPHE.sub(_in_double_quotes, body)
-    value = DECODER.decode(f'"{body}"')
+    value = _DECODERS.decoder.decode(f'"{body}"')
     assert isinstance(value, str)
     return value
 

@@ -29,7 +29,7 @@ _STRING = re.compile(
     re.DOTALL,
 )
 _NOT_IN_SOURCE = re.compile(r"\\.|[\n\r\0]|(?<=\w)'(?=\w)", re.DOTALL)
-_ATOM = re.compile(r"""[^\s,()\[\]{}:='"]++""")
+_ATOM = re.compile(r"""[^\s,()\[\]{}:='"#]++""")
 _BARE = re.compile(r"""[^,()\[\]{}'"=\n]++""")
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)")
@@ -42,6 +42,7 @@ _CONSTANTS: dict[str, Json] = {
     "null": None,
 }
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
+_BLANKS = re.compile(r"(?:\s++|#[^\n]*+)*+")
 _LONGEST_ODD_NUMBER = 100
 
 
@@ -69,12 +70,24 @@ def read_call(cursor: Cursor, *, bare_values: bool = False) -> None:
     if opening is None:
         cursor.fail("a tool's name and an opening parenthesis are expected")
     arguments: dict[str, Json] = {}
-    while cursor.peek() != ")":
+    while peek(cursor) != ")":
         _read_argument(cursor, arguments, bare_values)
-        if not cursor.take_text(",") and cursor.peek() != ")":
+        if not take_text(cursor, ",") and peek(cursor) != ")":
             cursor.fail("a comma or the closing parenthesis is expected after an argument")
     cursor.take_text(")")
     cursor.add(opening[1], arguments, opening.start(), opening.span(1))
+
+
+def peek(cursor: Cursor) -> str:
+    """Skip white space and comments; the next character, or "" at the end."""
+    cursor.take(_BLANKS)
+    return cursor.text[cursor.pos : cursor.pos + 1]
+
+
+def take_text(cursor: Cursor, literal: str) -> bool:
+    """Skip white space and comments, then step over exactly these characters if they come next."""
+    peek(cursor)
+    return cursor.take_text(literal)
 
 
 def read_literal(cursor: Cursor) -> Json:
@@ -102,7 +115,7 @@ def _read_value(cursor: Cursor, depth: int) -> Json:
     cursor.count_value()
     if depth > MAX_DEPTH:
         cursor.fail(f"values are nested more than {MAX_DEPTH} deep")
-    opening = cursor.peek()
+    opening = peek(cursor)
     if opening in ("'", '"'):
         return _read_string(cursor)
     if opening == "{":
@@ -179,11 +192,11 @@ def _read_sequence(cursor: Cursor, depth: int, opening: str) -> Json:
     cursor.take_text(opening)
     items: list[Json] = []
     comma = opening == "["
-    while cursor.peek() != closing:
+    while peek(cursor) != closing:
         items.append(_read_value(cursor, depth + 1))
-        if cursor.take_text(","):
+        if take_text(cursor, ","):
             comma = True
-        elif cursor.peek() != closing:
+        elif peek(cursor) != closing:
             cursor.fail(f"a comma or {closing!r} is expected")
     cursor.take_text(closing)
     return items if comma or not items else items[0]  # (1) is 1, (1,) a tuple
@@ -192,17 +205,17 @@ def _read_sequence(cursor: Cursor, depth: int, opening: str) -> Json:
 def _read_dict(cursor: Cursor, depth: int) -> dict[str, Json]:
     cursor.take_text("{")
     members: dict[str, Json] = {}
-    while cursor.peek() != "}":
-        if cursor.peek() not in ("'", '"'):
+    while peek(cursor) != "}":
+        if peek(cursor) not in ("'", '"'):
             cursor.fail("a key in quotes is expected: JSON objects have texts as keys")
         start = cursor.pos
         key = _read_string(cursor)
         if key in members:
             cursor.fail(f"the key {key!a} is given twice", start)
-        if not cursor.take_text(":"):
+        if not take_text(cursor, ":"):
             cursor.fail("a colon is expected after a key")
         members[key] = _read_value(cursor, depth + 1)
-        if not cursor.take_text(",") and cursor.peek() != "}":
+        if not take_text(cursor, ",") and peek(cursor) != "}":
             cursor.fail("a comma or '}' is expected")
     cursor.take_text("}")
     return members

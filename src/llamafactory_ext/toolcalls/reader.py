@@ -8,17 +8,21 @@ what stands before it is a draft.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import CallParseError, DataError, OptionError
 from .call_objects import plain_call
+from .comments import end_of_comment, without_comments
 from .cursor import Cursor
+from .events import ENDS_THOUGHT, IS_COMMENT, IS_OUTPUT, IS_STRAY, OPENS_THOUGHT, Events
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
 from .gaps import in_a_row, joins
 from .model import ParsedCall, Tool, ToolCall
-from .thoughts import LONE_END, OPENING, OUTPUT, closes, end_of_thought, may_match, opens
+from .stray import Stray, may_hold_strays, stray_mark
+from .thoughts import Thoughts, closes
 from .values import check_text
 
 # A text may cost this many steps per character before it is refused: malformed marks are read again and again.
@@ -29,8 +33,7 @@ _NEEDS = {
     need: [form.name for form in FORMATS.values() if need in form.needs]
     for need in sorted({need for form in FORMATS.values() for need in form.needs})
 }
-_AROUND = (OPENING, LONE_END, OUTPUT)  # what is no call
-_OPENS, _ENDS, _OUTPUT = range(len(_AROUND))  # kinds of events
+_SHOWN = 30  # characters of a mark that no call took
 _NEAR = 400  # characters in which a malformed call must name its tool
 
 
@@ -43,12 +46,14 @@ class Detected:
         start: where the calls begin, their opening marks included; the text's length without any.
         end: where they end, their closing marks included.
         format: the format they are written in; None without any.
+        repeated: a key that an object of the calls has twice, of which the last value was read; None for none.
     """
 
     calls: tuple[ParsedCall, ...]
     start: int
     end: int
     format: Format | None = None
+    repeated: str | None = None
 
     def knows(self, names: Container[str]) -> bool:
         """Whether there are calls, and all of them name one of these tools."""
@@ -95,10 +100,10 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
     if known is None and (plain := _plain_call(text)) is not None:
         return plain
     present = {name for need, names in _NEEDS.items() if need in text for name in names}
-    forms = [form for form in (_LOOKED_FOR if known is None else [known]) if form.name in present]
-    if not forms:
+    forms = [form for form in _LOOKED_FOR if form.name in present] if known is None else [known]
+    if not forms and not may_hold_strays(text):
         return Detected((), len(text), len(text))
-    scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=known is not None)
+    scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=call_format)
     scan.run()
     return scan.result()
 
@@ -123,6 +128,7 @@ class _Construct:
     start: int
     end: int
     calls: tuple[ParsedCall, ...]
+    repeated: str | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,8 @@ class _Fault:
     form: Format
     start: int
     failed: int
-    error: CallParseError
+    problem: str
+    meant: bool = False
 
 
 @dataclass
@@ -140,52 +147,62 @@ class _Scan:
     """One walk over a text.
 
     Attributes:
-        known: whether the format is known, so that whatever looks like a call of it is meant as one.
+        known: the format where it is known, so that whatever looks like a call of it is meant as one.
     """
 
     text: str
     declared: Mapping[str, Tool]
     forms: Sequence[Format]
-    known: bool
+    known: str | None
     constructs: list[_Construct] = field(default_factory=list)
     faults: list[_Fault] = field(default_factory=list)
+    strays: list[Stray] = field(default_factory=list)
     _steps: int = 0
+    _comment_end: int = 0
 
     def run(self) -> None:
         """Find every construct and every fault outside thoughts, up to an invented output."""
-        events = _Events(self.text, [(form, form.mark_for(self.declared)) for form in self.forms])
+        events = Events(self.text, [(form, form.mark_for(self.declared)) for form in self.forms])
+        thoughts = Thoughts(self.text)
         place = 0
         while (start := events.next_start(place)) is not None:
-            if (thought := events.at(_OPENS, start)) is not None:
-                place = end_of_thought(self.text, thought) if opens(self.text, thought) else thought.end()
-            elif (end := events.at(_ENDS, start)) is not None and not closes(self.text, end):
+            if (thought := events.at(OPENS_THOUGHT, start)) is not None:
+                place = thoughts.end(thought) if thoughts.opens(thought) else thought.end()
+            elif (end := events.at(ENDS_THOUGHT, start)) is not None and not closes(self.text, end):
                 place = end.end()
             elif end is not None:
                 self.constructs.clear()
                 self.faults.clear()
+                self.strays.clear()
                 place = end.end()
-            elif (output := events.at(_OUTPUT, start)) is not None:
+            elif (output := events.at(IS_OUTPUT, start)) is not None:
                 if self.constructs:
                     return
                 place = output.end()
+            elif (comment := events.at(IS_COMMENT, start)) is not None:
+                self._comment_end = end_of_comment(self.text, comment)
+                events.pass_to(IS_COMMENT, self._comment_end)
             else:
                 place = self._read(events, start)
 
-    def _read(self, events: _Events, start: int) -> int:
+    def _read(self, events: Events, start: int) -> int:
         """Read what begins at `start` by the first format that can; return where to go on."""
         faults: list[_Fault] = []
         passed = start
         for form, match in events.marks_at(start):
+            if form.is_code and start < self._comment_end and not self.text.startswith(LABEL, start):
+                continue
             cursor = Cursor(self.text, self.declared, match.end())
+            cursor.others = self.known is None
             try:
                 form.read(cursor, match)
             except CallParseError as error:
-                faults.append(_Fault(form, start, max(cursor.pos, cursor.failed), error))
+                faults.append(_Fault(form, start, max(cursor.pos, cursor.failed), error.message, cursor.meant))
                 self._count(cursor)
                 continue
             self._count(cursor)
             if cursor.calls:
-                self.constructs.append(_Construct(form, start, cursor.pos, tuple(cursor.calls)))
+                self.constructs.append(_Construct(form, start, cursor.pos, tuple(cursor.calls), cursor.repeated))
                 return cursor.pos
             if cursor.pos > match.end():
                 passed = max(passed, cursor.pos)
@@ -194,6 +211,9 @@ class _Scan:
             self.faults.append(max(announced, key=lambda fault: fault.failed))
         if passed > start:  # a value of another kind, whose texts are no calls either
             return passed
+        if not announced and (mark := events.at(IS_STRAY, start)) is not None:
+            stray = stray_mark(self.text, mark, self.known)
+            self.strays += [stray] if stray is not None else []
         events.pass_by(start)
         return start
 
@@ -208,17 +228,35 @@ class _Scan:
         Raises:
             CallParseError: a malformed call belongs to the group or follows it.
         """
+        self._judge_strays()
         groups = list(self._groups())
         chosen = self._choose(groups) if len(groups) > 1 else [one for group in groups for one in group]
-        nearest = {(fault.form.name, _after(fault, chosen)): fault for fault in self.faults}
+        starts = [one.start for one in chosen]
+        nearest = {(fault.form.name, _after(fault, starts)): fault for fault in self.faults}
         for fault in self.faults:
-            if not chosen or self._belongs(fault, chosen, nearest):
-                raise fault.error
+            if not chosen or self._belongs(fault, chosen, starts, nearest):
+                raise CallParseError(fault.problem)
         if not chosen:
             return Detected((), len(self.text), len(self.text))
         self._refuse_cut(chosen[-1])
         calls = tuple(call for construct in chosen for call in construct.calls)
-        return Detected(calls, chosen[0].start, self._closed(chosen[-1]), chosen[0].form)
+        repeated = next((one.repeated for one in chosen if one.repeated is not None), None)
+        return Detected(calls, chosen[0].start, self._closed(chosen[-1]), chosen[0].form, repeated)
+
+    def _judge_strays(self) -> None:
+        """Take marks that no call took for faults, but an end mark right behind a call.
+
+        The prompt may have had its opening mark, or there is one too many.
+        """
+        ends = [one.end for one in self.constructs]
+        for stray in self.strays:
+            before = bisect_right(ends, stray.start) - 1
+            if stray.whole and before >= 0 and not self.text[ends[before] : stray.start].strip():
+                continue
+            shown = ascii(self.text[stray.start : stray.start + _SHOWN])
+            problem = f"At character {stray.start + 1} ({shown}): {stray.problem}."
+            self.faults.append(_Fault(FORMATS[stray.form], stray.start, stray.end, problem))
+        self.faults.sort(key=lambda fault: fault.start)
 
     def _groups(self) -> Iterator[list[_Construct]]:
         group: list[_Construct] = []
@@ -248,11 +286,17 @@ class _Scan:
 
     def _announced(self, fault: _Fault) -> bool:
         """Whether a malformed call is meant as one, and not prose or code that looks like it."""
-        if self.known and not self.declared:
+        if fault.meant or (self.known is not None and not self.declared and not fault.form.marked):
             return True
         return fault.form.meant(self.text[fault.start : fault.start + _NEAR], self.declared)
 
-    def _belongs(self, fault: _Fault, chosen: Sequence[_Construct], nearest: Mapping[tuple[str, int], _Fault]) -> bool:
+    def _belongs(
+        self,
+        fault: _Fault,
+        chosen: Sequence[_Construct],
+        starts: Sequence[int],
+        nearest: Mapping[tuple[str, int], _Fault],
+    ) -> bool:
         """Whether a malformed call follows the group, or stands before it without prose between them.
 
         Of several before the same call the nearest one is judged: prose behind it stands behind the others too.
@@ -261,9 +305,9 @@ class _Scan:
             return True
         if fault.form.marked != chosen[0].form.marked:
             return False
-        if any(fault.start <= one.start <= fault.failed for one in chosen):
+        if bisect_left(starts, fault.start) < bisect_right(starts, fault.failed):
             return True
-        after = _after(fault, chosen)
+        after = _after(fault, starts)
         if nearest[fault.form.name, after] is not fault:
             return False
         return in_a_row(self.text[fault.failed : after], fault.form, chosen[0].form)
@@ -283,61 +327,15 @@ class _Scan:
                 Cursor(self.text).fail("another call begins here and is cut", place)
 
 
-def _after(fault: _Fault, chosen: Sequence[_Construct]) -> int:
+def _after(fault: _Fault, starts: Sequence[int]) -> int:
     """Where the first calls behind a malformed one begin; 0 without any."""
-    return next((one.start for one in chosen if one.start > fault.start), 0)
+    place = bisect_right(starts, fault.start)
+    return starts[place] if place < len(starts) else 0
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
     """Whether calls have their lines for themselves, labels and closing marks apart."""
     before = text[text.rfind("\n", 0, start) + 1 : start]
     line_end = text.find("\n", end)
-    after = text[end : line_end if line_end >= 0 else len(text)]
+    after = without_comments(text[end : line_end if line_end >= 0 else len(text)])
     return not any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", before + " " + after)))
-
-
-class _Events:
-    """The next place of each kind of mark, searched for once; kinds are known by their number."""
-
-    def __init__(self, text: str, marks: Sequence[tuple[Format, re.Pattern[str]]]) -> None:
-        self._text, self._none = text, len(text) + 1
-        self._patterns = list(_AROUND)
-        self._starts = [-1 if may_match(pattern, text) else self._none for pattern in _AROUND]
-        kinds: dict[int, int] = {}  # patterns are told apart by what they are: to hash one takes long
-        self._marks: list[tuple[Format, int]] = []
-        for form, pattern in sorted(marks, key=lambda mark: not mark[0].marked):
-            if id(pattern) not in kinds:
-                kinds[id(pattern)] = len(self._patterns)
-                self._patterns.append(pattern)
-                self._starts.append(-1)
-            self._marks.append((form, kinds[id(pattern)]))
-        self._found: list[re.Match[str] | None] = [None] * len(self._patterns)
-        self._floor = [0] * len(self._patterns)
-
-    def next_start(self, place: int) -> int | None:
-        """The first mark that begins at `place` or later."""
-        starts = self._starts
-        for kind, start in enumerate(starts):
-            least = max(place, self._floor[kind])
-            if start < least:
-                found = self._found[kind] = self._patterns[kind].search(self._text, least)
-                starts[kind] = self._none if found is None else found.start()
-        first = min(starts)
-        return None if first == self._none else first
-
-    def at(self, kind: int, start: int) -> re.Match[str] | None:
-        """The mark of this kind that begins just there."""
-        return self._found[kind] if self._starts[kind] == start else None
-
-    def marks_at(self, start: int) -> Iterator[tuple[Format, re.Match[str]]]:
-        """The formats whose marks begin there, those that only calls have first."""
-        for form, kind in self._marks:
-            found = self.at(kind, start)
-            if found is not None:
-                yield form, found
-
-    def pass_by(self, start: int) -> None:
-        """Leave out the formats' marks that begin there from now on."""
-        for _, kind in self._marks:
-            if self._starts[kind] == start:
-                self._floor[kind] = start + 1

@@ -21,6 +21,7 @@ from ...toolcalls.feedback.errors import feedback_error
 from ..dialogues import CALL, CALL_MARKS, GPT, HUMAN, OBSERVATION, order_fault
 from ..entries import DataEntry, Dialogue
 from ..faults import Faults
+from ..files.repeated import fault_of
 from ..message_parts import DEFAULT_WORDS, Words
 from ..read_back import Misread
 from ..shape import EMPTY_RESPONSE, columns_of
@@ -177,6 +178,7 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
             faults.append(NOT_A_CALL)
             continue
         count += len(calls)
+        faults += [fault_of(key) for key in [_repeated(text)] if key is not None]
         faults += [TEXT_ARGUMENTS for call in calls if not isinstance(call["arguments"], Mapping)]
         for number, call in enumerate(calls):
             if known is None or call["name"] in known:
@@ -184,6 +186,14 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
             is_known = _reports_error(dialogue, index + 1, number, len(calls))
             (remarks if is_known else faults).append(REPORTED if is_known else UNDECLARED)
     return list(dict.fromkeys(faults)), list(dict.fromkeys(remarks)), count
+
+
+def _repeated(text: str) -> str | None:
+    """A key that an object of the calls of a turn has twice."""
+    try:
+        return detect_turn(text).repeated
+    except CallParseError:
+        return None
 
 
 def _described(dialogue: Dialogue) -> set[str]:

@@ -13,6 +13,9 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from llamafactory_ext.errors import DataError
 
+from ...toolcalls.pairs import Pairs
+from .repeated import noted
+
 _CHUNK_BYTES = 1 << 20
 _FIRST_LINE_MAX = 1 << 20  # a longer first line is not taken for a JSONL record unless the name says so
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -26,7 +29,7 @@ def iter_records(path: Path, list_key: str | None = None) -> Iterator[tuple[str,
     """Yield (place, value) for each record of a JSON list, a JSONL file, or the list under `list_key` of an object.
 
     The place reads "line 3" in a JSONL file and "index 2" (from 0) in a list. Values are whatever the JSON says: the
-    caller checks that they are objects.
+    caller checks that they are objects. A record that has a key twice, in any of its objects, is a `Repeated`.
 
     Raises:
         DataError: missing, unreadable, not UTF-8, malformed (with line and column), empty, or no list of records.
@@ -75,12 +78,13 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _iter_lines(path: Path, handle: BinaryIO) -> Iterator[tuple[str, Any]]:
+    pairs = Pairs()
     for number, line in enumerate(handle, start=1):
         raw = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
         if not raw.strip():
             continue
         try:
-            yield f"line {number}", json.loads(raw.decode("utf-8"))
+            yield f"line {number}", noted(pairs, json.loads(raw.decode("utf-8"), object_pairs_hook=pairs))
         except UnicodeDecodeError as error:
             raise _not_utf8(path, number, error.start + 1) from None
         except json.JSONDecodeError as error:
@@ -152,7 +156,8 @@ class _Window:
         self._handle = handle
         self._text = ""
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        self._json = json.JSONDecoder()
+        self._pairs = Pairs()
+        self._json = json.JSONDecoder(object_pairs_hook=self._pairs)
         self._ended = False
         self._dropped_lines = 0  # newlines before the window
         self._dropped_column = 0  # characters between the last of them and the window
@@ -171,6 +176,7 @@ class _Window:
     def value(self) -> Any:
         """Decode the JSON value that starts at the position, and step over it."""
         while True:
+            self._pairs.take()  # of a value that was cut
             try:
                 value, end = self._json.raw_decode(self._text, self.pos)
             except json.JSONDecodeError as error:
@@ -186,7 +192,7 @@ class _Window:
             if end == len(self._text) and self._more():
                 continue  # a number may go on
             self.pos += length
-            return value
+            return noted(self._pairs, value)
 
     def first_line_is_record(self, list_key: str | None) -> bool:
         """Whether the first line is an object by itself, and not the one that holds the list."""

@@ -14,6 +14,7 @@ from llamafactory_ext.errors import DataError, OptionError
 from ..family import SPLITS, Chosen, Drop, Example, Family, Foreign, Outcome
 from ..files.draw import draw, pick
 from ..files.ledger import Note, Notes, Repeats
+from ..files.repeated import fault_of, repeated_key
 from ..files.writing import (
     RecordFile,
     add_entry,
@@ -256,6 +257,8 @@ def _examples(
     for file, index, place, record in _records(family, files):
         read[file.name] = index + 1
         outcome = family.read(record)
+        if isinstance(outcome, Example) and (key := repeated_key(record)) is not None:
+            outcome = replace(outcome, findings=(*outcome.findings, fault_of(key)))
         if isinstance(outcome, Foreign):
             faults.append(f"  - {file}, {place}: the record {outcome.fault}")
             hint = hint or _looks_like(record, family)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from llamafactory_ext.toolcalls.cursor import Cursor
-from llamafactory_ext.toolcalls.literals import NAME, read_call
+from llamafactory_ext.toolcalls.literals import NAME, peek, read_call, take_text
 
 from .form import Format, begins_with_a_tool
 from .python import can_name, write_call
@@ -20,10 +20,10 @@ _REQUEST = re.compile(rf"(?:{LABEL}\s*+)?\[\s*+(?={NAME}\()")
 
 def _read(cursor: Cursor, _: re.Match[str]) -> None:
     read_call(cursor, bare_values=True)
-    while cursor.take_text(","):
-        cursor.skip_blanks()
+    while take_text(cursor, ","):
+        peek(cursor)
         read_call(cursor, bare_values=True)
-    if not cursor.take_text("]"):
+    if not take_text(cursor, "]"):
         cursor.fail("a closing bracket is expected after a request")
 
 
@@ -38,6 +38,7 @@ FORMAT = Format(
     between=re.compile(rf"(?:[\s,;]|{LABEL})*+"),
     closing="]",
     marked=False,
+    is_code=True,
     meant=lambda begun, declared: begun.startswith(LABEL) or begins_with_a_tool(begun, declared),
     mark_with=lambda names: re.compile(rf"(?:{LABEL}\s*+)?\[\s*+(?=(?:{names}|{NAME})\()"),
 )

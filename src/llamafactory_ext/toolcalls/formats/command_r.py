@@ -15,6 +15,7 @@ from .form import Format, any_name, speaks_of
 from .parts import dump_list, read_arguments, read_inside, separators, take_end
 
 _OPENING, _FENCE = "Action: ```json\n", "```"
+_KEYS = {"tool_name", "tool_call_id"}
 _START, _END = "<|START_ACTION|>", "<|END_ACTION|>"
 
 
@@ -36,6 +37,9 @@ def _read_object(cursor: Cursor) -> None:
     name, name_start, name_end = members.get("tool_name", (None, 0, 0))
     if not isinstance(name, str):
         cursor.fail('the object of a call needs "tool_name" (a text)', start)
+    for key in members.keys() - _KEYS if "parameters" not in members else ():
+        if members[key][0] not in (None, {}, ""):
+            cursor.fail(f'the arguments of a call stand under "parameters", not "{key}"', members[key][1])
     arguments = read_inside(cursor, members["parameters"][1], read_arguments) if "parameters" in members else {}
     cursor.add(name, arguments, start, (name_start + 1, name_end - 1))
 
@@ -47,7 +51,7 @@ def _fields(call: ToolCall) -> dict[str, object]:
 FORMAT = Format(
     name="command_r",
     example=f'{_OPENING}[{{"tool_name": "get_weather", "parameters": {{"city": "Paris"}}}}]\n{_FENCE}',
-    mark=re.compile(rf"(?<!\w)Action:\s*+{_FENCE}(?:json)?+(?=\s*+\[)|{re.escape(_START)}"),
+    mark=re.compile(rf"(?<!\w)Action:\s*+{_FENCE}[a-z]*+(?=\s*+\[)|{re.escape(_START)}"),
     needs=("Action:", "<|START_ACTION|>"),
     meant=speaks_of("{", r"[^\[]*+\[\s*+\{"),
     read=_read,

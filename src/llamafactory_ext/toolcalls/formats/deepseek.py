@@ -20,13 +20,16 @@ _ALL, _ALL_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 _ONE, _SEPARATOR, _ONE_END = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"
 _FENCE = "```"
 _NAME = re.compile(r"[^\s<`{}]++")
-_TYPED = rf"function{_SEPARATOR}\s*+(?=[^\s{{])"  # so that a V3.1 tool may be named "function"
+# V3 has a type before the name, which a fence follows; a V3.1 tool may be named "function".
+_TYPED = rf"(?:(function){_SEPARATOR}\s*+(?=[^\s{{])|[^\s<]*+<[^<>\s]*+>\s*+(?={_NAME.pattern}\s*+{_FENCE}))"
 _NAME_V3 = re.compile(rf"({_NAME.pattern})\s*+{_FENCE}(?:json)?+")
 _NAME_V31 = re.compile(rf"\s*+({_NAME.pattern})\s*+{_SEPARATOR}")
 _BETWEEN = separators(_ALL, _ALL_END, _ONE_END)
 
 
-def _read_v3(cursor: Cursor, _: re.Match[str]) -> None:
+def _read_v3(cursor: Cursor, mark: re.Match[str]) -> None:
+    if mark[1] is None:
+        cursor.fail(f"function{_SEPARATOR} and a tool's name are expected")
     name = cursor.take(_NAME_V3)
     if name is None:
         cursor.fail(f"a tool's name and {_FENCE}json are expected")

@@ -27,6 +27,7 @@ _GROUP_CLOSING = rf"</{_D}(?:{'|'.join(_GROUPS)})>"
 _PARAMETER = rf'<{_D}parameter name="'
 _KEY = r'([^"]*+(?:"(?!(?: string="(?:true|false)")?+>)[^"]*+)*+)"(?: string="(true|false)")?+>'
 _INVOKE_END = rf"(?:\s*+</{_D}invoke>|(?=\s*+(?:{_GROUP_CLOSING}|{BREAK})))"
+_ATTRIBUTE = re.compile(r'" ?\w++="')
 _TAGS = Tags(
     call=re.compile(rf'<{_D}invoke name="({_NAME.pattern})">'),
     parameter=re.compile(rf"\s*+{_PARAMETER}{_KEY}"),
@@ -43,6 +44,8 @@ def _read(cursor: Cursor, mark: re.Match[str]) -> None:
     read_tagged(cursor, _TAGS)
     while cursor.take(_ANOTHER) is not None:
         read_tagged(cursor, _TAGS)
+    if any(_ATTRIBUTE.search(key) for found in cursor.calls for key in found.call.arguments):
+        cursor.fail('an argument takes no attribute but string="true" or string="false"', mark.start())
     if mark[1] and cursor.take(_GROUP_END) is None:
         cursor.fail(f"{_CLOSING} is expected after the calls")
 

@@ -44,6 +44,8 @@ def _read_object(cursor: Cursor, depth: int) -> dict[str, Json]:
         key = _read_key(cursor)
         if not cursor.take_text(":"):
             cursor.fail("a colon is expected after a key")
+        if key in members:
+            cursor.note_repeated(key)
         members[key] = _read_value(cursor, depth + 1)
         if not cursor.take_text(",") and cursor.peek() != "}":
             cursor.fail("a comma or '}' is expected")

@@ -66,7 +66,8 @@ def _render(calls: Sequence[ToolCall]) -> str:
 FORMAT = Format(
     name="glm4_moe",
     example=f"{_OPENING}get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n{_CLOSING}",
-    mark=re.compile(rf"{_OPENING}\s*+(?={_NAME.pattern}\s*+(?:<|\Z))"),
+    # Not "<tool_call> and </tool_call>", as prose names the tags.
+    mark=re.compile(rf"{_OPENING}(?! ++[^\s<]++ ++<)\s*+(?={_NAME.pattern}\s*+(?:<|\Z))"),
     needs=("<tool_call>",),
     read=_read,
     render=_render,

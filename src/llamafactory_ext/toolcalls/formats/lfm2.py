@@ -16,7 +16,7 @@ from ...errors import CallParseError
 from ..call_objects import OBJECT_AHEAD, read_call_objects
 from ..cursor import Cursor
 from ..json_text import read_json
-from ..literals import NAME, PARAMETER, read_call
+from ..literals import NAME, PARAMETER, peek, read_call, take_text
 from ..values import Json
 from .form import Format, speaks_of
 from .parts import read_inside, separators, take_end
@@ -41,16 +41,16 @@ def _read(cursor: Cursor, _: re.Match[str]) -> None:
         return
     bracket = cursor.take_text("[")
     _read_call(cursor)
-    while bracket and cursor.take_text(","):
+    while bracket and take_text(cursor, ","):
         _read_call(cursor)
-    if bracket and not cursor.take_text("]"):
+    if bracket and not take_text(cursor, "]"):
         cursor.fail("a comma or the closing bracket is expected after a call")
     take_end(cursor, _END)
 
 
 def _read_call(cursor: Cursor) -> None:
     """Read a call as upstream writes it, or else in Python's syntax."""
-    cursor.skip_blanks()
+    peek(cursor)
     try:
         end = read_inside(cursor, cursor.pos, _read_plain)
     except CallParseError:

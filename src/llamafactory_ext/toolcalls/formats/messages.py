@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..call_objects import OBJECT_AHEAD, begun_call, read_call_object, read_call_objects
+from ..call_objects import OBJECT_AHEAD, begun_call, read_call_object, read_call_objects, refuse_misspelt
 from ..cursor import Cursor
 from ..json_text import dump, read_object
 from ..model import ToolCall
@@ -21,8 +21,10 @@ _BETWEEN = re.compile(r"[\s,;\[\]]*+")
 
 
 def _read_tool_calls(cursor: Cursor) -> bool:
-    value, start, _ = read_object(cursor).get("tool_calls", (None, 0, 0))
+    members = read_object(cursor)
+    value, start, _ = members.get("tool_calls", (None, 0, 0))
     if not value:
+        refuse_misspelt(cursor, members, itself=False)
         return False
     if not isinstance(value, list | dict):
         cursor.fail('"tool_calls" must be a list of calls', start)
@@ -31,8 +33,11 @@ def _read_tool_calls(cursor: Cursor) -> bool:
 
 
 def _read_function_call(cursor: Cursor) -> None:
-    value, start, _ = read_object(cursor).get("function_call", (None, 0, 0))
-    if isinstance(value, dict):
+    members = read_object(cursor)
+    value, start, _ = members.get("function_call", (None, 0, 0))
+    if not value:
+        refuse_misspelt(cursor, members, itself=False)
+    elif isinstance(value, dict):
         read_inside(cursor, start, read_call_object)
 
 

@@ -77,6 +77,7 @@ def _decode(cursor: Cursor, text: str, start: int) -> object:
         cursor.fail("the arguments are a text that is no JSON", start)
     if inner.peek():
         cursor.fail("the arguments are a text that is no JSON", start)
+    cursor.note_repeated(inner.repeated)
     return value
 
 
@@ -108,6 +109,7 @@ def read_inside(cursor: Cursor, place: int, read: Callable[[Cursor], _T]) -> _T:
         return read(inner)
     finally:
         cursor.steps += inner.steps
+        cursor.note_repeated(inner.repeated)
 
 
 def read_back(text: str, calls: Sequence[ToolCall], form: Format, declared: Mapping[str, Tool] | None = None) -> str:

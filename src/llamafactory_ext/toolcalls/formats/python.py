@@ -47,6 +47,7 @@ FORMAT = Format(
     between=LOOSE_SEPARATORS,
     closing=")",
     marked=False,
+    is_code=True,
     meant=begins_with_a_tool,
     mark_with=lambda names: re.compile(rf"(?<!\w)(?<!\w[.-])(?=(?:{names}|{NAME}){_ARGUMENTS_AHEAD})"),
 )

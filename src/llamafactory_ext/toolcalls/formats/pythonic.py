@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..cursor import Cursor
-from ..literals import NAME, PARAMETER, read_call
+from ..literals import NAME, PARAMETER, peek, read_call, take_text
 from ..model import ToolCall
 from ..values import Json
 from .form import Format, speaks_of
@@ -51,12 +51,12 @@ def write_list(calls: Iterable[ToolCall]) -> str:
 def read_list(cursor: Cursor) -> None:
     """Read a Python list of calls, or a single call."""
     bracket = cursor.take_text("[")
-    cursor.skip_blanks()
+    peek(cursor)
     read_call(cursor)
-    while bracket and cursor.take_text(","):
-        cursor.skip_blanks()
+    while bracket and take_text(cursor, ","):
+        peek(cursor)
         read_call(cursor)
-    if bracket and not cursor.take_text("]"):
+    if bracket and not take_text(cursor, "]"):
         cursor.fail("a comma or the closing bracket is expected after a call")
 
 
@@ -67,13 +67,16 @@ def _read(cursor: Cursor, _: re.Match[str]) -> None:
 
 def _read_code(cursor: Cursor, _: re.Match[str]) -> None:
     while True:
+        peek(cursor)
         printed = cursor.take(_PRINT) is not None
         read_list(cursor)
-        if printed and not cursor.take_text(")"):
+        if printed and not take_text(cursor, ")"):
             cursor.fail("the closing parenthesis of print is expected")
-        cursor.take_text(";")
-        if cursor.peek() in ("`", "<", ""):
+        take_text(cursor, ";")
+        if peek(cursor) in ("`", "<", ""):
             break
+    if cursor.text.startswith(_FENCE, cursor.pos):
+        cursor.fail(f"{_FENCE_END} is expected after the calls")
     take_end(cursor, _FENCE_END)
 
 

@@ -15,7 +15,10 @@ from .json_object import write_object
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _TAG = re.compile(re.escape(_OPENING))
-_CALL = re.compile(rf"{_OPENING}\s*+(?:[{{\[<]|[^<]*+{_CLOSING})")
+# Not meant as a call: "<tool_call> and </tool_call>", as prose names the tags.
+_CALL = re.compile(
+    rf"{_OPENING}(?![ `'\"]++[^\W\d]++(?: [^\W\d]++)*+[ `'\"]++{_CLOSING})\s*+(?:[{{\[<]|\Z|[^<]*+{_CLOSING})"
+)
 
 
 def _read(cursor: Cursor, _: re.Match[str]) -> None:

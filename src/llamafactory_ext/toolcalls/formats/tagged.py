@@ -52,6 +52,8 @@ def read_tagged(cursor: Cursor, tags: Tags) -> None:
     while (parameter := cursor.take(tags.parameter)) is not None:
         cursor.count_value()
         text = _read_text(cursor, tags)
+        if parameter[1] in arguments:
+            cursor.note_repeated(parameter[1])
         arguments[parameter[1]] = read_value(text, _schema(cursor, opening[1], parameter))
     end = cursor.take(tags.call_end)
     if end is None or not (end[0].strip() or arguments or tags.open_without_arguments):

@@ -6,11 +6,13 @@ It stands alone, in a list, or among the parts of a message's "content". Other o
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ..call_objects import OBJECT_AHEAD
 from ..cursor import Cursor
 from ..json_text import read_json, read_object
 from ..model import ToolCall
+from ..near import near_word
 from .form import Format, any_name
 from .parts import dump_list, read_arguments, read_inside, read_objects
 
@@ -23,7 +25,7 @@ def _read(cursor: Cursor) -> None:
         read_inside(cursor, start, _read_parts)
 
 
-def _read_part(cursor: Cursor) -> dict[str, tuple[object, int, int]]:
+def _read_part(cursor: Cursor) -> dict[str, tuple[Any, int, int]]:
     """Read an object, add the call that it may be, and return its members."""
     cursor.skip_blanks()
     start = cursor.pos
@@ -34,7 +36,18 @@ def _read_part(cursor: Cursor) -> dict[str, tuple[object, int, int]]:
             cursor.fail(f'a {_TYPE} needs "name" (a text) and "input"', start)
         arguments = read_inside(cursor, members["input"][1], read_arguments)
         cursor.add(name, arguments, start, (name_start + 1, name_end - 1))
+    elif isinstance(members.get("name", (None,))[0], str):
+        _refuse_misspelt(cursor, members)
     return members
+
+
+def _refuse_misspelt(cursor: Cursor, members: dict[str, tuple[Any, int, int]]) -> None:
+    """Fail if a part with a name and an object misses its type by a slip alone."""
+    for key, (value, start, _) in members.items():
+        meant = isinstance(value, str) and near_word(key, ("type",)) and near_word(value, (_TYPE,))
+        if meant and any(isinstance(other, dict) for other, _, _ in members.values()):
+            cursor.meant = True
+            cursor.fail(f'"type": "{_TYPE}" was meant', start)
 
 
 def _read_parts(cursor: Cursor) -> None:

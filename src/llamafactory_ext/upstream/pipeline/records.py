@@ -20,6 +20,7 @@ from llamafactory.data.template import TEMPLATES, Llama2Template
 from ...data.dialogues import CALL, GPT, HUMAN, OBSERVATION, order_fault
 from ...data.entries import DataEntry, Dialogue
 from ...data.files.reading import iter_records
+from ...data.files.repeated import as_text
 from ...data.files.writing import atomic_text, make_folder
 from ...data.message_parts import Words
 from ...data.shape import columns_of
@@ -27,6 +28,7 @@ from ...sources import source_hash
 from .requests import marks_requested, reads_records
 
 RECORD, PLACE = "ext_record", "ext_place"
+_WRITTEN = b"2"  # counts the ways in which records were written
 LEFT_OUT = "upstream leaves the record out"
 _ROLES = {HUMAN: "user", GPT: "assistant", OBSERVATION: "observation", CALL: "function"}
 _JSON = (".json", ".jsonl")
@@ -48,7 +50,7 @@ def words_of(template: str | None) -> Words:
         return Words()
     # This class hands its formatter no words: a turn of calls is JSON and nothing else.
     call = None if isinstance(found, Llama2Template) else tuple(found.tool_call_words)
-    return Words(tuple(found.thought_words), call)
+    return Words(tuple(found.thought_words), call, own_line=found.format_tools.tool_format == "glm4")
 
 
 def messages_of(dialogue: Dialogue) -> list[dict[str, str]]:
@@ -163,7 +165,7 @@ def _as_texts(files: list[Path], cache: Path) -> Path:
     Raises:
         DataError: a file is malformed, with the place.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_WRITTEN)
     for file in files:
         digest.update(f"{file.resolve()}\n".encode())
         with file.open("rb") as handle:
@@ -174,6 +176,6 @@ def _as_texts(files: list[Path], cache: Path) -> Path:
         with atomic_text(target) as output:
             for file in files:
                 for place, record in iter_records(file):
-                    line = {PLACE: f"{file.name}, {place}", RECORD: json.dumps(record)}
+                    line = {PLACE: f"{file.name}, {place}", RECORD: as_text(record)}
                     output.write(json.dumps(line) + "\n")
     return target
