@@ -1,7 +1,7 @@
 """A record's own marks of what is learned: on a turn, or a list `loss_mask` beside the turns.
 
 On a turn of any layout `"loss": false`, OpenAI's `"weight": 0`, Axolotl's `"train": false` and torchtune's
-`"masked": true` mean the same. A mark of another name is a finding: what a record says about the loss is kept, or told.
+`"masked": true` mean the same. A mark of another name is a finding: what a record says of the loss is kept, or told.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def repeated_key(record: Any) -> str | None:
 
 
 def as_text(record: Any) -> str:
-    """Write a record as one JSON text; of one with a repeated key the key alone, for nothing else may be read of it."""
+    """Write a record as one JSON text; of one with a repeated key the key alone, as nothing else of it is read."""
     return json.dumps({_MARK: record.key} if isinstance(record, Repeated) else record)
 
 
