@@ -275,3 +275,58 @@ def test_mixtures_statistics_and_questions_read_messages(tmp_path: Path) -> None
     (question,) = of_file(tmp_path / "calls.json", "mine").questions
     assert [turn.role for turn in question.turns] == ["user", "function", "observation", "function", "observation"]
     assert [tool.name for tool in question.tools] == ["get_weather"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"tool_calls": [{"function": CITY}], "function_call": {"name": "f", "arguments": "{}"}},
+        {"tool_calls": [{"function": CITY}], "content": '<tool_call>{"name": "f", "arguments": {}}</tool_call>'},
+        {"tool_calls": [{"function": CITY}], "content": f"I look.\n{json.dumps(CITY)}"},
+        {"tool_calls": [{"function": CITY}], "content": "<|tool_call_start|>[f(x=1)]<|tool_call_end|>"},
+        {"tool_calls": [{"function": CITY}], "content": [{"type": "tool_use", "name": "f", "input": {}}]},
+    ],
+)
+def test_calls_in_two_places_of_a_message_are_refused(message: dict[str, Any]) -> None:
+    found = read({"messages": [USER, {"role": "assistant", "content": None, **message}, DONE]})
+    assert isinstance(found, str)
+    assert found.startswith("turn 2: ")
+    assert "calls" in found
+
+
+def test_the_same_calls_in_two_places_are_one() -> None:
+    message = {"role": "assistant", "tool_calls": [{"function": CITY}], "function_call": CITY}
+    found = read({"messages": [USER, message, {"role": "tool", "content": "1"}, DONE]})
+    assert isinstance(found, Dialogue)
+    assert json.loads(found.turns[1][1]) == CITY
+
+
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        ([("c0", "1"), ("c1", "2")], []),
+        ([("c1", "2"), ("c0", "1")], []),
+        ([("c1", "2")], ["2 calls have 1 results"]),
+        ([("c0", "1"), ("zz", "2")], ["its result names no call before it"]),
+        ([("c0", "1"), ("c1", "2"), ("c1", "3")], ["2 calls have 3 results"]),
+        ([(None, "1"), (None, "2")], []),
+        ([(None, "1")], ["2 calls have 1 results"]),
+    ],
+)
+def test_results_that_do_not_fit_their_calls_are_told(results: list[Any], told: list[str]) -> None:
+    called = {"role": "assistant", "tool_calls": [{"id": f"c{at}", "function": CITY} for at in range(2)]}
+    answers = [{"role": "tool", "content": text, "tool_call_id": key} for key, text in results]
+    found = read({"messages": [USER, called, *answers, DONE]})
+    assert isinstance(found, Dialogue)
+    assert [what for _, what in found.lost] == told
+
+
+def test_words_behind_the_calls_of_a_sharegpt_turn_are_told() -> None:
+    written = json.dumps(CITY)
+    for text, told in ((f"{written}\nI wait.", True), (f"```json\n{written}\n```", False), (written, False)):
+        turns = [{"from": "human", "value": "a"}, {"from": "function_call", "value": text}]
+        found = read({"conversations": turns}, formatting="sharegpt")
+        assert isinstance(found, Dialogue)
+        assert bool(found.lost) == told
+        assert ("I wait." in found.turns[1][1]) == told
+        assert "```" not in found.turns[1][1]

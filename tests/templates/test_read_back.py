@@ -179,7 +179,6 @@ MARKED = {
     "LFM's marks": f"<|tool_call_start|>{WRITTEN}<|tool_call_end|>",
     "Mistral's mark": f"[TOOL_CALLS] [{WRITTEN}]",
     "no marks": WRITTEN,
-    "Python": "[get_weather(city='Paris')]",
 }
 
 

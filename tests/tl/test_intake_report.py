@@ -108,17 +108,19 @@ def test_what_cutoff_len_cuts_is_kept_left_out_or_an_error(
     assert found["cutoff_action"] == "drop"
     assert found["train"]["cut"]["tool"]["cut"] == 1
     assert found["train"]["trained"] == (2 if method == "tl_ppo" else 4)
-    if method == "tl_ppo":  # never cuts a prompt
-        with pytest.raises(DataError, match="the prompt has more than 900 tokens"):
-            run_exp(short | {"output_dir": str(tmp_path / "other")})
+    run_exp(short | {"output_dir": str(tmp_path / "kept"), "cutoff_action": "keep"})
+    kept = report(tmp_path / "kept")["train"]
+    assert kept["cut"]["tool"]["cut"] == 1
+    # What is left of a dialogue are its first tokens; to tl_ppo, which cuts no prompt, the calls that fit: none here.
+    assert kept["trained"] == (2 if method == "tl_ppo" else 5)
 
 
-@pytest.mark.parametrize("method", ["citi", "tl_sft"])
+@pytest.mark.parametrize("method", METHODS)
 def test_data_of_a_kind_that_cutoff_len_leaves_nothing_of_is_refused(
     method: str, tiny_llama_dir: Path, data: Path, tmp_path: Path
 ) -> None:
     given = options(method, tiny_llama_dir, data, tmp_path, cutoff_len=120, cutoff_action="drop")
-    with pytest.raises(DataError, match=r"cutoff_len: 120 .* leaves nothing to train of all 3 tool examples; raise"):
+    with pytest.raises(DataError, match=r"(?i)cutoff_len: 120 .* leaves nothing to train.* raise cutoff_len"):
         run_exp(given)
 
 
@@ -190,14 +192,17 @@ def test_a_token_beyond_the_vocabulary_ends_the_run_before_the_model_is_loaded(
 
 
 def test_citi_adds_tokens_that_are_there_again_wherever_the_adapter_is_loaded(
-    tiny_llama_dir: Path, data: Path, tmp_path: Path
+    tiny_llama_dir: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from llamafactory.chat import ChatModel
     from llamafactory.train.tuner import export_model
     from transformers import AutoModelForCausalLM
 
     out = tmp_path / "out"
-    run_exp(options("citi", tiny_llama_dir, data, out, template="qwen", resize_vocab=True, citi_mi_lr=0.1))
+    caplog.set_level("WARNING", "llamafactory.citi")
+    run = options("citi", tiny_llama_dir, data, out, template="qwen", resize_vocab=True, citi_mi_lr=0.1)
+    run_exp(run)
+    assert any("citi trains no embeddings" in line and "additional_target" in line for line in caplog.messages)
     given = {
         "model_name_or_path": str(tiny_llama_dir),
         "adapter_name_or_path": str(out),
@@ -215,6 +220,11 @@ def test_citi_adds_tokens_that_are_there_again_wherever_the_adapter_is_loaded(
     assert plain.shape[-1] == 448
     assert torch.equal(plain, logits(resize_vocab=True))
     assert len({tuple(row) for row in logits()[0].tolist()}) == ids.shape[1]
+    (adapter := out / "adapter_model.safetensors").stat()
+    trained = adapter.read_bytes()
+    run_exp(run)  # goes on where it ended, with the same rows
+    assert adapter.read_bytes() == trained
+    assert torch.equal(plain, logits())
     export_model({**given, "export_dir": str(tmp_path / "exported")})
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported").eval()
     with torch.no_grad():

@@ -28,6 +28,7 @@ from .message_parts import (
 )
 
 BY_MODEL: Final = (GPT, CALL)
+STRANGE_RESULT: Final = "its result names no call before it"
 ROLE_TAGS: Final = {
     "user_tag": HUMAN,
     "assistant_tag": GPT,
@@ -190,6 +191,7 @@ def read_dialogue(
     for turn, learned in zip(turns, trained, strict=True):
         turn.trained = learned
     system = _leading_system(turns, several=tags.openai)
+    more += _odd_results(turns) if tags.openai else ()
     merged = list(_merged(turns)) if tags.openai else turns
     silent = frozenset(i for i, turn in enumerate(merged) if turn.role in BY_MODEL and not turn.trained)
     pairs = tuple((turn.role, turn.text) for turn in merged)
@@ -219,6 +221,22 @@ def _merged(turns: Sequence[_Turn]) -> Iterator[_Turn]:
         yield turn
     if waiting:
         yield _joined(waiting, ids)
+
+
+def _odd_results(turns: Sequence[_Turn]) -> Iterator[tuple[int, str]]:
+    """Results that name no call before them, and turns of results that are fewer or more than the calls."""
+    ids: tuple[str, ...] = ()
+    waiting: list[_Turn] = []
+    for turn in (*turns, None):
+        if turn is not None and turn.role == OBSERVATION:
+            waiting.append(turn)
+            continue
+        results = [(one.number, key) for one in waiting for key, _ in one.results]
+        if ids and all(ids) and results:
+            yield from ((number, STRANGE_RESULT) for number, key in results if key and key not in ids)
+            if len(results) != len(ids):
+                yield results[-1][0], f"{len(ids)} calls have {len(results)} results"
+        ids, waiting = (turn.ids if turn is not None else ()), []
 
 
 def _joined(turns: Sequence[_Turn], ids: Sequence[str]) -> _Turn:

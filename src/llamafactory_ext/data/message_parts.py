@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from ..errors import CallParseError
 from ..templates.messages import read_calls
+from ..toolcalls import detect_turn
 from ..toolcalls.pairs import Pairs
 from ..toolcalls.thoughts import split_thought
 from .dialogues import CALL_MARKS
@@ -17,9 +19,12 @@ from .files.repeated import fault_of
 _THOUGHT_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_PARTS: Final = ("text", "input_text", "output_text")
 _THOUGHT_PARTS: Final = ("thinking", "reasoning")
+_CALL_KEYS: Final = ("tool_calls", "function_call")
 _CALL_PART, _RESULT_PART = "tool_use", "tool_result"  # Anthropic's messages
 _UNKEPT_KEYS: Final = ("refusal", "audio")
 _NO_OBJECT = re.compile(r'"arguments"\s*:\s*(?:"|null\b)')
+_FENCED_NOTHING = re.compile(r"\s*```\w*\s*```\s*\Z")
+MOVED = "words behind calls are trained before them, where templates have a place for words"
 NO_PLACE = "the template has no place for words or a thought beside calls; they are not kept"
 
 
@@ -118,19 +123,30 @@ def stated_calls(message: Mapping[str, Any], content: Any) -> list[dict[str, Any
     Raises:
         UnreadableError: they are no list.
     """
-    calls = message.get("tool_calls") or message.get("function_call") or ()
+    parts = content if isinstance(content, list) else []
+    used = [part for part in parts if isinstance(part, Mapping) and part.get("type") == _CALL_PART]
+    found = {key: calls for key in _CALL_KEYS if (calls := _listed_calls(message.get(key)))}
+    if used:
+        found["content"] = [{**part, "arguments": part.get("input")} for part in used]
+    if not found:
+        return []
+    first, *others = found.values()
+    if any(calls_of(one) != calls_of(first) for one in others):
+        raise UnreadableError(f"it holds other calls in {' than in '.join(map(repr, found))}; keep one of them")
+    return first
+
+
+def _listed_calls(calls: Any) -> list[dict[str, Any]]:
     if isinstance(calls, str):
         try:
-            calls = json.loads(calls, object_pairs_hook=_once)
+            calls = json.loads(calls, object_pairs_hook=_once) if calls.strip() else None
         except (ValueError, RecursionError):
             raise UnreadableError("its calls are a text that is no JSON; write a list of calls") from None
     if isinstance(calls, Mapping):
-        calls = [calls]
-    if not isinstance(calls, list | tuple):
+        calls = [calls] if calls else None
+    if not isinstance(calls or [], list | tuple):
         raise UnreadableError("its calls are no list; write a list of calls")
-    parts = content if isinstance(content, list) else []
-    used = [part for part in parts if isinstance(part, Mapping) and part.get("type") == _CALL_PART]
-    return list(calls) or [{**part, "arguments": part.get("input")} for part in used]
+    return list(calls or ())
 
 
 def calls_of(stated: Sequence[Any]) -> list[dict[str, Any]]:
@@ -202,6 +218,8 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
         return body, [NO_PLACE]
     if any(mark in thought + said for mark in words.call):
         raise UnreadableError(f'the words beside its calls hold "{words.call[0]}", which marks calls; take it out')
+    if _states_calls(said):
+        raise UnreadableError("the words beside its calls state calls too; take them out of the text")
     return f"{thought}{said}{chr(10) if said else ''}{words.call[0]}{body}{words.call[1]}", []
 
 
@@ -214,26 +232,37 @@ def _upstream_reads(text: str, words: Words) -> bool:
     if body.lstrip()[:1] not in ("{", "["):
         return False
     try:
-        json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError):
         return False
-    return True
+    return all(isinstance(call, dict) and "name" in call for call in (value if isinstance(value, list) else [value]))
+
+
+def _states_calls(text: str) -> bool:
+    """Whether words hold calls, or try to."""
+    try:
+        return detect_turn(text).stands_alone(text)
+    except CallParseError:
+        return True
 
 
 def object_arguments(text: str, thought: str, words: Words) -> tuple[str, list[str]]:
     """A turn of calls as it is, or written anew where upstream would read it otherwise, and what is not kept.
 
     Upstream would write arguments that are JSON text within JSON, fail on none, take the first marked block only, and
-    know nothing of a thought in a member of its own, nor of other marks than those of its template.
+    know nothing of a thought in a member of its own, nor of other marks than those of its template. Calls in Python's
+    syntax stay: upstream's templates refuse them, ours read them.
     """
     unstated = text.count('"arguments"') < text.count('"name"')
     once = text.count(CALL_MARKS[0]) < 2
     if not thought and not unstated and once and not _NO_OBJECT.search(text) and _upstream_reads(text, words):
         return text, []
     read = read_calls(text)
-    if read is None:
+    if read is None or (read.as_code and not thought):
         return thought + text, []
     if read.repeated is not None:
         raise UnreadableError(fault_of(read.repeated))
     calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in read.calls]
-    return call_text(thought, read.thought, calls, words)
+    written, lost = call_text(thought, _FENCED_NOTHING.sub("", read.thought), calls, words)
+    moved = bool(read.behind.strip("`")) and NO_PLACE not in lost
+    return written, [*lost, MOVED] if moved else lost

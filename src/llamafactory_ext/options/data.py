@@ -18,7 +18,7 @@ class DataArguments:
         default="keep",
         metadata={
             "help": "TL: what becomes of examples longer than cutoff_len, with CITI too: trained on what is left, "
-            "left out, or an error. TL-PPO cuts no prompt: with keep, longer ones are bad examples (tl_skip_bad)."
+            "left out, or an error. TL-PPO cuts no prompt: what is left of a dialogue are the calls that fit."
         },
     )
     record_check: Literal["warn", "error"] = field(

@@ -38,12 +38,16 @@ class CallTurn:
     """A reply that calls tools: the thought before the calls, which may be empty, and the calls.
 
     Attributes:
+        as_code: whether the calls are Python's, without marks.
+        behind: the part of the thought that stands behind the calls.
         repeated: a key that an object of the calls has twice, of which the last value was read.
     """
 
     thought: str
     calls: tuple[ToolCall, ...]
     repeated: str | None = None
+    behind: str = ""
+    as_code: bool = False
 
 
 def read_calls(content: str) -> CallTurn | None:
@@ -59,7 +63,13 @@ def read_calls(content: str) -> CallTurn | None:
     if not found.calls:
         return None
     around = (content[: found.start].strip(), content[found.end :].strip())
-    return CallTurn("\n".join(part for part in around if part), tuple(one.call for one in found.calls), found.repeated)
+    return CallTurn(
+        "\n".join(part for part in around if part),
+        tuple(one.call for one in found.calls),
+        found.repeated,
+        around[1],
+        found.format is not None and found.format.is_code,
+    )
 
 
 def unreadable_calls(content: str, style: str) -> DataError:

@@ -1,5 +1,6 @@
 """HumanEval: only by flag, only isolated; continuations and chat answers."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -109,6 +110,20 @@ def test_programs(mode: Mode, answer: str, kept: bool) -> None:
     assert ("Rounded area." in text) is kept
     assert text.count("def area") == 1
     compile(text, "program", "exec")
+
+
+@pytest.mark.parametrize("mode", ["official", "strict"])
+def test_a_method_of_a_class_is_not_the_function_that_is_asked_for(mode: Mode) -> None:
+    """As in the published evaluators, whose tests call the function by its name."""
+    method = "class Solution:\n    def area(self, r):\n        return round(math.pi * r * r)\n"
+    one = Answered(
+        Item("HumanEval/0", "", RECORD), Prediction("HumanEval/0", "humaneval", "", "", f"```python\n{method}```")
+    )
+    made: dict[str, object] = {}
+    with contextlib.suppress(SyntaxError):
+        exec(solution(one, mode), made)
+    area = made.get("area")
+    assert not callable(area) or area(1) is None
 
 
 def test_published_solutions_pass(tmp_path: Path) -> None:

@@ -90,14 +90,49 @@ def test_everything_that_cannot_be_used_is_counted_and_shown() -> None:
         "a tool cannot be read: a tool needs a name: 1 of 7 (example 1, turn 2)",
         "no tool is declared, in the tools column or as JSON in the prompt: 1 of 7 (example 2, turn 2)",
         "the prompt is empty: 1 of 7 (example 3, turn 1)",
-        "the prompt has more than 100 tokens (cutoff_len): 1 of 7",
         "The reference answer holds no call; a reward needs one.: 1 of 7 (example 5, turn 2)",
         "tl_skip_bad: true",
     ):
         assert part in error.value.message
     queries, faults = queries_of(*examples, skip_bad=True)
     assert len(queries) == 2
-    assert len(faults.lines()) == 5
+    assert len(faults.lines()) == 4
+    assert faults.long == ["example 4, turn 21"]  # of the cutoff, not of the data
+
+
+@pytest.mark.parametrize(
+    ("action", "places", "left_out"),
+    [
+        ("keep", ["example 1, turn 4", "example 2, turn 4", "example 2, turn 6"], {}),
+        ("drop", ["example 2, turn 4", "example 2, turn 6"], {"cutoff_len cuts it (cutoff_action: drop)": 1}),
+    ],
+)
+def test_what_cutoff_len_leaves_of_a_dialogue_are_the_calls_that_fit(
+    action: str, places: list[str], left_out: dict[str, int]
+) -> None:
+    """As in supervised training, where the first tokens of a dialogue are left: with "drop" it goes as a whole."""
+    long = TRAJECTORY | {"_system": "long", "_kind": "tool"}
+
+    def longer(messages: Sequence[Mapping[str, str]], system: str, tools: str) -> tuple[list[int], str]:
+        ids, text = encode(messages, system, tools)
+        return ids * (2 if system else 1), text
+
+    def made(*examples: Any, **changes: Any) -> tuple[list[Any], Any]:
+        return make_queries(
+            examples, longer, tool_reward("paper", None), longest=70, last_only=False, skip_bad=False, **changes
+        )
+
+    queries, faults = made(long, TRAJECTORY | {"_kind": "tool"}, action=action)
+    assert [query.place for query in queries] == places
+    assert faults.lines() == []
+    intake = faults.intake
+    assert (intake.read, intake.trained, dict(intake.left_out.counts)) == (2, 2 - len(left_out), left_out)
+    cut = intake.cut["tool"]
+    assert (cut.examples, cut.cut, cut.calls, cut.untrained) == (2, 1, 1, int(action == "drop"))
+    with pytest.raises(DataError, match=r"cutoff_len: 70 is exceeded by 1 prompts \(example 1, turn 6\)"):
+        made(long, TRAJECTORY, action="error")
+    with pytest.raises(DataError, match=r"leaves nothing to train \(cutoff_action: drop\)"):
+        made(long, action="drop")
 
 
 def test_no_query_at_all_is_an_error_even_if_bad_ones_are_skipped() -> None:

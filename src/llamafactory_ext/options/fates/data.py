@@ -28,7 +28,7 @@ DATA_ROWS: Final[tuple[Row, ...]] = (
         900,
         takes=Number(1, whole=True),
         shows_with={"tl_ppo": "nothing"},
-        note="tl_ppo cuts no prompt: longer ones are bad examples",
+        note="tl_ppo cuts no prompt: calls behind longer ones are cut (cutoff_action)",
     ),
     row("train_on_prompt", True, takes=Switch(), ppo=_NO_LABELS),
     row("mask_history", True, takes=Switch(), ppo=_NO_LABELS, beside={"dataset": "dialogues"}),

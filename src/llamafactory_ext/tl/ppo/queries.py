@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...data.intake import DROP, ERROR, KEEP, Cut, Intake
+from ...data.intake import CUT_DROPPED, DROP, ERROR, KEEP, Cut, Intake
 from ...data.read_back import compare_turn
 from ...errors import CallParseError, DataError
 from ...toolcalls import Tool, described_tools, detect_turn, read_tools
@@ -31,11 +31,13 @@ class Faults:
     Attributes:
         places: where, by what is wrong.
         seen: queries looked at.
+        long: where a prompt is longer than cutoff_len.
         intake: what becomes of the records.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
     seen: int = 0
+    long: list[str] = field(default_factory=list)
     intake: Intake = field(default_factory=Intake)
 
     def add(self, what: str, place: str) -> None:
@@ -70,7 +72,8 @@ def make_queries(
         longest: tokens of a prompt.
         last_only: the last call of a dialogue alone.
         skip_bad: leave out what cannot be used.
-        action: as `cutoff_action`: what becomes of prompts that are longer; none is ever cut.
+        action: as `cutoff_action`. No prompt is cut, for its answer would be another one: with "keep" what is left of
+            a dialogue are the calls whose prompts fit, with "drop" a dialogue with a longer one is left out.
         call_format: how the template writes calls, where that is known.
 
     Raises:
@@ -82,14 +85,16 @@ def make_queries(
         queries += _of_example(
             example, number, encode, reward, longest, action, faults, last_only=last_only, call_format=call_format
         )
-    long = faults.places.get(_too_long(longest), []) if action == ERROR else []
-    if long:
-        advice = "Raise cutoff_len, or set cutoff_action: drop to train without them."
+    if faults.long and (action == ERROR or not (queries or faults.places)):
+        advice = "Raise cutoff_len"
+        if action == ERROR:
+            advice += ", or set cutoff_action: drop to train without these dialogues, or keep for the calls that fit"
         raise DataError(
-            f"cutoff_len: {longest} is exceeded by {len(long)} prompts ({', '.join(long[:_SHOWN])}). {advice}"
+            f"cutoff_len: {longest} is exceeded by {len(faults.long)} prompts ({', '.join(faults.long[:_SHOWN])})"
+            f"{'' if action == ERROR else ', which leaves nothing to train'} (cutoff_action: {action}). {advice}."
         )
     if faults.places and not skip_bad:
-        advice = "Correct the data, or set tl_skip_bad: true to train without them. cutoff_len limits prompts."
+        advice = "Correct the data, or set tl_skip_bad: true to train without them."
         lines = [f"  - {line}" for line in faults.lines()]
         raise DataError("\n".join(["Queries of the training data cannot be used:", *lines, advice]))
     if not queries:
@@ -124,7 +129,7 @@ def _of_example(
     silent = {int(place) for place in (example.get("_silent") or "").split(",") if place}
     turns = [messages for messages in _call_turns(example) if len(messages) - 1 not in silent]
     intake.silenced += len(silent)
-    cut, made = Cut(1), 0
+    cut, made = Cut(1), list[Query]()
     for messages in turns[-1 if last_only else 0 :]:
         place = f"{where}, turn {len(messages)}"
         faults.seen += 1
@@ -136,22 +141,20 @@ def _of_example(
             intake.highest_id = max([intake.highest_id, *query.ids])
             if fault is None and len(query.ids) > longest:
                 cut.calls += 1
-                if action == DROP:
-                    continue
-                fault = _too_long(longest)
+                faults.long.append(place)
+                continue
         if fault is not None:
             faults.add(fault, place)
         elif query is not None:
-            made += 1
-            yield query
+            made.append(query)
+    dropped = action == DROP and cut.calls > 0
+    made = [] if dropped else made
     cut.cut, cut.untrained = int(cut.calls > 0), int(cut.calls > 0 and not made)
     intake.cut.setdefault(example.get("_kind") or "all", Cut()).add(cut)
     if not made:
-        intake.leave_out("no usable call" if turns else "no call to learn", where)
-
-
-def _too_long(longest: int) -> str:
-    return f"the prompt has more than {longest} tokens (cutoff_len)"
+        why = "cutoff_len leaves no call of it" if cut.calls else "no usable call" if turns else "no call to learn"
+        intake.leave_out(CUT_DROPPED if dropped else why, where)
+    yield from made
 
 
 def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:

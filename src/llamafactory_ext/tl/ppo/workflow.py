@@ -32,7 +32,7 @@ from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.served import check_served
 from ...upstream.pipeline.templates import call_format_of
-from ..intake_report import check_records, check_resumed, intake_lines, write_intake
+from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..start import dated_template, keep_start, start_facts
 from .answers import Drawer
@@ -244,7 +244,7 @@ def load_queries(
     check_same_data({name: _hash_of(part or []) for name, part in zip(_PARTS, found, strict=True)})
     if training_args.should_save:
         write_intake(intakes, data_args.cutoff_len, finetuning_args.cutoff_action, Path(training_args.output_dir))
-    check_records(intakes, finetuning_args.record_check)
+    check_intake(intakes, data_args.cutoff_len, finetuning_args.cutoff_action, finetuning_args.record_check)
     return found[0] or [], found[1]
 
 

@@ -51,7 +51,25 @@ def check_vocabulary(highest_id: int, model_args: Any, template: str | None) -> 
     """
     if model_args.resize_vocab:
         return
-    size = getattr(load_config(model_args).get_text_config(), "vocab_size", None)
-    problem = vocabulary_problem(highest_id, size if isinstance(size, int) else None, template)
+    problem = vocabulary_problem(highest_id, _vocabulary(model_args), template)
     if problem is not None:
         raise DataError(problem)
+
+
+def untrained_rows(highest_id: int, model_args: Any, template: str | None) -> str | None:
+    """Say that citi leaves the rows of `resize_vocab` as they are, and how they are learned; None without any."""
+    size = _vocabulary(model_args)
+    if not model_args.resize_vocab or size is None or highest_id < size:
+        return None
+    return (
+        f"resize_vocab: template {template} writes tokens from {size:,} on, for which the model gets new rows. citi "
+        "trains no embeddings: these rows keep the values that they are drawn with, and only the adapters learn what "
+        "the tokens mean. To learn the rows too, train the base first with stage: sft, finetuning_type: lora, "
+        "additional_target: embed_tokens,lm_head and resize_vocab: true, export it, and name the export as "
+        "model_name_or_path; or use the model's own template."
+    )
+
+
+def _vocabulary(model_args: Any) -> int | None:
+    size = getattr(load_config(model_args).get_text_config(), "vocab_size", None)
+    return size if isinstance(size, int) else None
