@@ -1,4 +1,4 @@
-"""What stands between two calls: only separators, the rest of a malformed call, or prose that makes a draft of it."""
+"""What stands between two calls and around them: separators, the rest of a malformed call, or prose."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def in_a_row(gap: str, *forms: Format) -> bool:
         rest = without_comments(rest)
     rest = _QUOTED.sub("", rest)
     return _PROSE.search(rest) is None
+
+
+def stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether calls have their lines for themselves, labels and closing marks apart."""
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    line_end = text.find("\n", end)
+    after = without_comments(text[end : line_end if line_end >= 0 else len(text)])
+    return not any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", before + " " + after)))

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from ..errors import CallParseError, DataError, OptionError
 from .call_objects import plain_call
-from .comments import end_of_comment, without_comments
+from .comments import end_of_comment
 from .cursor import Cursor
 from .events import ENDS_THOUGHT, IS_COMMENT, IS_OUTPUT, IS_STRAY, OPENS_THOUGHT, Events
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
-from .gaps import in_a_row, joins
+from .gaps import in_a_row, joins, stands_alone
 from .model import ParsedCall, Tool, ToolCall
 from .stray import Stray, may_hold_strays, stray_mark
 from .thoughts import Thoughts, closes
@@ -61,7 +61,7 @@ class Detected:
 
     def stands_alone(self, text: str) -> bool:
         """Whether there are calls that are marked, or have their lines in the text for themselves."""
-        return self.is_marked(text) or (bool(self.calls) and _stands_alone(text, self.start, self.end))
+        return self.is_marked(text) or (bool(self.calls) and stands_alone(text, self.start, self.end))
 
     def is_marked(self, text: str) -> bool:
         """Whether there are calls whose marks or label in the text tell them from code in an answer."""
@@ -274,7 +274,7 @@ class _Scan:
     def _choose(self, groups: Sequence[list[_Construct]]) -> list[_Construct]:
         """The last group; of marked calls if there are any; of another format if only that one knows its tools."""
         pool = [group for group in groups if group[0].form.marked] or groups
-        pool = [group for group in pool if _stands_alone(self.text, group[0].start, group[-1].end)] or pool
+        pool = [group for group in pool if stands_alone(self.text, group[0].start, group[-1].end)] or pool
         last = pool[-1]
         if not self.declared or self._knows(last):
             return last
@@ -331,11 +331,3 @@ def _after(fault: _Fault, starts: Sequence[int]) -> int:
     """Where the first calls behind a malformed one begin; 0 without any."""
     place = bisect_right(starts, fault.start)
     return starts[place] if place < len(starts) else 0
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether calls have their lines for themselves, labels and closing marks apart."""
-    before = text[text.rfind("\n", 0, start) + 1 : start]
-    line_end = text.find("\n", end)
-    after = without_comments(text[end : line_end if line_end >= 0 else len(text)])
-    return not any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", before + " " + after)))
