@@ -20,7 +20,7 @@ from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
 from .gaps import in_a_row, joins, stands_alone
 from .model import ParsedCall, Tool, ToolCall
-from .stray import Stray, may_hold_strays, stray_mark
+from .stray import Stray, holds_strays, stray_mark
 from .thoughts import Thoughts, closes
 from .values import check_text
 
@@ -100,7 +100,7 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
         return plain
     present = {name for need, names in _NEEDS.items() if need in text for name in names}
     forms = [form for form in _LOOKED_FOR if form.name in present] if known is None else [known]
-    if not forms and not may_hold_strays(text):
+    if not forms and not holds_strays(text, call_format):
         return Detected((), len(text), len(text))
     scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=call_format)
     scan.run()

@@ -87,6 +87,11 @@ def may_hold_strays(text: str) -> bool:
     return any(need in text for need in _NEEDS)
 
 
+def holds_strays(text: str, known: str | None) -> bool:
+    """Whether such a mark stands in a text in which no format is looked for; thoughts and comments are no reason."""
+    return may_hold_strays(text) and any(stray_mark(text, found, known) for found in STRAY.finditer(text))
+
+
 @dataclass(frozen=True)
 class Stray:
     """A mark that no call took.

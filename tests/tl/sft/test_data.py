@@ -184,10 +184,10 @@ BAD: dict[str, list[dict[str, Any]]] = {
     NOT_PARSED: [
         record(turn("human", "?"), turn("function_call", '{"name"'), turn("observation", "{}"), turn("gpt", "!"))
     ],
-    NOT_RENDERED: [  # upstream's templates take a thought only in their own tags
+    NOT_RENDERED: [  # upstream's templates take calls as JSON
         record(
             turn("human", "?"),
-            turn("function_call", "I look.\n" + call("get_weather")["value"]),
+            turn("function_call", "get_weather(city='Town0')"),
             turn("observation", "{}"),
             turn("gpt", "!"),
         )
