@@ -78,6 +78,7 @@ FENCES = {
     "two in a row": ("```tool_code\nf(x='a')\n```\n```tool_code\nf(x='b')\n```", [A, B]),
     "two without a line break": ("```tool_code\nf(x='a')\n``````tool_code\nf(x='b')\n```", [A, B]),
     "the first is not closed": ("```tool_code\nf(x='a')\n```tool_code\nf(x='b')\n```", None),
+    "in another fence": ("```\n```tool_code\nf(x='a')\n```\n```", [A]),
     "opened twice": ("```tool_code\n```tool_code\nf(x='a')\n```\n```", None),
 }
 

@@ -75,6 +75,9 @@ MISSPELT = [
     'Action: get_weather\nAction Inputs: {"city": "Paris"}',
     'Acton: get_weather\nAction Input: {"city": "Paris"}',
     '[TOOL_CALL]get_weather[ARGS]{"city": "Paris"}',
+    "<tool_call>get_weather\n> <arg_key>city</arg_key>\n> <arg_value>Paris</arg_value>\n> </tool_call>",
+    "<seed:tool_call>\n> <function=get_weather>\n> <parameter=city>Paris</parameter>\n</function>\n</seed:tool_call>",
+    "<tool_call>get_weather(city='Paris')</tool_call>",
 ]
 
 
@@ -107,6 +110,7 @@ RIGHT = [
     '{"tool_call_count": 2, "tools": [{"title": "get_weather"}]}',
     '{"calls": 3}',
     "A call stands between <tool_call> and </tool_call>.",
+    "The tag <seed:tool_call> (it opens) and </seed:tool_call> belong together.",
     "Use `<tool_call>`, not <tool_cal>, please.",
     "<p>Paris: 21 degrees</p>\n<ul><li>sun</li></ul>",
     '<config><function name="a"><parameter name="b">1</parameter></function></config>',

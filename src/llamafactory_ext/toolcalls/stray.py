@@ -65,7 +65,7 @@ _SHARED = (
 _LABEL = "action input"
 _FENCE, _ACTION, _FUNCTOOLS = "tool_code", "action", "functools"
 _WORD = re.compile(r"[A-Za-z]++\Z")
-_LONGEST_WORD = 20
+_LONGEST_WORD, _LONGEST = 20, 4_000
 STRAY = re.compile(
     r"<(?P<tag>[/|｜]?[^\W\d][\w:.▁｜|/-]{2,40}+)(?P<more> name=|=)?+(?P<end>>)?+"
     r"|(?P<bracket>\[[A-Z_ -]{6,14}+\]?)"
@@ -149,7 +149,15 @@ def _judged(text: str, found: re.Match[str]) -> tuple[str | None, str, bool]:
     if opening is not None and (opening != word or not whole) and _CALL_AHEAD.match(text, found.end()):
         shown = opening if opening.startswith("[") else f"<{opening}{'' if opening.endswith('=') else '>'}"
         return _OPENINGS[opening], f"{shown} was meant", False
+    if opening == word and found["end"] and _holds_a_call(text, found.end(), f"</{word}>"):
+        return _OPENINGS[word], f"a call is expected between <{word}> and </{word}>", False
     return None, "", False
+
+
+def _holds_a_call(text: str, start: int, closing: str) -> bool:
+    """Whether an end mark follows, and what stands before it is more than the words of a sentence."""
+    end = text.find(closing, start, start + _LONGEST)
+    return end >= 0 and any(sign in text[start:end] for sign in "{<=")
 
 
 @lru_cache(maxsize=512)

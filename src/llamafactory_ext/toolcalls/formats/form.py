@@ -104,7 +104,7 @@ class Format:
 
     def begins_call(self, rest: str, declared: Declared) -> bool:
         """Whether this is the beginning of a call up to somewhere in its name, or before its arguments."""
-        if not rest:
+        if not rest.strip("`"):  # nothing, or the end of a fence
             return False
         for opening in self.openings:
             if opening.startswith(rest) or (rest.startswith(opening) and _NAME_PART.fullmatch(rest, len(opening))):
