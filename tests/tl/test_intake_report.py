@@ -12,6 +12,7 @@ import torch
 from llamafactory.train.tuner import run_exp
 
 import tiny
+from checkpoint.resume_cases import Interrupt
 from llamafactory_ext.data.intake import Cut, Intake
 from llamafactory_ext.errors import CheckpointError, DataError, ExtError, OptionError
 from llamafactory_ext.tl.intake_report import REPORT, check_intake, intake_lines
@@ -220,15 +221,40 @@ def test_citi_adds_tokens_that_are_there_again_wherever_the_adapter_is_loaded(
     assert plain.shape[-1] == 448
     assert torch.equal(plain, logits(resize_vocab=True))
     assert len({tuple(row) for row in logits()[0].tolist()}) == ids.shape[1]
-    (adapter := out / "adapter_model.safetensors").stat()
-    trained = adapter.read_bytes()
-    run_exp(run)  # goes on where it ended, with the same rows
-    assert adapter.read_bytes() == trained
-    assert torch.equal(plain, logits())
     export_model({**given, "export_dir": str(tmp_path / "exported")})
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported").eval()
     with torch.no_grad():
         torch.testing.assert_close(exported(ids).logits, plain)
+
+
+def test_a_run_with_new_rows_goes_on_where_it_was_interrupted(
+    tiny_llama_dir: Path, data: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    whole, part = (
+        options(
+            "citi",
+            tiny_llama_dir,
+            data,
+            tmp_path / name,
+            template="qwen",
+            resize_vocab=True,
+            citi_phases="mi",
+            citi_mi_lr=0.1,
+            max_steps=4,
+            save_strategy="steps",
+            save_steps=2,
+        )
+        for name in ("whole", "part")
+    )
+    run_exp(whole)
+    with pytest.raises(KeyboardInterrupt):
+        run_exp(part, [Interrupt()])
+    run_exp(part)
+    expected, found = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "part"))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_new_rows_are_the_same_at_every_load() -> None:
