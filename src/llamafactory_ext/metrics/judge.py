@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import DataError, OptionError
+from ..foreign import Answer, ForeignError, clean_key, count_of, exchange, hide, new_client, shown, shown_url
 
 if TYPE_CHECKING:
     import httpx
 
 _PREFIX = "LLAMAFACTORY_EXT_JUDGE_"
 _RETRIED = (408, 409, 425, 429)
+_SECONDS = 300.0  # for one reply, whole
 _LONGEST_WAIT = 60.0
 
 
@@ -71,7 +73,11 @@ class JudgeOptions:
             problems.append(f"{_PREFIX}PRICES: write two numbers, dollars per million prompt and completion tokens")
         if problems:
             raise OptionError.listing("The judge cannot be asked:", problems)
-        key = os.environ.get(_PREFIX + "KEY", "").strip()
+        key = os.environ.get(_PREFIX + "KEY", "")
+        try:
+            key = clean_key(key, f"{_PREFIX}KEY")
+        except ValueError as error:
+            raise OptionError(f"The judge cannot be asked: {error}.") from None
         return cls(url.rstrip("/"), model, key, prices=(numbers[0], numbers[1]) if numbers else None)
 
 
@@ -93,6 +99,7 @@ class Judge:
     def __init__(self, options: JudgeOptions, log: Path, sleep: Callable[[float], None] = time.sleep) -> None:
         self.options = options
         self.log = log
+        hide(options.key)
         self._sleep = sleep
         self._known = _read_log(log)
         self._used: dict[str, _Reply] = {}
@@ -139,7 +146,7 @@ class Judge:
         import httpx
 
         if self._client is None:
-            self._client = httpx.Client(timeout=300)
+            self._client = new_client(_SECONDS)
         body = {
             "model": self.options.model,
             "messages": [{"role": "user", "content": prompt}],
@@ -151,9 +158,12 @@ class Judge:
         for attempt in range(self.options.attempts):
             wait = min(_LONGEST_WAIT, 2.0**attempt)
             try:
-                response = self._client.post(f"{self.options.url}/chat/completions", json=body, headers=headers)
+                address = f"{self.options.url}/chat/completions"
+                response = exchange(self._client, "POST", address, body=body, headers=headers, seconds=_SECONDS)
             except httpx.HTTPError as error:
                 problem = type(error).__name__
+            except ForeignError as error:
+                problem = str(error)
             except (UnicodeError, httpx.InvalidURL):
                 raise self._failure("its URL or key holds characters that cannot be sent") from None
             else:
@@ -167,27 +177,27 @@ class Judge:
                 self._sleep(wait)
         raise self._failure(f"{self.options.attempts} attempts failed, the last with {problem}")
 
-    def _reply(self, response: httpx.Response) -> _Reply:
+    def _reply(self, response: Answer) -> _Reply:
         try:
             record = response.json()
             text = record["choices"][0]["message"]["content"]
+            if not isinstance(text, str | None):
+                raise TypeError
             usage = record.get("usage") or {}
-            return _Reply(text or "", int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+            tokens = [count_of(usage.get(name)) or 0 for name in ("prompt_tokens", "completion_tokens")]
+            return _Reply(text or "", *tokens)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             shown = self._excerpt(response.text)
             raise self._failure(f"this is no chat completion: {shown}; is the URL the endpoint's base?") from None
 
     def _excerpt(self, text: str) -> str:
         """The beginning of a server's words, without the key, which some echo."""
-        text = text.replace(self.options.key, "***") if self.options.key else text
-        return " ".join(text.split())[:300]
+        return shown(text)
 
     def _failure(self, problem: str) -> OptionError:
-        parts = urlsplit(self.options.url)
-        place = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
         return OptionError(
-            f"The judge {self.options.model} at {place} gave no verdict ({problem}). {len(self._known)} replies are "
-            f"kept in {self.log}; run the same command again to go on."
+            f"The judge {self.options.model} at {shown_url(self.options.url)} gave no verdict "
+            f"({problem}). {len(self._known)} replies are kept in {self.log}; run the same command again to go on."
         )
 
 
@@ -210,7 +220,7 @@ def _read_log(path: Path) -> dict[str, _Reply]:
             record: Mapping[str, Any] = json.loads(line.decode("utf-8"))
             reply = _Reply(str(record["text"]), int(record["prompt_tokens"]), int(record["completion_tokens"]))
             known[record["key"]] = reply
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: no reply of a judge ({error}); delete the line.") from None
     if len(whole) < len(content):
         with path.open("r+b") as file:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 import httpx
 
 from ...errors import OptionError
+from ...foreign import ForeignError, LateError, LongError, exchange, new_client, parsed, shown, shown_url
 from ...toolcalls import ToolCall
 from ...toolcalls.feedback.parts import content_text, parts_text
 
@@ -66,7 +66,7 @@ class HttpToolServer:
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url, self._timeout = url, timeout
-        self._client = httpx.Client(timeout=timeout)
+        self._client = new_client(timeout)
         self._lock = threading.Lock()
         self.calls = 0
         self.failures: Counter[str] = Counter()
@@ -101,26 +101,24 @@ class HttpToolServer:
 
     def _post(self, call: ToolCall) -> tuple[int, bytes]:
         """Status and body, read up to the limits."""
-        body = json.dumps({"name": call.name, "arguments": dict(call.arguments)})
-        headers = {"Content-Type": "application/json"}
-        ends = time.monotonic() + self._timeout
-        content = bytearray()
+        body = {"name": call.name, "arguments": dict(call.arguments)}
         try:
-            with self._client.stream("POST", self._url, content=body, headers=headers) as response:
-                for chunk in response.iter_bytes():
-                    content += chunk
-                    if len(content) > MOST_BYTES:
-                        raise ToolFailureError(f"the answer is longer than {MOST_BYTES} bytes")
-                    if time.monotonic() > ends:
-                        raise ToolFailureError("connection timed out")
-                return response.status_code, bytes(content)
+            answer = exchange(self._client, "POST", self._url, body=body, seconds=self._timeout, most_bytes=MOST_BYTES)
+            return answer.status_code, answer.content
+        except LateError:
+            raise ToolFailureError("connection timed out") from None
+        except LongError:
+            raise ToolFailureError(f"the answer is longer than {MOST_BYTES} bytes") from None
+        except ForeignError:
+            raise ToolFailureError("the connection broke off") from None
         except httpx.TimeoutException:
             raise ToolFailureError("connection timed out") from None
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.DecodingError):
             raise ToolFailureError("the connection broke off") from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise OptionError(
-                f"the tool server {self._url} cannot be reached ({error}); start it or correct --tool_server"
+                f"the tool server {shown_url(self._url)} cannot be reached ({shown(str(error))}); start it or correct "
+                "--tool_server"
             ) from None
 
 
@@ -131,8 +129,8 @@ def feedback(status: int, body: bytes) -> str:
         ToolFailureError: it holds none.
     """
     try:
-        data: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        data: Any = parsed(body)
+    except ValueError:
         data = None
     if not 200 <= status < 300:
         detail = _detail(data, body)

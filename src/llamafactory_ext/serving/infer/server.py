@@ -17,6 +17,7 @@ from typing import Any, Final
 import httpx
 
 from ...errors import DataError, ExtError, OptionError
+from ...foreign import Answer, ForeignError, clean_key, count_of, exchange, new_client, shown, shown_url
 from ..agent.dialogue import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
 from ..agent.tools import HttpToolServer
 from .names import SentNames
@@ -61,14 +62,19 @@ class ChatServer:
         self.url, self.model = url.rstrip("/"), model
         self._retries = retries
         self._ending = threading.Event()
-        key = os.environ.get(KEY_VARIABLE, "")
+        self._timeout = timeout
+        self._shown = shown_url(self.url)
+        try:
+            key = clean_key(os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE)
+        except ValueError as error:
+            raise OptionError(f"{error}.") from None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            self._client = httpx.Client(timeout=httpx.Timeout(timeout, connect=min(timeout, 30)), headers=headers)
+            self._client = new_client(timeout, headers=headers)
             httpx.URL(self.url)
         except (httpx.InvalidURL, ValueError) as error:
             raise OptionError(
-                f"--url {url} is no address ({error}); give one such as http://127.0.0.1:8000/v1"
+                f"--url {self._shown} is no address ({shown(str(error))}); give one such as http://127.0.0.1:8000/v1"
             ) from None
 
     def check(self) -> None:
@@ -85,7 +91,8 @@ class ChatServer:
         except (ValueError, KeyError, TypeError):
             return
         if names and self.model not in names:
-            raise OptionError(f'{self.url} serves no model "{self.model}"; give --model one of {", ".join(names)}')
+            listed = shown(", ".join(names), 1000)
+            raise OptionError(f'{self._shown} serves no model "{self.model}"; give --model one of {listed}')
 
     def reply(self, body: Mapping[str, Any]) -> Reply:
         """The answer to one chat request.
@@ -96,44 +103,48 @@ class ChatServer:
             OptionError: the server is gone or refuses the key.
         """
         response = self._attempt("POST", "/chat/completions", dict(body) | {"model": self.model})
-        said = response.text[:_SHOWN].replace("\n", " ")
+        said = shown(response.text, _SHOWN)
         if response.status_code == 400 and ("context" in said or "maximum" in said):
             raise PromptTooLongError(said)
         if response.status_code in (401, 403):
-            raise OptionError(f"{self.url} refuses the key ({response.status_code}); set {KEY_VARIABLE}")
+            raise OptionError(f"{self._shown} refuses the key ({response.status_code}); set {KEY_VARIABLE}")
         if response.status_code != 200:
             kind = RefusedError if response.status_code in (400, 422) else DataError
-            raise kind(f"{self.url} refuses a request ({response.status_code}): {said}")
+            raise kind(f"{self._shown} refuses a request ({response.status_code}): {said}")
         try:
             data = response.json()
             message = data["choices"][0]["message"]
             if not isinstance(message, dict):
                 raise TypeError
-            tokens = (data.get("usage") or {}).get("completion_tokens") or len(message_text(message)) // 4 + 1
+            tokens = (
+                count_of((data.get("usage") or {}).get("completion_tokens")) or len(message_text(message)) // 4 + 1
+            )
         except (ValueError, LookupError, TypeError, AttributeError):
-            raise DataError(f"{self.url} gives no chat completion but: {said}") from None
-        return Reply(message, int(tokens))
+            raise DataError(f"{self._shown} gives no chat completion but: {said}") from None
+        return Reply(message, tokens)
 
-    def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+    def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         """One request, repeated while its failure may pass."""
         pause, why = _FIRST_PAUSE, ""
         for attempt in range(self._retries + 1):
             try:
-                response = self._client.request(method, self.url + path, json=body)
+                response = exchange(self._client, method, self.url + path, body=body, seconds=self._timeout)
                 if response.status_code not in _PASSING:
                     return response
-                why = f"status {response.status_code}: {response.text[:_SHOWN]}"
+                why = f"status {response.status_code}: {shown(response.text, _SHOWN)}"
                 told = _seconds(response.headers.get("retry-after"))
             except httpx.HTTPError as error:
-                why, told = str(error) or type(error).__name__, None
+                why, told = shown(str(error)) or type(error).__name__, None
+            except ForeignError as error:
+                why, told = str(error), None
             except httpx.InvalidURL as error:
-                raise OptionError(f"--url {self.url} is no address ({error}); correct it") from None
+                raise OptionError(f"--url {self._shown} is no address ({shown(str(error))}); correct it") from None
             if attempt < self._retries:
                 self._ending.wait(min(told if told is not None else pause, _LONGEST_PAUSE))
                 pause = min(2 * pause, _LONGEST_PAUSE)
         raise OptionError(
-            f"{self.url} cannot be reached ({why}; {self._retries + 1} attempts); start the server (`vllm serve DIR`) "
-            "or correct --url"
+            f"{self._shown} cannot be reached ({why}; {self._retries + 1} attempts); start the server (`vllm serve "
+            "DIR`) or correct --url"
         )
 
     def end(self) -> None:
@@ -173,7 +184,7 @@ class ServerBackend:
 
     def identity(self) -> dict[str, Any]:
         """A server does not tell its weights: its model's name has to do."""
-        tools = {"tool_server": self._options.tool_server} if self._tools else {}
+        tools = {"tool_server": shown_url(self._options.tool_server)} if self._tools else {}
         return {"served_model": self._options.model} | tools
 
     def prompt(self, question: Question) -> Prompt:

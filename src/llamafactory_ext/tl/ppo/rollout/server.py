@@ -18,10 +18,12 @@ import torch
 from torch import distributed
 
 from ....errors import DataError, OptionError
+from ....foreign import Answer, ForeignError, exchange, new_client, shown, shown_url
 from ..critic import chosen_logp
 from .local import Response, Sampling
 
 NAME = "tl_ppo"
+_MOST_IDS = 1 << 31
 FAR = 0.3  # nats per token; 16-bit numbers on one side make a few hundredths
 
 
@@ -66,7 +68,7 @@ class ServerRollout:
             DataError: it answers something else.
         """
         found: list[Response] = []
-        with httpx.Client(timeout=self.timeout) as client:
+        with new_client(self.timeout) as client:
             new = step != self.step
             if new:
                 self._renew(client, step)
@@ -116,10 +118,14 @@ class ServerRollout:
         try:
             choices = sorted(reply.json()["choices"], key=lambda choice: choice["index"])
             found = [self._read(choice, sampling) for choice in choices]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.url} answers otherwise ({error!r}); is it an OpenAI-compatible server?") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise DataError(
+                f"{shown_url(self.url)} answers otherwise ({shown(repr(error))}); is it an OpenAI-compatible server?"
+            ) from None
         if len(found) != len(prompts):
-            raise DataError(f"{self.url} gave {len(found)} answers to {len(prompts)} prompts; check the server's log.")
+            raise DataError(
+                f"{shown_url(self.url)} gave {len(found)} answers to {len(prompts)} prompts; check the server's log."
+            )
         for prompt, answer in zip(prompts, found, strict=True):
             self._require_room(len(prompt), answer, sampling.max_tokens)
         return found
@@ -129,8 +135,8 @@ class ServerRollout:
         got = len(answer.response.ids)
         if answer.logp is not None and not answer.response.ended and got < limit:
             raise OptionError(
-                f"{self.url} cuts a response at {got} tokens, after a prompt of {prompt}; start the server with "
-                f"--max-model-len of at least {prompt + limit}, or lower tl_max_new_tokens or cutoff_len."
+                f"{shown_url(self.url)} cuts a response at {got} tokens, after a prompt of {prompt}; start the "
+                f"server with --max-model-len of at least {prompt + limit}, or lower tl_max_new_tokens or cutoff_len."
             )
 
     def _compare(self, prompt: Sequence[int], answer: _Answer, temperature: float) -> None:
@@ -149,38 +155,42 @@ class ServerRollout:
         ]
         if not min(gaps) <= FAR:
             raise OptionError(
-                f"{self.url} does not run the policy in training: its log-probabilities differ by {min(gaps):.2g} "
-                "nats per token. Serve the model that the new adapter was put on, unquantised: model_name_or_path, "
-                "with the adapters of adapter_name_or_path merged if create_new_adapter is set."
+                f"{shown_url(self.url)} does not run the policy in training: its log-probabilities differ by "
+                f"{min(gaps):.2g} nats per token. Serve the model that the new adapter was put on, unquantised: "
+                "model_name_or_path, with the adapters of adapter_name_or_path merged if create_new_adapter is set."
             )
 
     def _read(self, choice: dict[str, Any], sampling: Sampling) -> _Answer:
         ids, logprobs = choice.get("token_ids"), choice.get("logprobs")
-        logp = tuple(logprobs["token_logprobs"]) if ids and logprobs else None
+        if ids is not None and not (isinstance(ids, list) and all(type(i) is int and 0 <= i < _MOST_IDS for i in ids)):
+            raise TypeError("token_ids are no list of token ids")
+        logp = tuple(float(one) for one in logprobs["token_logprobs"]) if ids and logprobs else None
+        if logp is not None and len(logp) != len(ids or ()):
+            raise ValueError("as many log-probabilities as tokens are due")
         ended = choice["finish_reason"] != "length"
         if ids is None:
+            if not isinstance(choice["text"], str):
+                raise TypeError("the text is none")
             ids = self.encode(choice["text"])
             if ended and not (ids and ids[-1] in sampling.end_ids) and not sampling.stop:
                 ids = [*ids, min(sampling.end_ids)]
         ids = ids[: sampling.max_tokens] or [min(sampling.end_ids)]
         return _Answer(Response(tuple(ids), ended), logp)
 
-    def _post(
-        self, client: httpx.Client, path: str, body: dict[str, Any], *, may_lack: bool = False
-    ) -> httpx.Response:
+    def _post(self, client: httpx.Client, path: str, body: dict[str, Any], *, may_lack: bool = False) -> Answer:
         address = f"{self.url.rstrip('/')}/{path}"
+        place = shown_url(address)
         try:
-            answer = client.post(address, json=body)
-            if not (may_lack and answer.status_code == httpx.codes.NOT_FOUND):  # the server was started anew
-                answer.raise_for_status()
-        except httpx.HTTPStatusError as error:
+            answer = exchange(client, "POST", address, body=body, seconds=self.timeout)
+        except (httpx.HTTPError, httpx.InvalidURL, ForeignError) as error:
             raise OptionError(
-                f"{address} refuses with status {error.response.status_code}: {error.response.text[:200]}. Start the "
-                "server with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, on the same base model."
+                f"{place} cannot be reached ({shown(str(error)) or type(error).__name__}); correct tl_rollout_url, "
+                "start the server, or raise tl_rollout_timeout."
             ) from None
-        except httpx.HTTPError as error:
+        lacks = may_lack and answer.status_code == httpx.codes.NOT_FOUND  # the server was started anew
+        if not (200 <= answer.status_code < 300 or lacks):
             raise OptionError(
-                f"{address} cannot be reached ({error or type(error).__name__}); correct tl_rollout_url, start the "
-                "server, or raise tl_rollout_timeout."
-            ) from None
+                f"{place} refuses with status {answer.status_code}: {shown(answer.text, 200)}. Start the server with "
+                "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, on the same base model."
+            )
         return answer
