@@ -242,7 +242,7 @@ def cause(text: str) -> str:
     """The one line of an output that says why it ended."""
     text = ANSI.sub("", text)
     found = CAUSE.findall(text) or text.strip().splitlines() or ["nothing printed"]
-    return re.sub(r"\s+", " ", found[-1]).strip()[:300]
+    return re.sub(r"[\s│┃]+", " ", found[-1]).strip()[:300]  # a line of the doctor's table has borders
 
 
 def main() -> None:
