@@ -20,7 +20,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 GOAL = 0.3
 RUNS: dict[str, dict[str, Any]] = {
-    "citi": {"yaml": "citi_tiny.yaml", "changes": {"max_samples": 400, "save_steps": 20, "save_total_limit": 2}},
+    "citi": {
+        "yaml": "citi_tiny.yaml",
+        "changes": {"max_samples": 200, "citi_importance_samples": 50, "save_steps": 20, "save_total_limit": 2},
+    },
     "tl_sft": {"yaml": "tl_sft_tiny.yaml", "changes": {"save_strategy": "steps", "save_steps": 50}},
     "tl_ppo": {
         "yaml": "tl_ppo_tiny.yaml",

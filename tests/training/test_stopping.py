@@ -16,6 +16,8 @@ import yaml
 import mistake_runs
 import mistakes
 import option_runs
+from llamafactory_ext.errors import InterruptedRun
+from llamafactory_ext.training import stopping
 
 # Method, moment, the call of it, whether a checkpoint must be there afterwards.
 CASES = [
@@ -128,3 +130,23 @@ def test_repeated(
     assert run["again"]["code"] == 0, run["again"]["printed"][-1500:]
     assert not saves or "esuming" in run["again"]["printed"]
     assert run["weights"] == run["whole"] != "none"
+
+
+def test_a_signal_of_another_process_and_the_own_one_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchrun hands a signal on to all processes: the first to hear of it tells the others after the step."""
+    monkeypatch.setattr(stopping, "world", lambda: 2)
+    stop = stopping.Stop()
+    stop.patient = True
+    stop.hear(signal.SIGTERM)
+    stop.take(signal.SIGTERM, None)
+    monkeypatch.setattr(stopping, "SAME", 0.0)
+    with pytest.raises(InterruptedRun):
+        stop.take(signal.SIGTERM, None)
+
+
+def test_one_process_alone_is_stopped_by_the_second_signal() -> None:
+    stop = stopping.Stop()
+    stop.patient = True
+    stop.take(signal.SIGINT, None)
+    with pytest.raises(InterruptedRun):
+        stop.take(signal.SIGINT, None)

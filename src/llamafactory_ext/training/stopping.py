@@ -63,6 +63,10 @@ class Stop:
         if self.asked:
             raise InterruptedRun(self.asked)
 
+    def hear(self, number: int) -> None:
+        """Remember a signal; this process's own one may follow that of another."""
+        self.asked, self._since = number, time.monotonic()
+
     def take(self, number: int, _: FrameType | None) -> None:
         """Handle a signal."""
         if os.getpid() != self._process:  # a worker that loads or maps data: its parent decides
@@ -71,7 +75,8 @@ class Stop:
             return
         if self.asked and self.patient and world() > 1 and time.monotonic() - self._since < SAME:
             return
-        again, self.asked, self._since = bool(self.asked), number, time.monotonic()
+        again = bool(self.asked)
+        self.hear(number)
         if not self.patient or again:
             raise InterruptedRun(number)
         if os.environ.get("RANK", "0") == "0":
@@ -100,7 +105,7 @@ class _StopAfterStep(TrainerCallback):
         if distributed.is_initialized() and world() > 1:
             asked = sum_of_all(torch.tensor(float(self.stop.asked), device=args.device)).item()
             if asked and not self.stop.asked:
-                self.stop.asked = signal.SIGTERM
+                self.stop.hear(signal.SIGTERM)
         return bool(self.stop.asked)
 
 
