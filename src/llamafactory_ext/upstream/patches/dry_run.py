@@ -21,7 +21,7 @@ from ...options.stages import PPO_STAGE
 from ...training.devices import free_memory
 from ...training.measured import Estimate, Trial
 from ...training.scale import MASTER, MOMENTS
-from ...training.stopwatch import laps
+from ...training.stopwatch import laps, now
 from ..pipeline.skeleton import config_of, skeleton
 
 STEPS, SAMPLES, REPORTED = 6, 8, 4  # of the trial: optimiser steps, examples per task for importance, and report
@@ -67,12 +67,12 @@ def measure(workflow: Workflow, groups: tuple[Any, ...]) -> Estimate:
     with tempfile.TemporaryDirectory(prefix="dry_run_") as folder:
         small = _small(groups, Path(folder))
         timer = _Timer()
-        began = time.monotonic()
+        began = now()
         workflow(*small, [timer])
         trial = Trial(
             name=groups[3].tl_stage or groups[3].finetuning_type,
-            seconds=time.monotonic() - began,
-            before=_process_age() - (time.monotonic() - began),
+            seconds=now() - began,
+            before=began if laps.own_clock else _process_age() - (now() - began),
             phases=tuple(timer.phases),
             laps=copy.deepcopy(laps),
             sizes=_sizes(Path(folder)),
@@ -122,17 +122,17 @@ class _Timer(TrainerCallback):
                 "total": sum(weight.numel() for weight in weights),
                 "updates": max(1, -(-batches // args.gradient_accumulation_steps)),
                 "epochs": float(args.num_train_epochs),
-                "began": time.monotonic(),
+                "began": now(),
                 "ends": [],
                 "saved": 0.0,
             }
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.phases[-1]["ends"].append(time.monotonic())
+        self.phases[-1]["ends"].append(now())
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.phases[-1]["saved"] = time.monotonic() - self.phases[-1]["ends"][-1]
+        self.phases[-1]["saved"] = now() - self.phases[-1]["ends"][-1]
 
 
 def _sizes(folder: Path) -> Mapping[str, int]:
