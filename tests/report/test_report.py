@@ -160,7 +160,7 @@ def test_the_whole_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "| Llama-3: CITI | 58.92 | 34.51 |" in written_text
     assert "| **one (official)** | **50.00 ± 1.00** |" in written_text
     assert "**70.00 ± 1.00 (partial, 50/100)**" in written_text
-    assert "- one (official): api_bank: a <ceiling> | of 85.8 %" in written_text
+    assert "- one (official): api_bank: a &lt;ceiling&gt; \\| of 85.8 %" in written_text
     data = json.loads((out / "report.json").read_text("utf-8"))
     (row,) = (row for row in data["tables"][0]["rows"] if row["name"] == "second (official)")
     assert row["figures"]["api_bank/C"]["n"] == 100

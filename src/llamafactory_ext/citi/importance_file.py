@@ -61,12 +61,21 @@ class Importance:
 
     def tool_scores(self) -> dict[str, float]:
         """M_h (eq. 5): all tool data as one data set."""
-        (task,) = self.of(TOOL).values()
-        return normalise(task.scores)
+        found = list(self.of(TOOL).values())
+        if len(found) != 1:
+            raise OptionError(
+                f"the importance of {self.base} has {len(found)} tool tasks where one is due; compute it anew."
+            )
+        return normalise(found[0].scores)
 
     def general_scores(self) -> dict[str, float]:
         """C_h (eq. 10)."""
-        return general_importance({name: task.scores for name, task in self.of(GENERAL).items()})
+        tasks = {name: task.scores for name, task in self.of(GENERAL).items()}
+        if not tasks or any(scores.keys() != self.tool_scores().keys() for scores in tasks.values()):
+            raise OptionError(
+                f"the importance of {self.base} has no general task, or one of other components; compute it anew."
+            )
+        return general_importance(tasks)
 
     def select(self, top: float, bottom: float, end: End = "top", seed: int = 0) -> Selection:
         """The selection by these scores."""
@@ -140,9 +149,13 @@ class Importance:
                 raise CheckpointError(
                     f"{path} has format {data['format']}, this version reads {FORMAT}; compute it anew."
                 )
-            tasks = {name: TaskScores(**task) for name, task in data["tasks"].items()}
+            tasks = {name: _checked(TaskScores(**task)) for name, task in data["tasks"].items()}
+            if not isinstance(data["base"], str) or not isinstance(data["settings"], dict):
+                raise TypeError("base or settings have another type")
+            if not all(_is_shape(shape) for shape in data["shapes"].values()):
+                raise TypeError("a shape is none")
             return cls(data["base"], data["shapes"], data["settings"], tasks)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{path} is no importance file ({error!r}); name one that CITI wrote.") from None
 
     def check(self, path: Path, shapes: Mapping[str, list[int]]) -> None:
@@ -174,6 +187,22 @@ class Importance:
                 f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and "
                 "at least one general task are needed: compute it on both kinds of data."
             )
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
+
+
+def _checked(task: TaskScores) -> TaskScores:
+    """The scores of a task, whose parts have their types."""
+    scored = [task.scores, *(task.halves or ())]
+    if not isinstance(task.mark, str) or type(task.examples) is not int:
+        raise TypeError("mark or examples have another type")
+    if len(scored) not in (1, 3) or not all(isinstance(scores, dict) for scores in scored):
+        raise TypeError("the scores have another type")
+    if not all(isinstance(name, str) for name in task.vanishing):
+        raise TypeError("vanishing names no components")
+    return task
 
 
 def _jaccard(a: Collection[str], b: Collection[str]) -> float:

@@ -41,9 +41,16 @@ class Selection:
         return cls(adapted, tuned, displaced, int(data["total"]), data.get("end", "top"))
 
 
+_TOO_LARGE = 1e300  # sums stay finite
+
+
+def _is_score(score: object) -> bool:
+    return isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score < _TOO_LARGE
+
+
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
     """I_h divided by its sum over components (eq. 5: M_h)."""
-    bad = [name for name, score in scores.items() if not math.isfinite(score) or score < 0]
+    bad = [name for name, score in scores.items() if not _is_score(score)]
     if bad:
         raise OptionError(
             f"importance scores of {', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''} are not finite and "

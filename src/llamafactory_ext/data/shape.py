@@ -43,6 +43,8 @@ class Shape:
         if entry.get("formatting", "alpaca") != "alpaca":
             tags = entry.get("tags") or (_OPENAI_TAGS if entry.get("formatting") == "openai" else _TAGS)
             messages = columns.get("messages") or ""
+            if not isinstance(tags, Mapping) or not all(isinstance(tag, str | None) for tag in tags.values()):
+                return cls(messages=messages, problems=('the entry\'s "tags" is no object of texts; mend it there.',))
             return cls(
                 messages=messages,
                 tags=tuple(tags[key] for key in _TAGS if tags.get(key)),

@@ -52,12 +52,12 @@ def load(model: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, Pre
     for directory, needed in ((model, "config.json"), (adapter, "adapter_config.json")):
         if directory is not None and not (directory / needed).is_file():
             raise CheckpointError(f"{directory} has no {needed}; give the directory that training wrote it to")
-    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, trust_remote_code=False)
     if adapter is not None:
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, str(adapter))
-    return loaded.eval(), AutoTokenizer.from_pretrained(model)
+    return loaded.eval(), AutoTokenizer.from_pretrained(model, trust_remote_code=False)
 
 
 @torch.no_grad()

@@ -125,13 +125,34 @@ class Report:
             DataError: no such report; `place` begins the message.
         """
         try:
-            figures = tuple(Figure(**figure) for figure in record["figures"])
+            figures = tuple(_checked_figure(figure) for figure in record["figures"])
             known = record | {"part": record.get("part", "")}
             named = {part.name: known[part.name] for part in fields(cls) if part.name != "verdicts"}
             lists = {name: tuple(named[name]) for name in ("notes", "model_hashes")}
+            texts = [named[name] for name in ("benchmark", "predictions_sha256", "references_sha256", "part")]
+            if not all(isinstance(text, str) for text in (*texts, *lists["notes"], *lists["model_hashes"])):
+                raise TypeError("a text is none")
+            if named["mode"] not in MODES or not isinstance(named["judge"], dict | None):
+                raise TypeError("mode or judge is none")
+            if not all(type(named[name]) is int and named[name] >= 0 for name in ("n_references", "n_predictions")):
+                raise TypeError("a number of items is none")
         except (TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{place} is no report of `llamafactory-ext score` ({error}); write it anew.") from None
         return cls(**(named | lists | {"figures": figures}))
+
+
+def _checked_figure(record: Any) -> Figure:
+    """A figure whose parts have their types."""
+    figure = Figure(**record)
+    numbers = [figure.value, *([] if figure.standard_error is None else [figure.standard_error])]
+    if not isinstance(figure.name, str) or not all(
+        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+        for number in numbers
+    ):
+        raise TypeError("a figure is none")
+    if not all(type(number) is int and number >= 0 for number in (figure.n, figure.parse_failures)):
+        raise TypeError(f"figure {figure.name}: n or parse_failures is no number")
+    return figure
 
 
 def figures_of(verdicts: Sequence[Verdict]) -> tuple[Figure, ...]:
@@ -175,7 +196,7 @@ def read_report(path: Path) -> Report:
         raise DataError(f"{path}: there is no report here; run `llamafactory-ext score` or check the path.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); name a report file.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON ({error}); run `llamafactory-ext score` again.") from None
     return Report.from_json(record, str(path))
 
@@ -208,6 +229,6 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
     for number, line in enumerate(lines, start=1):
         try:
             verdicts.append(Verdict(**json.loads(line)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: no verdict ({error}); score again.") from None
     return tuple(verdicts)

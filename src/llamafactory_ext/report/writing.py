@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -18,6 +19,9 @@ EXPLAINED: Final = (
     f"that have a prediction. “{MEAN}” is formed here for all rows, over GSM, HE, TQA and MT, only where all four are "
     "whole. MT is in per cent of 10; the last table names the judge."
 )
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_MARKUP: Final = re.compile(r"[|\[\]`<>\\]")
+_ENTITIES: Final = {"<": "&lt;", ">": "&gt;"}
 _CSS: Final = """
 :root{color-scheme:light dark;--fg:#1d2733;--bg:#fff;--line:#d5dbe3;--soft:#f4f6f9;--ours:#fbeaec;--accent:#b3374a}
 @media(prefers-color-scheme:dark){:root{--fg:#e4e9f0;--bg:#14181e;--line:#36404c;--soft:#1c222a;--ours:#3a2127;
@@ -46,7 +50,7 @@ def markdown(tables: Sequence[Table], runs: Sequence[Run], pictures: Mapping[str
         )
     parts += ["## What each figure rests on", "", *_lines(DETAIL_COLUMNS, details(runs))]
     notes = _notes(runs)
-    parts += ["## Notes", "", *(f"- {note}" for note in notes), ""] if notes else []
+    parts += ["## Notes", "", *(f"- {_literal(note)}" for note in notes), ""] if notes else []
     return "\n".join(parts)
 
 
@@ -91,7 +95,13 @@ def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _line(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+    return "| " + " | ".join(_literal(text) for text in texts) + " |"
+
+
+def _literal(text: str) -> str:
+    """Text of others in Markdown: no markup, no links, no page's tags, one line."""
+    text = " ".join(_CONTROL.sub(" ", text).split())
+    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0]) or f"\\{found[0]}", text)
 
 
 def _html_table(table: Table) -> str:
@@ -102,7 +112,8 @@ def _html_table(table: Table) -> str:
         cells = [f"<td>{escape(name)}</td>"]
         for place in range(len(table.columns)):
             cell = row.cells[place] if row.is_ours else None
-            hint = f' title="n = {cell.n}, {cell.parse_failures} not parsed"' if cell is not None else ""
+            about = escape(f"n = {cell.n}, {cell.parse_failures} not parsed") if cell is not None else ""
+            hint = f' title="{about}"' if about else ""
             mark = ' class="partial"' if cell is not None and cell.partial else ""
             cells.append(f"<td{hint}{mark}>{escape(written(row, place))}</td>")
         kind = ' class="ours"' if row.is_ours else ""

@@ -91,7 +91,9 @@ def from_yaml(path: Path) -> Request:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"--yaml {path} cannot be read ({error.strerror}); check the path.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise DataError(f"--yaml {path} is no YAML of options: it is nested too deeply; mend it.") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise DataError(f"--yaml {path} is no YAML ({' '.join(str(error).split())}); mend it.") from None
     if not isinstance(read, Mapping):
         raise DataError(f"--yaml {path} holds no options; name a training YAML, as under examples/yaml.")

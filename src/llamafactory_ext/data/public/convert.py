@@ -256,7 +256,7 @@ def _examples(
     hint = ""
     for file, index, place, record in _records(family, files):
         read[file.name] = index + 1
-        outcome = family.read(record)
+        outcome = _read(family, record)
         if isinstance(outcome, Example) and (key := repeated_key(record)) is not None:
             outcome = replace(outcome, findings=(*outcome.findings, fault_of(key)))
         if isinstance(outcome, Foreign):
@@ -277,6 +277,14 @@ def _examples(
         raise DataError("\n".join([heading, *faults, hint]))
 
 
+def _read(family: Family, record: Any) -> Outcome:
+    """What a converter makes of a record; values of types that no publisher writes make it a foreign one."""
+    try:
+        return family.read(record)
+    except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError) as error:
+        return Foreign(f"holds a value of another type than the data set's ({type(error).__name__}: {error})"[:300])
+
+
 def _records(family: Family, files: tuple[Path, ...]) -> Iterator[tuple[Path, int, str, Any]]:
     for file in files:
         for index, (place, record) in enumerate(family.records(file)):
@@ -287,7 +295,7 @@ def _looks_like(record: Any, family: Family) -> str:
     others = [
         other.name
         for other in FAMILIES.values()
-        if other is not family and isinstance(other.read(record), Example | Drop)
+        if other is not family and isinstance(_read(other, record), Example | Drop)
     ]
     if not others:
         return ""

@@ -28,7 +28,7 @@ def load_tokenizer(folder: Path, base: Path | None = None) -> Any:
     has_own = base is None or any(folder.glob("tokenizer*"))
     place = folder if has_own or base is None else base
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds
         raise CheckpointError(
             f"{place}: no tokenizer can be loaded ({_first_line(error)}); copy its files there."
@@ -138,7 +138,9 @@ class HfBackend:
 
     def _load(self) -> Any:
         try:
-            model = AutoModelForCausalLM.from_pretrained(self._base or self._folder, dtype=self._options.dtype)
+            model = AutoModelForCausalLM.from_pretrained(
+                self._base or self._folder, dtype=self._options.dtype, trust_remote_code=False
+            )
             if self._base is not None:
                 model = _adapted(model, self._folder)
         except ExtError:

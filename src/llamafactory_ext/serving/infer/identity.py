@@ -39,7 +39,7 @@ def adapter_base(folder: Path) -> str | None:
         return None
     try:
         base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{config} cannot be read ({error}); the adapter is damaged, use another.") from None
     return str(base or "")
 

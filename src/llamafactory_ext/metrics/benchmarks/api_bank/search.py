@@ -40,8 +40,10 @@ class Embedder:
         if not pooling.get("pooling_mode_mean_tokens", True):
             raise DataError(f"{folder}/1_Pooling/config.json: only the mean over the tokens is known; {hint}.")
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            self._model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self._model = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+            ).eval()
         except (OSError, ValueError) as error:
             raise DataError(f"--embedder {folder} cannot be loaded ({str(error).splitlines()[0]}); {hint}.") from None
         self._longest = int(_settings(folder / "sentence_bert_config.json").get("max_seq_length") or _LONGEST)
