@@ -330,3 +330,69 @@ def test_words_behind_the_calls_of_a_sharegpt_turn_are_told() -> None:
         assert bool(found.lost) == told
         assert ("I wait." in found.turns[1][1]) == told
         assert "```" not in found.turns[1][1]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "f", "argumets": {"x": 1}},
+        {"name": "f", "args": {"x": 1}},
+        {"name": "f", "arguments": None, "kwargs": '{"x": 1}'},
+        {"name": "f", "arguments": {}, "x": [1]},
+        {"name": "f", "arguments": {"x": 1}, "parameters": {"x": 2}},
+    ],
+)
+def test_arguments_under_another_key_are_never_lost(function: dict[str, Any]) -> None:
+    for stated in ({"function": function}, function):
+        found = read({"messages": [USER, {"role": "assistant", "tool_calls": [stated]}, DONE]})
+        assert isinstance(found, str)
+        assert found.startswith("turn 2: the ")
+        assert "arguments" in found
+
+
+def test_what_stands_beside_a_call_without_arguments_is_no_argument() -> None:
+    stated = {
+        "id": "a",
+        "type": "function",
+        "index": 0,
+        "function": {"name": "f", "description": "F.", "strict": True},
+    }
+    found = read({"messages": [USER, {"role": "assistant", "tool_calls": [stated]}, DONE]})
+    assert isinstance(found, Dialogue)
+    assert json.loads(found.turns[1][1]) == {"name": "f", "arguments": {}}
+
+
+@pytest.mark.parametrize("key", ["tool_call", "toolCalls", "tool_cals", "function_calls", "calls", "tool_uses"])
+def test_calls_under_another_key_are_never_lost(key: str) -> None:
+    found = read({"messages": [USER, {**DONE, key: [{"function": CITY}]}]})
+    assert isinstance(found, str)
+    assert found == f'turn 2: its calls stand under "tool_calls", not "{key}"'
+
+
+@pytest.mark.parametrize("key", ["thought", "thoughts", "reasoning_text", "resoning_content", "cot", "rationale"])
+def test_thoughts_under_another_key_are_told(key: str) -> None:
+    found = read({"messages": [{**USER, key: "hm"}, {**DONE, key: "hm"}]})
+    assert isinstance(found, Dialogue)
+    assert [(number, what.split()[0]) for number, what in found.lost] == [(2, f'"{key}"')]
+
+
+@pytest.mark.parametrize("key", ["id", "name", "recalls", "call_count", "model", "annotations", "reason"])
+def test_other_keys_of_a_message_mean_nothing(key: str) -> None:
+    found = read({"messages": [USER, {**DONE, key: ["x"]}]})
+    assert isinstance(found, Dialogue)
+    assert found.lost == ()
+
+
+def test_errors_beside_the_text_of_a_result_are_told() -> None:
+    part = {"type": "tool_result", "tool_use_id": "c", "content": "no", "is_error": True}
+    for result in (
+        {"role": "user", "content": [part]},
+        {"role": "tool", "content": "no", "is_error": True},
+        {"role": "tool", "content": "no", "error": "not found"},
+    ):
+        found = read({"messages": [USER, calls(CITY), result, DONE]})
+        assert isinstance(found, Dialogue)
+        assert [number for number, what in found.lost if "is not kept: feedback is judged by its text" in what] == [3]
+    found = read({"messages": [USER, calls(CITY), {"role": "tool", "content": "1", "is_error": False}, DONE]})
+    assert isinstance(found, Dialogue)
+    assert found.lost == ()

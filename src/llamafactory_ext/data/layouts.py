@@ -25,6 +25,8 @@ from .message_parts import (
     stated_calls,
     text_of,
     thought_of,
+    unread_errors,
+    unread_parts,
 )
 
 BY_MODEL: Final = (GPT, CALL)
@@ -132,11 +134,14 @@ class _Reader:
         if role == HUMAN and (returned := results_of(content)):
             text = RESULT_SEPARATOR.join(text for _, text in returned)
             self.turns.append(_Turn(number, OBSERVATION, text, results=tuple(returned)))
+            self.lost += [(number, what) for what in unread_errors(message)]
             return
         said, lost = text_of(content, self.tags.content, from_tool=role == OBSERVATION and self.tags.openai)
+        if role == OBSERVATION:
+            lost += unread_errors(message)
         if role in BY_MODEL:
             thought, more = thought_of(message, said, self.words)
-            lost += more
+            lost += more + unread_parts(message, (self.tags.role, self.tags.content))
             if calls:
                 role = CALL
                 said, more = call_text(thought, said, calls, self.words)

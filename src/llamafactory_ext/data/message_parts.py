@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from ..errors import CallParseError
 from ..templates.messages import read_calls
 from ..toolcalls import detect_turn
+from ..toolcalls.near import is_slip
 from ..toolcalls.pairs import Pairs
 from ..toolcalls.thoughts import split_thought
 from .dialogues import CALL_MARKS
@@ -20,6 +21,18 @@ _THOUGHT_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_PARTS: Final = ("text", "input_text", "output_text")
 _THOUGHT_PARTS: Final = ("thinking", "reasoning")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
+_ARGUMENT_KEYS: Final = ("arguments", "parameters")
+_BESIDE_ARGUMENTS: Final = {
+    *("name", "id", "type", "index", "call_id", "tool_call_id", "status", "strict", "description", "cache_control"),
+    *("function", "input", *_ARGUMENT_KEYS),
+}
+# Keys of a message that are like those of calls or thoughts, but that nobody reads.
+_LIKE_CALLS: Final = re.compile(r"(?:tool|function|api)s?_?(?:call|use|request|invocation)s?|calls", re.IGNORECASE)
+_LIKE_THOUGHT: Final = re.compile(
+    r"(?:.*_)?(?:thoughts?|thinking|reasonings?|rationale|cot|chain_of_thought|analysis)(?:_(?:content|text|details))?",
+    re.IGNORECASE,
+)
+_ERROR_KEYS: Final = ("is_error", "isError", "error")  # of a result, beside its text
 _CALL_PART, _RESULT_PART = "tool_use", "tool_result"  # Anthropic's messages
 _UNKEPT_KEYS: Final = ("refusal", "audio")
 _NO_OBJECT = re.compile(r'"arguments"\s*:\s*(?:"|null\b)')
@@ -101,6 +114,39 @@ def thought_of(message: Mapping[str, Any], said: str, words: Words) -> tuple[str
     return words.thought[0] + thought + words.thought[1], lost
 
 
+def unread_errors(message: Mapping[str, Any]) -> list[str]:
+    """Return what a message of results says of errors beside their texts, which is not kept."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return [
+        f'"{key}" is not kept: feedback is judged by its text, or by tl_feedback_function'
+        for one in (message, *(part for part in parts if isinstance(part, Mapping)))
+        for key in _ERROR_KEYS
+        if one.get(key)
+    ]
+
+
+def unread_parts(message: Mapping[str, Any], read: Collection[str]) -> list[str]:
+    """Return which thoughts of a message are not kept, as they stand under a key of another name.
+
+    Args:
+        message: of the model.
+        read: keys that have a meaning of their own.
+
+    Raises:
+        UnreadableError: calls stand under such a key.
+    """
+    lost = []
+    for key, value in message.items():
+        if not value or key in read or key in (*_CALL_KEYS, *_THOUGHT_KEYS):
+            continue
+        if isinstance(value, list | Mapping) and (_LIKE_CALLS.fullmatch(key) or is_slip(key, _CALL_KEYS)):
+            raise UnreadableError(f'its calls stand under "tool_calls", not "{key}"')
+        if isinstance(value, str) and (_LIKE_THOUGHT.fullmatch(key) or is_slip(key, _THOUGHT_KEYS)):
+            lost.append(f'"{key}" is not kept; write thoughts into "reasoning_content"')
+    return lost
+
+
 def results_of(content: Any) -> list[tuple[str, str]]:
     """The results that a message of parts holds, each with the id of its call; none for other messages.
 
@@ -163,7 +209,20 @@ def _call(item: Any) -> dict[str, Any]:
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
         raise UnreadableError('a call has no name; write {"function": {"name": ..., "arguments": {...}}}')
     arguments = function.get("arguments", function.get("parameters"))
+    _refuse_lost(function)
     return {"name": function["name"], "arguments": _arguments(arguments, function["name"])}
+
+
+def _refuse_lost(function: Mapping[str, Any]) -> None:
+    """Refuse a call whose arguments nobody would read: they stand under another key, or under two."""
+    given = [function[key] for key in _ARGUMENT_KEYS if function.get(key) not in (None, "", {})]
+    if len(given) > 1 and given[0] != given[1]:
+        raise UnreadableError(f'the call of {function["name"]!a} has "arguments" and "parameters"; keep one of them')
+    if given:
+        return
+    for key, value in function.items():
+        if key not in _BESIDE_ARGUMENTS and isinstance(value, str | Mapping | list) and value:
+            raise UnreadableError(f'the arguments of {function["name"]!a} stand under "arguments", not "{key}"')
 
 
 def _arguments(value: Any, name: str) -> dict[str, Any]:
