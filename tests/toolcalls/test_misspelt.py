@@ -78,6 +78,12 @@ MISSPELT = [
     "<tool_call>get_weather\n> <arg_key>city</arg_key>\n> <arg_value>Paris</arg_value>\n> </tool_call>",
     "<seed:tool_call>\n> <function=get_weather>\n> <parameter=city>Paris</parameter>\n</function>\n</seed:tool_call>",
     "<tool_call>get_weather(city='Paris')</tool_call>",
+    'get_weather {"city": "Paris"}',
+    '**get_weather**: {"city": "Paris"}',
+    'Tool: get_weather\nInput: {"city": "Paris"}',
+    '1. get_weather\n```json\n{"city": "Paris"}\n```',
+    "get_weather('Paris')",
+    "<think>so</think>[get_weather('Paris', days=3)]",
 ]
 
 
@@ -86,7 +92,7 @@ MISSPELT = [
 def test_misspelt_calls_are_errors(text: str, declared: bool) -> None:
     """Without declared tools, an object whose keys may as well be those of data is text."""
     found = read(text, (WEATHER,) if declared else ())
-    assert found is None or (not declared and found == [] and "<" not in text)
+    assert found is None or (not declared and found in ([], CALLS[0]) and "<tool" not in text)
 
 
 def test_the_message_names_what_was_meant() -> None:
@@ -109,6 +115,13 @@ RIGHT = [
     '[{"name": "Ann", "score": 1}, {"name": "Bob", "score": 2}]',
     '{"tool_call_count": 2, "tools": [{"title": "get_weather"}]}',
     '{"calls": 3}',
+    'The arguments for get_weather are {"city": "Paris"}.',
+    'get_weather: {"degrees": 21}',
+    'get_weather: {"city": "Paris", "degrees": 21}',
+    "get_weather('Paris') gave 21 degrees.",
+    "Write\nget_weather('Paris')\nand wait.",
+    "def get_weather(city='Paris'):\n    return 21",
+    "class get_weather():\n    city = 'Paris'",
     "A call stands between <tool_call> and </tool_call>.",
     "The tag <seed:tool_call> (it opens) and </seed:tool_call> belong together.",
     "Use `<tool_call>`, not <tool_cal>, please.",

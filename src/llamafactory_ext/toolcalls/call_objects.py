@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..errors import CallParseError
 from .cursor import Cursor
 from .json_text import BARE_KEY, Members, decode, peek, read_json, read_object
-from .misspelt import begins_misspelt, misspelt_key, misspelt_wrapper
+from .misspelt import begins_misspelt, misspelt_key, misspelt_wrapper, named_before
 from .model import Tool
 from .values import Json
 
@@ -123,6 +123,10 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
         _refuse_other_name(cursor, members)
     if optional and not (named and (arguments is not None or _is_bare(cursor, name, members))):
         refuse_misspelt(cursor, members)
+        tool = named_before(cursor.text, start, members.keys(), cursor.declared)
+        if tool is not None:
+            cursor.meant = True
+            cursor.fail(f"the arguments of {tool!a} stand here, but no call of any format", start)
         return False
     if not named:
         cursor.fail('the object of a call needs "name" (a text) and "arguments" or "parameters"', start)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from .model import Tool
 from .near import is_slip, near_word
+from .thoughts import split_thought
 
+_ALONE = re.compile(r"\s*+\[?([\w.-]++)\([^\n]*\)\]?\s*+")
+_NEAR = 120  # characters before an object in which its tool may be named
+_LABEL = (
+    r"(?i:(?:tool|function|action|api|call|name|args|arguments|parameters|input)(?:[ _](?:name|call|input|args))?)"
+)
 WRAPPERS = ("tool_calls", "function_call")
 _IN_CALL = ("function", "name", "arguments", "parameters")
 _NAME = ("name",)
@@ -44,6 +52,38 @@ def misspelt_key(
                 name
             ][1]
     return _under_another_name(members, arguments, declared)
+
+
+def named_before(text: str, start: int, keys: Collection[str], declared: Mapping[str, Tool]) -> str | None:
+    """Return the declared tool whose arguments an object is, if its name stands before it, alone or with a label.
+
+    Args:
+        text: all of it.
+        start: where the object begins.
+        keys: of the object.
+        declared: the tools.
+    """
+    near = max(start - _NEAR, 0)
+    for name, tool in declared.items():
+        if not keys or not set(tool.required) <= set(keys) <= tool.parameters.keys():
+            continue
+        if text.find(name, near, start) >= 0 and _named(name).search(text, near, start):
+            return name
+    return None
+
+
+@lru_cache(maxsize=512)
+def _named(name: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?m:^)\W*+(?:\d{{1,2}}[.)]\s*)?(?:{_LABEL}\W*)?{re.escape(name)}\W*(?:{_LABEL}\W*)?(?:```\w*\s*)?\Z"
+    )
+
+
+def lone_call(text: str, declared: Mapping[str, Tool]) -> int | None:
+    """Return where a text is nothing but a declared tool's name and something in parentheses; None elsewhere."""
+    thought, said = split_thought(text) if declared else ("", "")
+    alone = _ALONE.fullmatch(said)
+    return len(thought) + alone.start(1) if alone is not None and alone[1] in declared else None
 
 
 def misspelt_wrapper(members: Mapping[str, tuple[Any, int, int]]) -> tuple[str, int] | None:

@@ -19,6 +19,7 @@ from .events import ENDS_THOUGHT, IS_COMMENT, IS_OUTPUT, IS_STRAY, OPENS_THOUGHT
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
 from .gaps import in_a_row, joins, stands_alone
+from .misspelt import lone_call
 from .model import ParsedCall, Tool, ToolCall
 from .stray import Stray, holds_strays, stray_mark
 from .thoughts import Thoughts, closes
@@ -236,6 +237,8 @@ class _Scan:
             if not chosen or self._belongs(fault, chosen, starts, nearest):
                 raise CallParseError(fault.problem)
         if not chosen:
+            if any(form.is_code for form in self.forms) and (place := lone_call(self.text, self.declared)) is not None:
+                Cursor(self.text).fail("the arguments of a call need their names", place)
             return Detected((), len(self.text), len(self.text))
         self._refuse_cut(chosen[-1])
         calls = tuple(call for construct in chosen for call in construct.calls)

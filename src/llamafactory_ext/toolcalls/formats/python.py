@@ -14,7 +14,8 @@ from llamafactory_ext.toolcalls.model import ToolCall
 from .form import LOOSE_SEPARATORS, Format, begins_with_a_tool
 
 _ARGUMENTS_AHEAD = rf"\(\s*+(?:\)|{PARAMETER.pattern}\s*+=(?!=)|\*\*\s*+\{{)"
-_CALL_AHEAD = re.compile(rf"(?<!\w)(?<!\w[.-])(?={NAME}{_ARGUMENTS_AHEAD})")
+_NO_DEFINITION = r"(?<!\w)(?<!\w[.-])(?<!\bdef )(?<!\bclass )"
+_CALL_AHEAD = re.compile(rf"{_NO_DEFINITION}(?={NAME}{_ARGUMENTS_AHEAD})")
 _NAME = re.compile(rf"{PARAMETER.pattern}(?:\.{PARAMETER.pattern})*+")
 
 
@@ -49,5 +50,5 @@ FORMAT = Format(
     marked=False,
     is_code=True,
     meant=begins_with_a_tool,
-    mark_with=lambda names: re.compile(rf"(?<!\w)(?<!\w[.-])(?=(?:{names}|{NAME}){_ARGUMENTS_AHEAD})"),
+    mark_with=lambda names: re.compile(rf"{_NO_DEFINITION}(?=(?:{names}|{NAME}){_ARGUMENTS_AHEAD})"),
 )
