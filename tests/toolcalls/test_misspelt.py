@@ -79,6 +79,8 @@ MISSPELT = [
     "<seed:tool_call>\n> <function=get_weather>\n> <parameter=city>Paris</parameter>\n</function>\n</seed:tool_call>",
     "<tool_call>get_weather(city='Paris')</tool_call>",
     'get_weather {"city": "Paris"}',
+    '{"recipient_name": "functions.get_weather", "parameters": {"city": "Paris"}}',
+    '{"tool_uses": [{"recipient_name": "functions.get_weather", "parameters": {"city": "Paris"}}]}',
     '**get_weather**: {"city": "Paris"}',
     'Tool: get_weather\nInput: {"city": "Paris"}',
     '1. get_weather\n```json\n{"city": "Paris"}\n```',

@@ -249,9 +249,14 @@ def read_named_members(cursor: Cursor, start: int) -> None:
 
 def _refuse_other_name(cursor: Cursor, members: Members) -> None:
     """Fail if a declared tool's name stands under another key than "name", beside arguments."""
-    other = next((key for key in _OTHER_NAME_KEYS if members.get(key, (None,))[0] in cursor.declared), None)
+    stated = {key: members[key][0] for key in _OTHER_NAME_KEYS if isinstance(members.get(key, (None,))[0], str)}
+    declared = cursor.declared
+    other = next(
+        (key for key, name in stated.items() if {name, name.removeprefix("functions.")} & declared.keys()), None
+    )
     given = [members[key][0] for key in (*ARGUMENT_KEYS, *_OTHER_KEYS) if key in members]
     if other is not None and any(value is None or isinstance(value, dict | str) for value in given):
+        cursor.meant = True
         cursor.fail(f'the name of a call stands under "name", not "{other}"', members[other][1])
 
 

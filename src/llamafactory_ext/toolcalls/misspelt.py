@@ -91,8 +91,12 @@ def misspelt_wrapper(members: Mapping[str, tuple[Any, int, int]]) -> tuple[str, 
     for key, (value, place, _) in members.items():
         wanted = near_word(key, WRAPPERS)
         first = value[0] if isinstance(value, list) and value else value
-        if wanted not in (None, key) and isinstance(first, dict) and not first.keys().isdisjoint(_IN_CALL):
+        if not isinstance(first, dict):
+            continue
+        if wanted not in (None, key) and not first.keys().isdisjoint(_IN_CALL):
             return f'the key "{key}" must be "{wanted}"', place
+        if key == "tool_uses" and "recipient_name" in first:  # OpenAI's multi_tool_use.parallel
+            return 'calls stand under "tool_calls", not "tool_uses"', place
     return None
 
 
