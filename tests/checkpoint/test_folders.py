@@ -16,14 +16,17 @@ from llamafactory_ext.checkpoint import atomic, folders
 from llamafactory_ext.checkpoint.folders import (
     COMPLETE,
     PUBLISHING,
+    check_adapter,
     discard_checkpoints,
     find_fault,
     newest_checkpoint,
     publish_checkpoint,
     remove_leftovers,
     remove_old,
+    seal_adapter,
     seal_folder,
 )
+from llamafactory_ext.errors import CheckpointError
 
 pytestmark = pytest.mark.fast
 
@@ -312,6 +315,22 @@ def test_leftovers_of_earlier_versions_go_by_their_exact_names(tmp_path: Path) -
         (tmp_path / name).write_text("half")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_damaged_adapter_is_refused(tmp_path: Path, name: str) -> None:
+    for file in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
+        (tmp_path / file).write_bytes(bytes(1000))
+    check_adapter(tmp_path)  # of PEFT, or of an earlier version
+    seal_adapter(tmp_path)
+    (tmp_path / "README.md").write_text("mine")
+    check_adapter(tmp_path)
+    flip(tmp_path / name)
+    with pytest.raises(CheckpointError, match=f"{name} is not what was saved"):
+        check_adapter(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name} is not what was saved"):
+        check_adapter(tmp_path)
 
 
 def test_a_sealed_folder_is_complete(tmp_path: Path) -> None:

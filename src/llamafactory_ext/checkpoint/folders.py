@@ -21,6 +21,8 @@ from ..errors import CheckpointError
 from .atomic import REMOVED, discard_folder, publish_folder, read_json, remove_staged, write_json
 
 COMPLETE = "complete.json"
+SEAL = "adapter_seal.json"  # hashes of a finished adapter
+_ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 PUBLISHING = "publishing.json"  # in a folder between its place and its mark
 STAGING = ".saving"
 RUN = "run"  # in the mark: which run wrote it
@@ -55,6 +57,32 @@ def seal_folder(folder: Path) -> None:
     """Marks a folder as complete where it is."""
     (folder / COMPLETE).unlink(missing_ok=True)
     write_json(folder / COMPLETE, {"files": _inventory(folder)})
+
+
+def seal_adapter(folder: Path) -> None:
+    """Write down what a finished adapter's files are, so that a damaged one is not loaded."""
+    found = {name: {"sha256": _hash(folder / name)} for name in _ADAPTER if (folder / name).is_file()}
+    write_json(folder / SEAL, {"files": found})
+
+
+def check_adapter(folder: Path) -> None:
+    """Make sure that an adapter's files are those that were saved; one without a seal is taken as it is.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    for mark in (SEAL, COMPLETE):
+        files = _said(folder / mark).get("files") if (folder / mark).is_file() else {}
+        if not isinstance(files, dict):
+            continue
+        for name in _ADAPTER:
+            facts = files.get(name)
+            digest = facts.get("sha256") if isinstance(facts, dict) else None
+            if digest is not None and (not (folder / name).is_file() or _hash(folder / name) != digest):
+                raise CheckpointError(
+                    f"{folder / name} is not what was saved: it is damaged or was changed since. Use a copy, train it "
+                    f"anew, or delete {mark} beside it if you changed it yourself."
+                )
 
 
 def find_fault(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ...checkpoint.atomic import discard_folder, publish_folder, read_json, staged_file, sync, write_json, write_text
 from ...checkpoint.base import MANIFEST, difference
-from ...checkpoint.folders import COMPLETE, find_fault, remove_leftovers, seal_folder
+from ...checkpoint.folders import COMPLETE, SEAL, find_fault, remove_leftovers, seal_adapter, seal_folder
 from ...errors import CheckpointError
 from ..phases import Phase
 
@@ -24,7 +24,7 @@ WEIGHTS = "adapter_model.safetensors"
 LOG = "trainer_log.jsonl"
 _PHASE = re.compile("phase-[0-9]-(rp|mi|uco)")
 DAY = "date"  # in the manifest, where the tools of the template say which day it is
-OWN_FILES = (MANIFEST, WEIGHTS, "importance.json", "selection.json", "report.json", "data_report.json")
+OWN_FILES = (MANIFEST, SEAL, WEIGHTS, "importance.json", "selection.json", "report.json", "data_report.json")
 # Options that plans of earlier versions lack, with the values that those runs had.
 LATER = {"cutoff_action": "keep", "resize_vocab": False}
 
@@ -150,10 +150,12 @@ class RunFolder:
 
     def finish(self) -> None:
         """Copies the last phase's adapter to the top; the weights come last and mark the run as finished."""
+        (self.path / SEAL).unlink(missing_ok=True)
         files = [file for file in self.adapter(self.phases[-1]).iterdir() if file.name != COMPLETE]
         for file in sorted(files, key=lambda file: file.name == WEIGHTS):
             with staged_file(self.path / file.name) as staged:
                 shutil.copyfile(file, staged)
+        seal_adapter(self.path)
 
 
 def _logged_step(line: str) -> float:

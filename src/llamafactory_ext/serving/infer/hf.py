@@ -157,7 +157,9 @@ def _adapted(model: Any, folder: Path) -> Any:
     from peft import PeftModel
 
     from ...checkpoint.base import check_base
+    from ...checkpoint.folders import check_adapter
 
+    check_adapter(folder)
     if (folder / "manifest.json").is_file():
         check_base(model, folder)
     return PeftModel.from_pretrained(model, str(folder))

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...checkpoint.folders import SEAL
 from ...errors import CheckpointError, OptionError
 
 _COUNTED = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
-_NOT_COUNTED = ("report.json", "trainer_state.json", "manifest.json", "all_results.json", "train_results.json")
+_NOT_COUNTED = ("report.json", "trainer_state.json", "manifest.json", "all_results.json", "train_results.json", SEAL)
 _CHUNK = 1 << 24
 
 

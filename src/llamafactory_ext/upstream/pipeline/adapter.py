@@ -14,6 +14,7 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
 
     from ...checkpoint.atomic import read_json
     from ...checkpoint.base import MANIFEST, check_base
+    from ...checkpoint.folders import check_adapter
     from ...molora import MoLoraModel
     from .new_rows import restore_rows
 
@@ -29,6 +30,7 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     }
     path = Path(paths[0]) / (model_args.adapter_folder or "")
     if path.is_dir():
+        check_adapter(path)
         if (path / MANIFEST).is_file():
             restore_rows(model, read_json(path / MANIFEST, "manifest"), own_vocabulary(model_args))
         check_base(model, path)
@@ -39,9 +41,14 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     except (RuntimeError, ValueError) as error:
         raise _misfit(paths[0], model_args, str(error).splitlines()[0]) from error
     # PEFT passes over tensors for modules that this base does not have.
-    unused = _tensor_names(paths[0], where) - get_peft_model_state_dict(loaded).keys()
-    if unused:
+    saved, placed = _tensor_names(paths[0], where), get_peft_model_state_dict(loaded).keys()
+    if unused := saved - placed:
         raise _misfit(paths[0], model_args, f"there is no place for {min(unused)}")
+    if lacking := {name for name in placed - saved if "molora_" in name}:
+        raise CheckpointError(
+            f"the adapter in {paths[0]} lacks {min(lacking)}, which would stay untrained; use a whole copy, or "
+            "train it anew."
+        )
     if isinstance(loaded.base_model, MoLoraModel):
         loaded.base_model.set_kernel(finetuning_args.citi_kernel)
     return loaded
