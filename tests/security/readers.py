@@ -29,7 +29,7 @@ from metrics.benchmarks.test_rotbench import WEATHER, record
 from tl import trajectories
 
 Reader = Callable[[Path], Any]
-OPENAI = [
+OPENAI: list[dict[str, Any]] = [
     {
         "messages": [
             {"role": "system", "content": "s"},

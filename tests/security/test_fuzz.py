@@ -124,3 +124,12 @@ def test_no_traceback(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
         shutil.rmtree(folder)
     assert not faults, "\n".join(f"{fault}  {content!r}" for fault, content in faults.items())
     assert refused > 0
+
+
+@pytest.mark.parametrize("odd", [None, 7, {"": None}, [1], "text"])
+def test_a_key_without_a_name_is_no_column(odd: Any, tmp_path: Path) -> None:
+    """An entry that names no column of system texts has none, whatever a record keeps under an empty key."""
+    file, text, read = READERS["openai"]
+    records = [{**record, "": odd} for record in json.loads(text)]
+    (tmp_path / file).write_text(json.dumps(records), encoding="utf-8")
+    read(tmp_path / file)

@@ -136,7 +136,7 @@ class DataEntry:
 
     def _dialogue(self, record: Mapping[str, Any], words: Words) -> Dialogue:
         columns = columns_of(self.entry)
-        system = record.get(columns.get("system") or "")
+        system = record.get(columns["system"]) if columns.get("system") else None
         if not isinstance(system, str | None):
             raise UnreadableError(f'"{columns["system"]}" is no text; write one (tools: their list as JSON text)')
         tools = tools_text(record, columns.get("tools"), openai=self._is_openai)
@@ -159,7 +159,7 @@ class DataEntry:
     def _as_messages(self, record: Mapping[str, Any]) -> list[dict[str, str]]:
         """The turns of an alpaca record."""
         column = columns_of(self.entry).get("history") or ""
-        earlier = _earlier_turns(record.get(column))
+        earlier = _earlier_turns(record.get(column) if column else None)
         if earlier is None:
             raise UnreadableError(f'"{column}" is no list of pairs of texts, question and answer')
         prompt = "\n".join(record[column] for column in self.shape.prompts if record[column])
