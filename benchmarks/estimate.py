@@ -22,7 +22,7 @@ GOAL = 0.3
 RUNS: dict[str, dict[str, Any]] = {
     "citi": {
         "yaml": "citi_tiny.yaml",
-        "changes": {"max_samples": 128, "citi_importance_samples": 40, "save_steps": 5, "save_total_limit": 2},
+        "changes": {"max_samples": 96, "citi_importance_samples": 24, "save_steps": 4, "save_total_limit": 2},
     },
     "tl_sft": {
         "yaml": "tl_sft_tiny.yaml",
