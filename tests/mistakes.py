@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
+
 import option_runs
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -150,6 +152,21 @@ MISTAKES: tuple[Mistake, ...] = (
     _of("output a file", "output_dir", output_dir="$folder/file"),
     _of("output read only", "output_dir", output_dir="/proc/nowhere/out"),
     _of("output empty", "output_dir", output_dir=""),
+    _of("output the model", "output_dir", "model_name_or_path", output_dir="$model"),
+    _of(
+        "output the model, overwritten",
+        *("output_dir", "model_name_or_path"),
+        output_dir="$model",
+        overwrite_output_dir=True,
+    ),
+    _of("output the data", "output_dir", "dataset_dir", output_dir="$wrong_data", dataset_dir="$wrong_data"),
+    _of("output somebody's", "output_dir", "README.md", "overwrite_output_dir", output_dir="$folder/somebody"),
+    _of("a word that drops nothing", "~tempalte", "did you mean ~template", words=("~tempalte",)),
+    _of("GPUs of no estimate", "dry_run_gpus", "dry_run: true", dry_run_gpus=8, methods=OURS),
+    _model("model lacks a tensor", "model.layers.1.mlp.down_proj.weight"),
+    _model("model of more layers", "its files lack model.layers."),
+    _model("model with other names", "none of its tensors has a name of a llama"),
+    _model("model of another width", "by its config.json"),
     _of("output long", "output_dir", output_dir="$folder/" + "x" * 300),
     # Adapters
     _of("adapter", "adapter_name_or_path", adapter_name_or_path="./no/such/adapter"),
@@ -255,9 +272,28 @@ def _wrong_models(folder: Path) -> None:
         "model.norm.weight": "model-00002-of-00002.safetensors",
     }
     (shard / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weights}))
+    _other_weights(model, models)
+    (folder / "somebody").mkdir()
+    (folder / "somebody" / "README.md").write_text("mine\n")
     _copy(model, models / "no_tokenizer", "*token*")
     (_copy(model, models / "bad_tokenizer") / "tokenizer.json").write_text("{")
     _copy(folder / "adapter", models / "an_adapter")
+
+
+def _other_weights(model: Path, models: Path) -> None:
+    """Models whose weights and configuration do not belong together."""
+    config = json.loads((model / "config.json").read_text())
+    weights = load_file(model / "model.safetensors")
+    less = {name: weight for name, weight in weights.items() if name != "model.layers.1.mlp.down_proj.weight"}
+    save_file(less, _copy(model, models / "lacks a tensor") / "model.safetensors")
+    renamed = {f"foo.{name}": weight for name, weight in weights.items()}
+    save_file(renamed, _copy(model, models / "with other names") / "model.safetensors")
+    for name, changes in {
+        "of more layers": {"num_hidden_layers": config["num_hidden_layers"] + 1, "layer_types": None},
+        "of another width": {"intermediate_size": config["intermediate_size"] * 2},
+    }.items():
+        changed = {key: value for key, value in (config | changes).items() if value is not None}
+        (_copy(model, models / name) / "config.json").write_text(json.dumps(changed))
 
 
 def _wrong_infos(folder: Path) -> None:

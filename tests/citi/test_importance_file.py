@@ -215,18 +215,18 @@ Change = Callable[[dict[str, Any]], Any]
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        (lambda data: data["shapes"].popitem(), CheckpointError, "belongs to another model"),
+        (lambda data: data["shapes"].popitem(), OptionError, "belongs to another model"),
         (lambda data: data["tasks"].pop("tool"), OptionError, "has 0 tool and 2 general tasks"),
-        (lambda data: data.pop("tasks"), CheckpointError, "is no importance file"),
-        (lambda data: data["tasks"]["math"]["scores"].popitem(), CheckpointError, "model.layers"),
+        (lambda data: data.pop("tasks"), OptionError, "is no importance file"),
+        (lambda data: data["tasks"]["math"]["scores"].popitem(), OptionError, "model.layers"),
         (
             lambda data: data["tasks"]["tool"]["scores"].update({"model.layers.0.mlp.up_proj": "x"}),
-            CheckpointError,
+            OptionError,
             "",
         ),
         (
             lambda data: data["tasks"]["tool"]["scores"].update({"model.layers.0.mlp.up_proj": None}),
-            CheckpointError,
+            OptionError,
             "",
         ),
     ],
@@ -264,7 +264,7 @@ def test_the_file_of_another_architecture_is_refused(computed: Run, tiny_data_di
         citi_top_ratio=0.5,
         citi_bottom_ratio=0.25,
     )
-    with pytest.raises(CheckpointError, match="belongs to another model"):
+    with pytest.raises(OptionError, match="belongs to another model"):
         train(options)
     assert not (tmp_path / "run").exists()
 

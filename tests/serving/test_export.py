@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.molora import MoLoraConfig
 from llamafactory_ext.serving.export import export_citi
+from processes import run
 from tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
 TARGETS = {
@@ -173,12 +172,13 @@ def test_a_newer_format_is_an_error(tmp_path: Path) -> None:
         AutoModelForCausalLM.from_pretrained(tmp_path / "out")
 
 
-def test_transformers_alone_refuses_the_type(tmp_path: Path) -> None:
+def test_transformers_knows_the_type_where_the_package_is_installed_and_refuses_it_elsewhere(tmp_path: Path) -> None:
     export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
     code = f"import transformers; transformers.AutoModelForCausalLM.from_pretrained({str(tmp_path / 'out')!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert re.search(r"model type `citi_llama`|citi_llama", done.stderr)
+    for switch, loads in (("1", True), ("0", False)):
+        done = run([sys.executable, "-c", code], tmp_path, LLAMAFACTORY_EXT=switch)
+        assert (done.returncode == 0) == loads, done.stderr
+        assert loads or "citi_llama" in done.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone_and_an_older_export_is_replaced(tmp_path: Path) -> None:

@@ -15,6 +15,19 @@ _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # Files by one of which transformers finds a tokenizer; others end in these letters.
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
 _TOKENIZER_ENDS = (".model", ".tiktoken", ".spm")
+# Files of a run, by which its folder is known, and files that every run writes.
+_RUNS = {
+    "manifest.json",
+    "tl_report.json",
+    "report.json",
+    "trainer_log.jsonl",
+    "trainer_state.json",
+    "all_results.json",
+}
+_RUNS |= {"importance.json", "training_args.bin", "train_results.json", "data_report.json"}
+_OF_RUNS = ("checkpoint-", "phase-", ".llamafactory_ext")
+_WRITTEN = {"README.md", "config.json", "adapter_config.json", "generation_config.json", "chat_template.jinja"}
+_WRITTEN |= {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"}
 _HEADER_MAX = 100_000_000
 
 
@@ -99,6 +112,21 @@ def read_header(file: Path) -> dict[str, Any]:
     return dict(header)
 
 
+def stored_tensors(folder: Path) -> dict[str, Any]:
+    """Return names, types and shapes of all tensors of a local model, by the headers of its files of safetensors.
+
+    Raises:
+        DamagedError: a file cannot be read.
+    """
+    if (folder / _SAFE[0]).is_file():
+        return read_header(folder / _SAFE[0])
+    if not (folder / _SAFE[1]).is_file():
+        return {}
+    shards = read_object(folder / _SAFE[1]).get("weight_map")
+    names = dict.fromkeys(shards.values()) if isinstance(shards, dict) else ()
+    return {name: facts for file in names for name, facts in read_header(folder / str(file)).items()}
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file holds.
 
@@ -133,6 +161,23 @@ def output_problem(path: str) -> str | None:
     except OSError as error:
         return f"output_dir={path} cannot be written to ({error.strerror}); {advice}, or check its permissions"
     return None
+
+
+def foreign_output(path: str) -> str | None:
+    """Why a run would change files of somebody else in its folder, in words; None if it would not."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return None
+    names = {entry.name for entry in folder.iterdir()}
+    if names & _RUNS or any(name.startswith(_OF_RUNS) for name in names):
+        return None
+    mine = sorted(name for name in names if name in _WRITTEN or name.endswith((".safetensors", ".bin")))
+    if not mine:
+        return None
+    return (
+        f"output_dir={path} holds {', '.join(mine[:3])} and is no folder of a run; name a new folder, or "
+        "set overwrite_output_dir: true to have such files replaced"
+    )
 
 
 def _is_there(path: Path) -> bool:

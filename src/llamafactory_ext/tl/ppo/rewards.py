@@ -63,7 +63,14 @@ def user_reward(name: str) -> RewardFunction:
     found = load_function("tl_reward_function", name)
 
     def of(prediction: str, reference: str, tools: Sequence[Tool], call_format: str | None = None) -> Reward:
-        return _as_reward(found(prediction, reference, list(tools)), name)
+        try:
+            value = found(prediction, reference, list(tools))
+        except Exception as error:  # the user's own code
+            raise OptionError(
+                f"tl_reward_function={name} ended with {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
+                "it is called as f(prediction, reference, tools)."
+            ) from error
+        return _as_reward(value, name)
 
     return of
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from ...checkpoint.model_folder import output_problem
+from ...checkpoint.model_folder import foreign_output, output_problem
 from ...citi.conflicts import inference_conflicts, training_conflicts
 from ...citi.options import CitiArguments
 from ...options.attention import attention_conflicts
@@ -75,7 +75,7 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
     if not problems:
         problems += strange_adapters(model, finetuning)
     if training is not None:
-        work = _work_problems(given, data, training, datasets=datasets)
+        work = _work_problems(model, data, training, finetuning, datasets=datasets)
         if any(problem.startswith("output_dir") for problem in work):
             return problems + work
         problems += work
@@ -112,7 +112,7 @@ def _citi_problems(model: Any, finetuning: Any) -> list[str]:
     return problems + early_problems(bare, finetuning)
 
 
-def _work_problems(given: Mapping[str, Any], data: Any, training: Any, *, datasets: bool) -> list[str]:
+def _work_problems(model: Any, data: Any, training: Any, finetuning: Any, *, datasets: bool) -> list[str]:
     """A training command with nothing to do, nothing to do it with, or nowhere to keep it."""
     asked = [name for name in ("do_train", "do_eval", "do_predict") if getattr(training, name)]
     if not asked:
@@ -120,6 +120,24 @@ def _work_problems(given: Mapping[str, Any], data: Any, training: Any, *, datase
     problems = []
     if "do_train" in asked and datasets and not data.dataset:
         problems.append("dataset is missing; name one or more entries of dataset_info.json, such as dataset: mine")
-    if (problem := output_problem(str(training.output_dir))) is not None:
-        problems.append(problem)
-    return problems
+    output = str(training.output_dir)
+    problem = output_problem(output) or output_is_input(output, model, data)
+    keeps = "do_train" in asked and not finetuning.dry_run and not getattr(training, "overwrite_output_dir", False)
+    if problem is None and keeps:
+        problem = foreign_output(output)
+    if finetuning.dry_run_gpus and not finetuning.dry_run:
+        problems.append("dry_run_gpus is for an estimate; set dry_run: true too, or remove it to train")
+    return [*problems, problem] if problem else problems
+
+
+def output_is_input(output: str, model: Any, data: Any) -> str | None:
+    """Why a run would write over what it reads, in words; None if it would not."""
+    inputs = [
+        ("model_name_or_path", model.model_name_or_path),
+        *(("adapter_name_or_path", name) for name in model.adapter_name_or_path or ()),
+        ("dataset_dir", data.dataset_dir),
+    ]
+    for option, name in inputs:
+        if isinstance(name, str) and Path(name).is_dir() and Path(output).is_dir() and Path(name).samefile(output):
+            return f"output_dir={output} is the folder of {option}, which would be written over; name another folder"
+    return None

@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def wrap_read_args(original: Function) -> Function:
             raise OptionError.listing(HEADING, problems)
         try:
             return _read(path, words[1:])
+        except OptionError:
+            raise
         except Exception as error:  # of omegaconf's many kinds: an interpolation, a key without a name
             text = " ".join(str(error).split())[:200]
             raise OptionError.listing(HEADING, [f"{path}: {text}; mend the file, or the words after it"]) from error
@@ -68,11 +71,18 @@ def _read(path: Path, words: list[str]) -> dict[str, Any]:
     else:
         file = OmegaConf.load(path.absolute())
     merged = OmegaConf.to_container(OmegaConf.merge(file, given), resolve=True)
+    if unknown := [name for name in dropped if name not in file]:
+        raise OptionError.listing(HEADING, [_not_there(name, list(file), path) for name in unknown])
     options: dict[str, Any] = dict(merged) if isinstance(merged, Mapping) else {}
     left, replaced = left_over(_plain(file), _plain(given), acts)
     if left:
         _say(f"{', '.join(left)}: passed over, as {replaced} takes the place of what {path} says.")
     return {name: value for name, value in options.items() if name not in (*dropped, *left)}
+
+
+def _not_there(name: str, known: list[Any], path: Path) -> str:
+    near = get_close_matches(name, map(str, known), n=1)
+    return f"~{name}: {path} has no {name}; " + (f"did you mean ~{near[0]}?" if near else "remove the word")
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from llamafactory.data import get_dataset
 from llamafactory.extras.logging import get_logger
 from llamafactory.extras.misc import calculate_tps
@@ -80,10 +81,24 @@ def load_model(tokenizer: Any, model_args: Any, finetuning_args: Any, is_trainab
     """Load the model as upstream does.
 
     Raises:
-        CheckpointError: it cannot be loaded.
+        CheckpointError: it cannot be loaded, or holds what is no number.
     """
     with loading_model(model_args):
-        return upstream_load_model(tokenizer, model_args, finetuning_args, is_trainable)
+        model = upstream_load_model(tokenizer, model_args, finetuning_args, is_trainable)
+    if (name := _without_number(model)) is not None:
+        raise CheckpointError(
+            f"model_name_or_path={model_args.model_name_or_path}: {name} holds NaN or infinity; get the model again, "
+            "or name an earlier checkpoint."
+        )
+    return model
+
+
+def _without_number(model: Any) -> str | None:
+    """The first weight with a value that is no finite number; None without any."""
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and weight.device.type != "meta" and not torch.isfinite(weight.detach()).all():
+            return str(name)
+    return None
 
 
 def accuracy_of(finetuning_args: Any) -> dict[str, Any]:

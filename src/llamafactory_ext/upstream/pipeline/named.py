@@ -15,6 +15,7 @@ from ...checkpoint.model_folder import (
     model_problems,
     read_header,
     read_object,
+    stored_tensors,
 )
 from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
@@ -91,7 +92,8 @@ def _model_problems(model_args: Any, weights: bool) -> list[str]:
         return [f"{option} is a file; name the folder that holds the model's {folder.name} and config.json"]
     if folder.is_dir():
         problems = model_problems(folder, weights=weights)
-        return [f"model_name_or_path={line}" for line in problems] or _config_problems(model_args, option)
+        problems = [f"model_name_or_path={line}" for line in problems] or _config_problems(model_args, option)
+        return problems or (_strange_weights(model_args, folder, option) if weights else [])
     if _other_hub():
         return []
     from transformers.utils import cached_file
@@ -116,6 +118,21 @@ def _config_problems(model_args: Any, option: str) -> list[str]:
         return []
     kind = getattr(config, "model_type", type(config).__name__)
     return [f"{option} is a {kind}, which writes no text; name a causal language model"]
+
+
+def _strange_weights(model_args: Any, folder: Path, option: str) -> list[str]:
+    """Weights that the configuration wants and the files lack: transformers would begin with random ones."""
+    from .skeleton import config_of, lost_weights, skeleton
+
+    try:
+        config = config_of(model_args)
+        if getattr(config, "quantization_config", None) or getattr(config, "auto_map", None):
+            return []
+        fault = lost_weights(skeleton(config), stored_tensors(folder))
+    except Exception:  # whatever a model's own code meets; loading it says more
+        return []
+    advice = "get the model again, or set train_from_scratch: true to begin with random weights"
+    return [f"{option}: {fault}; {advice}"] if fault else []
 
 
 def _adapter_folder(model_args: Any) -> Callable[[str], Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from transformers import (
     AutoModelForTextToWaveform,
 )
 
+# Kinds of models whose files have the names of the modules, now and before.
+_PLAIN_NAMES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "gemma", "gemma2")
+_DIGITS = re.compile(r"\d+")
 _KINDS = (AutoModelForImageTextToText, AutoModelForSeq2SeqLM, AutoModelForTextToWaveform)  # in upstream's order
 
 
@@ -45,6 +49,33 @@ def targets_found(model: nn.Module, targets: Iterable[str]) -> list[str]:
     """Return those of the names that some module of the model ends in."""
     names = [name for name, _ in model.named_modules()]
     return [target for target in targets if any(name == target or name.endswith(f".{target}") for name in names)]
+
+
+def lost_weights(model: nn.Module, found: Mapping[str, Any]) -> str | None:
+    """What a model's files lack, or have in another shape, in words; None where they fit, as far as can be seen.
+
+    Names that transformers translates at loading are left out: a tensor counts as lost where its like of another layer
+    is there under the name it should have.
+
+    Args:
+        model: from the configuration, on the meta device.
+        found: facts by name, as the headers of the files have them.
+    """
+    wanted = {name: list(weight.shape) for name, weight in model.named_parameters()}
+    there = wanted.keys() & found.keys()
+    if not there:
+        kind = getattr(getattr(model, "config", None), "model_type", "")
+        return f"none of its tensors has a name of a {kind}" if kind in _PLAIN_NAMES and found else None
+    kinds = {_DIGITS.sub("#", name) for name in there}
+    lost = [name for name in wanted if name not in found and _DIGITS.sub("#", name) in kinds]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        return f"its files lack {lost[0]}{more}"
+    for name in sorted(there):
+        shape = list(found[name].get("shape", wanted[name]))
+        if shape != wanted[name]:
+            return f"{name} is {shape} in its files, and {wanted[name]} by its config.json"
+    return None
 
 
 def misfit(model: nn.Module, tensors: dict[str, Any], targets: Any) -> str | None:
