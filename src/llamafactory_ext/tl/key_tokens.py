@@ -15,8 +15,10 @@ names instead; both agree if the tokenizer splits the two names alike up to the 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
@@ -94,10 +96,10 @@ def weigh_tokens(
     if variant not in VARIANTS:
         raise OptionError(f"There is no key token variant {variant!r}; choose one of {', '.join(VARIANTS)}.")
     weights = [1.0] * len(offsets)
+    differences, tokens_of = _differences(names), _TokensOf(offsets)
     for call in calls:
-        first, end = call.start, call.end
-        own = [token for token, (low, high) in enumerate(offsets) if low < end and first < high and low < high]
-        places = key_characters(text, call, names)
+        own = tokens_of(call.start, call.end)
+        places = _key_places(text, call, differences)
         near = [token for token in own if places and offsets[token][0] <= places[-1] and places[0] < offsets[token][1]]
         keys = [token for token in near if any(offsets[token][0] <= at < offsets[token][1] for at in places)]
         if keys:
@@ -116,17 +118,48 @@ def key_characters(text: str, call: ParsedCall, names: Collection[str]) -> list[
 
     Names that differ from the first character on add nothing; nor does a name that the call ends with.
     """
+    return _key_places(text, call, _differences(names))
+
+
+def _key_places(text: str, call: ParsedCall, differences: Mapping[str, set[str]]) -> list[int]:
     name = text[call.name_start : call.name_end]
-    shared = {_shared(name, other) for other in names if other != name}
-    return [call.name_start + length for length in sorted(shared | {0}) if call.name_start + length < call.end]
+    lengths = [0]
+    for length in range(1, len(name) + 1):
+        following = differences.get(name[:length])
+        if following is None:  # no other name begins so
+            break
+        if following - {name[length : length + 1]}:
+            lengths.append(length)
+    return [call.name_start + length for length in lengths if call.name_start + length < call.end]
 
 
-def _shared(one: str, other: str) -> int:
-    """How many characters two names begin with in common."""
-    for at, (mine, its) in enumerate(zip(one, other, strict=False)):
-        if mine != its:
-            return at
-    return min(len(one), len(other))
+def _differences(names: Collection[str]) -> dict[str, set[str]]:
+    """What follows each beginning of a name: the next characters, and the empty text where a name ends."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        for length in range(len(name) + 1):
+            found.setdefault(name[:length], set()).add(name[length : length + 1])
+    return found
+
+
+class _TokensOf:
+    """The tokens with a character in a span, in time that does not grow with the text.
+
+    Args:
+        offsets: as `weigh_tokens` takes them. Where they do not ascend, all are looked at.
+    """
+
+    def __init__(self, offsets: Sequence[Span]) -> None:
+        self._offsets = offsets
+        self._tokens = [token for token, (low, high) in enumerate(offsets) if low < high]
+        self._lows = [offsets[token][0] for token in self._tokens]
+        self._highs = [offsets[token][1] for token in self._tokens]
+        self._ascend = all(one <= two for ends in (self._lows, self._highs) for one, two in pairwise(ends))
+
+    def __call__(self, first: int, end: int) -> list[int]:
+        if self._ascend:
+            return self._tokens[bisect_right(self._highs, first) : bisect_left(self._lows, end)]
+        return [token for token in self._tokens if self._offsets[token][0] < end and first < self._offsets[token][1]]
 
 
 def _find_name(name: str, call: str) -> Span:
