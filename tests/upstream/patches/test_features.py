@@ -1,5 +1,7 @@
 """A broken patch switches off what needs it, and says so once; runs that are not ours never notice."""
 
+import importlib
+import inspect
 import sys
 from argparse import ArgumentError
 from collections.abc import Iterator
@@ -236,3 +238,17 @@ def test_an_option_of_our_name_in_another_group(monkeypatch: pytest.MonkeyPatch)
     assert groups == [int, original]
     with pytest.raises(UpstreamError, match="as an option of ours has a namesake"):
         require(Feature.TL_SFT)
+
+
+@pytest.mark.parametrize("row", table.PATCHES, ids=lambda row: row.name)
+def test_a_replacement_is_a_function_of_the_same_kind(row: Patch) -> None:
+    """Gradio, for one, streams what a generator function yields, and shows any other function's value as it is."""
+    importlib.import_module(row.module)
+    original, replacement = patch.originals[row.name], patch.replacements[row.name]
+    for kind in (
+        inspect.isgeneratorfunction,
+        inspect.iscoroutinefunction,
+        inspect.isasyncgenfunction,
+        inspect.isclass,
+    ):
+        assert kind(replacement) == kind(original), kind.__name__

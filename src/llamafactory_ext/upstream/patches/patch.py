@@ -103,13 +103,18 @@ class Patch(Use):
 
 
 def switched(original: Any, replacement: Any, when: Callable[[Arguments], bool]) -> Any:
-    """A function that is `replacement` for calls that are ours, and `original` for all others."""
+    """A function that is `replacement` for calls that are ours, and `original` for all others.
 
-    @functools.wraps(original)
-    def function(*args: Any, **kwargs: Any) -> Any:
+    It is a generator function where the original is one: gradio looks at that.
+    """
+
+    def chosen(*args: Any, **kwargs: Any) -> Any:
         return (replacement if _is_ours(original, args, kwargs, when) else original)(*args, **kwargs)
 
-    return function
+    def generator(*args: Any, **kwargs: Any) -> Any:
+        return (yield from chosen(*args, **kwargs))
+
+    return functools.wraps(original)(generator if inspect.isgeneratorfunction(original) else chosen)
 
 
 def switched_class(original: type, replacement: type, when: Callable[[Arguments], bool]) -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ....board.hosts import HostCheck, is_local
 from ....board.panels import PANELS, Panel
 from ....board.texts import FALLBACK, element_text, table
 from ....options.stages import PPO_STAGE, STAGES
@@ -17,7 +19,7 @@ from ....options.stages import PPO_STAGE, STAGES
 Function = Callable[..., Any]
 METHOD = "citi"
 MANIFEST, WEIGHTS = "manifest.json", "adapter_model.safetensors"
-SERVER, IPV6 = "GRADIO_SERVER_NAME", "GRADIO_IPV6"
+SERVER, IPV6, SHARE = "GRADIO_SERVER_NAME", "GRADIO_IPV6", "GRADIO_SHARE"
 TRUST = "trust_remote_code"
 UNREAD = ("learning_rate", "num_train_epochs")  # by a run of citi
 
@@ -118,15 +120,41 @@ def wrap_create_export_tab(original: Function) -> Function:
 
 
 def wrap_run(original: Function) -> Function:
-    """`run_web_ui` and `run_web_demo`: reachable from this machine only, unless the user names an address."""
+    """`run_web_ui` and `run_web_demo`: reachable from this machine only, unless the user names an address.
+
+    There it answers to this machine's own names only, unless the page is shared.
+    """
 
     @functools.wraps(original)
     def run(*args: Any, **named: Any) -> Any:
         ipv6 = os.environ.get(IPV6, "").lower() in ("1", "true", "y")
         os.environ.setdefault(SERVER, "[::1]" if ipv6 else "127.0.0.1")
-        return original(*args, **named)
+        shared = os.environ.get(SHARE, "").lower() in ("1", "true", "y")
+        with contextlib.nullcontext() if shared or not is_local(os.environ[SERVER]) else _checking_hosts():
+            return original(*args, **named)
 
     return run
+
+
+@contextmanager
+def _checking_hosts() -> Iterator[None]:
+    """While the page is served, requests under a foreign name are refused."""
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    launch = gr.Blocks.launch
+
+    @functools.wraps(launch)
+    def checked(self: Any, *args: Any, **named: Any) -> Any:
+        given = named.get("app_kwargs") or {}
+        named["app_kwargs"] = {**given, "middleware": [Middleware(HostCheck), *given.get("middleware", ())]}
+        return launch(self, *args, **named)
+
+    gr.Blocks.launch = checked
+    try:
+        yield
+    finally:
+        gr.Blocks.launch = launch
 
 
 @contextmanager
