@@ -167,6 +167,9 @@ MISTAKES: tuple[Mistake, ...] = (
     _model("model of more layers", "its files lack model.layers."),
     _model("model with other names", "none of its tensors has a name of a llama"),
     _model("model of another width", "by its config.json"),
+    _of(
+        "importance into a folder", "citi_importance_save", "is a folder", citi_importance_save="$folder", methods=CITI
+    ),
     _of("output long", "output_dir", output_dir="$folder/" + "x" * 300),
     # Adapters
     _of("adapter", "adapter_name_or_path", adapter_name_or_path="./no/such/adapter"),

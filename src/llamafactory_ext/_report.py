@@ -58,7 +58,7 @@ def methods_in(words: Sequence[str]) -> list[str]:
         if str(word).endswith((".yaml", ".yml", ".json")) and os.path.isfile(word):
             try:
                 with open(word, encoding="utf-8", errors="replace") as file:
-                    texts.append(file.read())
+                    texts.append(file.read().replace("\0", ""))  # as UTF-16 has them, which is refused later
             except OSError:
                 continue
     found = _METHOD.findall(_COMMENT.sub("", "\n".join(texts)))

@@ -109,6 +109,8 @@ def _citi_problems(model: Any, finetuning: Any) -> list[str]:
     save = finetuning.citi_importance_save
     unwritable = output_problem(str(Path(save).parent)) if save else None
     problems = [unwritable.replace("output_dir=", "citi_importance_save: ")] if unwritable else []
+    if save and Path(save).is_dir():
+        problems.append(f"citi_importance_save={save} is a folder; name a file in it, such as {save}/importance.json")
     return problems + early_problems(bare, finetuning)
 
 
