@@ -22,7 +22,7 @@ from llamafactory_ext.templates import TEMPLATES as OURS
 from llamafactory_ext.tl.sft.examples import Settings
 from llamafactory_ext.upstream.pipeline import marks, requests, weights
 from processes import train_options
-from tiny import tiny_tokenizer, write_tiny_data
+from tiny import save_tiny_model, tiny_tokenizer, write_tiny_data
 
 pytestmark = pytest.mark.fast
 
@@ -80,9 +80,9 @@ def test_the_cache_is_used_until_the_code_changes(kind: str, tmp_path: Path, mon
     write_tiny_data(tmp_path / "data", 4)
     tokenizer = tiny_tokenizer()
     template = "llama3_api_bank" if kind == "template" else "llama3"
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")  # no model is loaded, and its folder is looked at
+    model = save_tiny_model(tmp_path / "model")
     own = {"stage": "tl_sft"} if kind == "weights" else {}
-    options = train_options(tmp_path, tmp_path / "data", tmp_path / "out", template=template, finetuning_type="lora")
+    options = train_options(model, tmp_path / "data", tmp_path / "out", template=template, finetuning_type="lora")
     model_args, data_args, training_args, *_ = get_train_args({**options, **own})
 
     def made(run: str) -> int:

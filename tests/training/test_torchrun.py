@@ -119,7 +119,7 @@ def test_a_killed_machine_and_the_repeated_command(folder: Path, straight: dict[
     with machines(first, second):
         wait_for(folder / "static" / "checkpoint-10" / "complete.json", first, second)
         second.die()
-        assert first.end() == 1
+        assert first.end() == 2
     assert "Traceback" not in first.said, first.said[-3000:]
     assert first.said.count("repeat the command") == 1
     assert first.said.count("Another process of this run has ended") == 1

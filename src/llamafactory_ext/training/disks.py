@@ -68,6 +68,8 @@ def held(training_args: Any, writes: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         is_ours = True
         if writes:
+            if not folder.exists():
+                stack.callback(_remove_if_empty, folder)  # a run that is refused leaves nothing behind
             _make(folder)
             is_ours = stack.enter_context(folder_held(folder))
         if not all(from_all(is_ours)):
@@ -76,6 +78,11 @@ def held(training_args: Any, writes: bool) -> Iterator[None]:
                 "folder."
             )
         yield
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _make(folder: Path) -> None:

@@ -265,7 +265,7 @@ def test_a_checkpoint_from_another_base(finished: Run, tmp_path: Path, other: di
 
 def test_a_checkpoint_without_weights(tiny_llama_dir: Path, finished: Run, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_bytes((finished.path / "adapter_config.json").read_bytes())
-    with pytest.raises(CheckpointError, match=f"has no {WEIGHTS}"):
+    with pytest.raises(OptionError, match=f"has no {WEIGHTS}"):
         load_for_chat(tiny_llama_dir, tmp_path)
 
 

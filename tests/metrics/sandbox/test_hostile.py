@@ -153,7 +153,7 @@ def test_no_attack_passes_or_outlives(name: str, user: str, runner: str, firsts:
     status, output, beside, worlds, left, _ = as_user(user, attacked)
     assert status in ("failed", "killed", "timeout"), output
     assert beside == "finished"
-    assert worlds == 4
+    assert worlds >= 4  # a world that could not be made is made again
     assert left == []
     assert len(output) <= LIMITS.disk_mb << 20
     assert "root:" not in output

@@ -27,16 +27,24 @@ def seen() -> dict[str, dict[str, str]]:
 
 
 def loaded_fingerprints() -> dict[str, str]:
-    """The fingerprints of upstream's own objects in this process, by name."""
+    """The fingerprints of upstream's own objects in this process, by name.
+
+    Tables that are changed in place are left out: they hold our own texts.
+    """
     found = {}
     for name, original in patch.originals.items():
-        if patch.stranger(original):
+        if patch.stranger(original) or _changed_in_place(name):
             continue
         try:
             found[name] = fingerprint(original)
         except (OSError, TypeError, SyntaxError):  # no source to read
             continue
     return found
+
+
+def _changed_in_place(name: str) -> bool:
+    original = patch.originals[name]
+    return patch.replacements.get(name) is original and isinstance(original, (dict, list, set))
 
 
 def unseen(found: Mapping[str, str]) -> list[str]:
@@ -54,7 +62,9 @@ def mixed(found: Mapping[str, str], version: str | None) -> str:
     recognised = [name for name, value in found.items() if any(known[one].get(name) == value for one in known)]
     if not recognised or not states:
         return ""
-    strange = min(([name for name in recognised if known[one].get(name) != found[name]] for one in states), key=len)
+    strange = min(
+        ([name for name in recognised if known[one].get(name, found[name]) != found[name]] for one in states), key=len
+    )
     if not strange:
         return ""
     of = sorted({one.partition(_AT)[0] for one in known for name in strange if known[one].get(name) == found[name]})

@@ -1,5 +1,6 @@
 """The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -94,7 +95,12 @@ def load_model(tokenizer: Any, model_args: Any, finetuning_args: Any, is_trainab
 
 
 def _without_number(model: Any) -> str | None:
-    """The first weight with a value that is no finite number; None without any."""
+    """The first weight with a value that is no finite number; None without any.
+
+    The first process alone looks: under FSDP the others have no weights yet.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return None
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and weight.device.type != "meta" and not torch.isfinite(weight.detach()).all():
             return str(name)
