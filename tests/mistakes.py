@@ -178,7 +178,12 @@ MISTAKES: tuple[Mistake, ...] = (
     _of("adapter bad config", "adapter_name_or_path", adapter_name_or_path="$adapters/bad_config"),
     _of("adapter no weights", "adapter_name_or_path", adapter_name_or_path="$adapters/no_weights"),
     _of("adapter cut", "adapter_name_or_path", adapter_name_or_path="$adapters/cut"),
-    _of("adapter of another base", "adapter_name_or_path", adapter_name_or_path="$adapters/other"),
+    _of(
+        "adapter of another base",
+        "adapter_name_or_path",
+        adapter_name_or_path="$adapters/other",
+        methods=(*OURS, "lora"),  # full tuning takes no adapter, as upstream says itself
+    ),
     _of("adapter of another kind", "adapter_name_or_path", adapter_name_or_path="$adapters/kind"),
     # Engines and packages
     _of("wandb", "wandb", report_to="wandb", packages=("wandb",)),
