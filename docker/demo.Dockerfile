@@ -1,6 +1,6 @@
 # The demo on a CPU, 11 minutes on two idle cores. From the repository's root:
 #   docker build -f docker/demo.Dockerfile -t llamafactory_ext:demo .
-#   docker run --rm -v "$PWD/runs:/work/runs" llamafactory_ext:demo
+#   docker run --rm -v "$PWD/runs:/llamafactory/runs" llamafactory_ext:demo
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
@@ -9,8 +9,8 @@ RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu 
 COPY . /src
 RUN pip install --no-cache-dir --constraint /src/constraints/train.txt "/src[train]" \
     && useradd --create-home --uid 10001 trainer \
-    && install --directory --owner trainer /work /work/runs
+    && install --directory --owner trainer /llamafactory /llamafactory/runs
 USER 10001
-WORKDIR /work
+WORKDIR /llamafactory
 ENTRYPOINT ["llamafactory-ext"]
 CMD ["lab", "demo", "--out", "runs/demo"]

@@ -272,7 +272,7 @@ def below() -> Iterator[Callable[[str], Path]]:
 
 @BY_EVERY_RUNNER
 @pytest.mark.parametrize(
-    "place", ["/work/sandboxed_checkout", "/dev/shm/sandboxed_checkout", "/tmp/sandboxed_checkout"]
+    "place", [f"{runners.WORK}/sandboxed_checkout", "/dev/shm/sandboxed_checkout", "/tmp/sandboxed_checkout"]
 )
 def test_a_checkout_anywhere_is_seen(place: str, runner: str, below: Callable[[str], Path]) -> None:
     folder = below(f"{place}_{os.getpid()}")

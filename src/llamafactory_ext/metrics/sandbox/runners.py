@@ -20,6 +20,7 @@ from typing import IO, Any
 from . import records
 
 BUBBLEWRAP = "bwrap"
+WORK = "/work"  # the program's folder within the new root
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin")
 _MOST_TOLD = 64 << 10  # bytes of all records together
 _SECONDS_TO_END = 10
@@ -147,7 +148,7 @@ def _start(
     report, reporting = os.pipe()
     info = informing = None
     job = {**job, "report": reporting, "parent": os.getpid(), "shown": shown, "shut_in": by_bubblewrap}
-    job["work"] = _free_name("/work", shown)
+    job["work"] = _free_name(WORK, shown)
     command = [sys.executable, "-I", "-S", "-c", boot, folder]
     passed = [reporting, *job["channel"]]
     if by_bubblewrap:
@@ -209,7 +210,7 @@ def bubblewrap() -> str | None:
     path = shutil.which(BUBBLEWRAP)
     if path is None:
         return None
-    job = {"limits": {"disk_mb": 1}, "work": "/work"}
+    job = {"limits": {"disk_mb": 1}, "work": WORK}
     words = _bubblewrap_words(["/usr", "/lib", "/lib64", "/bin"], job, None, path)
     with contextlib.suppress(OSError, subprocess.TimeoutExpired), tempfile.TemporaryFile() as ignored:
         ended = subprocess.run(

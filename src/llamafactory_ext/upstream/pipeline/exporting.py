@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as calendar
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_tokenizer
 
 from ...checkpoint.atomic import write_text
+from ...checkpoint.base import MANIFEST
 from .chat_template import exported_chat_template
+from .trained_with import REPORT, read_facts
 
-MANIFEST, REPORT = "manifest.json", "tl_report.json"  # of citi, and of tl_sft and tl_ppo
 CHAT_TEMPLATE = "chat_template.jinja"  # where transformers reads it from first
 
 
@@ -34,7 +34,7 @@ class Trained:
     @classmethod
     def of(cls, folder: Path) -> Trained | None:
         """Read the folder of a run of ours; None for any other."""
-        kept = [_read(folder / name) for name in (MANIFEST, REPORT)]
+        kept = [read_facts(folder / name) for name in (MANIFEST, REPORT)]
         if not any(kept):
             return None
         day = next((facts["date"] for facts in kept if isinstance(facts.get("date"), str)), "")
@@ -86,14 +86,6 @@ def renew_chat_template(args: dict[str, Any]) -> str | None:
     if tokenizer.chat_template != before:
         write_text(Path(model_args.export_dir) / CHAT_TEMPLATE, tokenizer.chat_template)
     return line
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _date(text: str) -> calendar.date | None:

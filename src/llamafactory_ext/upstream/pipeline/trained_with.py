@@ -9,12 +9,12 @@ from typing import Any
 
 from ...checkpoint.base import MANIFEST
 
-REPORT = "tl_report.json"
+REPORT = "tl_report.json"  # of tl_sft and tl_ppo; the manifest is citi's
 
 
 def trained_template(folder: Path) -> str | None:
     """Return the template that the run in a folder was trained with; None where nothing says so."""
-    manifest, report = _read(folder / MANIFEST), _read(folder / REPORT)
+    manifest, report = read_facts(folder / MANIFEST), read_facts(folder / REPORT)
     plan = manifest.get("plan")
     found = plan.get("template") if isinstance(plan, dict) else report.get("template")
     return found if isinstance(found, str) else None
@@ -37,7 +37,8 @@ def template_remark(places: str | Sequence[str] | None, template: str | None) ->
     return None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the object that a file of a run holds; an empty one where there is none to read."""
     try:
         facts = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
