@@ -21,6 +21,7 @@ VERBS: Final = {
     "score": ("llamafactory_ext.commands.score", "score", "score saved predictions of the papers' benchmarks"),
     "report": ("llamafactory_ext.report.report", "report", "scores beside the papers' tables, with pictures"),
     "tl": ("llamafactory_ext.commands.tl", "Tl", "TL-Training: export data and reward for verl"),
+    "skintern": ("llamafactory_ext.commands.skintern", "Skintern", "SKIntern: data of the steps, what prompts cost"),
     "lab": ("llamafactory_ext.commands.lab", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }
 USAGE: Final = "\n".join(

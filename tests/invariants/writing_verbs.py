@@ -73,6 +73,13 @@ VERBS: dict[str, Verb | None] = {
         "ours=scores --out {out}", "tables", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
     ),
     "tl export_verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
+    "skintern build": Verb(
+        "sums --dataset_dir data --out {out} --steps 2",
+        "steps",
+        tuple(f"{{out}}/step-{step}/{name}" for step in (1, 2) for name in ("sums.jsonl", "dataset_info.json")),
+    ),
+    "skintern preview": None,
+    "skintern flops": None,
     "lab data": Verb("--out {out}", "lab", ("{out}/lab_tool.json", "{out}/lab_trajectories.json")),
     "lab build": Verb("{out}", "built", ("{out}/config.json",), is_long=True),
     "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),

@@ -17,7 +17,10 @@ from llamafactory_ext.skintern.compress import Extractive, compress
 
 pytestmark = pytest.mark.fast
 
-TEXT = "1. Find the unknown x.\n2. Use `f(a, b)` with 3.5 and the value.\n- the the\nDon't forget 数学题 the units, e.g. km/h."
+TEXT = """1. Find the unknown x.
+2. Use `f(a, b)` with 3.5 and the value.
+- the the
+Don't forget 数学题 the units, e.g. km/h."""
 SHARES = (1.0, 0.9, 2 / 3, 0.5, 1 / 3, 0.1, 0.01, 0.0)
 texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("ab 1.\n-`'数")), max_size=200)
 

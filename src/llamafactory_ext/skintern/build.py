@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from ..checkpoint.atomic import write_json
+from ..checkpoint.atomic import publish_folder, staged_folder, write_text
+from ..checkpoint.own import as_json
 from ..data.dialogues import HUMAN
 from ..data.entries import DataEntry
-from ..data.files.writing import DATASET_INFO, atomic_text
+from ..data.files.writing import DATASET_INFO
 from ..data.layouts import Tags
 from ..data.shape import columns_of
 from ..errors import DataError, OptionError
@@ -130,28 +131,33 @@ class Steps:
             return 1.0
         return 0.0 if drawn >= 1 - self.settings.drop_share else self.settings.shares[step]
 
+    def files(self, step: int, name: str) -> dict[str, str]:
+        """Return the files of a step's data set by name: the records, dataset_info.json, and the mark of its hash."""
+        records = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in self.step(step))
+        mark = {"sha256": self.digest, "step": step + 1, "share": self.settings.shares[step]}
+        return {
+            f"{name}.jsonl": records,
+            DATASET_INFO: as_json({name: self._entry(f"{name}.jsonl")}),
+            SOURCE: as_json(mark),
+        }
+
     def write(self, step: int, folder: Path, name: str) -> Path:
-        """Write a step's data set, unless the folder holds it already; the mark of its hash comes last.
+        """Write a step's data set as one whole folder, unless it is there already.
 
         Raises:
-            DataError: the folder holds a step of other data or settings.
+            DataError: the folder holds something else.
         """
-        mark = {"sha256": self.digest, "step": step, "share": self.settings.shares[step]}
-        found = folder / SOURCE
-        if found.is_file():
-            made = json.loads(found.read_text("utf-8"))
-            if made == mark:
-                return folder
+        files = self.files(step, name)
+        if not folder.exists():
+            with staged_folder(folder) as staged:
+                for file, text in files.items():
+                    write_text(staged / file, text)
+                publish_folder(staged, folder)
+        elif not (folder / SOURCE).is_file() or (folder / SOURCE).read_text("utf-8") != files[SOURCE]:
             raise DataError(
                 f"{folder} was built from other records or settings; start with overwrite_output_dir, or name "
                 "another folder."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_text(folder / f"{name}.jsonl") as file:
-            for record in self.step(step):
-                file.write(f"{json.dumps(record, ensure_ascii=False)}\n")
-        write_json(folder / DATASET_INFO, {name: self._entry(f"{name}.jsonl")})
-        write_json(found, mark)
         return folder
 
     @property
@@ -243,8 +249,3 @@ def check_settings(settings: Settings) -> None:
         problems.append("skintern_keep_share: give a share from 0 to 1")
     if problems:
         raise OptionError.listing("SKIntern's options do not fit:", problems)
-
-
-def tokens_by_step(steps: Sequence[Sequence[str]], count: Callable[[str], int]) -> list[float]:
-    """Return the mean tokens of each step's prompts."""
-    return [sum(map(count, prompts)) / max(len(prompts), 1) for prompts in steps]

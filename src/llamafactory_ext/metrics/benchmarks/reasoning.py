@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any, Final
 
 from ...errors import DataError
@@ -97,7 +98,7 @@ def _bbh(item: Item) -> Gold:
         return Gold(letter[1], lambda text: read_choice(text, options), target, options.get(letter[1], ""))
     for words in _WORDS:
         if target.lower() in words:
-            return Gold(target.lower(), lambda text: read_word(text, words), target)
+            return Gold(target.lower(), partial(read_word, words=words), target)
     if (brackets := read_brackets(target)) is not None:
         return Gold(brackets, read_brackets, target)
     if task != _LISTS and (number := _number(target)) is not None:
