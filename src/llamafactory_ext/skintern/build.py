@@ -23,7 +23,7 @@ from . import compress, compress_tools, examples
 from .compress import Extractive
 from .compress_tools import ToolDocuments
 from .examples import Examples
-from .prompts import prefix
+from .prompts import FINALS, prefix
 from .records import KNOWLEDGE, PARTS, RATIONALE, Record, read_skintern_records
 from .schedule import shots
 
@@ -238,14 +238,22 @@ def check_settings(settings: Settings) -> None:
     Raises:
         OptionError: an unknown name or a share outside of 0 to 1, all of them at once.
     """
-    problems = []
-    if settings.compressor not in COMPRESSORS:
-        problems.append(f"skintern_compressor={settings.compressor!r}: choose one of {', '.join(COMPRESSORS)}")
-    if settings.examples not in examples.CHOICES:
-        problems.append(f"skintern_examples={settings.examples!r}: choose one of {', '.join(examples.CHOICES)}")
+    problems = [
+        f"{option}={value!r}: choose one of {', '.join(choices)}"
+        for option, value, choices in (
+            ("skintern_compressor", settings.compressor, COMPRESSORS),
+            ("skintern_examples", settings.examples, examples.CHOICES),
+            ("skintern_final", settings.final, FINALS),
+        )
+        if value not in choices
+    ]
     if unknown := [part for part in settings.parts if part not in PARTS]:
         problems.append(f"skintern_parts: {unknown[0]!r} is none of {', '.join(PARTS)}")
-    if not 0 <= settings.keep_share + settings.drop_share <= 1:
-        problems.append("skintern_keep_share: give a share from 0 to 1")
+    for option, number in (("skintern_shots", settings.shots), ("seed", settings.seed)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            problems.append(f"{option}={number!r}: give a whole number of at least 0")
+    share = settings.keep_share
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1 - settings.drop_share:
+        problems.append(f"skintern_keep_share={share!r}: give a share from 0 to 1")
     if problems:
         raise OptionError.listing("SKIntern's options do not fit:", problems)
