@@ -19,6 +19,7 @@ ORDERS = (
     "from llamafactory_ext.molora import layer",
     "from llamafactory_ext.molora import MoLoraConfig",
     "from llamafactory_ext.molora import kernel",
+    "from llamafactory_ext.duo import DataAdapterConfig",
     "from llamafactory_ext.serving import modeling",
     "from llamafactory_ext.serving import MODEL_TYPES",
     "from llamafactory_ext.serving import export",
@@ -32,7 +33,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING as models
 assert "citi_llama" in CONFIG_MAPPING
 assert CONFIG_MAPPING["citi_llama"] in models
-assert "MOLORA" in peft.PeftType.__members__
+assert {"MOLORA", "DATA"} <= set(peft.PeftType.__members__)
 """
 
 

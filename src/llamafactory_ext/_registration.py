@@ -1,4 +1,4 @@
-"""Makes the PEFT method MOLORA and the exported model types known as soon as PEFT or transformers is imported.
+"""Makes our PEFT methods and exported model types known as soon as PEFT or transformers is imported.
 
 Standard library only, so that neither `import llamafactory_ext` nor the start of an interpreter imports torch. What is
 already imported is told at once.
@@ -12,8 +12,11 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-# Another package -> the module of ours that registers with it on import.
-WHEN = {"peft": "llamafactory_ext.molora.registration", "transformers": "llamafactory_ext.serving.modeling"}
+# Another package -> the modules of ours that register with it on import.
+WHEN = {
+    "peft": ("llamafactory_ext.molora.registration", "llamafactory_ext.duo.registration"),
+    "transformers": ("llamafactory_ext.serving.modeling",),
+}
 
 
 class RegisteringFinder:
@@ -42,7 +45,8 @@ class RegisteringFinder:
 def tell(name: str) -> None:
     """Register with a package that has been imported; a failure is a hidden warning, as the run may not need it."""
     try:
-        import_module(WHEN[name])
+        for module in WHEN[name]:
+            import_module(module)
     except Exception as error:
         warnings.warn(
             f"llamafactory_ext could not make itself known to {name} ({type(error).__name__}: "

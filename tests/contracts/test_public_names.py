@@ -12,6 +12,7 @@ pytestmark = pytest.mark.fast
 # By module: each name with the arguments it takes; a class is named alone.
 NAMES = {
     "llamafactory_ext.molora": {"MoLoraConfig": None, "MoLoraLinear": None},
+    "llamafactory_ext.duo": {"DataAdapterConfig": None, "DataAdapterLinear": None},
     "llamafactory_ext.citi.importance": {"score_components": "model batches"},
     "llamafactory_ext.citi.selection": {
         "select_components": "tool_scores general_scores top bottom",
