@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
+.PHONY: help demo etapp-demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,6 +36,9 @@ $(STAMP): setup.py pyproject.toml constraints/train.txt
 
 demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and after
 	$(BIN)/llamafactory-ext lab demo
+
+etapp-demo: $(STAMP)  ## Scripted agents in ETAPP's mini world, through run, check and report (seconds)
+	$(BIN)/llamafactory-ext etapp demo
 
 test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own environment
 	@echo "All tests: about 20 minutes on two idle cores. make test-fast takes two."

@@ -20,6 +20,7 @@ VERBS: Final = {
     "infer": ("llamafactory_ext.commands.infer", "infer", "ask a model all questions of a benchmark, resumable"),
     "score": ("llamafactory_ext.commands.score", "score", "score saved predictions of the papers' benchmarks"),
     "report": ("llamafactory_ext.report.report", "report", "scores beside the papers' tables, with pictures"),
+    "etapp": ("llamafactory_ext.commands.etapp", "Etapp", "personalised tool use: run, check and judge agents"),
     "tl": ("llamafactory_ext.commands.tl", "Tl", "TL-Training: export data and reward for verl"),
     "skintern": ("llamafactory_ext.commands.skintern", "Skintern", "SKIntern: data of the steps, what prompts cost"),
     "lab": ("llamafactory_ext.commands.lab", "Lab", "the embedded tiny model and its world: demo, data, training"),

@@ -15,6 +15,9 @@ from citi.test_importance_file import FULL
 from data.samples import write_sample
 from data.test_mix import alpaca, put
 from llamafactory_ext import cli
+from llamafactory_ext.etapp.agents import agent
+from llamafactory_ext.etapp.mini import load, load_gold
+from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.serving.infer import run as infer_run
 from llamafactory_ext.serving.infer.prompts import Prompt
 from metrics.benchmarks.test_rotbench import WEATHER, record
@@ -72,6 +75,12 @@ VERBS: dict[str, Verb | None] = {
     "report": Verb(
         "ours=scores --out {out}", "tables", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
     ),
+    "etapp cases": None,
+    "etapp demo": Verb("--out {out}", "etapp", tuple(f"{{out}}/{file}" for file in ("report.json", "gold.jsonl"))),
+    "etapp run": Verb(
+        "--model m --url http://127.0.0.1:9/v1 --retries 0 --out {out}", "acts.jsonl", ("{out}",), is_long=True
+    ),
+    "etapp check": Verb("--predictions acted.jsonl --out {out}", "checked.json", ("{out}", "checked.verdicts.jsonl")),
     "tl export_verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
     "skintern build": Verb(
         "sums --dataset_dir data --out {out} --steps 2",
@@ -117,6 +126,8 @@ def fill(folder: Path, model: Path) -> None:
             }
         )
     )
+    source = load()
+    run(source, source.cases[:2], agent("gold", load_gold()), {}, RunOptions(quiet=True), folder / "acted.jsonl")
     (folder / "ppo.yaml").write_text("stage: tl_ppo\n")
     (folder / "model").mkdir()
     for file in model.iterdir():

@@ -1,7 +1,8 @@
 """The prediction file: one JSON record per line, in the order in which answers were finished.
 
-`{"id", "benchmark", "prompt_hash", "model_hash", "prediction"}`, all texts, and `messages` where there were several
-turns. A line is written in one piece, so a run that was killed leaves whole lines and at most one cut one at the end.
+`{"id", "benchmark", "prompt_hash", "model_hash", "prediction"}`, all texts, `messages` where there were several
+turns, and `episode` where an agent acted: its calls, what they changed, how it ended. A line is written in one piece,
+so a run that was killed leaves whole lines and at most one cut one at the end.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Prediction:
         model_hash: says which model and which settings answered.
         prediction: the model's text, unchanged; of several turns the last.
         messages: all turns in OpenAI's form, or None.
+        episode: what an agent did (see `etapp.strategies.record`), or None.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Prediction:
     model_hash: str
     prediction: str
     messages: tuple[Mapping[str, Any], ...] | None = None
+    episode: Mapping[str, Any] | None = None
 
     @classmethod
     def from_record(cls, record: object) -> Prediction:
@@ -61,13 +64,18 @@ class Prediction:
             if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
                 raise DataError('"messages" is no list of objects')
             messages = tuple(messages)
-        return cls(**{name: record[name] for name in _TEXTS}, messages=messages)
+        episode = record.get("episode")
+        if not isinstance(episode, dict | None):
+            raise DataError('"episode" is no object')
+        return cls(**{name: record[name] for name in _TEXTS}, messages=messages, episode=episode)
 
     def to_line(self) -> str:
         """The record as one line, with its line break."""
         record: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
         if self.messages is not None:
             record["messages"] = list(self.messages)
+        if self.episode is not None:
+            record["episode"] = dict(self.episode)
         return json.dumps(record, ensure_ascii=False) + "\n"
 
 

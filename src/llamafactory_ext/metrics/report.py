@@ -47,6 +47,7 @@ class Figure:
         n: items it rests on.
         parse_failures: how many of them could not be read; they count as wrong.
         standard_error: of the mean, from the spread of the items' scores; None for n < 2.
+        interval: in which it lies with 95 %, where the scorer computed one (crossed designs do).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Figure:
     n: int
     parse_failures: int
     standard_error: float | None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,10 @@ class Report:
         record = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "verdicts"}
         if not self.part:
             del record["part"]
-        figures = [asdict(figure) for figure in self.figures]
+        figures = [
+            {name: value for name, value in asdict(figure).items() if name != "interval" or value is not None}
+            for figure in self.figures
+        ]
         return (
             record
             | {"figures": figures, "partial": self.partial, "notes": list(self.notes)}
@@ -143,8 +148,15 @@ class Report:
 
 def _checked_figure(record: Any) -> Figure:
     """A figure whose parts have their types."""
-    figure = Figure(**record)
-    numbers = [figure.value, *([] if figure.standard_error is None else [figure.standard_error])]
+    interval = record.get("interval")
+    figure = Figure(**(record | {"interval": None if interval is None else tuple(interval)}))
+    if interval is not None and len(interval) != 2:
+        raise TypeError("an interval is none")
+    numbers = [
+        figure.value,
+        *([] if figure.standard_error is None else [figure.standard_error]),
+        *(figure.interval or ()),
+    ]
     if not isinstance(figure.name, str) or not all(
         isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
         for number in numbers

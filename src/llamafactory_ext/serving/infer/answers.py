@@ -88,11 +88,17 @@ class AnswerFile:
             with contextlib.suppress(OSError):
                 self._file.close()
 
-    def add(self, prompt: Prompt, text: str, messages: Sequence[Mapping[str, Any]] | None = None) -> None:
+    def add(
+        self,
+        prompt: Prompt,
+        text: str,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        episode: Mapping[str, Any] | None = None,
+    ) -> None:
         """Append one answer."""
         question = prompt.question
         turns = None if messages is None else tuple(messages)
-        record = Prediction(question.id, question.benchmark, prompt.sha256, self.model_hash, text, turns)
+        record = Prediction(question.id, question.benchmark, prompt.sha256, self.model_hash, text, turns, episode)
         with _writing(self.path):
             self._file.write(record.to_line().encode("utf-8", "replace"))
             self._file.flush()

@@ -38,10 +38,12 @@ class Reply:
     Attributes:
         message: the assistant's message.
         tokens: that it consists of, as the server counts; of one that does not count, a quarter of its characters.
+        prompt_tokens: of what it answers, as the server counts; 0 of one that does not count.
     """
 
     message: Mapping[str, Any]
     tokens: int
+    prompt_tokens: int = 0
 
 
 class RefusedError(DataError):
@@ -116,12 +118,12 @@ class ChatServer:
             message = data["choices"][0]["message"]
             if not isinstance(message, dict):
                 raise TypeError
-            tokens = (
-                count_of((data.get("usage") or {}).get("completion_tokens")) or len(message_text(message)) // 4 + 1
-            )
+            usage = data.get("usage") or {}
+            tokens = count_of(usage.get("completion_tokens")) or len(message_text(message)) // 4 + 1
+            prompt_tokens = count_of(usage.get("prompt_tokens")) or 0
         except (ValueError, LookupError, TypeError, AttributeError):
             raise DataError(f"{self._shown} gives no chat completion but: {said}") from None
-        return Reply(message, tokens)
+        return Reply(message, tokens, prompt_tokens)
 
     def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         """One request, repeated while its failure may pass."""
@@ -283,7 +285,7 @@ class ServerBackend:
         except RefusedError as error:
             raise refusal or error from None
         self._takes_dots = False
-        return Reply(names.reply(reply.message), reply.tokens)
+        return Reply(names.reply(reply.message), reply.tokens, reply.prompt_tokens)
 
     def _chat(self, prompt: Prompt) -> ToolChat | TextChat:
         def ask(messages: Sequence[Mapping[str, Any]], tokens: int) -> tuple[Mapping[str, Any], int]:

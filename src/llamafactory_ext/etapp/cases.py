@@ -1,0 +1,144 @@
+"""The cases of a benchmark run: an instruction for a user at a time, and where it comes from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, OptionError
+from .world import World
+
+_TRIAL = "@"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One instruction for one user.
+
+    Attributes:
+        id: user and number of the instruction, such as `mara_lindqvist:07`.
+        user: whose world it is.
+        number: of the instruction.
+        now: the time.
+        place: Home or Office.
+        query: what the user says.
+        given: tools on offer.
+        personal: key points about the user.
+        proactive: key points beyond the request.
+        checks: what must have happened; None where only a judge can tell.
+        follow_ups: what the user says if something has not happened.
+        degraded: why the source cannot serve it as meant; "" if it can.
+    """
+
+    id: str
+    user: str
+    number: int
+    now: datetime
+    place: str
+    query: str
+    given: tuple[str, ...]
+    personal: tuple[str, ...]
+    proactive: tuple[str, ...]
+    checks: Mapping[str, Any] | None = None
+    follow_ups: tuple[Mapping[str, Any], ...] = ()
+    degraded: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """All worlds and cases of one origin.
+
+    Attributes:
+        name: mini, or the folder's.
+        sha256: over everything that results depend on.
+        worlds: by user.
+        slots: what checks look for, by user.
+        cases: user by user.
+        notes: what is missing.
+    """
+
+    name: str
+    sha256: str
+    worlds: Mapping[str, World]
+    slots: Mapping[str, Mapping[str, Any]]
+    cases: tuple[Case, ...]
+    notes: tuple[str, ...] = ()
+    by_id: Mapping[str, Case] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_id", {case.id: case for case in self.cases})
+
+    def case(self, key: str) -> Case:
+        """Return the case of an id, whatever the trial.
+
+        Raises:
+            DataError: there is none.
+        """
+        found = self.by_id.get(key.partition(_TRIAL)[0])
+        if found is None:
+            raise DataError(f"{self.name} has no case {key!r}; list them with `llamafactory-ext etapp cases`.")
+        return found
+
+
+def open_source(source: str) -> Source:
+    """Return the mini world, or a checkout of ETAPP.
+
+    Raises:
+        DataError: no checkout there.
+    """
+    if source == "mini":
+        from .mini import load
+
+        return load()
+    raise OptionError(f"--source {source}: only mini is known; leave the option out.")
+
+
+def trial_id(case_id: str, trial: int) -> str:
+    """Return the id of a trial; the first is the case's own."""
+    return f"{case_id}{_TRIAL}{trial}" if trial else case_id
+
+
+def trial_of(key: str) -> int:
+    """Return the trial that an id names."""
+    number = key.partition(_TRIAL)[2]
+    return int(number) if number.isdigit() else 0
+
+
+def reasoning_cases(users: Sequence[str], instructions: int) -> list[tuple[str, int]]:
+    """Return the published subset for costly models: two users for each instruction, drawn with seed 1."""
+    dice = random.Random(1)
+    return [(users[place], number) for number in range(instructions) for place in dice.sample(range(len(users)), 2)]
+
+
+def chosen(source: Source, which: str) -> tuple[Case, ...]:
+    """Return the cases that `--cases` names, in the source's order.
+
+    Args:
+        source: has them.
+        which: all, reasoning, or a file with one id a line.
+
+    Raises:
+        OptionError: no such file, or an id that the source does not have.
+    """
+    if which == "all":
+        return source.cases
+    if which == "reasoning":
+        users = list(source.worlds)
+        drawn = set(reasoning_cases(users, 1 + max(case.number for case in source.cases)))
+        return tuple(case for case in source.cases if (case.user, case.number) in drawn)
+    path = Path(which)
+    try:
+        named = {line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()}
+    except (OSError, ValueError) as error:
+        raise OptionError(
+            f"--cases {which}: no such file ({error}); give all, reasoning, or a file of ids, one a line."
+        ) from None
+    unknown = sorted(named - source.by_id.keys())
+    if unknown or not named:
+        what = f"{len(unknown)} ids are no cases of {source.name}, such as {unknown[0]!r}" if unknown else "no ids"
+        raise OptionError(f"--cases {which}: {what}; list them with `llamafactory-ext etapp cases`.")
+    return tuple(case for case in source.cases if case.id in named)

@@ -1,0 +1,175 @@
+"""From a prediction file to figures, without a model: what agents did, against what should have happened."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..metrics.predictions import Prediction, PredictionFile, read_predictions
+from ..metrics.report import Figure, Report, Verdict
+from .cases import Case, Source, trial_of
+from .checks import Deeds, Outcome, check
+from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
+from .run import BENCHMARK
+
+CHECKED = ("SR", "partial", "task", "personal", "clean")
+
+
+@dataclass(frozen=True)
+class Acted:
+    """One case as it was acted in.
+
+    Attributes:
+        case: the request.
+        trial: which.
+        prediction: as the file has it.
+        episode: of the prediction.
+        outcome: of the checks; None where the case has none.
+    """
+
+    case: Case
+    trial: int
+    prediction: Prediction
+    episode: Mapping[str, Any]
+    outcome: Outcome | None
+
+    @property
+    def cell(self) -> Cell:
+        """User and number of the instruction."""
+        return self.case.user, self.case.number
+
+
+def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]:
+    """Read a prediction file and check its cases.
+
+    Raises:
+        DataError: no such file, or one of other cases.
+    """
+    file = read_predictions(path, BENCHMARK)
+    acted = []
+    for prediction in file.predictions:
+        case, episode = source.case(prediction.id), prediction.episode
+        if episode is None:
+            raise DataError(f"{path}: {prediction.id} has no episode; run it with `llamafactory-ext etapp run`.")
+        try:
+            outcome = None if case.checks is None else _checked(source, case, prediction, episode)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{path}: the episode of {prediction.id} is damaged ({error!r}); run it again.") from None
+        acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
+    return file, acted
+
+
+def _checked(source: Source, case: Case, prediction: Prediction, episode: Mapping[str, Any]) -> Outcome:
+    world = source.worlds[case.user]
+    assert case.checks is not None
+    deeds = Deeds(episode["calls"], prediction.prediction, episode["diff"], world)
+    return check(case.checks, source.slots.get(case.user, {}), deeds)
+
+
+def scores_of(one: Acted) -> dict[str, float]:
+    """Return the scores of a case, each from 0 to 1; those that do not apply are absent."""
+    scores: dict[str, float] = {}
+    if one.outcome is not None:
+        parts = {"task": one.outcome.part(personal=False), "personal": one.outcome.part(personal=True)}
+        scores = {"SR": float(one.outcome.success), "partial": one.outcome.partial}
+        scores |= {name: float(holds) for name, holds in parts.items() if holds is not None}
+        scores["clean"] = float(one.outcome.success and not one.outcome.collateral)
+    calls = one.episode["calls"]
+    if calls:
+        scores["valid calls"] = sum(call["failed"] is None for call in calls) / len(calls)
+        named = {call["name"] for call in calls}
+        scores["tool precision"] = len(named & set(one.case.given)) / len(named)
+    scores["tool recall"] = len({call["name"] for call in calls} & set(one.case.given)) / len(set(one.case.given))
+    return scores
+
+
+def report_of(source: Source, file: PredictionFile, acted: Sequence[Acted], n_references: int) -> Report:
+    """Return figures over all cases, with intervals of the crossed bootstrap."""
+    verdicts = tuple(_verdict(one) for one in acted)
+    names = list(dict.fromkeys(name for verdict in verdicts for name in verdict.scores))
+    figures = [_figure(name, values_of(acted, name)) for name in names]
+    successes = successes_of(acted)
+    trials = 1 + max(one.trial for one in acted)
+    for k in range(2, trials + 1):
+        if (power := pass_power(successes, k)) is not None:
+            figures.append(Figure(f"pass^{k}", power, len(successes), 0, None))
+    return Report(
+        BENCHMARK,
+        "strict",
+        tuple(figures),
+        file.sha256,
+        source.sha256,
+        tuple(sorted({one.prediction.model_hash for one in acted})),
+        n_references,
+        len({one.case.id for one in acted}),
+        (*source.notes, *file.notes, *_notes(acted, successes)),
+        None,
+        verdicts,
+    )
+
+
+def values_of(acted: Sequence[Acted], name: str) -> Values:
+    """Return a score by user and instruction, in the mean over trials."""
+    found: dict[Cell, list[float]] = {}
+    for one in acted:
+        scores = scores_of(one)
+        if name in scores:
+            found.setdefault(one.cell, []).append(scores[name])
+    return {cell: sum(scores) / len(scores) for cell, scores in found.items()}
+
+
+def successes_of(acted: Sequence[Acted]) -> dict[Cell, list[bool]]:
+    """Return the success of all trials, by case."""
+    found: dict[Cell, list[bool]] = {}
+    for one in acted:
+        if one.outcome is not None:
+            found.setdefault(one.cell, []).append(one.outcome.success)
+    return found
+
+
+def _figure(name: str, values: Values) -> Figure:
+    return Figure(name, mean(values), len(values), 0, standard_error(values), interval(values))
+
+
+def _verdict(one: Acted) -> Verdict:
+    detail: dict[str, Any] = {"end": one.episode["end"], "turns": one.episode["turns"]}
+    if one.outcome is not None:
+        detail["missed"] = [condition.about for condition in one.outcome.conditions if not condition.holds]
+        detail["collateral"] = [dict(effect) for effect in one.outcome.collateral]
+    group = f"instruction {one.case.number:02d}"
+    text = json.dumps(detail, ensure_ascii=False)
+    return Verdict(one.prediction.id, scores_of(one), str(one.episode["end"]), True, text, group)
+
+
+def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> list[str]:
+    ends = Counter(str(one.episode["end"]) for one in acted)
+    notes = [f"episodes ended by: {', '.join(f'{end} {count}' for end, count in ends.most_common())}"]
+    calls = [(one, call) for one in acted for call in one.episode["calls"]]
+    failed = Counter(str(call["failed"]) for _, call in calls if call["failed"] is not None)
+    kinds = f": {', '.join(f'{kind} {count}' for kind, count in failed.most_common())}" if failed else ""
+    notes.append(f"{len(calls)} calls, {failed.total()} without a result{kinds}")
+    repeated = sum(_repeats(one.episode["calls"]) for one in acted)
+    collateral = sum(len(one.outcome.collateral) for one in acted if one.outcome is not None)
+    notes.append(f"{repeated} calls repeat an earlier one of their case; {collateral} effects that nobody asked for")
+    sums = {name: sum(one.episode[name] for one in acted) for name in ("turns", "prompt_tokens", "completion_tokens")}
+    notes.append(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sums.items()))
+    modes = {(one.episode["sandbox"], one.episode["setting"], one.episode["strategy"]) for one in acted}
+    notes += [f"sandbox {mode}, tools {setting}, strategy {strategy}" for mode, setting, strategy in sorted(modes)]
+    flips = flip_rate(successes)
+    notes += [f"{flips:.1%} of cases succeed in some trials and fail in others"] if flips is not None else []
+    unchecked = sum(one.outcome is None for one in acted)
+    notes += [f"{unchecked} cases have no checks; only a judge can tell about them"] if unchecked else []
+    degraded = sum(bool(one.case.degraded) for one in acted)
+    return notes + (
+        [f"{degraded} cases lack data of their tools; they are no failures of the agent"] if degraded else []
+    )
+
+
+def _repeats(calls: Sequence[Mapping[str, Any]]) -> int:
+    seen = [json.dumps([call["name"], call["arguments"]], sort_keys=True) for call in calls]
+    return len(seen) - len(set(seen))

@@ -1,0 +1,206 @@
+"""Let an agent act in all cases; each is kept as soon as it ends, and the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..errors import DataError, ExtError, OptionError
+from ..progress import Shown
+from ..serving.agent.dialogue import PromptTooLongError
+from ..serving.infer.answers import AnswerFile
+from ..serving.infer.identity import settings_hash
+from ..serving.infer.prompts import Prompt
+from ..serving.infer.questions import Question
+from .agents import MakeAsk
+from .cases import Case, Source, trial_id, trial_of
+from .prompts import STRATEGIES, Strategy, opening
+from .sandbox import SETTINGS, Sandbox, Setting
+from .strategies import Episode, Limits, record, run_case
+
+BENCHMARK = "etapp"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How agents act.
+
+    Attributes:
+        setting: given or retrieval.
+        strategy: fc, react or e-react.
+        sandbox: strict or reference.
+        trials: how often each case is run.
+        limits: of each episode.
+        faults: share of calls that fail as an unstable service does.
+        seed: of the faults, and of the model's sampling.
+        concurrency: cases at a time.
+        quiet: show no progress.
+    """
+
+    setting: Setting = "given"
+    strategy: Strategy = "fc"
+    sandbox: str = "strict"
+    trials: int = 1
+    limits: Limits = field(default_factory=Limits)
+    faults: float = 0.0
+    seed: int = 0
+    concurrency: int = 8
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"--{name} {value}: choose one of {', '.join(known)}"
+            for name, value, known in (
+                ("setting", self.setting, SETTINGS),
+                ("strategy", self.strategy, STRATEGIES),
+                ("sandbox", self.sandbox, ("strict",)),
+            )
+            if value not in known
+        ]
+        least = {"trials": self.trials, "turns": self.limits.turns, "concurrency": self.concurrency}
+        problems += [f"--{name} is {value}; give at least 1" for name, value in least.items() if value < 1]
+        if not 0 <= self.faults < 1:
+            problems.append(f"--faults is {self.faults}; give a share from 0 to below 1")
+        if problems:
+            raise OptionError.listing("etapp run:", problems)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what answers depend on."""
+        limits = {f"most_{name}": value for name, value in vars(self.limits).items()}
+        names = ("setting", "strategy", "sandbox", "trials", "faults", "seed")
+        return {name: getattr(self, name) for name in names} | limits
+
+
+@dataclass(frozen=True)
+class _Job:
+    case: Case
+    trial: int
+    prompt: Prompt
+
+
+def run(
+    source: Source,
+    cases: Sequence[Case],
+    make_ask: MakeAsk,
+    model: Mapping[str, Any],
+    options: RunOptions,
+    out: Path,
+) -> Path:
+    """Run all cases that the file lacks; returns its path.
+
+    Args:
+        source: has the worlds.
+        cases: to run.
+        make_ask: gives the model for one case.
+        model: says which model answers; a file by another one is refused.
+        options: how it acts.
+        out: the file of answers.
+
+    Raises:
+        DataError: some cases had errors; the others are kept.
+        OptionError: the model cannot be reached, or the file is another run's.
+    """
+    jobs = [_job(source, case, trial, options) for trial in range(options.trials) for case in cases]
+    settings = {"benchmark": BENCHMARK, "source": source.sha256, **model, **options.identity()}
+    failures: dict[str, str] = {}
+    with AnswerFile(out, settings, settings_hash(settings), [job.prompt for job in jobs]) as file:
+        for note in file.notes:
+            print(note, file=sys.stderr)
+        left = [job for job in jobs if job.prompt.question.id not in file.done]
+        try:
+            with Shown(Console(stderr=True, quiet=options.quiet)) as shown:
+                piece = shown.add(out.name, len(jobs) - len(left), len(jobs))
+                for job, done in _answers(source, left, make_ask, options):
+                    if isinstance(done, str):
+                        failures[job.prompt.question.id] = done
+                    else:
+                        episode, sandbox = done
+                        kept = record(episode, sandbox, options.setting, options.strategy, options.sandbox, job.trial)
+                        file.add(job.prompt, episode.answer, episode.messages, kept)
+                    shown.tell(piece, "cases", len(file.done), len(jobs))
+        except ExtError as error:
+            raise type(error)(f"{error.message}\n{_kept(file, jobs)}") from None
+        except KeyboardInterrupt:
+            print(_kept(file, jobs), file=sys.stderr)
+            raise
+        if failures:
+            first, why = next(iter(failures.items()))
+            raise DataError(f"{len(failures)} cases had errors, the first {first}: {why}\n{_kept(file, jobs)}")
+    return out
+
+
+def _kept(file: AnswerFile, jobs: Sequence[_Job]) -> str:
+    return f"{len(file.done)} of {len(jobs)} cases are kept in {file.path}; run the same command to go on."
+
+
+def _job(source: Source, case: Case, trial: int, options: RunOptions) -> _Job:
+    sandbox = _sandbox(source, case, trial, options)
+    tools = sandbox.tools()
+    messages = opening(sandbox.world, case, options.setting, options.strategy, tools)
+    question = Question(trial_id(case.id, trial), BENCHMARK, ())
+    return _Job(case, trial, Prompt(question, messages=messages, tools=tools))
+
+
+def _sandbox(source: Source, case: Case, trial: int, options: RunOptions) -> Sandbox:
+    return Sandbox(
+        source.worlds[case.user].fork(),
+        case.now,
+        case.given,
+        options.setting,
+        faults=options.faults,
+        seed=options.seed,
+        name=trial_id(case.id, trial),
+    )
+
+
+def _answers(
+    source: Source, jobs: Sequence[_Job], make_ask: MakeAsk, options: RunOptions
+) -> Iterator[tuple[_Job, tuple[Episode, Sandbox] | str]]:
+    """Each job with its episode, or with what went wrong in it alone, in the order in which they finish."""
+    with ThreadPoolExecutor(options.concurrency) as pool:
+        running: dict[Future[tuple[Episode, Sandbox]], _Job] = {}
+        waiting = iter(jobs)
+        failure: ExtError | None = None
+        try:
+            while True:
+                for job in waiting if failure is None else ():
+                    running[pool.submit(_act, source, job, make_ask, options)] = job
+                    if len(running) >= 2 * options.concurrency:
+                        break
+                if not running:
+                    break
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job = running.pop(future)
+                    try:
+                        yield job, future.result()
+                    except DataError as error:
+                        yield job, error.message
+                    except ExtError as error:  # the model is gone; what is under way and succeeds is kept
+                        failure = failure or error
+                        running = {other: its for other, its in running.items() if not other.cancel()}
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if failure is not None:
+            raise failure
+
+
+def _act(source: Source, job: _Job, make_ask: MakeAsk, options: RunOptions) -> tuple[Episode, Sandbox]:
+    sandbox = _sandbox(source, job.case, job.trial, options)
+    ask = make_ask(job.case, options.setting, options.strategy)
+    slots = source.slots.get(job.case.user, {})
+    try:
+        return run_case(job.case, sandbox, ask, slots, options.setting, options.strategy, options.limits), sandbox
+    except PromptTooLongError:
+        return Episode(end="context", messages=list(job.prompt.messages)), sandbox
+
+
+def case_of(source: Source, key: str) -> tuple[Case, int]:
+    """Return the case and the trial of an id."""
+    return source.case(key), trial_of(key)
