@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runs import PHASES
+from sampling import sample
 
 STEPS = 3  # of every phase
+TRIED = sample(range(50), 14, seed=25)  # of the chosen moments, by their places
 Moment = Sequence[str]  # stage, kind, what; as `probe.Probe` sees them
 # In each phase one moment before an operation of each kind, and one special one.
 KINDS = ("open", "write", "fsync", "os.remove", "os.rmdir", "os.mkdir")

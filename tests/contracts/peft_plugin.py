@@ -4,10 +4,12 @@
 all other rows and tests are left out. What became of each test is written as JSON: refusals carry the message.
 """
 
+import collections
 import contextlib
 import importlib
 import json
 import os
+import random
 import sys
 import types
 from pathlib import Path
@@ -110,6 +112,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if not runs(item)])
     items[:] = [item for item in items if runs(item)]
+    if count := int(os.environ.get("PEFT_SUITE_SAMPLE", "0")):
+        items[:] = _sample(items, count)
+
+
+def _sample(items: list[pytest.Item], count: int) -> list[pytest.Item]:
+    """Some rows of each test, always the same ones."""
+    rows = collections.defaultdict(list)
+    for place, item in enumerate(items):
+        rows[getattr(item, "originalname", item.name)].append(place)
+    draw = random.Random(0)
+    chosen = sorted(place for places in rows.values() for place in draw.sample(places, min(count, len(places))))
+    return [items[place] for place in chosen]
 
 
 _outcomes: dict[str, dict[str, str]] = {}

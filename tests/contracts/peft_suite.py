@@ -51,11 +51,12 @@ def unpack(folder: Path, version: str, archive: Path | None) -> Path | None:
     return source
 
 
-def run(source: Path, models: Path, outcomes: Path, chosen: str) -> None:
+def run(source: Path, models: Path, outcomes: Path, chosen: str, sample: int) -> None:
     """Run the modules in the folder of the models, whose names are then paths."""
     variables = {
         "PYTHONPATH": os.pathsep.join([str(source), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
         "PEFT_SUITE_OUTCOMES": str(outcomes),
+        "PEFT_SUITE_SAMPLE": str(sample),
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/peft_suite"), help="where everything is put")
     parser.add_argument("--sdist", type=Path, default=None, help="PEFT's .tar.gz, in place of a download")
     parser.add_argument("-k", default="", dest="chosen", help="pytest's expression for some of the tests")
+    parser.add_argument("--sample", type=int, default=0, help="rows of each test; 0 runs all of them")
     options = parser.parse_args()
     folder = options.folder.resolve()
     models = folder / "models"
@@ -107,7 +109,7 @@ def main() -> None:
     make_models(models)
     file = folder / f"outcomes-{version}.json"
     file.unlink(missing_ok=True)
-    run(source, models, file, options.chosen)
+    run(source, models, file, options.chosen, options.sample)
     if not file.exists():
         sys.exit(f"PEFT's tests of {version} could not be collected; run pytest with -p peft_plugin to see why.")
     print(f"PEFT {version}, its own tests with MoLoraConfig: ", end="")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from processes import BIN, run
+from sampling import ALL
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "examples" / "scripts"
@@ -310,6 +311,7 @@ def test_a_ray_cluster_that_would_wait_for_ever(
     assert found == problem if problem is None else problem in found
 
 
+@pytest.mark.skipif(not ALL, reason="takes two minutes: with ALL_TESTS=1; the test below runs four of its steps")
 def test_all_of_it_runs_with_the_real_commands(tmp_path: Path) -> None:
     """Every method and every step, two optimiser steps each."""
     words = ["--max-steps", "2", "--limit", "2", "--out", "out"]

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from kills import Kill, choose
+from kills import TRIED, Kill, choose
 from probe import Probe
 from runs import Run, Snapshots, train
 
@@ -74,7 +74,8 @@ def main() -> None:
     if status := forked(folder / "straight.log", lambda: straight(folder, options)):
         sys.exit(status)
     moments = json.loads((folder / "moments.json").read_text("utf-8"))
-    for each in choose(moments):
+    chosen = choose(moments)
+    for each in [chosen[place] for place in TRIED]:
         output, log, report = (folder / f"{each.name}{suffix}" for suffix in ("", ".log", ".report"))
         killed = forked(log, partial(kill, options, output, each))
         resumed = forked(log, partial(resume, options, output, report))

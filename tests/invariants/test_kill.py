@@ -1,4 +1,7 @@
-"""Killed at any of 50 moments of saving and training, a run goes on and ends with the bits of one that was not."""
+"""Killed at any of 50 moments of saving and training, a run goes on and ends with the bits of one that was not.
+
+A sample of the moments is tried each time, all of them with ALL_TESTS=1.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 import tiny
-from kills import STEPS, Kill, Moment, choose
+from kills import STEPS, TRIED, Kill, Moment, choose
 from processes import run
 from runs import PHASES, WEIGHTS, Run, citi_options
 
@@ -31,7 +34,7 @@ class Field:
 
 @pytest.fixture(scope="module")
 def field(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Field:
-    """The run without interruption, and fifty that were killed once and resumed."""
+    """The run without interruption, and those that were killed once and resumed."""
     folder = tmp_path_factory.mktemp("kills")
     options = citi_options(
         tiny_llama_dir,
@@ -44,7 +47,7 @@ def field(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Fie
         lr_scheduler_type="cosine",
     )
     (folder / "options.json").write_text(json.dumps(options), encoding="utf-8")
-    # A hundred runs take two minutes of one core, however long that is on a busy machine.
+    # With all moments a hundred runs: two minutes of one core, however long that is on a busy machine.
     command = [sys.executable, str(DRIVER), str(folder)]
     result = run(command, folder, limit=3600, JE_ARROW_MALLOC_CONF="background_thread:false")
     log = folder / "straight.log"
@@ -62,7 +65,14 @@ def test_the_moments_are_spread(field: Field) -> None:
         assert len({kind for stage, kind, _ in chosen if stage == phase}) == 8
 
 
-@pytest.mark.parametrize("number", range(50))
+def test_the_sample_holds_moments_of_every_phase_and_of_saving_and_training(field: Field) -> None:
+    tried = [field.moments[field.kills[number].kill_at] for number in TRIED]
+    assert {stage for stage, _, _ in tried} >= {"start", *PHASES}
+    for phase in PHASES:
+        assert {kind == "training" for stage, kind, _ in tried if stage == phase} == {True, False}
+
+
+@pytest.mark.parametrize("number", TRIED)
 def test_a_killed_run_goes_on(field: Field, number: int) -> None:
     kill = field.kills[number]
     found = json.loads((field.folder / f"{kill.name}.json").read_text("utf-8"))

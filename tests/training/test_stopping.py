@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM anywhere in a run: what is finished is kept, one line says how to go on, and that works."""
+"""Ctrl-C and SIGTERM anywhere in a run: what is finished is kept, one line says how to go on, and that works.
+
+Every second case is tried each time, all of them with ALL_TESTS=1.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import mistakes
 import option_runs
 from llamafactory_ext.errors import InterruptedRun
 from llamafactory_ext.training import stopping
+from sampling import ALL
 
 # Method, moment, the call of it, whether a checkpoint must be there afterwards.
 CASES = [
@@ -36,7 +40,7 @@ CASES = [
     ("tl_ppo", "step", 2, True),
     ("tl_ppo", "rollout", 2, True),
     ("tl_ppo", "rollout", 1, True),
-]
+][:: 1 if ALL else 2]
 SIGNALS = {signal.SIGINT: (130, "Ctrl-C"), signal.SIGTERM: (143, "SIGTERM")}
 STEPS = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1000, "logging_steps": 1}
 EVALUATING = {"eval_strategy": "steps", "eval_steps": 1, "val_size": 0.25}
