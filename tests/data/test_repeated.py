@@ -78,6 +78,23 @@ def test_a_repeated_key_of_arguments_that_are_text_is_told(function: Any) -> Non
     assert found.startswith('turn 2: the key "')
 
 
+_TOOL = '{"name": "f", "parameters": {"type": "object", "properties": {"x": {}, "x": {"type": "string"}}}}'
+
+
+@pytest.mark.parametrize("tools", [_TOOL, f"[{_TOOL}]", [_TOOL], [{"name": "g"}, _TOOL]])
+@pytest.mark.parametrize("formatting", ["openai", "sharegpt"])
+def test_a_repeated_key_of_tools_that_are_text_is_told(tools: Any, formatting: str) -> None:
+    if formatting == "sharegpt" and not isinstance(tools, str):
+        tools = f"[{_TOOL}]"
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    entry = {"formatting": formatting, "columns": {"messages": "messages", "tools": "tools"}, "tags": tags}
+    messages = json.loads(GOOD)["messages"]
+    assert read({"messages": messages, "tools": tools}, **entry) == (
+        'tools: the key "x" stands twice in one object, of which readers keep the last; take one out'
+    )
+    assert isinstance(read({"messages": messages, "tools": _TOOL.replace('"x": {}, ', "")}, **entry), Dialogue)
+
+
 TWICE = {
     "json": '{"name": "f", "arguments": {"x": 1, "x": 2}}',
     "json, loose": "{'name': 'f', 'arguments': {'x': 1, 'x': 2}}",

@@ -33,6 +33,11 @@ PIECES = {
     "thoughts closed by another mark": "<think>a</thinking>\n",
     "fences": "```tool_code\nf(x=1)\n",
     "headers": '<|channel|>commentary to=functions.f<|message|>{"x": <|call|>\n',
+    "elements": "<f><x>a</x>\n",
+    "elements of another tool": "<g>f</g>\n",
+    "nested calls": '{"a": [{"name": "f", "arguments": {"x": }}]}\n',
+    "names alone": "f\n",
+    "names and colons": "name: f\nx: a\n",
     "react": 'Action: f\nAction Input: {"x": \n',
 }
 

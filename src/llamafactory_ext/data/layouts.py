@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from ..templates.messages import RESULT_SEPARATOR
+from ..toolcalls.pairs import Pairs
 from .dialogues import CALL, GPT, HUMAN, OBSERVATION, SYSTEM
+from .files.repeated import fault_of
 from .layout_marks import Marks
 from .message_parts import (
     DEFAULT_WORDS,
@@ -270,6 +274,7 @@ def tools_text(record: Mapping[str, Any], column: str | None, *, openai: bool) -
     if value is None:
         return ""
     if isinstance(value, str):
+        _refuse_repeated(value)
         return _listed(value) if openai else value
     if not openai:
         raise UnreadableError(f'"{column}" is no text; write one (tools: their list as JSON text)')
@@ -279,11 +284,29 @@ def tools_text(record: Mapping[str, Any], column: str | None, *, openai: bool) -
         value = [value]
     if not isinstance(value, list | tuple):
         raise UnreadableError(f'"{column}" is no list of tools; write one, or its JSON text')
+    for tool in value:
+        _refuse_repeated(tool)
     try:
         tools = [json.loads(tool) if isinstance(tool, str) else tool for tool in value]
     except (ValueError, RecursionError):
         raise UnreadableError(f'"{column}" holds a text that is no JSON; write a list of tools') from None
     return json.dumps(tools, ensure_ascii=False)
+
+
+def _refuse_repeated(tools: Any) -> None:
+    """Fail if tools that stand as JSON text have a key twice."""
+    key = _repeated_key(tools) if isinstance(tools, str) else None
+    if key is not None:
+        raise UnreadableError(f"tools: {fault_of(key)}")
+
+
+@lru_cache(maxsize=1024)
+def _repeated_key(text: str) -> str | None:
+    """A key that an object of JSON text has twice; None for any other text."""
+    pairs = Pairs()
+    with suppress(ValueError, RecursionError):
+        json.loads(text, object_pairs_hook=pairs)
+    return pairs.take()
 
 
 def _listed(text: str) -> str:

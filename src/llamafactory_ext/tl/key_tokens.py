@@ -18,7 +18,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from functools import lru_cache
 from typing import Any
 
 from llamafactory_ext.errors import CallParseError, DataError, OptionError
@@ -96,7 +96,7 @@ def weigh_tokens(
     if variant not in VARIANTS:
         raise OptionError(f"There is no key token variant {variant!r}; choose one of {', '.join(VARIANTS)}.")
     weights = [1.0] * len(offsets)
-    differences, tokens_of = _differences(names), _TokensOf(offsets)
+    differences, tokens_of = _differences_of(frozenset(names)), _TokensOf(offsets)
     for call in calls:
         own = tokens_of(call.start, call.end)
         places = _key_places(text, call, differences)
@@ -118,28 +118,47 @@ def key_characters(text: str, call: ParsedCall, names: Collection[str]) -> list[
 
     Names that differ from the first character on add nothing; nor does a name that the call ends with.
     """
-    return _key_places(text, call, _differences(names))
+    return _key_places(text, call, _differences_of(frozenset(names)))
 
 
-def _key_places(text: str, call: ParsedCall, differences: Mapping[str, set[str]]) -> list[int]:
+def _key_places(text: str, call: ParsedCall, differences: _Differences) -> list[int]:
     name = text[call.name_start : call.name_end]
     lengths = [0]
+    following = differences.behind(name[:1])
     for length in range(1, len(name) + 1):
-        following = differences.get(name[:length])
-        if following is None:  # no other name begins so
+        next_ones = following.get(name[:length])
+        if next_ones is None:  # no other name begins so
             break
-        if following - {name[length : length + 1]}:
+        if next_ones - {name[length : length + 1]}:
             lengths.append(length)
     return [call.name_start + length for length in lengths if call.name_start + length < call.end]
 
 
-def _differences(names: Collection[str]) -> dict[str, set[str]]:
-    """What follows each beginning of a name: the next characters, and the empty text where a name ends."""
-    found: dict[str, set[str]] = {}
-    for name in names:
-        for length in range(len(name) + 1):
-            found.setdefault(name[:length], set()).add(name[length : length + 1])
-    return found
+class _Differences:
+    """What follows each beginning of names: the next characters, and the empty text where a name ends.
+
+    Made for the names that begin with one character when these are asked for.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names: dict[str, list[str]] = {}
+        for name in names:
+            self._names.setdefault(name[:1], []).append(name)
+        self._found: dict[str, dict[str, set[str]]] = {}
+
+    def behind(self, first: str) -> Mapping[str, set[str]]:
+        """The next characters behind each beginning that begins with `first`."""
+        if first not in self._found:
+            found = self._found[first] = {}
+            for name in self._names.get(first, ()):
+                for length in range(1, len(name) + 1):
+                    found.setdefault(name[:length], set()).add(name[length : length + 1])
+        return self._found[first]
+
+
+@lru_cache(maxsize=64)
+def _differences_of(names: frozenset[str]) -> _Differences:
+    return _Differences(names)
 
 
 class _TokensOf:
@@ -154,7 +173,7 @@ class _TokensOf:
         self._tokens = [token for token, (low, high) in enumerate(offsets) if low < high]
         self._lows = [offsets[token][0] for token in self._tokens]
         self._highs = [offsets[token][1] for token in self._tokens]
-        self._ascend = all(one <= two for ends in (self._lows, self._highs) for one, two in pairwise(ends))
+        self._ascend = all(ends == sorted(ends) for ends in (self._lows, self._highs))
 
     def __call__(self, first: int, end: int) -> list[int]:
         if self._ascend:

@@ -7,39 +7,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import CallParseError
+from .call_keys import ARGUMENT_KEYS, HARMLESS, NAME_KEYS, OTHER_ARGUMENT_KEYS, OTHER_NAME_KEYS
 from .cursor import Cursor
 from .json_text import BARE_KEY, Members, decode, peek, read_json, read_object
-from .misspelt import begins_misspelt, misspelt_key, misspelt_wrapper, named_before
+from .meant import named_before
+from .misspelt import begins_misspelt, misspelt_key, misspelt_wrapper, nested_call, stated_inside
 from .model import Tool
 from .values import Json
 
-ARGUMENT_KEYS = ("arguments", "parameters")
-_OTHER_KEYS = (
-    "arg",
-    "args",
-    "kwargs",
-    "input",
-    "params",
-    "parameter",
-    "argument",
-    "action_input",
-    "tool_input",
-    "arguments_json",
-    "tool_arguments",
-    "function_arguments",
-)
-_HARMLESS = {"name", "id", "type", "index", "call_id", "tool_call_id", "status"}  # beside a call without arguments
-_OTHER_NAME_KEYS = (
-    "tool",
-    "tool_name",
-    "function",
-    "function_name",
-    "action",
-    "api",
-    "api_name",
-    "recipient_name",
-)
-NAME_KEYS = ("name", *_OTHER_NAME_KEYS)
 _QUOTES = "\"'“”„‘’"  # typographic ones are refused, but tell that a call was meant
 _FIRST_KEYS = "|".join((*NAME_KEYS, "id", "type", "tool_calls", "function_call", *ARGUMENT_KEYS))
 # A JSON object, or a list of them, in which calls may stand; code and prose have other words behind a brace.
@@ -109,7 +84,8 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
         return True
     if isinstance(members.get("function", ("",))[0], dict):
         inner = Cursor(cursor.text, pos=members["function"][1])
-        members = read_object(inner)
+        outer, members = members, read_object(inner)
+        _refuse_beside(cursor, outer, members)
         cursor.steps += inner.steps
         cursor.note_repeated(inner.repeated)
     arguments = next((members[key] for key in ARGUMENT_KEYS if key in members), None)
@@ -136,11 +112,23 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
     return True
 
 
+def _refuse_beside(cursor: Cursor, outer: Members, inner: Members) -> None:
+    """Fail if arguments stand beside "function", where nobody would read them."""
+    if not isinstance(inner.get("name", (None,))[0], str):
+        return
+    for key in (*ARGUMENT_KEYS, *OTHER_ARGUMENT_KEYS):
+        if outer.get(key, (None,))[0] not in (None, {}, ""):
+            cursor.meant = True
+            cursor.fail(
+                f'the arguments of a call stand inside "function", but "{key}" stands beside it', outer[key][1]
+            )
+
+
 def refuse_misspelt(cursor: Cursor, members: Members, *, itself: bool = True) -> None:
     """Fail if an object that is no call means one by its keys: that it holds calls, or that it is one `itself`."""
     wrong = misspelt_wrapper(members)
     if wrong is None and itself:
-        wrong = misspelt_key(members, ARGUMENT_KEYS, cursor.declared)
+        wrong = misspelt_key(members, ARGUMENT_KEYS, cursor.declared) or nested_call(members, cursor.declared)
     if wrong is not None:
         cursor.meant = True
         cursor.fail(*wrong)
@@ -154,7 +142,7 @@ def _refuse_lost(cursor: Cursor, members: Members) -> None:
     if given:
         return
     for key, (value, place, _) in members.items():
-        if key not in _HARMLESS and value not in (None, {}, ""):
+        if key not in HARMLESS and value not in (None, {}, ""):
             cursor.fail(f'the arguments of a call stand under "arguments" or "parameters", not "{key}"', place)
 
 
@@ -201,7 +189,7 @@ def _is_bare(cursor: Cursor, name: str, members: Members) -> bool:
     """Whether an object without arguments is a call; it fails if a declared tool's stand under another name."""
     if members.keys() <= {"name", "id", "type"}:
         return not cursor.declared or name in cursor.declared
-    other = next((key for key in members if key in _OTHER_KEYS), None)
+    other = next((key for key in members if key in OTHER_ARGUMENT_KEYS), None)
     if name in cursor.declared and other is not None:
         cursor.fail(
             f'the arguments of a call stand under "arguments" or "parameters", not "{other}"', members[other][1]
@@ -219,7 +207,10 @@ def _is_named_by_key(cursor: Cursor, members: Members, *, optional: bool) -> boo
         return False
     values = {name: value for name, (value, _, _) in members.items()}
     if not optional:
-        return all(value is None or isinstance(value, dict | str) for value in values.values())
+        return all(
+            value is None or (isinstance(value, dict | str) and not stated_inside(value, tools[name]))
+            for name, value in values.items()
+        )
     return all(
         isinstance(value, dict) and value.keys() <= tools[name].parameters.keys() for name, value in values.items()
     )
@@ -249,12 +240,12 @@ def read_named_members(cursor: Cursor, start: int) -> None:
 
 def _refuse_other_name(cursor: Cursor, members: Members) -> None:
     """Fail if a declared tool's name stands under another key than "name", beside arguments."""
-    stated = {key: members[key][0] for key in _OTHER_NAME_KEYS if isinstance(members.get(key, (None,))[0], str)}
+    stated = {key: members[key][0] for key in OTHER_NAME_KEYS if isinstance(members.get(key, (None,))[0], str)}
     declared = cursor.declared
     other = next(
         (key for key, name in stated.items() if {name, name.removeprefix("functions.")} & declared.keys()), None
     )
-    given = [members[key][0] for key in (*ARGUMENT_KEYS, *_OTHER_KEYS) if key in members]
+    given = [members[key][0] for key in (*ARGUMENT_KEYS, *OTHER_ARGUMENT_KEYS) if key in members]
     if other is not None and any(value is None or isinstance(value, dict | str) for value in given):
         cursor.meant = True
         cursor.fail(f'the name of a call stands under "name", not "{other}"', members[other][1])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
 
+from .call_keys import ALL_KEYS, ARGUMENT_KEYS, NAME_KEYS, OTHER_ARGUMENT_KEYS
 from .model import Tool
 from .near import is_slip, near_word
 from .thoughts import split_thought
 
-_ALONE = re.compile(r"\s*+\[?([\w.-]++)\([^\n]*\)\]?\s*+")
-_NEAR = 120  # characters before an object in which its tool may be named
-_LABEL = (
-    r"(?i:(?:tool|function|action|api|call|name|args|arguments|parameters|input)(?:[ _](?:name|call|input|args))?)"
-)
+_ALONE = re.compile(r"\s*+\[?[*`]*+([\w.-]++)[*`]*+\([^\n]*\)[*`]*+\]?\s*+")
 WRAPPERS = ("tool_calls", "function_call")
 _IN_CALL = ("function", "name", "arguments", "parameters")
 _NAME = ("name",)
@@ -54,31 +50,6 @@ def misspelt_key(
     return _under_another_name(members, arguments, declared)
 
 
-def named_before(text: str, start: int, keys: Collection[str], declared: Mapping[str, Tool]) -> str | None:
-    """Return the declared tool whose arguments an object is, if its name stands before it, alone or with a label.
-
-    Args:
-        text: all of it.
-        start: where the object begins.
-        keys: of the object.
-        declared: the tools.
-    """
-    near = max(start - _NEAR, 0)
-    for name, tool in declared.items():
-        if not keys or not set(tool.required) <= set(keys) <= tool.parameters.keys():
-            continue
-        if text.find(name, near, start) >= 0 and _named(name).search(text, near, start):
-            return name
-    return None
-
-
-@lru_cache(maxsize=512)
-def _named(name: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"(?m:^)\W*+(?:\d{{1,2}}[.)]\s*)?(?:{_LABEL}\W*)?{re.escape(name)}\W*(?:{_LABEL}\W*)?(?:```\w*\s*)?\Z"
-    )
-
-
 def lone_call(text: str, declared: Mapping[str, Tool]) -> int | None:
     """Return where a text is nothing but a declared tool's name and something in parentheses; None elsewhere."""
     thought, said = split_thought(text) if declared else ("", "")
@@ -98,6 +69,55 @@ def misspelt_wrapper(members: Mapping[str, tuple[Any, int, int]]) -> tuple[str, 
         if key == "tool_uses" and "recipient_name" in first:  # OpenAI's multi_tool_use.parallel
             return 'calls stand under "tool_calls", not "tool_uses"', place
     return None
+
+
+def nested_call(members: Mapping[str, tuple[Any, int, int]], declared: Mapping[str, Tool]) -> tuple[str, int] | None:
+    """Return what is wrong where an object holds calls of declared tools under keys of its own, and where.
+
+    Such a call has no other keys than a call's, or nothing but its tool's name as key.
+    """
+    if not declared:
+        return None
+    for key, (value, place, _) in members.items():
+        as_text = isinstance(value, str) and value.lstrip()[:1] == "{"
+        if key in declared and len(members) == 1 and (as_text or stated_inside(value, declared[key])):
+            return "the arguments of a call are an object under its name, and nothing else", place
+        inside = [value]
+        while inside:
+            one = inside.pop()
+            if isinstance(one, list):
+                inside += one
+            elif isinstance(one, dict):
+                if _is_call(one, declared):
+                    return f'calls stand alone or under "tool_calls", not under "{key}"', place
+                inside += one.values()
+    return None
+
+
+def _is_call(value: Mapping[str, Any], declared: Mapping[str, Tool]) -> bool:
+    if value and all(key in declared for key in value):
+        return all(
+            isinstance(given, dict) and bool(given) and given.keys() <= declared[key].parameters.keys()
+            for key, given in value.items()
+        )
+    names = [value[key] for key in NAME_KEYS if isinstance(value.get(key), str)]
+    given = [value[key] for key in (*ARGUMENT_KEYS, *OTHER_ARGUMENT_KEYS) if key in value and _holds(value[key])]
+    known = any(name.removeprefix("functions.") in declared for name in names)
+    return known and len(given) == 1 and value.keys() <= ALL_KEYS and not _is_schema(given[0])
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("properties"), dict)
+
+
+def stated_inside(value: Any, tool: Tool) -> bool:
+    """Whether a tool's arguments stand under one more key, which is none of its parameters."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    key, given = next(iter(value.items()))
+    if key in tool.parameters or key not in (*ARGUMENT_KEYS, *OTHER_ARGUMENT_KEYS):
+        return False
+    return isinstance(given, dict) and given.keys() <= tool.parameters.keys()
 
 
 def _under_another_name(

@@ -12,15 +12,16 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import CallParseError, DataError, OptionError
-from .call_objects import plain_call
 from .comments import end_of_comment
 from .cursor import Cursor
 from .events import ENDS_THOUGHT, IS_COMMENT, IS_OUTPUT, IS_STRAY, OPENS_THOUGHT, Events
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
 from .gaps import in_a_row, joins, stands_alone
+from .meant import meant_call
 from .misspelt import lone_call
-from .model import ParsedCall, Tool, ToolCall
+from .model import ParsedCall, Tool
+from .plain import plain_calls
 from .stray import Stray, holds_strays, stray_mark
 from .thoughts import Thoughts, closes
 from .values import check_text
@@ -97,27 +98,25 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
     except DataError as error:
         raise CallParseError(error.message) from None
     known = FORMATS[call_format] if call_format is not None else None
-    if known is None and (plain := _plain_call(text)) is not None:
-        return plain
+    if (plain := plain_calls(text, call_format)) is not None:
+        return Detected(*plain)
     present = {name for need, names in _NEEDS.items() if need in text for name in names}
     forms = [form for form in _LOOKED_FOR if form.name in present] if known is None else [known]
+    tools = {tool.name: tool for tool in declared}
     if not forms and not holds_strays(text, call_format):
-        return Detected((), len(text), len(text))
-    scan = _Scan(text, {tool.name: tool for tool in declared}, forms, known=call_format)
+        return _no_call(text, tools, known)
+    scan = _Scan(text, tools, forms, known=call_format)
     scan.run()
     return scan.result()
 
 
-def _plain_call(text: str) -> Detected | None:
-    """A text that is nothing but one call in JSON, as most records have them; no other format reads such a text."""
-    found = plain_call(text, 0) if text.startswith("{") else None
-    if found is None or found.members > 2 or text[found.end :].strip():
-        return None
-    try:
-        call = ToolCall(found.name, found.arguments)
-    except DataError:
-        return None
-    return Detected((ParsedCall(call, 0, found.end, *found.span),), 0, found.end, FORMATS["json"])
+def _no_call(text: str, declared: Mapping[str, Tool], known: Format | None) -> Detected:
+    """Nothing, for a text that neither holds calls nor means one in another notation than that of any format."""
+    if declared and (known is None or known.name_apart):
+        meant = meant_call(text, declared, objects=known is not None)
+        if meant is not None:
+            Cursor(text).fail(f"{meant[0]!a} and its arguments stand here, but no call of any format", meant[1])
+    return Detected((), len(text), len(text))
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ class _Scan:
         if not chosen:
             if any(form.is_code for form in self.forms) and (place := lone_call(self.text, self.declared)) is not None:
                 Cursor(self.text).fail("the arguments of a call need their names", place)
-            return Detected((), len(self.text), len(self.text))
+            return _no_call(self.text, self.declared, None if self.known is None else FORMATS[self.known])
         self._refuse_cut(chosen[-1])
         calls = tuple(call for construct in chosen for call in construct.calls)
         repeated = next((one.repeated for one in chosen if one.repeated is not None), None)

@@ -71,6 +71,7 @@ class Format:
         mark_with: makes `mark` for tools whose names are no identifiers, from a pattern of names.
         as_json: whether calls are JSON objects with a name and arguments.
         typed: whether the text alone tells the types of values; where it does not, declared tools do.
+        name_apart: whether nothing but the line of its own tells a tool's name from words.
         is_code: whether calls are code without marks, so that comments may stand between them and hold none.
     """
 
@@ -89,6 +90,7 @@ class Format:
     mark_with: Callable[[str], re.Pattern[str]] | None = None
     as_json: bool = False
     typed: bool = True
+    name_apart: bool = False
     is_code: bool = False
 
     def mark_for(self, declared: Declared) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from llamafactory_ext.errors import CallParseError
-from llamafactory_ext.toolcalls.call_objects import ARGUMENT_KEYS
+from llamafactory_ext.toolcalls.call_keys import ARGUMENT_KEYS
 from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.json_text import dump, read_json, read_object
 
@@ -56,5 +56,6 @@ FORMAT = Format(
     render=lambda calls: "\n".join(f"{call.name}\n{dump(call.arguments)}" for call in calls),
     can_name=lambda name: _NAME.fullmatch(name) is not None,
     marked=False,
+    name_apart=True,
     meant=begins_with_a_tool,
 )

@@ -2,8 +2,9 @@
 
 As in OpenAI's Harmony guide and vLLM's parser `openai`. The recipient may stand in the header of the role as well:
 `<|start|>assistant to=functions.f<|channel|>commentary <|constrain|>json<|message|>{...}<|call|>`. A recipient without
-`functions.` is a tool too, as the model's own (`browser.search`) are. What a prompt may have ended with,
-`<|start|>assistant` or `<|channel|>` as well, may be missing. Without any mark, as decoders leave it, it is an error.
+`functions.` is a tool too, as the model's own (`browser.search`) are; one with a slip in `functions.` is an error.
+What a prompt may have ended with, `<|start|>assistant` or `<|channel|>` as well, may be missing. Without any mark, as
+decoders leave it, it is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..cursor import Cursor
 from ..json_text import dump
 from ..model import ToolCall
 from .form import Format
-from .parts import read_named, separators, stops
+from .parts import read_named, refuse_prefix, separators, stops
 
 _START, _CHANNEL, _MESSAGE, _CALL = "<|start|>assistant", "<|channel|>", "<|message|>", "<|call|>"
 _NAME = re.compile(r"[^\s<=]++")
@@ -37,6 +38,7 @@ def _read(cursor: Cursor, mark: re.Match[str]) -> None:
     if cursor.take(_HEADER) is None:
         cursor.fail(f"{_MESSAGE} is expected after a call's recipient")
     group = next(number for number in (1, 2, 3) if mark[number])
+    refuse_prefix(cursor, mark[group], mark.start(group))
     read_named(cursor, mark[group], mark.start(group), _CALL)
     if cursor.take(_END) is None and not stops(cursor):
         cursor.fail(f"{_CALL} is expected after a call")

@@ -14,7 +14,7 @@ from ..cursor import Cursor
 from ..json_text import dump
 from ..model import ToolCall
 from .form import Format
-from .parts import read_named, separators, take_end
+from .parts import read_named, refuse_prefix, separators, take_end
 
 _ALL, _ALL_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 _ONE, _ARGUMENTS, _ONE_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
@@ -31,6 +31,7 @@ def _read(cursor: Cursor, _: re.Match[str]) -> None:
     name = found[1][: number.start()] if number else found[1]
     if not name:
         cursor.fail("a tool's name is expected", found.start(1))
+    refuse_prefix(cursor, name, found.start(1))
     read_named(cursor, name, found.start(1), _ONE_END)
     take_end(cursor, _ONE_END)
 

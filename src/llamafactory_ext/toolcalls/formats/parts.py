@@ -12,10 +12,12 @@ from ..call_objects import read_call_object
 from ..cursor import Cursor
 from ..json_text import read_json
 from ..model import Tool, ToolCall
+from ..near import near_word
 from ..values import Json
 from .form import BLANK, Format
 
 _T = TypeVar("_T")
+_FUNCTIONS = "functions"
 # A special token that ends or begins a turn.
 BREAK = r"(?:<\||<｜(?!DSML|(?:DSM?|D?)\Z)|</s>|<eos>|<end_of|<seed:eos>|<bos>|<turn\|>|<tool\|>|\[e~\[)"
 # A turn that stops here: the end of the text, or such a token.
@@ -65,6 +67,18 @@ def read_named(cursor: Cursor, name: str, name_start: int, end: str = "") -> Non
     """Read the arguments of a call whose name stands before them, and add the call, which begins at its name."""
     arguments = read_arguments(cursor, end)
     cursor.add(name, arguments, name_start, (name_start, name_start + len(name)))
+
+
+def refuse_prefix(cursor: Cursor, name: str, start: int) -> None:
+    """Fail if a slip in `functions.` before a tool's name makes the name of another tool."""
+    if name in cursor.declared:
+        return
+    prefix, dot, _ = name.partition(".")
+    tool = next((tool for tool in cursor.declared if name.endswith(tool)), None)
+    if tool is not None:
+        prefix, dot = name[: -len(tool)].rstrip(".:/_-"), "."
+    if dot and (near_word(prefix, (_FUNCTIONS,)) is not None):
+        cursor.fail(f'"{_FUNCTIONS}." was meant before the name of a tool', start)
 
 
 def _decode(cursor: Cursor, text: str, start: int) -> object:
