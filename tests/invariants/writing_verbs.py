@@ -81,6 +81,11 @@ VERBS: dict[str, Verb | None] = {
         "--model m --url http://127.0.0.1:9/v1 --retries 0 --out {out}", "acts.jsonl", ("{out}",), is_long=True
     ),
     "etapp check": Verb("--predictions acted.jsonl --out {out}", "checked.json", ("{out}", "checked.verdicts.jsonl")),
+    "etapp judge": Verb("--predictions acted.jsonl --out {out}", "judged.json", ("{out}",), is_long=True),
+    "etapp agree": None,
+    "etapp report": Verb(
+        "acted.jsonl --out {out}", "acts", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
+    ),
     "tl export_verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
     "skintern build": Verb(
         "sums --dataset_dir data --out {out} --steps 2",

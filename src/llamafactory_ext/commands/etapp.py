@@ -136,3 +136,97 @@ class Etapp:
         write_report(report, target)
         show(report, Console())
         print(f"{target}\n{verdicts_path(target)}")
+
+    def judge(
+        self,
+        predictions: str,
+        source: str = "mini",
+        mode: str = "strict",
+        samples: int = 1,
+        limit: int = 0,
+        concurrency: int = 8,
+        estimate: bool = False,
+        out: str = "",
+    ) -> None:
+        """Ask a judge how well each case went: procedure, personalisation, proactivity, with key points.
+
+        The endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL, _KEY and _PRICES. Replies are kept beside the
+        report, and the same command goes on where it stopped.
+
+        Args:
+            predictions: the file that `etapp run` wrote.
+            source: where its cases come from: mini.
+            mode: how replies are read: strict, or official (as the published code does, quirks included).
+            samples: how often each case is judged, for the judge's spread.
+            limit: judge so many cases alone; 0 for all.
+            concurrency: requests at a time.
+            estimate: only tell what it would take.
+            out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions.
+        """
+        from rich.console import Console
+
+        from ..checkpoint.own import claim
+        from ..etapp.cases import open_source
+        from ..etapp.checking import read_acted
+        from ..etapp.judge_prompt import MODES
+        from ..etapp.judging import asking, judge_all, judge_options, report_of
+        from ..etapp.judging import estimate as estimated
+        from ..metrics.report import verdicts_path, write_report
+        from .score import show
+
+        if mode not in MODES:
+            raise OptionError(f"--mode {mode}: choose one of {', '.join(MODES)}.")
+        numbers = {"samples": (samples, 1), "concurrency": (concurrency, 1), "limit": (limit, 0)}
+        wrong = [
+            f"--{n} {v}: give a whole number from {least}" for n, (v, least) in numbers.items() if _below(v, least)
+        ]
+        if wrong:
+            raise OptionError.listing("etapp judge:", wrong)
+        path = Path(str(predictions))
+        target = Path(str(out)) if out else path.with_name(f"{path.stem}.judge.json")
+        claim([target, verdicts_path(target)], inputs=[path])
+        world = open_source(str(source))
+        file, acted = read_acted(world, path)
+        acted = acted[:limit] if limit else acted
+        options = judge_options()
+        print(estimated(world, acted, samples, options.prices))
+        if estimate is True:
+            return
+        with asking(options, target.with_suffix(".log.jsonl")) as judge:
+            judged = judge_all(world, acted, judge, mode, samples, concurrency)  # type: ignore[arg-type]
+        report = report_of(world, file, judged, mode, judge.summary(), len(world.cases))  # type: ignore[arg-type]
+        write_report(report, target)
+        show(report, Console())
+        print(f"{target}\n{verdicts_path(target)}")
+
+    def agree(self, human: str, verdicts: str) -> None:
+        """Compare the judge's final scores with people's.
+
+        Args:
+            human: JSON lines with "id", "procedure", "personalization" and "proactivity", each 0 to 5.
+            verdicts: the verdicts that `etapp judge` wrote beside its report.
+        """
+        from ..etapp.agreement import agreement
+
+        print(agreement(Path(str(human)), Path(str(verdicts))))
+
+    def report(self, *runs: str, source: str = "mini", out: str = "runs/etapp_report") -> None:
+        """Put runs side by side: figures with intervals, paired differences, every trajectory, as one page.
+
+        Args:
+            runs: [NAME=]FILE that `etapp run` wrote; a judge's report beside it belongs to it.
+            source: where the cases come from: mini.
+            out: folder for report.md, report.json and report.html.
+        """
+        from ..etapp.cases import open_source
+        from ..etapp.page import read_runs, write
+
+        words = [str(word) for word in runs]
+        world = open_source(str(source))
+        inputs = [Path(word.partition("=")[2] or word) for word in words]
+        for path in write(world, read_runs(world, words), Path(str(out)), inputs):
+            print(path)
+
+
+def _below(value: object, least: int) -> bool:
+    return type(value) is not int or value < least

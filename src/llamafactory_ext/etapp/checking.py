@@ -61,7 +61,8 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path}: the episode of {prediction.id} is damaged ({error!r}); run it again.") from None
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
-    return file, acted
+    order = {case.id: place for place, case in enumerate(source.cases)}
+    return file, sorted(acted, key=lambda one: (order[one.case.id], one.trial))
 
 
 def _checked(source: Source, case: Case, prediction: Prediction, episode: Mapping[str, Any]) -> Outcome:

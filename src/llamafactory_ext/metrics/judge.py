@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -105,26 +106,38 @@ class Judge:
         self._used: dict[str, _Reply] = {}
         self._asked = 0
         self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
         if find_spec("httpx") is None:
             raise OptionError("The judge needs the package httpx; run `pip install httpx`.")
 
-    def ask(self, prompt: str) -> str:
-        """The judge's reply to a prompt, from the log if it is there.
+    def ask(self, prompt: str, attempt: int = 0) -> str:
+        """The judge's reply to a prompt, from the log if it is there; several threads may ask.
+
+        Args:
+            prompt: what the judge reads.
+            attempt: a further reply to the same prompt, such as after one that could not be read.
 
         Raises:
             OptionError: the endpoint refuses or stays silent; what was answered is kept in the log.
         """
-        content = json.dumps([self.options.model, self.options.temperature, self.options.max_tokens, prompt])
+        settings = [self.options.model, self.options.temperature, self.options.max_tokens]
+        content = json.dumps([*settings, prompt, *([attempt] if attempt else [])])
         key = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
         if key not in self._known:
             reply = self._request(prompt)
-            self._asked += 1
-            self._known[key] = reply
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, **reply.__dict__}) + "\n")
-        self._used[key] = self._known[key]
+            with self._lock:
+                if key not in self._known:  # another thread may have asked the same
+                    self._asked += 1
+                    self._keep(key, reply)
+        with self._lock:
+            self._used[key] = self._known[key]
         return self._known[key].text
+
+    def _keep(self, key: str, reply: _Reply) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, **reply.__dict__}) + "\n")
+        self._known[key] = reply
 
     def summary(self) -> dict[str, Any]:
         """Model, tokens and cost of all replies that were used, whenever they were given."""
@@ -145,8 +158,9 @@ class Judge:
     def _request(self, prompt: str) -> _Reply:
         import httpx
 
-        if self._client is None:
-            self._client = new_client(_SECONDS)
+        with self._lock:
+            if self._client is None:
+                self._client = new_client(_SECONDS)
         body = {
             "model": self.options.model,
             "messages": [{"role": "user", "content": prompt}],

@@ -26,6 +26,7 @@ TITLES: Final = {
     "humaneval": "HumanEval",
     "triviaqa": "TriviaQA",
     "mt_bench": "MT-Bench",
+    "etapp": "ETAPP",
 }
 LESS_IS_BETTER: Final = ("tooleyes/DE", "tooleyes/CE")
 

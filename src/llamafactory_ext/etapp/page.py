@@ -1,0 +1,247 @@
+"""Runs side by side: a table with intervals, paired differences, a heat map, and every trajectory, as one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.own import claim, own_json, own_text
+from ..errors import DataError, OptionError
+from ..metrics.report import Figure, Report, Verdict, read_report, read_verdicts, verdicts_path
+from ..report.tables import published
+from .cases import Source
+from .checking import Acted, read_acted, report_of, scores_of, values_of
+from .figures import difference
+
+FILES = ("report.md", "report.json", "report.html")
+_PAPER = "etapp-"
+_MOST_SHOWN = 4000
+_CSS = """
+:root{color-scheme:light dark;--fg:#1d2733;--bg:#fff;--line:#d5dbe3;--soft:#f4f6f9;--bad:#b3374a}
+@media(prefers-color-scheme:dark){:root{--fg:#e4e9f0;--bg:#14181e;--line:#36404c;--soft:#1c222a;--bad:#f08a9a}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:76rem;margin:2rem auto;
+padding:0 1rem}
+h1{font-size:1.6rem}h2{font-size:1.15rem;margin:2.2rem 0 .4rem}.wide{overflow-x:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
+th,td{padding:.28rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}th{background:var(--soft)}
+.failed{color:var(--bad);font-weight:600}pre{white-space:pre-wrap;background:var(--soft);padding:.5rem;font-size:.8rem}
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One prediction file.
+
+    Attributes:
+        name: as the user calls it.
+        acted: its cases.
+        report: of the checks.
+        judged: of the judge, if it was asked.
+        verdicts: of the judge, by case.
+    """
+
+    name: str
+    acted: tuple[Acted, ...]
+    report: Report
+    judged: Report | None
+    verdicts: Mapping[str, Verdict]
+
+
+def read_runs(source: Source, words: Sequence[str]) -> list[Run]:
+    """Read `[NAME=]FILE` words; a judge's report beside a file belongs to it.
+
+    Raises:
+        OptionError: no words, or one name for two files.
+        DataError: a file is missing, malformed, or of a reference sandbox beside a strict one.
+    """
+    if not words:
+        raise OptionError("etapp report: name at least one file of `etapp run`, as NAME=FILE.")
+    runs = [_run(source, word) for word in words]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise OptionError(f"etapp report: {names[0]} names two files; give each a name, as NAME=FILE.")
+    modes = {str(one.episode["sandbox"]) for run in runs for one in run.acted}
+    if len(modes) > 1:
+        raise DataError(
+            "the runs are of strict and of reference sandboxes, which no table may mix; report them apart."
+        )
+    return runs
+
+
+def _run(source: Source, word: str) -> Run:
+    name, found, path = word.partition("=")
+    file = Path(path if found else word)
+    predictions, acted = read_acted(source, file)
+    judge = file.with_name(f"{file.stem}.judge.json")
+    judged = read_report(judge) if judge.is_file() else None
+    verdicts = {one.id: one for one in read_verdicts(verdicts_path(judge))} if judged is not None else {}
+    checked = report_of(source, predictions, acted, len(source.cases))
+    return Run(name if found else file.stem, tuple(acted), checked, judged, verdicts)
+
+
+def write(source: Source, runs: Sequence[Run], folder: Path, inputs: Sequence[Path] = ()) -> list[Path]:
+    """Write the page, its table in Markdown, and all figures as JSON.
+
+    Raises:
+        OptionError: something of somebody else lies there.
+    """
+    paths = [folder / name for name in FILES]
+    claim(paths, inputs=inputs)
+    compared = _compared(runs)
+    own_text(paths[0], markdown(runs, compared))
+    own_json(paths[1], {"runs": [_json(run) for run in runs], "differences": compared})
+    own_text(paths[2], html(source, runs, compared))
+    return paths
+
+
+def _json(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "checks": run.report.to_json(),
+        "judge": None if run.judged is None else run.judged.to_json(),
+    }
+
+
+def _compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """How much each further run differs from the first, on the cases of both; what may be noise is marked."""
+    rows = []
+    for run in runs[1:]:
+        for name in ("SR", "partial", "clean"):
+            one, other = values_of(run.acted, name), values_of(runs[0].acted, name)
+            gap, bounds = difference(one, other)
+            if gap == gap:
+                noise = bounds is None or bounds[0] <= 0 <= bounds[1]
+                row = {"run": run.name, "against": runs[0].name, "figure": name, "difference": gap}
+                rows.append(row | {"interval": list(bounds or ()), "within_noise": noise})
+    return rows
+
+
+def _figures(run: Run) -> dict[str, Figure]:
+    found = {figure.name: figure for figure in run.report.figures}
+    return found | ({figure.name: figure for figure in run.judged.figures} if run.judged else {})
+
+
+def _table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    names = list(dict.fromkeys(name for run in runs for name in _figures(run)))
+    rows = [[name, *(_written(_figures(run).get(name)) for run in runs)] for name in names]
+    return ["figure", *(run.name for run in runs)], rows
+
+
+def _written(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    bounds = f" ({figure.interval[0]:.1%} to {figure.interval[1]:.1%})" if figure.interval else ""
+    return f"{figure.value:.1%}{bounds}, n = {figure.n}"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    low, high = row["interval"] or (row["difference"], row["difference"])
+    noise = "; within noise" if row["within_noise"] else ""
+    text = f"{row['run']} against {row['against']}, {row['figure']}: {row['difference']:+.1%}"
+    return f"{text} ({low:+.1%} to {high:+.1%}{noise})"
+
+
+def _papers() -> list[str]:
+    tables = [table for table in published() if table.id.startswith(_PAPER)]
+    return [
+        f"{table.title} ({table.source}): " + (f"{len(table.rows)} rows" if table.rows else "no figures")
+        for table in tables
+    ]
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    notes = [f"{run.name}: {note}" for run in runs for note in run.report.notes]
+    return notes + [f"{run.name}: {note}" for run in runs if run.judged for note in run.judged.notes]
+
+
+def markdown(runs: Sequence[Run], compared: Sequence[Mapping[str, Any]]) -> str:
+    """Return the figures as Markdown."""
+    head, rows = _table(runs)
+    lines = ["# Agents in ETAPP", "", _line(head), "|" + "---|" * len(head), *map(_line, rows), ""]
+    lines += [f"- {_plain(_difference(row))}" for row in compared]
+    lines += ["", "## Beside the paper", "", *(f"- {_plain(text)}" for text in _papers())]
+    return "\n".join([*lines, "", "## Notes", "", *(f"- {_plain(note)}" for note in _notes(runs)), ""])
+
+
+def _line(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_plain, texts)) + " |"
+
+
+def _plain(text: str) -> str:
+    return " ".join(escape(text, quote=False).replace("|", "\\|").replace("`", "'").split())
+
+
+def html(source: Source, runs: Sequence[Run], compared: Sequence[Mapping[str, Any]]) -> str:
+    """Return everything as one page that needs nothing else."""
+    head, rows = _table(runs)
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>Agents in ETAPP</title><style>{_CSS}</style></head><body><h1>Agents in ETAPP</h1>",
+        _html_table(head, rows),
+        _list([_difference(row) for row in compared]),
+        "<h2>Beside the paper</h2>",
+        _list(_papers()),
+    ]
+    for run in runs:
+        parts += [f"<h2>{escape(run.name)}: success by instruction and user</h2>", _heat(source, run)]
+        parts += ["<h2>Trajectories</h2>", *(_trajectory(run, one) for one in run.acted)]
+    parts += ["<h2>Notes</h2>", _list(_notes(runs)), "</body></html>\n"]
+    return "\n".join(parts)
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["<tr>" + "".join(f"<th>{escape(text)}</th>" for text in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows]
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _list(texts: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>" if texts else ""
+
+
+def _heat(source: Source, run: Run) -> str:
+    shares = values_of(run.acted, "SR")
+    users, numbers = list(source.worlds), sorted({case.number for case in source.cases})
+    lines = ["<tr><th>instruction</th>" + "".join(f"<th>{escape(user)}</th>" for user in users) + "</tr>"]
+    for number in numbers:
+        cells = []
+        for user in users:
+            share = shares.get((user, number))
+            if share is None:
+                cells.append("<td>–</td>")
+                continue
+            hue = round(120 * share)
+            cells.append(f'<td style="background:hsl({hue} 60% 50% / .45)">{share:.0%}</td>')
+        lines.append(f"<tr><td>{number:02d}</td>{''.join(cells)}</tr>")
+    return f'<div class="wide"><table class="heat">{"".join(lines)}</table></div>'
+
+
+def _trajectory(run: Run, one: Acted) -> str:
+    success = scores_of(one).get("SR")
+    mark = "" if success is None else " · success" if success else " · no success"
+    parts = [f"<details><summary>{escape(one.prediction.id)}{mark} · {escape(str(one.episode['end']))}</summary>"]
+    parts.append(f"<p>{escape(one.case.query)}</p><ol>")
+    for call in one.episode["calls"]:
+        text = f"{call['name']}({_short(call['arguments'])})"
+        kind = ' class="failed"' if call["failed"] else ""
+        suffix = f" – {call['failed']}" if call["failed"] else " – changed something" if call["effect"] else ""
+        parts.append(f"<li{kind}>{escape(text + suffix)}</li>")
+    parts.append(f"</ol><pre>{escape(one.prediction.prediction[:_MOST_SHOWN])}</pre>")
+    if one.outcome is not None:
+        shown = [f"{'holds' if c.holds else 'FAILS'}: {c.about}" for c in one.outcome.conditions]
+        parts.append(_list([*shown, *(f"nobody asked for: {_short(effect)}" for effect in one.outcome.collateral)]))
+    verdict = run.verdicts.get(one.prediction.id)
+    if verdict is not None:
+        parts.append(f"<p>judge: {escape(verdict.detail[:_MOST_SHOWN])}</p>")
+    return "".join(parts) + "</details>"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 300 else text[:297] + "..."

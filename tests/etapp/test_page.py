@@ -1,0 +1,73 @@
+"""The page: runs side by side, hostile texts as text, runs of one kind alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etapp.acting import saying
+from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.etapp.agents import agent
+from llamafactory_ext.etapp.mini import load, load_gold
+from llamafactory_ext.etapp.page import read_runs, write
+from llamafactory_ext.etapp.run import RunOptions, run
+from llamafactory_ext.report.tables import published
+
+pytestmark = pytest.mark.fast
+SOURCE, GOLD = load(), load_gold()
+
+
+def acted(path: Path, make: Any) -> Path:
+    return run(SOURCE, SOURCE.cases[:12], make, {}, RunOptions(quiet=True), path)
+
+
+def test_it_compares_runs_and_shows_every_trajectory(tmp_path: Path) -> None:
+    gold = acted(tmp_path / "gold.jsonl", agent("gold", GOLD))
+    null = acted(tmp_path / "null.jsonl", agent("null", GOLD))
+    runs = read_runs(SOURCE, [f"right={gold}", str(null)])
+    assert [one.name for one in runs] == ["right", "null"]
+    paths = write(SOURCE, runs, tmp_path / "page")
+    page, data = paths[2].read_text(), json.loads(paths[1].read_text())
+    assert page.count("<details>") == 24
+    assert "within noise" not in paths[0].read_text()
+    gap = next(row for row in data["differences"] if row["figure"] == "SR")
+    assert gap["difference"] == -1
+    assert "no figures" in page  # the paper's tables
+
+
+def test_what_a_model_says_is_text(tmp_path: Path) -> None:
+    bad = "<script>alert(1)</script> | [x](javascript:y)"
+    path = acted(tmp_path / "bad.jsonl", lambda *_: saying([("<b>", {"<i>": bad})], bad))
+    paths = write(SOURCE, read_runs(SOURCE, [f"<u>={path}"]), tmp_path / "page")
+    page = paths[2].read_text()
+    assert "<script" not in page
+    assert "<b>(" not in page
+    assert "<u>" not in page
+    assert "<u>" not in paths[0].read_text()
+
+
+def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
+    one = acted(tmp_path / "a.jsonl", agent("gold", GOLD))
+    with pytest.raises(OptionError, match="at least one"):
+        read_runs(SOURCE, [])
+    with pytest.raises(OptionError, match="names two files"):
+        read_runs(SOURCE, [str(one), str(one)])
+    other = tmp_path / "b.jsonl"
+    other.write_text(one.read_text().replace('"sandbox": "strict"', '"sandbox": "reference"'))
+    with pytest.raises(DataError, match="no table may mix"):
+        read_runs(SOURCE, [str(one), str(other)])
+    other.write_text(one.read_text().replace('"calls": [', '"calls": [7, '))
+    with pytest.raises(DataError, match="is damaged"):
+        read_runs(SOURCE, [str(other)])
+
+
+def test_the_papers_tables_hold_nothing_that_nobody_has_seen() -> None:
+    tables = [table for table in published() if table.id.startswith("etapp-")]
+    assert [table.id for table in tables] == ["etapp-main", "etapp-strategies", "etapp-tuning"]
+    for table in tables:
+        assert len(table.columns) == 6
+        assert all(len(row.values) == 6 for row in table.rows)
+        assert all(0 <= value <= 100 for row in table.rows for value in row.values if value is not None)
