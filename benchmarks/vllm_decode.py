@@ -51,8 +51,8 @@ from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
 from llamafactory_ext import lab
+from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.molora import MoLoraConfig
-from llamafactory_ext.serving.export import export_citi
 
 SHAPE = {
     "hidden_size": 1024,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _HOOK = "llamafactory_ext._hook"
+_METHODS = "llamafactory_ext.methods"  # which the next one imports
 _REPORT = "llamafactory_ext._report"  # which the hook imports
 # In the folder that this variable names, the processes of a run of ours tell each other what has been said.
 _ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
@@ -59,6 +60,7 @@ def _plug_in() -> None:
         package = find_spec("llamafactory_ext")
         for folder in (package.submodule_search_locations or ()) if package else ():
             if os.path.isfile(os.path.join(folder, "_hook.py")):
+                _load(_METHODS, folder)
                 _load(_REPORT, folder)
                 _load(_HOOK, folder).install()
                 break

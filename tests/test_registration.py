@@ -22,7 +22,7 @@ ORDERS = (
     "from llamafactory_ext.duo import DataAdapterConfig",
     "from llamafactory_ext.serving import modeling",
     "from llamafactory_ext.serving import MODEL_TYPES",
-    "from llamafactory_ext.serving import export",
+    "from llamafactory_ext.citi import export",
     "import llamafactory_ext.upstream.patches.table",
     "import llamafactory_ext; from transformers.models.auto import modeling_auto",
     "import llamafactory.launcher, llamafactory_ext",

@@ -1,7 +1,6 @@
-"""CITI and TL-Training for LLaMA-Factory: teach a language model to use tools and keep what it knew.
+"""Methods for LLaMA-Factory that teach a language model to use tools and keep what it knew (methods.py).
 
-Importing the package makes two things known: the PEFT methods MOLORA and DATA and the exported
-model types citi_*. Neither torch
+Importing the package makes two things known: our PEFT methods and the exported model types. Neither torch
 nor PEFT nor transformers is imported for it; where they come later, they are told then.
 """
 

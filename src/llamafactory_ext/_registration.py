@@ -1,4 +1,4 @@
-"""Makes our PEFT methods and exported model types known as soon as PEFT or transformers is imported.
+"""Makes our PEFT methods and the exported model types known as soon as PEFT or transformers is imported.
 
 Standard library only, so that neither `import llamafactory_ext` nor the start of an interpreter imports torch. What is
 already imported is told at once.
@@ -12,11 +12,17 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-# Another package -> the modules of ours that register with it on import.
-WHEN = {
-    "peft": ("llamafactory_ext.molora.registration", "llamafactory_ext.duo.registration"),
-    "transformers": ("llamafactory_ext.serving.modeling",),
-}
+from .methods import methods
+
+PACKAGES = ("peft", "transformers")
+ADAPTERS = ("llamafactory_ext.duo.registration",)  # PEFT methods that no row names
+
+
+def modules_of(package: str) -> tuple[str, ...]:
+    """Return the modules of ours that register with another package on import."""
+    if package == "transformers":
+        return ("llamafactory_ext.serving.modeling",)
+    return tuple(dict.fromkeys((*(row.adapter.peft for row in methods() if row.adapter), *ADAPTERS)))
 
 
 class RegisteringFinder:
@@ -45,7 +51,7 @@ class RegisteringFinder:
 def tell(name: str) -> None:
     """Register with a package that has been imported; a failure is a hidden warning, as the run may not need it."""
     try:
-        for module in WHEN[name]:
+        for module in modules_of(name):
             import_module(module)
     except Exception as error:
         warnings.warn(
@@ -60,9 +66,9 @@ def install(*names: str) -> None:
     """Register with the named modules, now or when they are imported; calling it again does no harm.
 
     Args:
-        names: keys of `WHEN`; without any, all of them.
+        names: of `PACKAGES`; without any, all of them.
     """
-    wanted = names or tuple(WHEN)
+    wanted = names or PACKAGES
     imported = [name for name in wanted if _is_imported(name)]
     waiting = {name for finder in sys.meta_path if isinstance(finder, RegisteringFinder) for name in finder.names}
     if missing := tuple(name for name in wanted if name not in sys.modules and name not in waiting):

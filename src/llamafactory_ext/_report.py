@@ -1,8 +1,8 @@
 """How errors of this package end: one message without a traceback, and once, whatever the number of processes.
 
-Standard library only, and loaded by path at interpreter start-up (see `_llamafactory_ext_start`). In a distributed run
-several processes may meet the same error, and their parents fail in turn: a folder named by an environment variable
-tells them what has been said.
+Standard library and methods.py only, and loaded by path at interpreter start-up (see `_llamafactory_ext_start`). In a
+distributed run several processes may meet the same error, and their parents fail in turn: a folder named by an
+environment variable tells them what has been said.
 """
 
 import hashlib
@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from llamafactory_ext.methods import names
+
 DEBUG = "LLAMAFACTORY_EXT_DEBUG"
 ERROR_FOLDER = "LLAMAFACTORY_EXT_ERROR_FOLDER"
 ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 RUN = "run"  # the note that the processes of a run of ours work together
 ERRORS = "llamafactory_ext.errors"
-_METHOD = re.compile(r"""(?:^|[\s"'{,-])(finetuning_type|stage)["']?(?:\s*[:=]\s*|\s+)["']?(citi|tl_sft|tl_ppo)\b""")
+_CHOICE = r"""(?:^|[\s"'{,-])(finetuning_type|stage)["']?(?:\s*[:=]\s*|\s+)["']?(%s)\b"""
 _COMMENT = re.compile(r"(?m)^\s*#.*$")
 SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
 broken: list[str] = []
@@ -61,7 +63,7 @@ def methods_in(words: Sequence[str]) -> list[str]:
                     texts.append(file.read().replace("\0", ""))  # as UTF-16 has them, which is refused later
             except OSError:
                 continue
-    found = _METHOD.findall(_COMMENT.sub("", "\n".join(texts)))
+    found = re.findall(_CHOICE % "|".join(map(re.escape, names())), _COMMENT.sub("", "\n".join(texts)))
     return [f"{name}: {value}" for name, value in dict.fromkeys(found)]
 
 

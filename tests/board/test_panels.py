@@ -10,7 +10,7 @@ import pytest
 from llamafactory_ext.board.options import options_of
 from llamafactory_ext.board.panels import PANELS, panel_values, problems_of
 from llamafactory_ext.board.texts import LANGUAGES, message, table, texts
-from llamafactory_ext.methods import GROUPS, option_names
+from llamafactory_ext.options.groups import GROUPS, option_names
 
 CITI = {"finetuning_type": "citi", "stage": "sft"}
 LORA = {"finetuning_type": "lora", "stage": "sft"}

@@ -21,9 +21,9 @@ from llamafactory.hparams import parser
 from llamafactory_ext import cli
 from llamafactory_ext.commands import data_help
 from llamafactory_ext.commands.usage import commands
-from llamafactory_ext.methods import option_names
 from llamafactory_ext.options.command_file import word_problems
 from llamafactory_ext.options.fates.judge import defaults_of
+from llamafactory_ext.options.groups import option_names
 from llamafactory_ext.serving.infer.options import InferOptions
 from processes import BIN, run
 from sampling import ALL

@@ -16,11 +16,9 @@ pytestmark = pytest.mark.fast
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(llamafactory_ext.__file__).parent
 DOORS = (PACKAGE / "__init__.py", PACKAGE / "upstream" / "__init__.py")  # in no room
-# Imports that run back up, each with the room they start from; the method rows will cut them.
+# Imports that run back up, each with the room they start from.
 BACK = {
     ("data/", "upstream/pipeline/"),  # the preview makes its encoder itself
-    ("methods.py", "citi/"),  # the classes of the options
-    ("methods.py", "tl/"),
     ("upstream/pipeline/", "tl/"),  # which turns are judged, and how
 }
 

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import tiny
-from llamafactory_ext.methods import RULES
+from llamafactory_ext.options.groups import RULES
 from llamafactory_ext.options.values import check_values
 from runs import train
 

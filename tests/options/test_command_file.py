@@ -12,8 +12,8 @@ import yaml
 from llamafactory.hparams import parser
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.methods import acts
 from llamafactory_ext.options.command_file import dropped_names, file_problems, left_over, word_problems
+from llamafactory_ext.options.groups import acts
 from llamafactory_ext.upstream.patches import reading
 
 pytestmark = pytest.mark.fast

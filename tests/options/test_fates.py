@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from llamafactory.hparams import parser
 
-from llamafactory_ext.methods import option_names
 from llamafactory_ext.options.fates.judge import (
     broken_conditions,
     defaults_of,
@@ -25,6 +24,7 @@ from llamafactory_ext.options.fates.judge import (
 from llamafactory_ext.options.fates.page import page
 from llamafactory_ext.options.fates.row import METHODS, SHOWN
 from llamafactory_ext.options.fates.table import PARTS, ROWS
+from llamafactory_ext.options.groups import option_names
 from llamafactory_ext.options.values import Number, Switch, Text
 
 pytestmark = pytest.mark.fast
@@ -187,7 +187,7 @@ def test_upstreams_own_values_are_in_range() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_defaults_are_never_refused_nor_warned_of(method: str) -> None:
     given = {name: getattr(value, "value", value) for name, value in DEFAULTS.items()} | COMMANDS[method]
-    given = {name: value for name, value in given.items() if not ROWS.get(name) or not ROWS[name].ours}
+    given = {name: value for name, value in given.items() if not ROWS.get(name) or not ROWS[name].instead(method)}
     assert refusals(given, DEFAULTS, trains=True) == {}
     assert passed_over(given, DEFAULTS) == []
 
@@ -209,7 +209,7 @@ def test_a_file_made_for_upstreams_ppo(given: dict[str, Any], ours: dict[str, An
     found = refusals({"stage": "tl_ppo"} | given | ours, DEFAULTS, trains=True)
     assert (found == {}) == fits
     (name,) = given
-    assert fits or ROWS[name].ours.partition(":")[0] in found[name]
+    assert fits or ROWS[name].instead("tl_ppo").partition(":")[0] in found[name]
 
 
 def test_an_option_that_the_table_does_not_know() -> None:

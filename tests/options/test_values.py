@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_ext.citi.options import CitiArguments
-from llamafactory_ext.methods import GROUPS, RULES, option_names
-from llamafactory_ext.options.groups import Group
+from llamafactory_ext.options.groups import GROUPS, RULES, Group, option_names
 from llamafactory_ext.options.values import Number, check_values
 
 pytestmark = pytest.mark.fast

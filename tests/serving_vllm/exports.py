@@ -10,8 +10,8 @@ import torch
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
+from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.molora import MoLoraConfig
-from llamafactory_ext.serving.export import export_citi
 from tiny import tiny_model, tiny_tokenizer
 
 # Single ones of fused q, k, v and gate, up; two of them; all; inputs spread by tensor parallelism (o, down).

@@ -13,6 +13,7 @@ from vllm import ModelRegistry
 from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
 import llamafactory_ext
+from llamafactory_ext.citi.vllm.checks import check
 from llamafactory_ext.errors import CheckpointError, OptionError, UpstreamError
 from llamafactory_ext.serving import vllm_plugin
 from llamafactory_ext.serving.vllm_plugin import checks
@@ -33,27 +34,27 @@ def configuration(quantization: str | None = None, processes: int = 1, **fields:
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_what_runs_passes(processes: int) -> None:
-    checks.check(configuration(processes=processes))
+    check(configuration(processes=processes))
 
 
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(OptionError) as caught:
-        checks.check(configuration("awq", 3, num_attention_heads=6, intermediate_size=47))
+        check(configuration("awq", 3, num_attention_heads=6, intermediate_size=47))
     assert "quantization='awq'" in caught.value.message
     assert "does not divide intermediate_size=47" in caught.value.message
     assert "num_attention_heads" not in caught.value.message
     assert "num_key_value_heads=2: one must divide the other" in caught.value.message
     with pytest.raises(OptionError, match=r"quantization_config out of config\.json"):
-        checks.check(configuration(quantization_config={"quant_method": "fp8"}))
+        check(configuration(quantization_config={"quant_method": "fp8"}))
     with pytest.raises(CheckpointError, match="no citi block at all"):
-        checks.check(configuration(citi=None))
+        check(configuration(citi=None))
 
 
 @pytest.mark.parametrize("old", ["0.9.2", "0.31.0+cpu"])
 def test_an_old_vllm_is_named_with_the_next_step(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "installed_version", lambda: old)
     with pytest.raises(UpstreamError, match=r"is too old for CITI models, 0\.32 or newer is needed: pip install"):
-        checks.check(configuration())
+        check(configuration())
 
 
 @pytest.mark.parametrize("new", ["0.32.0", "0.33.1+cu130", "1.0", "dev"])
@@ -71,7 +72,7 @@ def test_registering_twice_changes_nothing() -> None:
 
 def test_the_rooms_of_this_environment_import_without_llamafactory() -> None:
     assert find_spec("llamafactory") is None
-    for room in ("serving", "molora", "toolcalls", "metrics"):
+    for room in ("serving", "molora", "toolcalls", "metrics", "citi.vllm"):
         package = importlib.import_module(f"llamafactory_ext.{room}")
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if ".sandbox." in module.name:  # scripts for a process without this package

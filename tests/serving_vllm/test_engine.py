@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from vllm import LLM, ModelRegistry, SamplingParams
 from vllm.distributed import cleanup_dist_env_and_memory
 
+from llamafactory_ext.citi.vllm import models
 from llamafactory_ext.errors import CheckpointError, OptionError
-from llamafactory_ext.serving.vllm_plugin import ARCHITECTURES, models
+from llamafactory_ext.serving.vllm_plugin import ARCHITECTURES
 from serving_vllm.exports import TOKENS, export, prompts, reference
 
 GREEDY = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=1, ignore_eos=True)

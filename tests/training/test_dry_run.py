@@ -15,7 +15,7 @@ import yaml
 import mistake_runs
 import mistakes
 import option_runs
-from llamafactory_ext.upstream.patches.scale_page import MODELS
+from llamafactory_ext.lab.scale_page import MODELS
 
 YAMLS = Path(__file__).parents[2] / "examples" / "yaml" / "distributed"
 METHODS = ("citi", "tl_sft", "tl_ppo")

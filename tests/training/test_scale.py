@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from llamafactory_ext.lab.scale_page import MODELS, groups_of, page
 from llamafactory_ext.training.scale import (
     Engine,
     Sizes,
@@ -25,7 +26,6 @@ from llamafactory_ext.training.scale import (
     trained_bytes,
 )
 from llamafactory_ext.upstream.patches.dry_run_computed import sizes_of, works_of
-from llamafactory_ext.upstream.patches.scale_page import MODELS, groups_of, page
 from llamafactory_ext.upstream.pipeline.skeleton import skeleton
 
 PUBLISHED = {"8B": 8_030_261_248, "70B": 70_553_706_496}  # of the model cards
@@ -150,4 +150,4 @@ def test_the_simplest_engine_that_fits() -> None:
 
 def test_the_page_is_current() -> None:
     written = (Path(__file__).parents[2] / "docs" / "scale.md").read_text("utf-8")
-    assert written == page(), "run: python -m llamafactory_ext.upstream.patches.scale_page > docs/scale.md"
+    assert written == page(), "run: python -m llamafactory_ext.lab.scale_page > docs/scale.md"

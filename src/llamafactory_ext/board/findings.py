@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 
 from ..data.checks.audit import Audit, Encoder, audit
-from ..data.checks.check import check_datasets
 from ..data.entries import DataEntry
 from ..data.preview.examples import preview
 from ..data.preview.html import preview_html
@@ -36,10 +35,16 @@ def shown_findings(names: Sequence[str], folder: str, encoder: Callable[[], Enco
     )
 
 
-def shown_marks(names: Sequence[str], folder: str) -> str:
-    """What CITI asks of the data sets of a run together, as HTML; empty if nothing is missing."""
+def shown_remarks(check: Callable[[Sequence[str], str], list[str]], names: Sequence[str], folder: str) -> str:
+    """Return what a method asks of the data sets of a run together, as HTML; empty if nothing is missing.
+
+    Args:
+        check: the method's own; returns remarks or raises DataError.
+        names: entries of `folder`/dataset_info.json.
+        folder: the data folder.
+    """
     try:
-        remarks = check_datasets(names, folder)
+        remarks = check(names, folder)
     except DataError as error:
         return _problem(error.message)
     return _listed(remarks)

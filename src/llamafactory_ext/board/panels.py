@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..methods import GROUPS, RULES
-from ..options.groups import Group
+from ..options.groups import GROUPS, RULES, Group
 from ..options.values import check_values
 from .options import Option, entered_values, options_of
 

@@ -1,4 +1,4 @@
-"""How far a CITI run is, read from the files it writes while it trains."""
+"""How far a run in phases is, read from the files it writes while it trains."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..checkpoint.base import MANIFEST
-from ..checkpoint.card import SELECTION
 from ..checkpoint.folders import COMPLETE
-from ..citi.run.folder import LOG, WEIGHTS
+from ..methods import Method, methods
+from ..training.curves import Curve
+from ..training.phased import LOG, METHOD, WEIGHTS
 
 State = Literal["done", "running", "waiting"]
-GATES = ("tool", "general")
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class PhaseProgress:
     """One phase.
 
     Attributes:
-        name: as in `citi_phases`.
+        name: short name.
         title: the paper's name.
-        state: done, running (the first that is not done, once the components are chosen), or waiting.
+        state: done, running (the first that is not done, once what comes before is done), or waiting.
         lines: what the trainer has logged, oldest first.
     """
 
@@ -42,19 +42,20 @@ class PhaseProgress:
         """The newest logged value."""
         return next((line[key] for line in reversed(self.lines) if key in line), None)
 
-    def experts_weight(self, kind: str) -> float | None:
-        """What the routers give to their experts together, on data of this kind: 1 - gate 0, mean over routers."""
-        gate = self.last(f"gate0_{kind}")
-        return None if gate is None else 1 - gate
+    def shown(self, curve: Curve) -> float | None:
+        """Return the newest value of a curve, as it is shown."""
+        value = self.last(curve.key)
+        return 1 - value if curve.complement and value is not None else value
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A whole run: its phases in order, whether the components have been chosen, whether the adapter is there."""
+    """A whole run: its phases in order, whether what comes before them is done, whether the adapter is there."""
 
     phases: tuple[PhaseProgress, ...]
     chosen: bool
     finished: bool
+    method: Method | None = None
 
     @property
     def running(self) -> PhaseProgress | None:
@@ -68,13 +69,15 @@ class Progress:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """The progress of the run in this folder; None if no CITI run has begun there."""
+    """The progress of the run in this folder; None if no run in phases has begun there."""
     try:
-        phases = json.loads((folder / MANIFEST).read_text("utf-8"))["phases"]
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        phases = manifest["phases"]
         named = [(str(phase["name"]), str(phase["title"])) for phase in phases]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    chosen, found = (folder / SELECTION).is_file(), []
+    row = _row_of(manifest)
+    chosen, found = row is None or not row.begins or (folder / row.begins).is_file(), []
     reached = chosen
     for number, (name, title) in enumerate(named, 1):
         path = folder / f"phase-{number}-{name}"
@@ -82,7 +85,14 @@ def read_progress(folder: Path) -> Progress | None:
         state: State = "done" if done else "running" if reached else "waiting"
         reached = reached and done
         found.append(PhaseProgress(name, title, state, _lines(path / LOG)))
-    return Progress(tuple(found), chosen, (folder / WEIGHTS).is_file()) if found else None
+    return Progress(tuple(found), chosen, (folder / WEIGHTS).is_file(), row) if found else None
+
+
+def _row_of(manifest: Any) -> Method | None:
+    """The method that a manifest names; where it names none, the first one in phases, whose runs name none."""
+    phased = [row for row in methods() if row.phased]
+    named = manifest.get(METHOD)
+    return next((row for row in phased if named in (row.name, None)), None)
 
 
 def curve(phases: Sequence[PhaseProgress], key: str) -> tuple[list[int], list[float]]:

@@ -1,46 +1,22 @@
-"""The progress of a CITI run as the Board shows it: a line, a table, a picture."""
+"""The progress of a run in phases as the Board shows it: a line, a table, a picture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from .progress import GATES, Progress, curve
+from ..methods import load
+from ..training.curves import BORDER, LANGUAGE_MODEL, Axis
+from .progress import Progress, curve
 from .texts import message
 
-TOOL, GENERAL, LOSS, BORDER = "#d1495b", "#2e6f95", "#1f77b4", "#8d99ae"
+COLUMNS = ("phase", "state", "steps", "loss")
 
 
-@dataclass(frozen=True)
-class Line:
-    """One curve of the picture: a logged figure, or what it lacks to 1."""
-
-    key: str
-    label: str
-    colour: str
-    complement: bool = False
-
-
-@dataclass(frozen=True)
-class PicturePanel:
-    """Curves with one axis."""
-
-    label: str
-    lines: tuple[Line, ...]
-
-
-PANELS = (
-    PicturePanel("language-model loss", (Line("loss_lm", "loss", LOSS),)),
-    PicturePanel("router loss", (Line("loss_router", "loss", LOSS),)),
-    PicturePanel(
-        "experts' weight (1 - gate 0)",
-        (
-            Line("gate0_tool", "tool data", TOOL, complement=True),
-            Line("gate0_general", "general data", GENERAL, complement=True),
-        ),
-    ),
-)
-COLUMNS = ("phase", "state", "steps", "loss", "experts_tool", "experts_general")
+def axes_of(progress: Progress) -> tuple[Axis, ...]:
+    """Return what the run's method draws; the loss alone where it says nothing."""
+    row = progress.method
+    found: tuple[Axis, ...] = load(row.curves) if row is not None and row.curves else (LANGUAGE_MODEL,)
+    return found
 
 
 def headline(progress: Progress, language: str) -> str:
@@ -61,10 +37,12 @@ def headline(progress: Progress, language: str) -> str:
 
 
 def as_markdown(progress: Progress, language: str) -> str:
-    """The headline and one row per phase: state, steps, loss, and the experts' mean weight on both kinds of data."""
-    rows = [[message(name, language) for name in COLUMNS], ["---"] * len(COLUMNS)]
+    """Return the headline and one row per phase: state, steps, loss, and the figures of the method's columns."""
+    curves = [curve for axis in axes_of(progress) for curve in axis.curves if curve.column]
+    columns = (*COLUMNS, *(curve.column for curve in curves))
+    rows = [[message(name, language) for name in columns], ["---"] * len(columns)]
     for phase in progress.phases:
-        weights = [_number(phase.experts_weight(kind)) for kind in GATES]
+        weights = [_number(phase.shown(curve)) for curve in curves]
         steps = "{}/{}".format(*phase.steps) if phase.lines else "-"
         rows.append([phase.name, message(phase.state, language), steps, _number(phase.last("loss"), 4), *weights])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -89,23 +67,23 @@ def bar_label(progress: Progress, language: str) -> str:
 
 
 def picture(progress: Progress) -> Any:
-    """A matplotlib figure: losses and, where routers learn, the experts' mean weight on tool and on general data.
+    """A matplotlib figure: the curves of the method that have any values.
 
     Its words are English in every language, as in the Board's own picture: not every machine has other fonts.
     """
     from matplotlib.figure import Figure
 
-    panels = [panel for panel in PANELS if any(curve(progress.phases, line.key)[0] for line in panel.lines)]
+    panels = [axis for axis in axes_of(progress) if any(curve(progress.phases, line.key)[0] for line in axis.curves)]
     figure = Figure(figsize=(5, 1 + 2 * len(panels)), layout="constrained")
     figure.suptitle(" ")  # the page puts a word of its own there
     axes: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0] if panels else []
     for axis, panel in zip(axes, panels, strict=True):
-        for line in panel.lines:
+        for line in panel.curves:
             steps, values = curve(progress.phases, line.key)
             shown = [1 - value for value in values] if line.complement else values
             axis.plot(steps, shown, color=line.colour, marker=".", label=line.label)
         axis.set_ylabel(panel.label)
-        if len(panel.lines) > 1:
+        if len(panel.curves) > 1:
             axis.set_ylim(-0.02, 1.02)
             axis.legend(frameon=False)
         for end in _ends(progress):

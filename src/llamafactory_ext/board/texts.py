@@ -25,7 +25,7 @@ def texts(language: str) -> dict[str, Any]:
 
 def message(name: str, language: str, **values: Any) -> str:
     """One message with its values put in."""
-    text = texts(language)["messages"].get(name) or texts(FALLBACK)["messages"][name]
+    text = texts(language)["messages"].get(name) or texts(FALLBACK)["messages"].get(name, name)
     return str(text).format(**values)
 
 

@@ -12,6 +12,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from ..errors import CheckpointError
+from ..methods import load, methods
 from .atomic import read_json
 
 MANIFEST = "manifest.json"
@@ -103,13 +104,14 @@ def check_base(model: nn.Module, adapter: Path) -> None:
     Values are compared loosely, as the base may be loaded in another number type. Quantised linears are not compared.
 
     Raises:
-        CheckpointError: no adapter of CITI there, a damaged manifest, or another base model.
+        CheckpointError: no adapter of a method of ours there, a damaged manifest, or another base model.
     """
     config = read_json(adapter / "adapter_config.json", "adapter configuration")
-    if config.get("peft_type") != "MOLORA" and not _stands_in(adapter):
+    kinds = [row.adapter for row in methods() if row.adapter]
+    if not any(load(kind.check)(adapter, config) for kind in kinds):
         raise CheckpointError(
-            f"{adapter} holds a {config.get('peft_type')} adapter, not a MOLoRA one; set finetuning_type to the "
-            "method it was trained with."
+            f"{adapter} holds a {config.get('peft_type')} adapter, not a {' or '.join(kind.title for kind in kinds)} "
+            "one; set finetuning_type to the method it was trained with."
         )
     if not (adapter / "adapter_model.safetensors").is_file():
         raise CheckpointError(
@@ -160,15 +162,6 @@ def quantization(model: nn.Module) -> str | None:
     """How the model's linears are quantised, such as `bitsandbytes`; None if they are not."""
     method = getattr(model, "quantization_method", None)
     return None if method is None else str(getattr(method, "value", method))
-
-
-def _stands_in(adapter: Path) -> bool:
-    """Whether another kind of adapter comes from a run with `citi_adapter: lora` or `full`."""
-    if not (adapter / MANIFEST).is_file():
-        return False
-    manifest = read_json(adapter / MANIFEST, "manifest")
-    plan = manifest.get("plan") if isinstance(manifest, dict) else None
-    return isinstance(plan, dict) and plan.get("citi_adapter") in ("lora", "full")
 
 
 def _untouched(module: nn.Module) -> nn.Module:

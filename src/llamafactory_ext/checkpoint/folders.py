@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..methods import methods
 from .atomic import REMOVED, discard_folder, publish_folder, read_json, remove_staged, write_json
 
 COMPLETE = "complete.json"
@@ -26,10 +27,11 @@ _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 PUBLISHING = "publishing.json"  # in a folder between its place and its mark
 STAGING = ".saving"
 RUN = "run"  # in the mark: which run wrote it
+_OF_METHODS = "".join(f"{name}|" for row in methods() for name in row.old_files)
 # What earlier versions left under these names, in output_dir or a phase's folder.
 _EARLIER = re.compile(
     r"\.(checkpoint-\d+|adapter|phase-\d-\w+)\.old|\.adapter\.tmp|"
-    r"\.(citi|molora|importance|selection|report|data_report|tl_report|eval_results|adapter_config|complete|optimizer|"
+    rf"\.({_OF_METHODS}molora|importance|selection|report|data_report|tl_report|eval_results|adapter_config|complete|optimizer|"
     r"scheduler)\.json\.tmp|\.(trainer_log\.jsonl|README\.md|adapter_model\.safetensors)\.tmp"
 )
 _CLOSING = ".closing.tmp"

@@ -8,8 +8,8 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from ..options.stages import PPO_STAGE, STAGES
-from ..training.engine_conflicts import engine_conflicts
+from ..methods import names, row_of
+from .engine_conflicts import engine_conflicts
 
 # What needs MOLoRA's routers and experts, and what needs a low-rank adapter of any kind.
 GATED = (
@@ -28,7 +28,7 @@ FINISHED_RUN = ("adapter_model.safetensors", "model.safetensors", "model.safeten
 def finetuning_conflicts(args: Any) -> list[str]:
     """Conflicts within the fine-tuning options, before upstream has looked at them."""
     problems = []
-    if args.stage not in ("sft", *STAGES):
+    if args.stage not in ("sft", *names("stage")):
         problems.append(f"stage: {args.stage} does not work with finetuning_type: citi; set stage: sft")
     ratios = (args.citi_top_ratio, args.citi_bottom_ratio)
     if all(isinstance(ratio, float) for ratio in ratios) and sum(ratios) > 1:
@@ -51,7 +51,8 @@ def training_conflicts(model_args: Any, training_args: Any, finetuning_args: Any
     problems = _adapter_problems(finetuning_args) + _kernel_problems(training_args, finetuning_args)
     if finetuning_args.citi_bottom_ratio == 0 and finetuning_args.citi_phases == ["uco"]:
         problems.append("citi_bottom_ratio=0 leaves phase uco nothing to tune; raise it, or add phases to citi_phases")
-    continues = finetuning_args.tl_stage == PPO_STAGE  # goes on from a trained adapter, and keeps its own folder
+    stage = row_of(finetuning_args.tl_stage)
+    continues = stage is not None and stage.alone  # goes on from a trained adapter, and keeps its own folder
     if model_args.quantization_bit is not None and finetuning_args.citi_adapter == "full":
         problems.append(
             "quantization_bit: citi_adapter: full cannot tune quantized components; set citi_adapter: lora or load "

@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from ..errors import OptionError
 from ..training.devices import widest
 from ..training.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
+from ..training.parameters import backbone_linears
 from ..training.processes import sum_of_all
 
 Reduction = Literal["dataset", "batch", "example", "token"]
@@ -34,13 +35,7 @@ def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
     Raises:
         OptionError: the model has no linear modules.
     """
-    get_head: Any = getattr(model, "get_output_embeddings", lambda: None)
-    head = get_head()
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and not name.endswith("lm_head")
-    }
+    found = backbone_linears(model)
     if not found:
         raise OptionError(
             f"{type(model).__name__} has no linear modules (torch.nn.Linear) beside its output head; CITI ranks "

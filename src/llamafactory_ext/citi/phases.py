@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from ..training.parameters import Group, parameter_group, size
+from ..training.phased import Phase
+
+__all__ = ["IMPROVED", "Phase", "describe", "phase_table", "set_trainable"]
 
 # What phase MI trains in the components chosen for tool use, by what they carry (`citi_adapter`).
 IMPROVED: dict[str, frozenset[Group]] = {
@@ -15,25 +17,6 @@ IMPROVED: dict[str, frozenset[Group]] = {
     "lora": frozenset({"lora"}),
     "full": frozenset({"backbone"}),
 }
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase.
-
-    Attributes:
-        name: short name, as in `citi_phases`.
-        title: the paper's name.
-        trains: parameter groups that move; everything else stands still.
-        epochs: passes over the training data.
-        lr: peak learning rate.
-    """
-
-    name: str
-    title: str
-    trains: frozenset[Group]
-    epochs: float
-    lr: float
 
 
 def phase_table(args: Any) -> tuple[Phase, ...]:

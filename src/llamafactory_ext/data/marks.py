@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MARKS_COLUMN = "citi_marks"
-TASK_COLUMN = "citi_task"
+from ..methods import MARKS_COLUMN, TASK_COLUMN
+
+__all__ = ["MARKS_COLUMN", "TASK_COLUMN", "TokenMarks", "code", "hide", "pad_codes", "reveal"]
+
 SHIFT = 1 << 32  # above every vocabulary; ids are 64-bit integers in between
 
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from ..methods import titles
 from .values import Choice, Rule
+
+_TYPES: Final = titles("finetuning_type")
 
 
 @dataclass
@@ -17,15 +20,15 @@ class DataArguments:
     cutoff_action: Literal["keep", "drop", "error"] = field(
         default="keep",
         metadata={
-            "help": "TL: what becomes of examples longer than cutoff_len, with CITI too: trained on what is left, "
-            "left out, or an error. TL-PPO cuts no prompt: what is left of a dialogue are the calls that fit."
+            "help": f"TL: what becomes of examples longer than cutoff_len, with {_TYPES} too: trained on what is "
+            "left, left out, or an error. TL-PPO cuts no prompt: what is left of a dialogue are the calls that fit."
         },
     )
     record_check: Literal["warn", "error"] = field(
         default="warn",
         metadata={
             "help": "TL: what happens where the text that the template makes of a record says something else than the "
-            "record, with CITI too: counted and reported, or an error."
+            f"record, with {_TYPES} too: counted and reported, or an error."
         },
     )
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..methods import titles
 from .values import Number, Rule, Switch
+
+_TYPES: Final = titles("finetuning_type")
 
 
 @dataclass
@@ -17,7 +20,7 @@ class RunArguments:
     dry_run: bool = field(
         default=False,
         metadata={
-            "help": "TL: train nothing, with CITI too: say what would be trained, kept, cut and left out, "
+            "help": f"TL: train nothing, with {_TYPES} too: say what would be trained, kept, cut and left out, "
             "and estimate memory, time and disk. Measured in a few steps where the model fits, else computed from its "
             "configuration."
         },

@@ -1,4 +1,4 @@
-"""Exported CITI models: self-contained directories of the types citi_llama, citi_mistral and citi_phi3."""
+"""Exported models: self-contained directories of the types that the methods' rows name; inference; dialogues."""
 
 from typing import Any
 

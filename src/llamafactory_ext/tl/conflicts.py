@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ExtError
-from ..options.stages import PPO_STAGE, SFT_STAGE
 from ..options.user_functions import load_function
 from .ppo.engine_conflicts import ppo_engine_conflicts
 
@@ -18,21 +17,17 @@ OF_PKT = ("tl_w_max", "tl_key_variant")
 
 def stage_conflicts(args: Any) -> list[str]:
     """Conflicts within the fine-tuning options, before upstream has looked at them."""
-    if args.stage != SFT_STAGE:
-        return []
     problems = _without_effect(args, "tl_use_mae", OF_MAE) + _without_effect(args, "tl_use_pkt", OF_PKT)
     if args.tl_feedback_function and args.tl_feedback_rules != type(args).tl_feedback_rules:
         problems.append("tl_feedback_rules has no effect with tl_feedback_function, which judges alone; remove either")
     return problems
 
 
-def stage_training_conflicts(stage: str, model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
-    """Conflicts between the option groups of a training command."""
-    problems = _function_problems(finetuning_args)
-    if stage == PPO_STAGE:
-        problems += ppo_engine_conflicts(model_args, training_args)
-        problems += source_conflicts(training_args, finetuning_args)
-    return problems
+def ppo_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
+    """Return the conflicts between the option groups of a training command of the second stage."""
+    problems = function_conflicts(model_args, training_args, finetuning_args)
+    problems += ppo_engine_conflicts(model_args, training_args)
+    return problems + source_conflicts(training_args, finetuning_args)
 
 
 def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
@@ -69,13 +64,13 @@ def server_fault(url: str) -> str | None:
     return None
 
 
-def _function_problems(args: Any) -> list[str]:
-    """Options that name a function which cannot be had."""
+def function_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
+    """Return a sentence for each option that names a function which cannot be had."""
     problems = []
     for name in ("tl_reward_function", "tl_feedback_function"):
-        if getattr(args, name, None):
+        if getattr(finetuning_args, name, None):
             try:
-                load_function(name, getattr(args, name))
+                load_function(name, getattr(finetuning_args, name))
             except ExtError as error:
                 problems.append(error.message.rstrip("."))
     return problems

@@ -11,8 +11,11 @@ from typing import Any
 
 from ..checkpoint.base import fingerprint
 from ..checkpoint.plans import check_newest, plain
+from ..options.groups import option_names
 from ..training.engines import engine_of
 from ..training.processes import by_main, digest
+from .ppo.options import TlPpoArguments
+from .sft.options import TlArguments
 
 _OPTIONS = (
     # of the model
@@ -59,11 +62,10 @@ _OPTIONS = (
     "use_apollo",
     "use_badam",
 )
-_BEGIN = ("lora_", "loraplus_", "oft_", "freeze_", "galore_", "apollo_", "badam_", "tl_")
+_BEGIN = ("lora_", "loraplus_", "oft_", "freeze_", "galore_", "apollo_", "badam_")
 _FREE = (
     "badam_verbose",
     "oft_target",
-    "tl_stage",
     "tl_skip_bad",
     "tl_cache",
     "tl_kl_limit",
@@ -77,9 +79,10 @@ _FREE = (
 
 def plan_of(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
     """Return the options that a run can only go on with, by name; to be called before the model is loaded."""
-    found = {"stage": finetuning_args.tl_stage}
+    found, own = {"stage": finetuning_args.tl_stage}, option_names(TlArguments, TlPpoArguments)
     for group in (model_args, data_args, training_args, finetuning_args):
-        found |= {name: value for name, value in vars(group).items() if name in _OPTIONS or name.startswith(_BEGIN)}
+        names = [name for name in vars(group) if name in _OPTIONS or name in own or name.startswith(_BEGIN)]
+        found |= {name: getattr(group, name) for name in names}
     return {name: plain(value) for name, value in found.items() if name not in _FREE}
 
 

@@ -27,6 +27,17 @@ def parameter_group(name: str) -> Group:
     return "frozen"
 
 
+def backbone_linears(model: nn.Module) -> dict[str, nn.Linear]:
+    """Return every linear of the backbone by name, in the model's order; the output head is none of them."""
+    get_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = get_head()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and not name.endswith("lm_head")
+    }
+
+
 def trainable_names(model: nn.Module) -> list[str]:
     """Names of the parameters that move, in the model's order."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]

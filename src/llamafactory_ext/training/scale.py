@@ -68,7 +68,7 @@ class Work:
         passes: "routers" for a forward pass alone.
         share: of the backbone's weights that the weight gradients are formed of.
         copies: frozen copies of the model beside the policy.
-        drawn: response tokens drawn for each token trained (tl_ppo), 0 without.
+        drawn: response tokens drawn for each token trained, 0 without.
         learned: times that each drawn token is learned from.
     """
 

@@ -15,6 +15,7 @@ from torch import distributed
 
 from .._report import note_run
 from ..errors import OptionError, ProcessError
+from ..options.groups import method_options
 from .disks import held, settle_disks
 from .processes import from_all, world
 from .watching import SILENT, watched
@@ -22,7 +23,6 @@ from .watching import SILENT, watched
 # What the libraries say when the other side of a connection is gone; each backend's errors carry its name.
 _LOST = re.compile(r"\b(gloo|nccl|hccl|xccl|rccl)|connection (closed|reset|refused)|broken pipe|socket", re.IGNORECASE)
 _LATE = re.compile(r"timed? ?out|timeout", re.IGNORECASE)
-_OURS = ("citi_", "tl_")
 _SHARED = (
     "finetuning_type",
     "dataset",
@@ -133,10 +133,8 @@ def check_options(*groups: Any) -> None:
     Raises:
         OptionError: they were not.
     """
-    own = [name for group in groups for name in vars(group) if name.startswith(_OURS)]
-    check_same(
-        {name: str(getattr(group, name)) for name in (*_SHARED, *own) for group in groups if hasattr(group, name)}
-    )
+    compared = (*_SHARED, "tl_stage", *method_options())
+    check_same({name: str(getattr(group, name)) for name in compared for group in groups if hasattr(group, name)})
 
 
 def check_same(facts: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from llamafactory_ext._hook import KILL_SWITCH
 
+from ..methods import names
 from ..options.attention import known_bad
 from .patches.compat import OLDEST
 
@@ -94,7 +95,9 @@ def probe_checks(findings: dict[str, Any]) -> list[Check]:
         return [Check("import llamafactory_ext", "broken", findings["error"], step)]
     off = os.environ.get(KILL_SWITCH) == "0"
     switch = f"{KILL_SWITCH}={os.environ[KILL_SWITCH]}" if KILL_SWITCH in os.environ else "not set"
-    checks = [Check("kill switch", "off" if off else "ok", switch, f"unset {KILL_SWITCH} to use citi" if off else "")]
+    checks = [
+        Check("kill switch", "off" if off else "ok", switch, f"unset {KILL_SWITCH} to use {names()[0]}" if off else "")
+    ]
     if findings["peft_method"]:
         checks.append(Check("PEFT method MOLORA", "ok", "registered"))
     else:

@@ -12,11 +12,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import tiny
+from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.citi.phases import IMPROVED, Phase
 from llamafactory_ext.citi.run.adapters import check_tunable
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.molora import MoLoraConfig
-from llamafactory_ext.serving.export import export_citi
 from runs import Snapshots, citi_options, train
 
 pytestmark = pytest.mark.fast

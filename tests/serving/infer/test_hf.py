@@ -12,8 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 import tiny
+from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.errors import CheckpointError, ExtError, OptionError
-from llamafactory_ext.serving.export import export_citi
 from llamafactory_ext.serving.infer.hf import HfBackend, load_tokenizer
 from llamafactory_ext.serving.infer.options import InferOptions
 from serving.asking import ask

@@ -14,7 +14,7 @@ from llamafactory.train.tuner import run_exp
 from omegaconf import OmegaConf
 
 import tiny
-from llamafactory_ext.methods import RULES
+from llamafactory_ext.options.groups import RULES
 from llamafactory_ext.options.values import check_values
 from processes import run
 from tl.trajectories import records, write_data

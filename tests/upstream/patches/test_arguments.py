@@ -9,7 +9,7 @@ from llamafactory.extras.constants import METHODS, PEFT_METHODS
 from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_args
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.upstream.patches.command import given_options, requests_citi
+from llamafactory_ext.upstream.patches.command import given_options, requested_type
 from processes import train_options
 
 pytestmark = pytest.mark.fast
@@ -261,6 +261,6 @@ def test_reading_raw_arguments() -> None:
         "citi_phases": ["rp", "mi"],
         "citi_rank": "3",
     }
-    assert requests_citi(words)
-    assert not requests_citi(["-h"])
-    assert not requests_citi(None)
+    assert getattr(requested_type(words), "name", None) == "citi"
+    assert requested_type(["-h"]) is None
+    assert requested_type(None) is None

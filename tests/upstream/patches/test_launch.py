@@ -17,7 +17,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
-from llamafactory_ext.methods import option_names
+from llamafactory_ext.options.groups import option_names
 from processes import BIN, environment, free_port, run, train_options, write_yaml
 
 PROBLEMS = ("citi_top_ratio=7: give a number above 0 to 1", "citi_rnak is not an option; did you mean citi_rank?")

@@ -9,7 +9,7 @@ from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_
 
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.toolcalls import FORMATS
-from llamafactory_ext.upstream.patches.command import requests_stage
+from llamafactory_ext.upstream.patches.command import requested
 from processes import train_options
 
 pytestmark = pytest.mark.fast
@@ -43,7 +43,7 @@ def test_command_line_style(options: dict[str, Any]) -> None:
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     *_, found, _ = get_train_args([*words, "--tl_w_max", "4", "--tl-use-mae=false", "--tl_call_format", "qwen"])
     assert (found.tl_stage, found.tl_w_max, found.tl_use_mae, found.tl_call_format) == ("tl_sft", 4.0, False, "qwen")
-    assert requests_stage(words)
+    assert [row.name for row in requested(words)] == ["tl_sft"]
     assert "tl_w_max='big': give a number from 1 to 1000" in problems_of([*words, "--tl_w_max", "big"])
 
 

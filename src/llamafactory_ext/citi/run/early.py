@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from ...checkpoint.model_folder import output_problem
 from ...errors import ExtError
 from ..importance import linear_components
 from ..importance_file import Importance
@@ -23,7 +24,7 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
         model: on the meta device; None where its configuration does not tell.
         finetuning_args: upstream's group of the options.
     """
-    problems = []
+    problems = _save_problems(finetuning_args.citi_importance_save)
     shares = ratios(finetuning_args, phase_table(finetuning_args))
     path = finetuning_args.citi_importance_load
     try:
@@ -38,4 +39,14 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
                 importance.check(Path(path), shapes_of(model))
     except ExtError as error:
         problems.append(f"citi_importance_load: {error.message.rstrip('.')}")
+    return problems
+
+
+def _save_problems(save: str | None) -> list[str]:
+    if not save:
+        return []
+    unwritable = output_problem(str(Path(save).parent))
+    problems = [unwritable.replace("output_dir=", "citi_importance_save: ")] if unwritable else []
+    if Path(save).is_dir():
+        problems.append(f"citi_importance_save={save} is a folder; name a file in it, such as {save}/importance.json")
     return problems

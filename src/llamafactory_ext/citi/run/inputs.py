@@ -21,11 +21,11 @@ from ...data.checks.check import check_datasets
 from ...data.intake import Intake
 from ...data.marks import MARKS_COLUMN
 from ...errors import DataError
-from ...options.stages import SFT_STAGE
 from ...tl.intake_report import check_intake, intake_lines, write_intake
 from ...tl.sft.examples import Settings
 from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset
+from ...tl.stages import SFT_STAGE
 from ...training.engines import start_communication, whole_weights
 from ...training.processes import by_main
 from ...training.same_data import content_hash
@@ -160,7 +160,7 @@ class Preparation:
         check_trained(examples, group_by_task(examples))
         highest = max(found.highest_id for found in self._intakes.values())
         check_vocabulary(highest, self.model_args, self.data_args.template)
-        if remark := untrained_rows(highest, self.model_args, self.data_args.template):
+        if remark := untrained_rows(highest, self.model_args, self.data_args.template, "citi"):
             logger.warning_rank0(remark)
 
     @property

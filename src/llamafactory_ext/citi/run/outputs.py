@@ -8,7 +8,7 @@ from typing import Any
 
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.base import MANIFEST
-from ...checkpoint.card import provenance
+from ..card import provenance
 from ..importance_file import Importance
 from ..selection import Selection
 from .adapters import CARRIED

@@ -11,13 +11,12 @@ from typing import Any
 from torch import nn
 
 from ...checkpoint.base import config_facts, fingerprint, quantization
-from ...methods import option_names
 from ...options.data import DataArguments
+from ...options.groups import option_names
 from ...tl.sft.options import TlArguments
+from ...training.phased import DAY, Phase
 from ...upstream.pipeline.new_rows import vocabulary_of
 from ..options import CitiArguments
-from ..phases import Phase
-from .folder import DAY
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel", "record_check")
 MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization", "resize_vocab")

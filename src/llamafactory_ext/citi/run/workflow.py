@@ -23,7 +23,6 @@ from transformers import set_seed
 
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.base import MANIFEST, quantization
-from ...checkpoint.card import SELECTION
 from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
 from ...tl.start import start_facts
@@ -36,6 +35,7 @@ from ...training.stopwatch import lap, laps
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import accuracy_of, calculate_tps, plot_evaluated, plot_loss
 from ...upstream.pipeline.dates import day_of, today
+from ..card import SELECTION
 from ..importance import linear_components
 from ..importance_file import Importance
 from ..phases import Phase, describe, phase_table, set_trainable

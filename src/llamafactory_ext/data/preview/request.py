@@ -11,13 +11,15 @@ import yaml
 
 from llamafactory_ext.errors import DataError
 
+from ...methods import load, methods
+from ...options.groups import belongs
 from ..entries import Dialogue
 from ..message_parts import Words
 from .pieces import Weighed
 
 # Options of a training YAML, besides those that are fields of `Request`, that decide what is learned of an example.
 DATA_OPTIONS = ("train_on_prompt", "mask_history", "tool_format", "default_system", "enable_thinking")
-STAGES = ("sft", "tl_sft")
+STAGES = ("sft", *(row.name for row in methods("stage") if row.weigher))
 _LEAST = {"index": 0, "count": 1, "cutoff_len": 1}
 
 
@@ -30,9 +32,9 @@ class Request:
         model: folder with the tokenizer.
         index: number of the first record shown, from 0, in each file.
         count: how many records of each file.
-        stage: "sft", or "tl_sft" for the weights of TL-Training.
+        stage: "sft", or the name of a stage of ours that weighs tokens.
         options: of `DATA_OPTIONS`, as in a training YAML.
-        tl_options: those of a training YAML that begin with tl_.
+        tl_options: those of a training YAML that are of the stage.
     """
 
     names: tuple[str, ...]
@@ -97,6 +99,8 @@ def from_yaml(path: Path) -> Request:
         raise DataError(f"--yaml {path} is no YAML ({' '.join(str(error).split())}); mend it.") from None
     if not isinstance(read, Mapping):
         raise DataError(f"--yaml {path} holds no options; name a training YAML, as under examples/yaml.")
+    stage = str(read.get("stage") or "sft")
+    kinds = [load(row.arguments) for row in methods("stage") if row.weigher]
     names = read.get("dataset") or ""
     parts = names if isinstance(names, list) else str(names).split(",")
     return Request(
@@ -105,7 +109,7 @@ def from_yaml(path: Path) -> Request:
         template=str(read.get("template") or ""),
         dataset_dir=str(read.get("dataset_dir") or "data"),
         cutoff_len=read.get("cutoff_len", 2048),
-        stage=str(read.get("stage") or "sft"),
+        stage=stage,
         options={name: read[name] for name in DATA_OPTIONS if read.get(name) is not None},
-        tl_options={name: value for name, value in read.items() if str(name).startswith("tl_")},
+        tl_options={name: value for name, value in read.items() if any(belongs(str(name), kind) for kind in kinds)},
     )

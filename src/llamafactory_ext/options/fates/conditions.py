@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .row import Command
+from .row import Command, column_of
 
 _TIMES = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-_OF_ANSWERS = ("reward", "reward_se", "response_tokens", "cut", "empty")
 _OWN_STEPS = ("lomo", "adalomo")
 _LOW_RANK = ("galore", "apollo")
 _MANY_STEPS = 1000
@@ -44,16 +43,6 @@ def oft_problems(command: Command) -> list[str]:
     return [
         f"oft_rank={command.oft_rank} and oft_block_size={command.oft_block_size}: OFT takes one of them; set the "
         "other to 0"
-    ]
-
-
-def pissa_problems(command: Command) -> list[str]:
-    """A start whose principal part stands in the adapter, with a reference that turns the adapter off."""
-    if command.method != "tl_ppo" or not command.pissa_init or command.tl_reference != "base":
-        return []
-    return [
-        "pissa_init moves a part of the base into the adapter, which tl_reference: base turns off; set tl_reference: "
-        "start"
     ]
 
 
@@ -95,7 +84,7 @@ def mixing_problems(command: Command) -> list[str]:
 
 def streaming_problems(command: Command) -> list[str]:
     """A stream, which has no length, without a number of steps."""
-    if not command.streaming or command.method != "tl_sft" or not command.do_train or command.max_steps > 0:
+    if not command.streaming or not command.allows("streaming") or not command.do_train or command.max_steps > 0:
         return []
     return ["streaming needs max_steps: the length of a stream is not known; set it"]
 
@@ -114,7 +103,7 @@ def scheduler_problems(command: Command) -> list[str]:
         ]
     name = str(getattr(command.lr_scheduler_type, "value", command.lr_scheduler_type))
     if name in ("reduce_lr_on_plateau", "greedy"):
-        if command.method == "tl_ppo":
+        if column_of(command.method).measures:
             return [f"lr_scheduler_type: {name} follows an evaluation loss, and {command.shown} has none; set another"]
         return _metric_problems(command, f"lr_scheduler_type: {name}")
     settings = command.lr_scheduler_kwargs or {}
@@ -142,7 +131,7 @@ def optimiser_problems(command: Command) -> list[str]:
     kind = name.partition("_")[0]
     if "layerwise" in name:
         return [f"optim: {name} keeps an optimiser per weight, which no checkpoint holds; set another optim"]
-    if kind in (*_OWN_STEPS, *_LOW_RANK) and command.method != "tl_sft":
+    if kind in (*_OWN_STEPS, *_LOW_RANK) and column_of(command.method).groups_weights:
         return [
             f"optim: {name} does not work with {command.shown}, which groups the weights itself; set another optim"
         ]
@@ -199,8 +188,8 @@ def best_model_problems(command: Command) -> list[str]:
 
 def measures(command: Command) -> list[str]:
     """Return the names that an evaluation of this command gives, without their `eval_`."""
-    if command.method == "tl_ppo":
-        return [*_OF_ANSWERS]
+    if answers := column_of(command.method).measures:
+        return [*answers]
     own = ["loss", *(["accuracy"] if command.compute_accuracy else []), *_TIMES]
     if not command.eval_on_each_dataset or command.eval_dataset is None:
         return own
@@ -211,12 +200,14 @@ def _metric_problems(command: Command, option: str) -> list[str]:
     if not _while_training(command):
         return [f"{option} needs evaluations while it trains; set eval_strategy and eval_steps"]
     found, name = measures(command), command.metric_for_best_model
-    if name is None and command.method == "tl_ppo":
-        return []  # the workflow takes the reward
+    column = column_of(command.method)
+    if name is None and column.measures:
+        return []  # the workflow takes its first
     if name is None:
         return [f"{option} needs a measure; set metric_for_best_model: eval_{found[0]}"]
     short = str(name).removeprefix("eval_")
-    if command.method == "tl_ppo" and (short.startswith("part_") or (name == "loss" and not given_metric(command))):
+    own = bool(column.measured_parts) and short.startswith(column.measured_parts)
+    if own or (column.measures and name == "loss" and not given_metric(command)):
         return []
     if short in found:
         return []
@@ -243,10 +234,10 @@ def resume_problems(command: Command) -> list[str]:
         ]
     if word in ("true", "none", "null", ""):
         return []
-    if command.method == "citi":
+    if column_of(command.method).resumes_alone:
         return [
-            f"resume_from_checkpoint={given}: citi resumes by itself; remove the option and repeat the command with "
-            "the output_dir of the interrupted run"
+            f"resume_from_checkpoint={given}: {command.method} resumes by itself; remove the option and repeat the "
+            "command with the output_dir of the interrupted run"
         ]
     if not Path(str(given)).is_dir():
         return [f"resume_from_checkpoint={given} does not exist; correct the path, or remove it to take the newest"]
@@ -302,7 +293,7 @@ def hub_problems(command: Command) -> list[str]:
     """An upload to a hub that cannot be reached."""
     from huggingface_hub import HfApi, constants
 
-    if not command.push_to_hub or command.method != "tl_sft":
+    if not command.push_to_hub or not command.allows("push_to_hub"):
         return []
     advice = "remove it, and upload output_dir later with `hf upload`"
     if constants.HF_HUB_OFFLINE:

@@ -4,59 +4,19 @@ from typing import Final
 
 from ..values import Number, Switch, Text
 from .conditions import early_stopping_problems
-from .row import Fate, Row, group, idle, refused, row
+from .row import Row, group, idle, refused, row
 
-_FOREIGN: Final = refused("has no effect with {method}; remove it")
-_CITI_OPTIMISER: Final = refused("replaces the optimiser that the phases of citi need; remove it")
-_PPO_OPTIMISER: Final = refused(
-    "has no learning rate of its own for the critic, which {method} needs; remove it, and set optim"
-)
 _OTHER_LOSS: Final = refused("replaces the loss that {method} computes; remove it")
 _OTHER_ENGINE: Final = refused("trains by an engine of its own, which knows no {method}; remove it")
 _OTHER_STAGE: Final = idle("has no effect with {method}; it is of another stage")
 
 
-def _instead(option: str) -> Fate:
-    return refused(f"is of LLaMA-Factory's stage: ppo; set {option}")
-
-
 _OPTIMISERS: Final[tuple[Row, ...]] = (
-    row(
-        "use_galore",
-        True,
-        takes=Switch(),
-        beside={"finetuning_type": "full"},
-        needs="galore_torch",
-        citi=_CITI_OPTIMISER,
-        ppo=_PPO_OPTIMISER,
-    ),
-    row(
-        "use_apollo",
-        True,
-        takes=Switch(),
-        beside={"finetuning_type": "full"},
-        needs="apollo_torch",
-        citi=_CITI_OPTIMISER,
-        ppo=_PPO_OPTIMISER,
-    ),
-    row(
-        "use_badam",
-        True,
-        takes=Switch(),
-        beside={"finetuning_type": "full"},
-        needs="badam",
-        citi=_CITI_OPTIMISER,
-        ppo=_PPO_OPTIMISER,
-    ),
-    row(
-        "use_adam_mini",
-        True,
-        takes=Switch(),
-        needs="adam_mini",
-        citi=_CITI_OPTIMISER,
-        ppo=_PPO_OPTIMISER,
-    ),
-    row("use_muon", True, takes=Switch(), citi=_CITI_OPTIMISER, ppo=_PPO_OPTIMISER),
+    row("use_galore", True, takes=Switch(), beside={"finetuning_type": "full"}, needs="galore_torch"),
+    row("use_apollo", True, takes=Switch(), beside={"finetuning_type": "full"}, needs="apollo_torch"),
+    row("use_badam", True, takes=Switch(), beside={"finetuning_type": "full"}, needs="badam"),
+    row("use_adam_mini", True, takes=Switch(), needs="adam_mini"),
+    row("use_muon", True, takes=Switch()),
     *group(
         {
             "galore_target": "q_proj",
@@ -66,8 +26,6 @@ _OPTIMISERS: Final[tuple[Row, ...]] = (
             "galore_proj_type": "right",
         },
         of="use_galore",
-        citi=_FOREIGN,
-        ppo=_FOREIGN,
         untried="needs galore_torch",
     ),
     *group(
@@ -86,8 +44,6 @@ _OPTIMISERS: Final[tuple[Row, ...]] = (
             "apollo_scale_front": True,
         },
         of="use_apollo",
-        citi=_FOREIGN,
-        ppo=_FOREIGN,
         untried="needs apollo_torch",
     ),
     *group(
@@ -101,17 +57,9 @@ _OPTIMISERS: Final[tuple[Row, ...]] = (
             "badam_verbose": 1,
         },
         of="use_badam",
-        citi=_FOREIGN,
-        ppo=_FOREIGN,
         untried="needs badam",
     ),
-    row(
-        "pure_bf16",
-        True,
-        takes=Switch(),
-        citi=refused("would train the router in bfloat16; set bf16: true in its place"),
-        untried="needs a GPU",
-    ),
+    row("pure_bf16", True, takes=Switch(), untried="needs a GPU"),
 )
 
 _LOSSES: Final[tuple[Row, ...]] = (
@@ -140,17 +88,14 @@ _LOSSES: Final[tuple[Row, ...]] = (
         },
         every=_OTHER_STAGE,
     ),
-    row("ppo_epochs", 2, every=_OTHER_STAGE, ours="tl_ppo_epochs", ppo=_instead("tl_ppo_epochs")),
-    row("ppo_buffer_size", 2, every=_OTHER_STAGE, ours="tl_minibatches", ppo=_instead("tl_minibatches")),
-    row("ppo_target", 3.0, every=_OTHER_STAGE, ours="tl_kl_target", ppo=_instead("tl_kl_target")),
-    row("ppo_score_norm", True, every=_OTHER_STAGE, ppo=_instead("tl_whiten and tl_reward_clip")),
-    row("ppo_whiten_rewards", True, every=_OTHER_STAGE, ppo=_instead("tl_whiten")),
+    row("ppo_epochs", 2, every=_OTHER_STAGE),
+    row("ppo_buffer_size", 2, every=_OTHER_STAGE),
+    row("ppo_target", 3.0, every=_OTHER_STAGE),
+    row("ppo_score_norm", True, every=_OTHER_STAGE),
+    row("ppo_whiten_rewards", True, every=_OTHER_STAGE),
     *group(
         {"ref_model": "$other_model", "ref_model_adapters": "$adapter", "ref_model_quantization_bit": 4},
         every=_OTHER_STAGE,
-        ppo=refused(
-            "names a second model, and {method} keeps what training began with; remove it, or set tl_reference"
-        ),
     ),
     *group(
         {
@@ -160,7 +105,6 @@ _LOSSES: Final[tuple[Row, ...]] = (
             "reward_model_type": "api",
         },
         every=_OTHER_STAGE,
-        ppo=refused("has no place in {method}, whose rewards are rules; remove it, or set tl_reward_function"),
     ),
 )
 
@@ -186,7 +130,6 @@ _REPORTS: Final[tuple[Row, ...]] = (
         takes=Switch(),
         beside={"do_eval": True, "val_size": 0.25},
         shows="file eval_results.json",
-        ppo=refused("is of data, and {method} draws its own responses; remove it: eval_reward says how good they are"),
     ),
     row("disable_shuffling", True, takes=Switch()),
     row(
@@ -194,22 +137,11 @@ _REPORTS: Final[tuple[Row, ...]] = (
         1,
         takes=Number(1, whole=True),
         check=early_stopping_problems,
-        beside={
-            "": {"eval_strategy": "steps", "eval_steps": 1, "val_size": 0.25},
-            "citi": {"metric_for_best_model": "eval_loss"},
-            "tl_sft": {"metric_for_best_model": "eval_loss"},
-        },
+        beside={"eval_strategy": "steps", "eval_steps": 1, "val_size": 0.25},
         shows="log eval_",
-        note="citi stops phases mi and uco by it; in phase rp the evaluation loss cannot move",
     ),
     row("plot_loss", True, takes=Switch(), needs="matplotlib", shows="file *training_loss.png"),
-    row(
-        "include_effective_tokens_per_second",
-        True,
-        takes=Switch(),
-        shows="nothing",
-        ppo=idle("has no effect with {method}, which logs response_tokens and rollout_seconds"),
-    ),
+    row("include_effective_tokens_per_second", True, takes=Switch(), shows="nothing"),
     *group(
         {"freeze_vision_tower": False, "freeze_multi_modal_projector": False},
         shows="nothing",

@@ -10,10 +10,10 @@ from enum import Enum
 from importlib.util import find_spec
 from typing import Any
 
-from ..stages import PPO_STAGE, SFT_STAGE
+from ...methods import chosen, row_of
 from ..values import Rule, Switch, Text
 from .conditions import is_set
-from .row import SHOWN, Command, MissingOptionError, Row
+from .row import SHOWN, Command, MissingOptionError, Row, column_of
 from .table import ROWS
 
 Given = Mapping[str, Any]
@@ -24,12 +24,11 @@ _STRATEGIES = {"logging_steps": "logging_strategy", "save_steps": "save_strategy
 def methods_of(given: Given) -> tuple[str, ...]:
     """Return the methods whose columns hold for a command; () where it asks for none of ours.
 
-    `stage: tl_ppo` goes on from the adapter of a citi run: what steers citi's own phases is not asked.
+    A stage may go on alone from the adapter of a fine-tuning type: what steers that type's own run is not asked then.
     """
-    stage, citi = given.get("stage"), given.get("finetuning_type") == "citi"
-    if stage == PPO_STAGE:
-        return (PPO_STAGE,)
-    return (*(("citi",) if citi else ()), *((SFT_STAGE,) if stage == SFT_STAGE else ()))
+    rows = chosen(given.get("finetuning_type"), given.get("stage"))
+    alone = tuple(row.name for row in rows if row.alone)
+    return alone or tuple(row.name for row in rows)
 
 
 def normal_names(given: Given, defaults: Given) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def refusals(given: Given, defaults: Given, *, trains: bool) -> dict[str, str]:
         if not trains and not row.always:
             continue
         fate = row.fate(method)
-        if row.ours and method == PPO_STAGE and _says_the_same(row, given):
+        if row.instead(method) and _says_the_same(row, method, given):
             continue
         if fate.kind == "refused":
             found.setdefault(name, f"{name} {fate.text.format(method=SHOWN[method])}")
@@ -159,7 +158,7 @@ def passed_over(given: Given, defaults: Given) -> list[str]:
         fate = row.fate(method)
         if fate.kind == "no effect":
             found.setdefault(name, f"{name} {fate.text.format(method=SHOWN[method])}.")
-        elif fate.kind == "works" and method != "citi" and row.types and kind not in row.types:
+        elif fate.kind == "works" and row_of(method, "stage") and row.types and kind not in row.types:
             found.setdefault(name, f"{name} has no effect with finetuning_type: {kind}.")
         elif fate.kind == "works" and row.of and not _switched_on(row.of, given):
             found.setdefault(name, f"{name} has no effect without {row.of}.")
@@ -181,7 +180,8 @@ def broken_conditions(given: Given, groups: tuple[Any, ...]) -> list[str]:
     """Return what the conditions between options say, each once."""
     found: list[str] = []
     for method in methods_of(given):
-        for check in dict.fromkeys(row.check for row in ROWS.values() if row.check is not None):
+        checks = [row.check for row in ROWS.values() if row.check is not None]
+        for check in dict.fromkeys([*checks, *column_of(method).checks]):
             try:
                 found += check(Command(method, given, groups))
             except MissingOptionError:
@@ -196,13 +196,13 @@ def _changed(given: Given, defaults: Given) -> Iterable[tuple[str, Row, str]]:
         if row is None or (name not in defaults and not row.untried):
             continue
         for method in methods_of(given):
-            if (row.ours and method == PPO_STAGE) or not same(raw, defaults.get(name)):
+            if row.instead(method) or not same(raw, defaults.get(name)):
                 yield name, row, method
 
 
-def _says_the_same(row: Row, given: Given) -> bool:
+def _says_the_same(row: Row, method: str, given: Given) -> bool:
     """Whether ours has the value that upstream's is given, so that the command means what it says."""
-    ours, _, value = row.ours.partition(": ")
+    ours, _, value = row.instead(method).partition(": ")
     if value:  # a switch of upstream's, whose other position is one value of ours
         return str(given[row.name]).lower() == "true"
     return ours in given and same(given[row.name], given[ours])

@@ -2,16 +2,13 @@
 
 from typing import Final
 
+from ...methods import names
 from ..values import Choice, Number, Switch, Text
 from .conditions import rope_problems
 from .modules import expert_problems
-from .quantized import quantization_problems, quantized_rows_problems
+from .quantized import quantization_problems
 from .row import Row, group, idle, refused, row
 
-_NEW_TOKENS: Final = refused(
-    "adds tokens whose embeddings stay as drawn, since {method} freezes the base; remove it, or add the tokens to the "
-    "base model first and train that"
-)
 _OTHER_ENGINE: Final = refused("replaces the model's forwards, which {method} reads and replaces itself; remove it")
 _OF_GENERATION: Final = idle("has no effect while {method} trains; it is for chat, api and prediction")
 _OF_EXPORT: Final = idle("has no effect while {method} trains; it is for the command export")
@@ -24,38 +21,14 @@ _MEDIA: Final = "acts on pictures, videos and sound; the trial trains on text"
 
 _LOADING: Final[tuple[Row, ...]] = (
     row("model_name_or_path", "$other_model", takes=Text()),
-    row(
-        "adapter_name_or_path",
-        "$adapter",
-        takes=Text(),
-        citi=refused(
-            "is not used in citi training, which starts from the base model; remove it (an interrupted run goes on "
-            "when the same command is repeated)"
-        ),
-        note="stage: tl_ppo with finetuning_type: citi goes on from the adapter that it names",
-    ),
-    row(
-        "adapter_folder",
-        "inner",
-        takes=Text(),
-        of="adapter_name_or_path",
-        beside={"tl_sft": {"adapter_name_or_path": "$nested"}, "tl_ppo": {"adapter_name_or_path": "$nested"}},
-        citi=idle("has no effect in citi training, which starts from the base model"),
-    ),
+    row("adapter_name_or_path", "$adapter", takes=Text()),
+    row("adapter_folder", "inner", takes=Text(), of="adapter_name_or_path"),
     row("cache_dir", "$folder", takes=Text(), shows="nothing"),
     row("use_fast_tokenizer", False, takes=Switch(), shows="nothing", note="PKT needs a fast tokenizer"),
     row("split_special_tokens", True, takes=Switch()),
     row("model_revision", takes=Text(), untried="names a revision on a hub"),
     row("low_cpu_mem_usage", False, takes=Switch(), shows="nothing"),
-    row(
-        "train_from_scratch",
-        True,
-        takes=Switch(),
-        citi=refused(
-            "draws a new base at every load, and the adapter of {method} fits only the one that it was trained on; "
-            "remove it, or train the base first"
-        ),
-    ),
+    row("train_from_scratch", True, takes=Switch()),
     row("offload_folder", "$folder", takes=Text(), shows="nothing"),
     row("use_kv_cache", False, takes=Switch(), every=_OF_GENERATION),
     row("infer_dtype", "float32", every=_OF_GENERATION),
@@ -72,24 +45,12 @@ _TOKENS: Final[tuple[Row, ...]] = (
         "resize_vocab",
         True,
         takes=Switch(),
-        check=quantized_rows_problems,
-        note="adds rows only where the tokenizer has more tokens than the model; with citi they stay frozen",
+        note="adds rows only where the tokenizer has more tokens than the model",
     ),
-    row("add_tokens", "brandnew", takes=Text(), citi=_NEW_TOKENS),
-    row("add_special_tokens", "<|brandnew|>", takes=Text(), citi=_NEW_TOKENS),
-    row("new_special_tokens_config", "$tokens", takes=Text(), citi=_NEW_TOKENS),
-    row(
-        "init_special_tokens",
-        "desc_init",
-        takes=Choice(("noise_init", "desc_init", "desc_init_w_noise")),
-        beside={
-            "tl_sft": {"new_special_tokens_config": "$tokens"},
-            "tl_ppo": {"new_special_tokens_config": "$tokens"},
-        },
-        citi=refused(
-            "does not work with {method}, whose frozen base must have the same rows at every load; remove it"
-        ),
-    ),
+    row("add_tokens", "brandnew", takes=Text()),
+    row("add_special_tokens", "<|brandnew|>", takes=Text()),
+    row("new_special_tokens_config", "$tokens", takes=Text()),
+    row("init_special_tokens", "desc_init", takes=Choice(("noise_init", "desc_init", "desc_init_w_noise"))),
 )
 
 _ATTENTION: Final[tuple[Row, ...]] = (
@@ -109,7 +70,7 @@ _ATTENTION: Final[tuple[Row, ...]] = (
         every=refused("needs transformers below 4.48, and {method} a newer one; remove it"),
     ),
     row("disable_gradient_checkpointing", True, takes=Switch(), shows="nothing"),
-    row("use_reentrant_gc", False, takes=Switch(), shows="nothing", note="citi always recomputes without reentry"),
+    row("use_reentrant_gc", False, takes=Switch(), shows="nothing"),
     row("use_unsloth_gc", True, takes=Switch(), untried="moves activations to a GPU"),
     row("upcast_layernorm", True, takes=Switch(), shows="nothing", note="the trial's model has 32 bits"),
     row("upcast_lmhead_output", True, takes=Switch(), shows="nothing", note="losses are formed in 32 bits anyway"),
@@ -125,9 +86,7 @@ _ATTENTION: Final[tuple[Row, ...]] = (
         0.1,
         takes=Number(0),
         check=expert_problems,
-        beside={"tl_sft": {"use_reentrant_gc": False}},
         shows="nothing",
-        ppo=refused("adds a loss that {method} does not compute; remove it"),
         note="acts on mixtures of experts, the trial's model is none",
     ),
     row(
@@ -146,7 +105,7 @@ _QUANTIZATION: Final[tuple[Row, ...]] = (
         "quantization_bit",
         takes=Number(2, 8, whole=True),
         check=quantization_problems,
-        untried="needs bitsandbytes; tests/citi/run/test_quantized.py",
+        untried=f"needs bitsandbytes; tests/{names()[0]}/run/test_quantized.py",
     ),
     *group(
         {"quantization_method": None, "quantization_type": None, "double_quantization": None},

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .row import Command
+from .row import Command, column_of
 
 _ALL = "all"
 _INDEX = re.compile(r"\.\d+\.")
@@ -22,7 +22,7 @@ _SHOWN = 12
 
 def target_problems(command: Command) -> list[str]:
     """Modules for adapters that the model does not have, or that hold no weights of a linear."""
-    if command.method == "citi" or command.finetuning_type not in ("lora", "oft"):
+    if command.finetuning_type not in ("lora", "oft"):
         return []
     targets = [name for name in _names(command.lora_target) if name != _ALL]
     kept = _names(command.additional_target)
@@ -49,7 +49,7 @@ def target_problems(command: Command) -> list[str]:
 
 def freezing_problems(command: Command) -> list[str]:
     """Modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
-    if command.method == "citi" or command.finetuning_type != "freeze":
+    if command.finetuning_type != "freeze":
         return []
     asked = [name for name in _names(command.freeze_trainable_modules) if name != _ALL]
     extra = _names(command.freeze_extra_modules)
@@ -65,7 +65,8 @@ def freezing_problems(command: Command) -> list[str]:
 
 def expert_problems(command: Command) -> list[str]:
     """A loss of the experts' routers under a recomputation that keeps gradients from them."""
-    if not command.moe_aux_loss_coef or command.method != "tl_sft" or command.finetuning_type == "citi":
+    reenters = all(column_of(name).reentry for name in (command.method, command.finetuning_type))
+    if not command.moe_aux_loss_coef or not reenters or not command.allows("moe_aux_loss_coef"):
         return []
     if command.disable_gradient_checkpointing or not command.use_reentrant_gc:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...methods import listed, methods
 from ..values import Choice, Number
 from .row import METHODS, SHOWN, Fate, Row
 from .table import PARTS
@@ -17,18 +18,20 @@ Made by `python -m llamafactory_ext.options.fates.page > docs/options.md` from t
 - **refused**: the command ends before anything is loaded, with this reason; all problems stand in one message.
 - **no effect**: passed over with a warning.
 
-A value that is the default is never refused. `stage: tl_sft` with `finetuning_type: citi` goes by both columns,
-`stage: tl_ppo` with it by its own. An option that a newer version adds and this page lacks is warned of. Our own
-options stand in [citi.md](citi.md) and [tl_training.md](tl_training.md).
+A value that is the default is never refused. A stage of ours with a type of ours goes by both
+columns, {alone} by its own alone. An option that a newer version adds and this page lacks is warned of.
+Our own options stand in {pages}.
 """
 
 
 def page() -> str:
     """Return docs/options.md."""
-    parts = [HEAD]
+    alone = listed(tuple(f"`{row.shown}`" for row in methods() if row.alone))
+    pages = listed(tuple(dict.fromkeys(f"[{row.page}]({row.page})" for row in methods() if row.page)))
+    parts = [HEAD.format(alone=alone, pages=pages)]
     for title, rows in PARTS.items():
         lines = [f"## {title}", "", f"| option | {' | '.join(f'`{SHOWN[method]}`' for method in METHODS)} | remarks |"]
-        lines.append("|---|---|---|---|---|")
+        lines.append("|---" * (len(METHODS) + 2) + "|")
         lines += [_line(row) for row in rows]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
@@ -45,7 +48,7 @@ def _cell(fate: Fate, method: str) -> str:
 
 
 def _remarks(row: Row) -> list[str]:
-    remarks = [row.note] if row.note else []
+    remarks = row.notes
     if isinstance(row.takes, Number | Choice):
         remarks.append(f"takes {row.takes}")
     if row.types:

@@ -5,16 +5,9 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from .row import Command
+from .row import Command, column_of
 
 _QUANTIZERS = {"bnb": "bitsandbytes", "hqq": "hqq", "eetq": "eetq"}
-
-
-def quantized_rows_problems(command: Command) -> list[str]:
-    """New rows for a quantized base."""
-    if not command.resize_vocab or command.quantization_bit is None or command.method != "citi":
-        return []
-    return ["resize_vocab cannot add rows to a quantized base; remove it, or load the model unquantized"]
 
 
 def quantization_problems(command: Command) -> list[str]:
@@ -39,5 +32,6 @@ def quantization_problems(command: Command) -> list[str]:
 
 
 def _never_quantized(command: Command) -> bool:
-    """Whether citi refuses a quantized base anyway, whatever is installed."""
-    return command.method == "citi" and (command.citi_adapter == "full" or "uco" in command.citi_phases)
+    """Whether the method refuses a quantized base anyway, whatever is installed."""
+    refuses = column_of(command.method).never_quantized
+    return refuses is not None and refuses(command)

@@ -1,15 +1,17 @@
-"""A row of the table of options: its fate with each method, the values it takes, and how a test tries it."""
+"""A row of the table of options: its fate, its values and how a test tries it; and the column of a method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Final, Literal
 
+from ...methods import load, methods, names, row_of
 from ..values import Rule
 
-METHODS: Final = ("citi", "tl_sft", "tl_ppo")
-SHOWN: Final = {"citi": "finetuning_type: citi", "tl_sft": "stage: tl_sft", "tl_ppo": "stage: tl_ppo"}
+METHODS: Final = names()
+SHOWN: Final = {row.name: row.shown for row in methods()}
 Kind = Literal["works", "refused", "no effect"]
 
 
@@ -73,8 +75,54 @@ class Command:
         """The option that chooses the method, as messages show it."""
         return SHOWN[self.method]
 
+    def allows(self, option: str) -> bool:
+        """Return whether the method's column refuses no such option."""
+        fate = column_of(self.method).fates.get(option)
+        return fate is None or fate.kind == "works"
+
 
 Condition = Callable[[Command], list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """What becomes of upstream's options with one method, by the names of options.
+
+    Attributes:
+        fates: its own; all others are the table's.
+        instead: options of the method that take the place of upstream's: these are refused unless both say the same.
+        checks: conditions that hold for the method alone; a sentence per problem.
+        measures: what its evaluations measure, without `eval_`; () for the loss and the times.
+        measured_parts: how the names of further measures begin; "" without any.
+        groups_weights: whether it groups weights for the optimiser itself.
+        never_quantized: whether the method refuses a quantized base anyway.
+        reentry: whether its recomputation may reenter.
+        resumes_alone: whether it finds what to resume from by itself, and takes no name of a checkpoint.
+        beside: other options of a trial.
+        shows: how a run with an option differs from one without, where the table says otherwise.
+        notes: remarks for the page.
+    """
+
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[Condition, ...] = ()
+    measures: tuple[str, ...] = ()
+    measured_parts: str = ""
+    groups_weights: bool = False
+    never_quantized: Callable[[Command], bool] | None = None
+    reentry: bool = True
+    resumes_alone: bool = False
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shows: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def column_of(method: str) -> Column:
+    """Return a method's column; one without own fates where its row names none."""
+    row = row_of(method)
+    found: Column = load(row.column) if row is not None and row.column else Column()
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,70 +131,66 @@ class Row:
 
     Attributes:
         name: of the option.
-        citi: its fate with `finetuning_type: citi`, in stages sft and tl_sft.
-        sft: with `stage: tl_sft`.
-        ppo: with `stage: tl_ppo`, with every finetuning_type.
+        every: its fate with all methods whose columns say nothing else.
         takes: the values that can work; upstream checks few of them.
         types: finetuning types with which it has an effect; () for all.
         of: a switch without which it has no effect.
-        ours: the option of tl_ppo that takes its place: refused there unless both say the same.
         needs: the package without which it is refused.
         always: whether chat, export and prediction with the method refuse it too.
         check: conditions between this option and others; a sentence per problem.
         trial: a value that is not the default, for the test; "$name" stands for something that the test makes.
-        beside: other options of the trial, by method under "citi", "tl_sft" and "tl_ppo" or for all under "".
+        beside: other options of the trial.
         along: options that only the run with the option gets, as it works with them alone.
         shows: how a run with the option differs from one without: "weights", "nothing" (the same weights, bit by bit),
             "file PATTERN" in output_dir, "log NAME" among the logged values, or "refused" by a condition.
-        shows_with: the same for single methods.
         untried: why no run tries it; the page says so.
         note: a remark for the page.
     """
 
     name: str
-    citi: Fate = WORKS
-    sft: Fate = WORKS
-    ppo: Fate = WORKS
+    every: Fate = WORKS
     takes: Rule | None = None
     types: tuple[str, ...] = ()
     of: str = ""
-    ours: str = ""
     needs: str = ""
     always: bool = False
     check: Condition | None = None
     trial: Any = None
-    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
     along: Mapping[str, Any] = field(default_factory=dict)
     shows: str = "weights"
-    shows_with: Mapping[str, str] = field(default_factory=dict)
     untried: str = ""
     note: str = ""
 
     def fate(self, method: str) -> Fate:
         """Return its fate with one of METHODS."""
-        found: Fate = {"citi": self.citi, "tl_sft": self.sft, "tl_ppo": self.ppo}[method]
-        return found
+        return column_of(method).fates.get(self.name, self.every)
+
+    def instead(self, method: str) -> str:
+        """Return the option of a method that takes its place, "" without any."""
+        return column_of(method).instead.get(self.name, "")
+
+    @property
+    def notes(self) -> list[str]:
+        """The remarks of the table and of the methods."""
+        own = [column_of(method).notes.get(self.name, "") for method in METHODS]
+        return [note for note in (self.note, *own) if note]
 
     def besides(self, method: str) -> dict[str, Any]:
         """Return the other options of its trial with a method."""
-        return {**self.beside.get("", {}), **self.beside.get(method, {})}
+        return {**self.beside, **column_of(method).beside.get(self.name, {})}
 
     def effect(self, method: str) -> str:
         """Return how a run with a method shows the option."""
-        return self.shows_with.get(method, self.shows)
+        return column_of(method).shows.get(self.name, self.shows)
 
 
 _FIELDS: Final = frozenset(part.name for part in fields(Row))
 
 
-def row(name: str, trial: Any = None, *, every: Fate | None = None, beside: Any = None, **parts: Any) -> Row:
-    """Return a row; `every` is its fate with all methods, `beside` holds options of the trial for all of them."""
+def row(name: str, trial: Any = None, **parts: Any) -> Row:
+    """Return a row; `every` is its fate with all methods, `beside` holds other options of the trial."""
     assert parts.keys() <= _FIELDS, f"{name}: {parts.keys() - _FIELDS}"
-    if every is not None:
-        parts = {"citi": every, "sft": every, "ppo": every} | parts
-    if beside is not None:
-        by_method = all(key in ("", *METHODS) for key in beside)
-        parts["beside"] = beside if by_method else {"": beside}
     return Row(name=name, trial=trial, **parts)
 
 

@@ -10,15 +10,10 @@ from .conditions import (
     resume_problems,
     tracker_problems,
 )
-from .row import Row, group, idle, refused, row
+from .row import Row, group, refused, row
 
 _STEPS: Final = {"eval_strategy": "steps", "eval_steps": 1, "val_size": 0.25}
 _EACH: Final = {"save_strategy": "steps", "save_steps": 1}
-_OWN_EVALUATION: Final = idle("has no effect with {method}, which evaluates by drawing responses")
-_HUB: Final = refused(
-    "does not work with {method}, whose output_dir holds more than a model; remove it, and upload the finished folder "
-    "with `hf upload`"
-)
 _PREDICTION: Final = refused(
     "does not work while {method} trains; remove it, and predict with the finished model by a second command: "
     "do_predict: true and predict_with_generate: true without do_train"
@@ -42,13 +37,7 @@ _EVALUATION: Final[tuple[Row, ...]] = (
     row("eval_steps", 1, takes=_STEP, beside={"eval_strategy": "steps", "val_size": 0.25}, shows="log eval_"),
     row("eval_delay", 1, takes=Number(0), beside=_STEPS, shows="nothing"),
     row("eval_on_start", True, takes=Switch(), beside=_STEPS, check=evaluation_problems, shows="log eval_"),
-    row(
-        "per_device_eval_batch_size",
-        1,
-        takes=Number(1, whole=True),
-        shows="nothing",
-        ppo=idle("has no effect with {method}; set tl_rollout_batch_size"),
-    ),
+    row("per_device_eval_batch_size", 1, takes=Number(1, whole=True), shows="nothing"),
     *group(
         {
             "prediction_loss_only": True,
@@ -60,17 +49,9 @@ _EVALUATION: Final[tuple[Row, ...]] = (
         },
         beside={"do_eval": True, "val_size": 0.25},
         shows="nothing",
-        ppo=_OWN_EVALUATION,
     ),
-    row(
-        "bf16_full_eval",
-        True,
-        takes=Switch(),
-        beside={"do_eval": True, "val_size": 0.25},
-        shows="nothing",
-        ppo=_OWN_EVALUATION,
-    ),
-    row("fp16_full_eval", takes=Switch(), untried="needs a GPU", ppo=_OWN_EVALUATION),
+    row("bf16_full_eval", True, takes=Switch(), beside={"do_eval": True, "val_size": 0.25}, shows="nothing"),
+    row("fp16_full_eval", takes=Switch(), untried="needs a GPU"),
 )
 
 _LOGGING: Final[tuple[Row, ...]] = (
@@ -78,19 +59,8 @@ _LOGGING: Final[tuple[Row, ...]] = (
     row("logging_steps", 2, takes=_STEP, shows="nothing"),
     row("logging_first_step", True, takes=Switch(), shows="nothing"),
     row("log_on_each_node", False, takes=Switch(), shows="nothing"),
-    row(
-        "logging_nan_inf_filter",
-        False,
-        takes=Switch(),
-        shows="nothing",
-        note="tl_ppo never filters: it would log an average in the place of what is no number",
-    ),
-    row(
-        "include_num_input_tokens_seen",
-        True,
-        shows="log num_input_tokens_seen",
-        ppo=idle("has no effect with {method}, whose batches are prompts"),
-    ),
+    row("logging_nan_inf_filter", False, takes=Switch(), shows="nothing"),
+    row("include_num_input_tokens_seen", True, shows="log num_input_tokens_seen"),
     row("include_tokens_per_second", True, takes=Switch(), shows="nothing"),
     row("log_level", "error", takes=_LEVEL, shows="nothing"),
     row("log_level_replica", "error", takes=_LEVEL, shows="nothing"),
@@ -156,7 +126,6 @@ _CHECKPOINTS: Final[tuple[Row, ...]] = (
         check=best_model_problems,
         beside=_STEPS | _EACH,
         shows="log eval_",
-        note="citi applies it to phases mi and uco; in phase rp the evaluation loss cannot move",
     ),
     row(
         "metric_for_best_model",
@@ -165,25 +134,9 @@ _CHECKPOINTS: Final[tuple[Row, ...]] = (
         check=best_model_problems,
         beside=_STEPS | _EACH,
         shows="nothing",
-        shows_with={"tl_ppo": "refused"},
     ),
-    row(
-        "greater_is_better",
-        True,
-        takes=Switch(),
-        beside=_STEPS | _EACH | {"load_best_model_at_end": True},
-        shows_with={"tl_ppo": "nothing"},
-    ),
-    row(
-        "push_to_hub",
-        True,
-        takes=Switch(),
-        citi=_HUB,
-        ppo=_HUB,
-        check=hub_problems,
-        shows="refused",
-        note="tl_sft asks the hub before anything is loaded; the trial has none",
-    ),
+    row("greater_is_better", True, takes=Switch(), beside=_STEPS | _EACH | {"load_best_model_at_end": True}),
+    row("push_to_hub", True, takes=Switch(), check=hub_problems, shows="refused"),
     *group(
         {
             "hub_token": "token",

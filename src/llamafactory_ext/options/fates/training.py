@@ -6,12 +6,7 @@ from ..values import Choice, Number, Switch, Text
 from .conditions import optimiser_problems, recomputation_problems, scheduler_problems
 from .row import Row, group, idle, refused, row
 
-_PHASES: Final = idle("has no effect with {method}; each phase has its own (citi_rp_*, citi_mi_*, citi_uco_*)")
-_QUERIES: Final = idle("has no effect with {method}, which hands out prompts by itself")
 _OTHER_LOSS: Final = refused("is not part of the loss that {method} computes; remove it")
-_COMPILED: Final = refused(
-    "does not work with {method}, which changes what the model computes between steps; remove it"
-)
 _EAGER: Final = {"torch_compile": True, "torch_compile_backend": "eager"}
 _OWN_GENERATION: Final = refused("is for prediction, which {method} does not do while it trains; remove it")
 _RAY: Final = "acts where USE_RAY=1 starts the training"
@@ -19,9 +14,9 @@ _SEVERAL: Final = "acts with several processes"
 
 _LEARNING: Final[tuple[Row, ...]] = (
     row("per_device_train_batch_size", 1, takes=Number(1, whole=True)),
-    row("num_train_epochs", 0.25, takes=Number(0, open_low=True), citi=_PHASES, beside={"max_steps": None}),
-    row("max_steps", 1, takes=Number(-1, whole=True), note="per phase of citi"),
-    row("learning_rate", 1e-2, takes=Number(0), citi=_PHASES),
+    row("num_train_epochs", 0.25, takes=Number(0, open_low=True), beside={"max_steps": None}),
+    row("max_steps", 1, takes=Number(-1, whole=True)),
+    row("learning_rate", 1e-2, takes=Number(0)),
     row("lr_scheduler_type", "constant", check=scheduler_problems),
     row(
         "lr_scheduler_kwargs",
@@ -34,13 +29,7 @@ _LEARNING: Final[tuple[Row, ...]] = (
     row("warmup_ratio", 0.9, takes=Number(0, 1)),
     row("optim", "adafactor", check=optimiser_problems),
     row("optim_args", "momentum=0.9", beside={"optim": "sgd"}, check=optimiser_problems),
-    row(
-        "optim_target_modules",
-        "q_proj",
-        citi=refused("has no effect with {method}; the phases choose what trains; remove it"),
-        ppo=refused("has no learning rate of its own for the critic; remove it"),
-        sft=idle("has no effect without an optim such as galore_adamw"),
-    ),
+    row("optim_target_modules", "q_proj"),
     row("weight_decay", 0.5, takes=Number(0)),
     row("adam_beta1", 0.2, takes=Number(0, 1, open_high=True)),
     row("adam_beta2", 0.5, takes=Number(0, 1, open_high=True)),
@@ -54,12 +43,7 @@ _LEARNING: Final[tuple[Row, ...]] = (
     ),
     row("max_grad_norm", 1e-3, takes=Number(0)),
     row("label_smoothing_factor", 0.1, takes=Number(0), every=_OTHER_LOSS),
-    row(
-        "neftune_noise_alpha",
-        5,
-        takes=Number(0),
-        ppo=refused("adds noise to embeddings, also where {method} compares probabilities; remove it"),
-    ),
+    row("neftune_noise_alpha", 5, takes=Number(0)),
     row("bf16", True, takes=Switch()),
     row("fp16", True, takes=Switch(), untried="needs a GPU"),
     row("tf32", True, takes=Switch(), untried="needs a GPU"),
@@ -89,18 +73,11 @@ _HARDWARE: Final[tuple[Row, ...]] = (
     ),
     *group(
         _EAGER,
-        citi=_COMPILED,
-        ppo=_COMPILED,
         along=_EAGER,
         shows="nothing",
         note="the trial compiles without an optimising backend",
     ),
-    row(
-        "torch_compile_mode",
-        citi=_COMPILED,
-        ppo=_COMPILED,
-        untried="needs minutes of an optimising compiler",
-    ),
+    row("torch_compile_mode", untried="needs minutes of an optimising compiler"),
     *group(
         {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}},
         every=refused(
@@ -117,11 +94,7 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         every=refused("would change the batch size in the middle of a run; remove it, and lower it yourself"),
     ),
     row("use_cpu", takes=Switch(), untried="every run says it"),
-    row(
-        "accelerator_config",
-        {"use_seedable_sampler": False},
-        ppo=_QUERIES,
-    ),
+    row("accelerator_config", {"use_seedable_sampler": False}),
     row(
         "parallelism_config",
         {"tp_size": 2},
@@ -153,41 +126,22 @@ _HARDWARE: Final[tuple[Row, ...]] = (
 )
 
 _ORDER: Final[tuple[Row, ...]] = (
-    row(
-        "dataloader_drop_last",
-        True,
-        takes=Switch(),
-        beside={"per_device_train_batch_size": 3, "max_steps": 7},
-        ppo=idle("has no effect with {method}, which always leaves out what fills no batch"),
-    ),
-    row("dataloader_num_workers", 1, takes=Number(0, whole=True), shows="nothing", ppo=_QUERIES),
-    row("dataloader_pin_memory", False, takes=Switch(), shows="nothing", ppo=_QUERIES),
-    row(
-        "dataloader_persistent_workers",
-        True,
-        takes=Switch(),
-        beside={"dataloader_num_workers": 1},
-        shows="nothing",
-        ppo=_QUERIES,
-    ),
+    row("dataloader_drop_last", True, takes=Switch(), beside={"per_device_train_batch_size": 3, "max_steps": 7}),
+    row("dataloader_num_workers", 1, takes=Number(0, whole=True), shows="nothing"),
+    row("dataloader_pin_memory", False, takes=Switch(), shows="nothing"),
+    row("dataloader_persistent_workers", True, takes=Switch(), beside={"dataloader_num_workers": 1}, shows="nothing"),
     row(
         "dataloader_prefetch_factor",
         2,
         takes=Number(1, whole=True),
         beside={"dataloader_num_workers": 1},
         shows="nothing",
-        ppo=_QUERIES,
     ),
     row("remove_unused_columns", False, takes=Switch(), shows="nothing", note="LLaMA-Factory always sets it to false"),
     row("label_names", ["answers"], every=refused("names labels that the data does not have; remove it")),
-    row(
-        "train_sampling_strategy",
-        "sequential",
-        takes=Choice(("random", "sequential", "group_by_length")),
-        ppo=refused("has no effect with {method}, which hands out prompts by itself; set disable_shuffling"),
-    ),
-    row("group_by_length", True, takes=Switch(), ppo=_QUERIES),
-    row("length_column_name", "size", takes=Text(), shows="nothing", ppo=_QUERIES),
+    row("train_sampling_strategy", "sequential", takes=Choice(("random", "sequential", "group_by_length"))),
+    row("group_by_length", True, takes=Switch()),
+    row("length_column_name", "size", takes=Text(), shows="nothing"),
     row("sortish_sampler", True, every=idle("has no effect in LLaMA-Factory")),
     row("ignore_data_skip", True, takes=Switch(), shows="nothing", note="acts where a run goes on"),
     row("restore_callback_states_from_checkpoint", True, takes=Switch(), shows="nothing"),

@@ -1,15 +1,18 @@
-"""Exported CITI models in vLLM: what the entry point `vllm.general_plugins` calls in every process of vLLM.
+"""Exported models in vLLM: what the entry point `vllm.general_plugins` calls in every process of vLLM.
 
-`vllm serve DIR` and `LLM(DIR)` then run the types of serving/modeling.py. No code from the model's directory is
+`vllm serve DIR` and `LLM(DIR)` then run the types that the methods' rows name. No code from the model's directory is
 executed. Nothing of vLLM is imported before `register` is called.
 """
 
 from __future__ import annotations
 
+from ...methods import load, methods
+
 PACKAGE = "llamafactory_ext.serving.vllm_plugin"
 NAME = "llamafactory_ext"
 """Of the parser of tool calls in all formats; that of one format has `_` and the format's name behind it."""
-ARCHITECTURES = ("CitiLlamaForCausalLM", "CitiMistralForCausalLM", "CitiPhi3ForCausalLM")
+EXPORTS = tuple(row.adapter for row in methods() if row.adapter and row.adapter.architectures)
+ARCHITECTURES = tuple(name for adapter in EXPORTS for name in adapter.architectures)
 
 
 def register() -> None:
@@ -25,10 +28,13 @@ def register() -> None:
     install_excepthook()
     register_with_transformers()
     known = ModelRegistry.get_supported_archs()
-    for name in ARCHITECTURES:
-        if name not in known:  # by name, not by class: importing the models here might touch the GPU before a fork
-            ModelRegistry.register_model(name, f"{PACKAGE}.models:{name}")
+    for adapter in EXPORTS:
+        for name in adapter.architectures:
+            if name not in known:  # by name, not by class: importing the models here might touch the GPU before a fork
+                ModelRegistry.register_model(name, f"{adapter.vllm}:{name}")
     for form in ("", *FORMATS):
         suffix = f"_{form}" if form else ""
         ToolParserManager.register_lazy_module(f"{NAME}{suffix}", f"{PACKAGE}.tool_parser", f"CallParser{suffix}")
-    register_checks(ARCHITECTURES)
+    for adapter in EXPORTS:
+        if adapter.vllm_check:
+            register_checks(adapter.architectures, load(adapter.vllm_check))

@@ -9,8 +9,8 @@ from typing import Any
 from peft import PeftModel
 
 from ...errors import OptionError
+from ...methods import load, row_of
 from ...training.parameters import RAISED, parameter_group, raise_to_float32
-from ...upstream.pipeline.adapter import load_adapter
 from ...upstream.pipeline.api import get_logger
 
 logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose handlers print it
@@ -19,12 +19,15 @@ logger = get_logger("llamafactory.tl")  # below upstream's root logger, whose ha
 def load_policy(
     load_model: Callable[..., Any], tokenizer: Any, model_args: Any, training_args: Any, finetuning_args: Any
 ) -> tuple[Any, bool]:
-    """The model as LLaMA-Factory loads it; with `citi`, the adapter of a citi run, whose routers and experts train.
+    """Load the model as LLaMA-Factory does, with an adapter whose low-rank parts and routers train.
+
+    A type with an adapter of its own kind goes on from that of a finished run.
 
     Returns:
         The policy, and whether it has an adapter that does nothing yet.
     """
-    if finetuning_args.finetuning_type != "citi":
+    row = row_of(finetuning_args.finetuning_type, "finetuning_type")
+    if row is None or row.adapter is None:
         policy = load_model(tokenizer, model_args, finetuning_args, is_trainable=training_args.do_train)
         continued = bool(model_args.adapter_name_or_path) and not finetuning_args.create_new_adapter
         moved = finetuning_args.pissa_init  # a part of the base stands in the adapter, whose "off" is another model
@@ -33,13 +36,13 @@ def load_policy(
     paths = model_args.adapter_name_or_path or []
     if not paths:
         raise OptionError(
-            "stage: tl_ppo with finetuning_type: citi goes on from a trained adapter; set adapter_name_or_path to the "
-            "output_dir of a citi run."
+            f"stage: tl_ppo with {row.shown} goes on from a trained adapter; set adapter_name_or_path to the "
+            f"output_dir of a {row.name} run."
         )
     bare = copy.copy(model_args)
     bare.adapter_name_or_path = None
     base = load_model(tokenizer, bare, finetuning_args, is_trainable=training_args.do_train)
-    policy = load_adapter(base, model_args, finetuning_args, paths)
+    policy = load(row.adapter.load)(base, model_args, finetuning_args, paths)
     for name, weight in policy.named_parameters():
         trains = parameter_group(name) in ("router", "experts", "lora")
         weight.requires_grad_(trains)

@@ -13,7 +13,6 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ...checkpoint.folders import remove_leftovers
 from ...errors import CheckpointError, OptionError
-from ...options.stages import PPO_STAGE
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...training.processes import digest
@@ -34,6 +33,7 @@ from ...upstream.pipeline.served import check_served
 from ...upstream.pipeline.templates import call_format_of
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
+from ..stages import PPO_STAGE
 from ..start import dated_template, keep_start, start_facts
 from .answers import Drawer
 from .critic import ActorCritic

@@ -105,5 +105,3 @@ RULES: Final[Mapping[str, Rule]] = {
     "tl_call_format": Choice((AUTO, *FORMATS)),
     "tl_skip_bad": Switch(),
 }
-SHARED: Final = ("tl_call_format", "tl_skip_bad")
-"""Those that `stage: tl_ppo` reads too."""

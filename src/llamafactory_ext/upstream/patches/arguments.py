@@ -1,9 +1,9 @@
-"""The class that takes the place of upstream's FinetuningArguments: with our options, type `citi` and our stages.
+"""The class that takes the place of upstream's FinetuningArguments: with our options, types and stages.
 
 "Lowering": upstream's own checks know four fine-tuning types and six stages. `__post_init__` shows them the nearest
-ones, `lora` and `sft`; afterwards `finetuning_type` is "citi" again. `stage` stays "sft", which keeps packing, chat
-and evaluation as they are, and `tl_stage` says which stage was asked for. Annotations stay real objects here (no
-postponed evaluation), because HfArgumentParser resolves them in another module's namespace.
+ones, which each method's row names; afterwards `finetuning_type` is ours again. `stage` stays "sft", which keeps
+packing, chat and evaluation as they are; `tl_stage` says which stage was asked for. Annotations stay real objects here
+(no postponed evaluation), because HfArgumentParser resolves them in another module's namespace.
 """
 
 from collections.abc import Iterator
@@ -14,23 +14,14 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
-from ...citi.conflicts import finetuning_conflicts
-from ...citi.options import CitiArguments
 from ...errors import OptionError, UpstreamError
-from ...methods import GROUPS, normalise, option_names
-from ...options.data import DataArguments
-from ...options.groups import changed_options
-from ...options.run import RunArguments
-from ...options.stages import STAGES
-from ...tl.conflicts import stage_conflicts
-from ...tl.ppo.options import TlPpoArguments
-from ...tl.sft.options import TlArguments
+from ...methods import Kind, chosen, load, names, row_of
+from ...options.groups import GROUPS, changed_options, normalise, option_names
 from .features import TRAINING, Feature, require, works
 
-NEAREST_TYPE = "lora"
-NEAREST_STAGE = "sft"
 HEADING = "These options do not work:"
-METHOD = "citi"
+ARGUMENTS = tuple(group.arguments for group in GROUPS)
+OPTIONS: tuple[Kind, ...] = ("stage", "finetuning_type")
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
 
@@ -55,23 +46,18 @@ def _report(problems: list[str]) -> None:
 def _problems(args: Any, base: type) -> list[str]:
     """Everything that is wrong within the fine-tuning options, before upstream looks at them."""
     problems = normalise(args)
-    if mistyped := [
-        *_mistyped("stage", args.stage, (*_choices(base, "stage"), *STAGES)),
-        *_mistyped("finetuning_type", args.finetuning_type, (*_choices(base, "finetuning_type"), METHOD)),
-    ]:
+    if mistyped := [line for option in OPTIONS for line in _mistyped(option, getattr(args, option), base)]:
         return mistyped + problems
-    ours = args.stage in STAGES or args.finetuning_type == METHOD
-    ours = ours or any(changed_options(args, group.arguments) for group in GROUPS)
-    for option in ("stage", "finetuning_type") if ours else ():
-        known = (*_choices(base, option), *STAGES, METHOD)
+    rows = chosen(args.finetuning_type, args.stage)
+    ours = bool(rows) or any(changed_options(args, kind) for kind in ARGUMENTS)
+    for option in OPTIONS if ours else ():
+        known = (*_choices(base, option), *names("stage"), *names("finetuning_type"))
         if getattr(args, option) not in known:
             return [f"{option}={getattr(args, option)} does not exist; take one of {', '.join(known)}", *problems]
     for group in GROUPS:
         problems += group.misplaced(args, getattr(args, group.option))
-    if args.stage in STAGES:
-        problems += stage_conflicts(args)
-    if args.finetuning_type == METHOD:
-        problems += finetuning_conflicts(args)
+    for row in reversed(rows):
+        problems += load(row.check_options)(args) if row.check_options else []
     return problems
 
 
@@ -84,24 +70,25 @@ def _choices(base: type, option: str) -> tuple[Any, ...]:
 def _is_plain(args: Any, base: type) -> bool:
     """Whether nothing here is ours; upstream's class then does everything."""
     try:
-        own = args.stage in _choices(base, "stage") and args.finetuning_type in _choices(base, "finetuning_type")
-        return own and not any(changed_options(args, group.arguments) for group in GROUPS)
+        own = all(getattr(args, option) in _choices(base, option) for option in OPTIONS)
+        return own and not any(changed_options(args, kind) for kind in ARGUMENTS)
     except Exception:  # a run that is not ours must not notice
-        return args.stage not in STAGES and args.finetuning_type != METHOD
+        return not chosen(args.finetuning_type, args.stage)
 
 
-def _mistyped(option: str, given: Any, known: tuple[Any, ...]) -> list[str]:
-    """What to say about a value that is almost one of ours; all others are upstream's to judge."""
+def _mistyped(option: Kind, given: Any, base: type) -> list[str]:
+    """Say what a value was meant to be that is almost one of ours; all others are upstream's to judge."""
+    known = (*_choices(base, option), *names(option))
     close = [] if given in known else get_close_matches(str(given), known, n=1, cutoff=0.7)
-    ours = (*STAGES, METHOD)
-    return [f"{option}={given} does not exist; did you mean {close[0]}?"] if close and close[0] in ours else []
+    ours = close and close[0] in names(option)
+    return [f"{option}={given} does not exist; did you mean {close[0]}?"] if ours else []
 
 
 def extend_finetuning_arguments(base: type) -> type:
-    """The class that replaces upstream's FinetuningArguments: its fields, ours, type `citi` and our stages.
+    """The class that replaces upstream's FinetuningArguments: its fields and ours, our types and stages.
 
     Args:
-        base: upstream's dataclass; its `__post_init__` still makes every check it makes for `lora` and `sft`.
+        base: upstream's dataclass; its `__post_init__` still makes its checks, for the nearest type and stage.
 
     Raises:
         UpstreamError: it has an option of one of our names.
@@ -109,13 +96,11 @@ def extend_finetuning_arguments(base: type) -> type:
     if taken := {option.name for option in fields(base)} & set(option_names()):
         raise UpstreamError(f"it has options of our names: {', '.join(sorted(taken))}")
     upstreams = {option.name: option for option in fields(base)}
-    stages = Literal[(*_choices(base, "stage"), *STAGES)]  # type: ignore[valid-type]
-    types = Literal[(*_choices(base, "finetuning_type"), METHOD)]  # type: ignore[valid-type]
+    stages = Literal[(*_choices(base, "stage"), *names("stage"))]  # type: ignore[valid-type]
+    types = Literal[(*_choices(base, "finetuning_type"), *names("finetuning_type"))]  # type: ignore[valid-type]
 
     @dataclass
-    class FinetuningArguments(  # type: ignore[misc, valid-type]
-        CitiArguments, TlArguments, TlPpoArguments, DataArguments, RunArguments, base
-    ):
+    class FinetuningArguments(*ARGUMENTS, base):  # type: ignore[misc, valid-type]
         """Upstream's fine-tuning options and ours."""
 
         stage: stages = field(  # type: ignore[valid-type]
@@ -137,12 +122,12 @@ def extend_finetuning_arguments(base: type) -> type:
             if problems:
                 _report(problems)
                 return
-            if self.stage in STAGES:
-                self.tl_stage, self.stage = self.stage, NEAREST_STAGE
-            if self.finetuning_type == METHOD:
-                self.finetuning_type = NEAREST_TYPE
+            if stage := row_of(self.stage, "stage"):
+                self.tl_stage, self.stage = stage.name, stage.nearest
+            if kind := row_of(self.finetuning_type, "finetuning_type"):
+                self.finetuning_type = kind.nearest
                 super().__post_init__()
-                self.finetuning_type = METHOD
+                self.finetuning_type = kind.name
             else:
                 super().__post_init__()
 

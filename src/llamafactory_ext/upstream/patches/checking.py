@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from ...checkpoint.model_folder import foreign_output, output_problem
-from ...citi.conflicts import inference_conflicts, training_conflicts
-from ...citi.options import CitiArguments
+from ...methods import load, methods, row_of
 from ...options.attention import attention_conflicts
 from ...options.fates.judge import broken_conditions
-from ...options.stages import PPO_STAGE, SFT_STAGE
-from ...tl.conflicts import stage_training_conflicts
-from .command import RawArgs, requests_citi, requests_stage
+from ...options.run import RunArguments
+from .command import RawArgs, requested, requested_type
 from .compat import upstream_version
 
 _UNUSED = "not used by the HfArgumentParser"
@@ -23,7 +21,9 @@ _UNUSED = "not used by the HfArgumentParser"
 def trains(given: Mapping[str, Any]) -> bool:
     """Return whether a command runs one of our workflows, to which the table of options applies in full."""
     asked = {name: str(given.get(name)).lower() == "true" for name in ("do_train", "do_predict")}
-    return asked["do_train"] or (given.get("stage") == PPO_STAGE and not asked["do_predict"])
+    stage = row_of(given.get("stage"), "stage")
+    draws = stage is not None and stage.runs == "unless predicting"
+    return asked["do_train"] or (draws and not asked["do_predict"])
 
 
 def explained(error: Exception, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -59,18 +59,20 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
     for marker in ("model_name_or_path", "cutoff_len", "output_dir"):
         by_field[marker] = next((group for group in groups if hasattr(group, marker)), None)
     model, data, training = by_field.values()
-    finetuning = next(group for group in groups if isinstance(group, CitiArguments))
-    method = requests_citi(args) or requests_stage(args)
+    finetuning: Any = next(group for group in groups if isinstance(group, RunArguments))
+    rows, kind = requested(args), requested_type(args)
+    method = bool(rows)
     known = (*get_args(get_type_hints(type(finetuning))["stage"]),)
-    if finetuning.stage not in known:  # type: ignore[attr-defined]
-        return [f"stage={finetuning.stage} does not exist; take one of {', '.join(known)}"]  # type: ignore[attr-defined]
-    datasets = not requests_citi(args) and training is not None
+    if finetuning.stage not in known:
+        return [f"stage={finetuning.stage} does not exist; take one of {', '.join(known)}"]
+    reads_itself = kind is not None and bool(kind.check_data)
+    datasets = not reads_itself and training is not None
     problems = unknown_names(
         model,
         data,
         datasets=datasets,
         preferences=not (method and training is not None),
-        weights=not finetuning.dry_run_gpus,  # type: ignore[attr-defined]
+        weights=not finetuning.dry_run_gpus,
     )
     if not problems:
         problems += strange_adapters(model, finetuning)
@@ -79,17 +81,16 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
         if any(problem.startswith("output_dir") for problem in work):
             return problems + work
         problems += work
-    if requests_citi(args):
-        problems += inference_conflicts(model) if training is None else training_conflicts(model, training, finetuning)
-    if training is not None:
-        if requests_stage(args):
-            problems += stage_training_conflicts(given["stage"], model, training, finetuning)
-        if trains(given):
-            kind = getattr(finetuning, "finetuning_type", None)
-            checked = given if method else {**given, "stage": SFT_STAGE, "finetuning_type": kind}
-            problems += broken_conditions(checked, tuple(groups))
-            if requests_citi(args) and given.get("stage") != PPO_STAGE and not problems:
-                problems += _citi_problems(model, finetuning)
+    for row in rows:
+        if training is None:
+            problems += load(row.check_inference)(model) if row.check_inference else []
+        elif row.check_training:
+            problems += load(row.check_training)(model, training, finetuning)
+    if training is not None and trains(given):
+        checked = given if method else {**given, **judged_as(), "finetuning_type": finetuning.finetuning_type}
+        problems += broken_conditions(checked, tuple(groups))
+        for row in () if problems or any(row.alone for row in rows) else rows:
+            problems += load(row.check_model)(_skeleton(model), finetuning) if row.check_model else []
     if method:
         problems += attention_conflicts(
             model, data, training, finetuning, upstream_version() or "of an unknown version"
@@ -97,21 +98,19 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
     return list(dict.fromkeys(problems))
 
 
-def _citi_problems(model: Any, finetuning: Any) -> list[str]:
-    """What the model's configuration and the importance file say against a citi run."""
-    from ...citi.run.early import early_problems
+def judged_as() -> dict[str, str]:
+    """Return the stage by whose column commands of upstream's own methods are checked, where that is asked for."""
+    return {"stage": next(row.name for row in methods("stage") if not row.alone)}
+
+
+def _skeleton(model: Any) -> Any:
+    """The model without weights; None where its configuration does not tell."""
     from ..pipeline.skeleton import config_of, skeleton
 
     try:
-        bare = None if model.quantization_bit is not None else skeleton(config_of(model))
+        return None if model.quantization_bit is not None else skeleton(config_of(model))
     except Exception:  # whatever a model's own code meets; loading it says more
-        bare = None
-    save = finetuning.citi_importance_save
-    unwritable = output_problem(str(Path(save).parent)) if save else None
-    problems = [unwritable.replace("output_dir=", "citi_importance_save: ")] if unwritable else []
-    if save and Path(save).is_dir():
-        problems.append(f"citi_importance_save={save} is a folder; name a file in it, such as {save}/importance.json")
-    return problems + early_problems(bare, finetuning)
+        return None
 
 
 def _work_problems(model: Any, data: Any, training: Any, finetuning: Any, *, datasets: bool) -> list[str]:

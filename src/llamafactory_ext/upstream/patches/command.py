@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...options.stages import STAGES
+from ...methods import Method, chosen
 
 RawArgs = dict[str, Any] | list[str] | None
 
@@ -21,14 +21,15 @@ def given_options(args: RawArgs) -> dict[str, Any]:
     return {name: words[0] if len(words) == 1 else words for name, words in _flags(args or [])}
 
 
-def requests_citi(args: RawArgs) -> bool:
-    """Whether a command asks for `finetuning_type: citi`."""
-    return given_options(args).get("finetuning_type") == "citi"
+def requested(args: RawArgs) -> tuple[Method, ...]:
+    """Return the methods of ours that a command asks for: its fine-tuning type, then its stage."""
+    given = given_options(args)
+    return chosen(given.get("finetuning_type"), given.get("stage"))
 
 
-def requests_stage(args: RawArgs) -> bool:
-    """Whether a command asks for one of our stages."""
-    return given_options(args).get("stage") in STAGES
+def requested_type(args: RawArgs) -> Method | None:
+    """Return the fine-tuning type of ours that a command asks for, if it is one."""
+    return next((row for row in requested(args) if row.option == "finetuning_type"), None)
 
 
 def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:

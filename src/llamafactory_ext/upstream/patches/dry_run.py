@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from ...options.stages import PPO_STAGE
+from ...methods import load, worker
 from ...training.devices import free_memory
 from ...training.measured import Estimate, Trial
 from ...training.scale import MASTER, MOMENTS
 from ...training.stopwatch import laps, now
 from ..pipeline.skeleton import config_of, skeleton
 
-STEPS, SAMPLES, REPORTED = 6, 8, 4  # of the trial: optimiser steps, examples per task for importance, and report
+STEPS = 6  # optimiser steps of the trial
 estimates: list[Estimate] = []
 """Those of this process, for whoever called it."""
 
@@ -84,10 +84,9 @@ def measure(workflow: Workflow, groups: tuple[Any, ...]) -> Estimate:
 def _small(groups: tuple[Any, ...], folder: Path) -> tuple[Any, ...]:
     """The options of the trial: the run's own, but few steps, no evaluation, and a folder that is removed."""
     model_args, data_args, training_args, finetuning_args, generating_args = map(copy.copy, groups)
-    ppo = finetuning_args.tl_stage == PPO_STAGE
-    steps = 2 * finetuning_args.tl_ppo_epochs * finetuning_args.tl_minibatches if ppo else STEPS
-    if training_args.max_steps > 0 and not ppo:
-        steps = min(steps, training_args.max_steps)
+    row = worker(finetuning_args.finetuning_type, finetuning_args.tl_stage)
+    own = load(row.trial)(finetuning_args, groups[3]) if row is not None and row.trial else None
+    steps = own or (min(STEPS, training_args.max_steps) if training_args.max_steps > 0 else STEPS)
     training_args.output_dir = str(folder)
     training_args.max_steps, training_args.save_steps = max(2, steps), 10**9
     training_args.eval_strategy, training_args.do_eval = "no", False
@@ -97,10 +96,6 @@ def _small(groups: tuple[Any, ...], folder: Path) -> tuple[Any, ...]:
         training_args.save_strategy = type(training_args.save_strategy)("steps")
     training_args.logging_steps = 10**9
     finetuning_args.early_stopping_steps, finetuning_args.plot_loss = None, False
-    finetuning_args.citi_importance_samples = min(SAMPLES, finetuning_args.citi_importance_samples)
-    finetuning_args.citi_report_samples = min(REPORTED, finetuning_args.citi_report_samples)
-    finetuning_args.citi_importance_save = None
-    laps.asked |= {"importance": groups[3].citi_importance_samples, "report": groups[3].citi_report_samples}
     return model_args, data_args, training_args, finetuning_args, generating_args
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ...citi.importance import linear_components
-from ...citi.phases import phase_table
-from ...citi.selection import selected_counts
-from ...options.stages import PPO_STAGE, SFT_STAGE
+from ...methods import load, worker
+from ...training.estimates import supervised
 from ...training.scale import (
     GIB,
     Engine,
@@ -61,81 +58,13 @@ def works_of(model: nn.Module, groups: tuple[Any, ...], tokens: float, longest: 
         tokens: of one pass over the data.
         longest: tokens of the longest example.
     """
-    model_args, _, training_args, finetuning_args = groups[:4]
+    _, _, training_args, finetuning_args = groups[:4]
     micro = training_args.per_device_train_batch_size * longest
-    recomputes = not model_args.disable_gradient_checkpointing
-    epochs = float(training_args.num_train_epochs)
-    stage = finetuning_args.tl_stage
-    if finetuning_args.finetuning_type == "citi" and stage != PPO_STAGE:
-        return _phases(model, finetuning_args, tokens, micro, recomputes)
-    total = sum(weight.numel() for weight in model.parameters())
-    full = finetuning_args.finetuning_type == "full"
-    moved = total if full else _lora(model, finetuning_args)
-    share = 1.0 if full else 0.0
-    if stage != PPO_STAGE:
-        return [Work(SFT_STAGE, moved, 0 if full else moved, tokens, epochs, micro, recomputes, share=share)]
-    critic = total if finetuning_args.tl_critic == "own" and full else 0
-    return [
-        Work(
-            PPO_STAGE,
-            moved + critic,
-            (0 if full else moved) + critic,
-            tokens,
-            epochs,
-            micro,
-            recomputes,
-            share=share,
-            copies=int(full) + int(finetuning_args.tl_critic == "own" and not full),
-            drawn=finetuning_args.tl_max_new_tokens / max(1, longest),
-            learned=finetuning_args.tl_ppo_epochs,
-        )
-    ]
-
-
-def _phases(model: nn.Module, args: Any, tokens: float, micro: int, recomputes: bool) -> list[Work]:
-    """The phases of citi; which components are chosen is not known yet, so each counts as the mean one."""
-    linears = linear_components(model)
-    uco = any(phase.name == "uco" for phase in phase_table(args))
-    top, bottom = selected_counts(len(linears), args.citi_top_ratio, args.citi_bottom_ratio if uco else 0.0)
-    weights = sum(module.weight.numel() for module in linears.values()) / len(linears)
-    ends = [(module.in_features, module.out_features) for module in linears.values()]
-    routers = top * (args.citi_num_experts + 1) * sum(into for into, _ in ends) / len(ends)
-    rank = args.citi_rank * (args.citi_num_experts if args.citi_adapter == "molora" else 1)
-    experts = top * rank * sum(into + out for into, out in ends) / len(ends)
-    routers = routers if args.citi_adapter == "molora" else 0.0
-    tuned, replaced = bottom * weights, top * weights
-    added = round(routers + experts + tuned)
-    whole = sum(module.weight.numel() for module in linears.values())
-    found = []
-    for phase in phase_table(args):
-        parts = {"router": routers, "experts": experts, "lora": experts}
-        parts["backbone"] = tuned if phase.name == "uco" else replaced
-        moved = sum(parts[group] for group in phase.trains)
-        found.append(
-            Work(
-                phase.name,
-                round(moved),
-                added,
-                tokens,
-                phase.epochs,
-                micro,
-                recomputes,
-                "routers" if phase.name == "rp" else "train",
-                share=moved / whole if "backbone" in phase.trains else 0.0,
-            )
-        )
+    row = worker(finetuning_args.finetuning_type, finetuning_args.tl_stage)
+    if row is None or not row.works:
+        return supervised(row.name if row else "sft", model, groups, tokens, micro)
+    found: list[Work] = load(row.works)(model, groups, tokens, micro)
     return found
-
-
-def _lora(model: nn.Module, args: Any) -> int:
-    """Weights of a LoRA adapter."""
-    names = args.lora_target
-    chosen = [
-        module
-        for name, module in linear_components(model).items()
-        if list(names) == ["all"] or name.rpartition(".")[2] in names
-    ]
-    return sum(args.lora_rank * (module.in_features + module.out_features) for module in chosen)
 
 
 def computed(groups: tuple[Any, ...], gpus: int) -> str:
@@ -185,19 +114,7 @@ def _lengths(groups: tuple[Any, ...]) -> list[int]:
         training_args.output_dir = folder
         training_args.overwrite_output_dir, training_args.resume_from_checkpoint = False, None
         parts = (model_args, data_args, training_args, finetuning_args)
-        if finetuning_args.tl_stage == PPO_STAGE:
-            from ...tl.ppo.workflow import prompts_of
-
-            return [len(query.ids) + finetuning_args.tl_max_new_tokens for query in prompts_of(*parts)]
-        if finetuning_args.finetuning_type == "citi":
-            from ...citi.run.inputs import Preparation
-
-            inputs = Preparation(*parts)
-            inputs.check_data()
-            inputs.report_data(Path(folder))
-            rows = inputs.data["train_dataset"]
-        else:
-            from ...tl.sft.workflow import training_rows
-
-            rows = training_rows(*parts)
-        return [len(ids) for ids in rows["input_ids"]]
+        row = worker(finetuning_args.finetuning_type, finetuning_args.tl_stage)
+        assert row is not None
+        found: list[int] = load(row.lengths)(*parts) if row.lengths else []
+        return found

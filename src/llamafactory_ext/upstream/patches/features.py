@@ -7,21 +7,24 @@ import sys
 from enum import StrEnum
 
 from ...errors import UpstreamError
+from ...methods import listed, methods
 from .compat import OLDEST, is_too_old, upstream_name
 
 DOCTOR = "`llamafactory-ext doctor` tells more"
 _told: list[str] = []
+_ADAPTERS = listed(tuple(row.name for row in methods() if row.adapter))
+_PHASED = listed(tuple(row.name for row in methods() if row.phased))
 
 
 class Feature(StrEnum):
     """One thing that works or does not, by the words in which it is reported."""
 
-    CITI = "finetuning_type: citi"
-    TL_SFT = "stage: tl_sft"
-    TL_PPO = "stage: tl_ppo"
+    _ignore_ = "row"  # noqa: RUF100
+    for row in methods():
+        vars()[row.name.upper()] = row.shown
     OPTIONS = "reading of our options"
-    MODELS = "chat and api with citi"
-    EXPORT = "export of citi models"
+    MODELS = f"chat and api with {_ADAPTERS}"
+    EXPORT = f"export of {_ADAPTERS} models"
     EVAL = "the parser of evaluation"
     TEMPLATES = "our templates"
     CHAT_TEMPLATE = "the chat template of exported models"
@@ -29,13 +32,14 @@ class Feature(StrEnum):
     ERRORS = "one message for an error of several processes"
     BOARD = "our fields in LLaMA Board"
     DATA_TAB = "LLaMA Board's data tab"
-    PROGRESS = "LLaMA Board's progress of citi"
+    PROGRESS = f"LLaMA Board's progress of {_PHASED}"
     PREVIEW = "quotes in LLaMA Board's commands"
     CHOICES = "our methods in LLaMA Board's lists"
     ADDRESS = "LLaMA Board on this machine's address only"
 
 
-TRAINING = (Feature.CITI, Feature.TL_SFT, Feature.TL_PPO)
+TRAINING = tuple(Feature(row.shown) for row in methods())
+OF_ADAPTERS = tuple(Feature(row.shown) for row in methods() if row.adapter)
 METHODS = (*TRAINING, Feature.MODELS, Feature.EXPORT)
 PAGE = (Feature.BOARD, Feature.DATA_TAB, Feature.PROGRESS, Feature.PREVIEW, Feature.CHOICES, Feature.ADDRESS)
 

@@ -1,19 +1,18 @@
-"""Wrappers around upstream's argument parser: every problem in one message, and `citi` treated as `lora` is.
+"""Wrappers around upstream's argument parser: every problem in one message, our types treated as the nearest.
 
 Upstream's parser compares `finetuning_type` with "lora" in many places (adapters, quantization, label names, DDP).
-While it runs, a citi command shows it "lora"; the options it hands out say "citi" again. Our stages are `sft` to it,
-from the options' class on (`arguments.py`).
+While it runs, a command of one of our types shows it the nearest of its own; the options it hands out say ours again.
+Our stages are `sft` to it, from the options' class on (`arguments.py`).
 """
 
 import functools
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
-from ...citi.options import CitiArguments
 from ...errors import OptionError
-from ...methods import PREFIXES, RULES
+from ...methods import row_of
 from ...options.attention import attention_remarks
 from ...options.command_file import checks_asked
 from ...options.fates.conditions import resume_remarks
@@ -26,17 +25,18 @@ from ...options.fates.judge import (
     unknown,
     wrong_values,
 )
-from ...options.stages import PPO_STAGE, SFT_STAGE
+from ...options.groups import RULES, looks_like_ours
+from ...options.run import RunArguments
 from ...options.values import check_values
-from .arguments import HEADING, NEAREST_TYPE, collecting_problems
+from .arguments import HEADING, collecting_problems
 from .checking import conflicts, explained, trains
-from .command import RawArgs, given_options, requests_citi, requests_stage, rewritten, without
+from .command import RawArgs, given_options, requested, rewritten, without
 from .features import Feature, require
 from .other_gpus import ENGINE, for_other_gpus
 from .patch import Arguments
 
 Function = Callable[..., Any]
-_LOWERED = "citi_lowered"
+_LOWERED = "ext_lowered"  # an attribute: the type of ours that upstream is not shown
 # What upstream ends a command with that it cannot understand; a missing package is an ImportError.
 FAILURES = (ValueError, TypeError, AssertionError, OSError, ImportError, KeyError, NotImplementedError)
 
@@ -44,22 +44,21 @@ FAILURES = (ValueError, TypeError, AssertionError, OSError, ImportError, KeyErro
 def is_ours(call: Arguments) -> bool:
     """Whether a command names a method or an option of ours."""
     args = _read(call["args"])
-    return bool(_own_options(args)) or requests_citi(args) or requests_stage(args) or checks_asked()
+    return bool(_own_options(args, call["parser"].dataclass_types)) or bool(requested(args)) or checks_asked()
 
 
 def names_a_method(call: Arguments) -> bool:
     """Whether a command asks for a method of ours, or is to be checked as one."""
     args = _read(call["args"])
-    return requests_citi(args) or requests_stage(args) or checks_asked()
+    return bool(requested(args)) or checks_asked()
 
 
 def features_of(args: RawArgs, *, trains: bool) -> tuple[Feature, ...]:
     """What of ours a command needs."""
-    given = given_options(args)
+    rows = requested(args)
     if not trains:
-        return (Feature.MODELS,) if requests_citi(args) or requests_stage(args) else ()
-    stage = {SFT_STAGE: Feature.TL_SFT, PPO_STAGE: Feature.TL_PPO}.get(str(given.get("stage")))
-    return tuple(filter(None, [Feature.CITI if requests_citi(args) else None, stage]))
+        return (Feature.MODELS,) if rows else ()
+    return tuple(Feature(row.shown) for row in rows)
 
 
 def _read(args: RawArgs) -> RawArgs:
@@ -68,9 +67,9 @@ def _read(args: RawArgs) -> RawArgs:
     return read_args(args)
 
 
-def _own_options(args: RawArgs) -> dict[str, Any]:
-    given = given_options(args)
-    return {name: value for name, value in given.items() if name.startswith(PREFIXES) or name in RULES}
+def _own_options(args: RawArgs, kinds: Iterable[type]) -> dict[str, Any]:
+    known = defaults_of(kinds)
+    return {name: value for name, value in given_options(args).items() if looks_like_ours(name, known)}
 
 
 def wrap_parse_args(original: Function) -> Function:
@@ -84,9 +83,9 @@ def wrap_parse_args(original: Function) -> Function:
             return original(parser, args, *more, **named)
         if wanted := features_of(args, trains=any(hasattr(kind, "output_dir") for kind in kinds)):
             require(*wanted)
-        if not any(issubclass(kind, CitiArguments) for kind in kinds):
+        if not any(issubclass(kind, RunArguments) for kind in kinds):
             require(Feature.OPTIONS)  # options of ours without the class that has them: its patch is broken
-        raw = _own_options(args)
+        raw = _own_options(args, kinds)
         valid, problems = check_values(raw, RULES)
         defaults = defaults_of(kinds)
         plain = normal_names(given_options(args), defaults)
@@ -110,7 +109,7 @@ def wrap_parse_args(original: Function) -> Function:
         if problems:
             raise OptionError.listing(HEADING, problems)
         if engine is not None:
-            setattr(next(group for group in parsed if isinstance(group, CitiArguments)), ENGINE, engine)
+            setattr(next(group for group in parsed if isinstance(group, RunArguments)), ENGINE, engine)
         return parsed
 
     return parse_args
@@ -128,16 +127,16 @@ def wrap_parse_group(original: Function) -> Function:
                 raise
             parsed = original(*args, **named)
         for group in parsed if isinstance(parsed, tuple) else ():
-            if isinstance(group, CitiArguments) and group.finetuning_type == "citi":  # type: ignore[attr-defined]
-                group.finetuning_type = NEAREST_TYPE  # type: ignore[attr-defined]
-                setattr(group, _LOWERED, True)
+            if isinstance(group, RunArguments) and (row := row_of(group.finetuning_type)):  # type: ignore[attr-defined]
+                group.finetuning_type = row.nearest  # type: ignore[attr-defined]
+                setattr(group, _LOWERED, row.name)
         return parsed
 
     return parse_group
 
 
 def wrap_get_args(original: Function) -> Function:
-    """`get_train_args` and its likes: hand out "citi" again, and leave resuming to our workflows."""
+    """`get_train_args` and its likes: hand out our type again, and leave resuming to our workflows."""
 
     @functools.wraps(original)
     def get_args(args: RawArgs = None, *more: Any, **named: Any) -> Any:
@@ -152,13 +151,13 @@ def wrap_get_args(original: Function) -> Function:
             groups = original(args, *more, **named)
         except FAILURES as error:
             raise OptionError.listing(HEADING, [" ".join(str(error).split())]) from error
-        if not (requests_citi(args) or requests_stage(args)):
+        if not requested(args):
             return groups
         if not trains:
             _warn_template(groups)
         for group in groups:
-            if getattr(group, _LOWERED, False):
-                group.finetuning_type = "citi"
+            if name := getattr(group, _LOWERED, None):
+                group.finetuning_type = name
                 delattr(group, _LOWERED)
             if getattr(group, "do_train", False):
                 group.resume_from_checkpoint = _named_checkpoint(args)
@@ -177,9 +176,9 @@ def speak_less(groups: Sequence[Any]) -> None:
     """Leave out of the log what transformers says at each load, unless the command asks for it."""
     from transformers.utils import logging as transformers_logging
 
-    finetuning = next(group for group in groups if isinstance(group, CitiArguments))
+    finetuning = next(group for group in groups if isinstance(group, RunArguments))
     training = next(group for group in groups if hasattr(group, "output_dir"))
-    if not finetuning.verbose and training.log_level == "passive":  # type: ignore[attr-defined]
+    if not finetuning.verbose and training.log_level == "passive":
         transformers_logging.set_verbosity_warning()
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from ..._report import methods_in
 from ...errors import OptionError
-from ...methods import PREFIXES, RULES, acts
 from ...options.command_file import (
     checks_asked,
     dropped_names,
@@ -24,6 +23,7 @@ from ...options.command_file import (
     names_a_file,
     word_problems,
 )
+from ...options.groups import acts, looks_like_ours
 
 Function = Callable[..., Any]
 HEADING = "This command cannot be read:"
@@ -31,7 +31,7 @@ _told: set[str] = set()
 
 
 def wrap_read_args(original: Function) -> Function:
-    """`read_args`: files of runs of ours are checked first; words may drop options of the file, as `~citi_rank`."""
+    """`read_args`: files of runs of ours are checked first; words may drop options of the file, as `~NAME`."""
 
     @functools.wraps(original)
     def read_args(args: Any = None, *more: Any, **named: Any) -> Any:
@@ -58,7 +58,7 @@ def _is_ours(words: list[str]) -> bool:
     if checks_asked() or methods_in(words) or not Path(words[0]).is_file():
         return True
     named = [word.lstrip("-~").partition("=")[0] for word in words[1:]]
-    return any(name in RULES or name.startswith(PREFIXES) for name in named)
+    return any(looks_like_ours(name) for name in named)
 
 
 def _read(path: Path, words: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from . import launch, parsing, reading, train
 from .arguments import extend_finetuning_arguments
 from .board import log
 from .board.table import BOARD_PATCHES
-from .features import METHODS, PAGE, TRAINING, Feature, tell_what_is_off
+from .features import METHODS, OF_ADAPTERS, PAGE, TRAINING, Feature, tell_what_is_off
 from .patch import Arguments, Patch, originals, replacements, stranger
 from .relies import Code, Fields, Has, Holds, Inherits, Takes
 from .uses import USES
@@ -114,7 +114,7 @@ PATCHES: tuple[Patch, ...] = (
             symbol,
             needed_by,
             (Takes("args"), Code(f"{parse}(args)")),
-            "hands out citi again after the checks made for lora, and leaves resuming to the phases",
+            "hands out our type again after the checks made for its nearest, and leaves resuming to the phases",
             parsing.wrap_get_args,
             parsing.names_a_method,
         )
@@ -185,18 +185,18 @@ PATCHES: tuple[Patch, ...] = (
     Patch(
         "llamafactory.model.adapter",
         "init_adapter",
-        (Feature.CITI, Feature.MODELS, Feature.EXPORT),
+        (*OF_ADAPTERS, Feature.MODELS, Feature.EXPORT),
         (Takes("config", "model", "model_args", "finetuning_args", "is_trainable"),),
         "refuses unknown types, and would merge an adapter whose gates depend on the input",
         train.wrap_init_adapter,
-        train.is_citi,
+        train.is_of_a_type,
     ),
     Patch(
         "llamafactory.train.tuner",
         "run_sft",
         TRAINING,
         (Takes(*GROUPS, "generating_args", "callbacks"),),
-        "training runs the phases of citi; evaluation stays upstream's",
+        "training runs the method's workflow; evaluation stays upstream's",
         train.wrap_run_sft,
         train.is_of_a_method,
     ),
@@ -205,7 +205,7 @@ PATCHES: tuple[Patch, ...] = (
         "export_model",
         (Feature.EXPORT, Feature.CHAT_TEMPLATE),
         (Takes("args"),),
-        "demands a merged model; a citi export keeps its gates",
+        "demands a merged model; an export of ours may keep its gates",
         train.wrap_export_model,
     ),
     Patch(

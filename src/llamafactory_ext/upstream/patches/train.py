@@ -1,51 +1,52 @@
-"""What upstream's training, model loading, export and launcher do for `finetuning_type: citi` and our stages."""
+"""What upstream's training, model loading and export do for our types and stages."""
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...errors import ExtError, OptionError
-from ...options.stages import PPO_STAGE, SFT_STAGE
-from ..pipeline.adapter import load_adapter, own_vocabulary
+from ...methods import Method, chosen, load, names, row_of, worker
 from ..pipeline.requests import request_reading
-from .command import RawArgs, requests_citi
+from .command import RawArgs, requested_type
 from .features import Feature, require
 from .patch import Arguments
 
 Function = Callable[..., Any]
-METHOD = "citi"
 
 
 def add_method(methods: Any) -> Any:
     """`METHODS` and `PEFT_METHODS`, changed in place because others have imported them by name."""
-    if isinstance(methods, list):
-        if METHOD not in methods:
-            methods.append(METHOD)
-    else:
-        methods.add(METHOD)
+    for name in names("finetuning_type"):
+        if isinstance(methods, list) and name not in methods:
+            methods.append(name)
+        elif not isinstance(methods, list):
+            methods.add(name)
     return methods
 
 
-def is_citi(call: Arguments) -> bool:
-    """Whether a call's options are those of citi."""
-    return call["finetuning_args"].finetuning_type == METHOD
+def is_of_a_type(call: Arguments) -> bool:
+    """Whether a call's options are those of a fine-tuning type of ours."""
+    return _type_of(call["finetuning_args"]) is not None
 
 
 def is_of_a_method(call: Arguments) -> bool:
-    """Whether a call's options are those of citi or of one of our stages."""
+    """Whether a call's options are those of a type or of a stage of ours."""
     return bool(_features(call["finetuning_args"]))
 
 
+def _type_of(finetuning_args: Any) -> Method | None:
+    return row_of(finetuning_args.finetuning_type, "finetuning_type")
+
+
 def _features(finetuning_args: Any) -> tuple[Feature, ...]:
-    stages = {SFT_STAGE: Feature.TL_SFT, PPO_STAGE: Feature.TL_PPO}
-    stage = stages.get(getattr(finetuning_args, "tl_stage", None) or "")
-    citi = Feature.CITI if finetuning_args.finetuning_type == METHOD else None
-    return tuple(feature for feature in (citi, stage) if feature is not None)
+    rows = chosen(finetuning_args.finetuning_type, getattr(finetuning_args, "tl_stage", None))
+    return tuple(Feature(row.shown) for row in rows)
 
 
 def wrap_run_sft(original: Function) -> Function:
-    """`run_sft` as the training function knows it: training goes through our stages, or the phases of citi."""
+    """`run_sft` as the training function knows it: training goes through the workflow of its method."""
 
     @functools.wraps(original)
     def run_sft(
@@ -60,23 +61,11 @@ def wrap_run_sft(original: Function) -> Function:
     ) -> Any:
         require(*_features(finetuning_args))
         groups = (model_args, data_args, training_args, finetuning_args, generating_args)
-        stage, is_citi = finetuning_args.tl_stage, finetuning_args.finetuning_type == METHOD
-        if stage == PPO_STAGE and (training_args.do_train or not training_args.do_predict):
-            from ...tl.ppo.workflow import run_tl_ppo
-
-            return start(run_tl_ppo, groups, callbacks)
-        if stage == SFT_STAGE and not is_citi and not training_args.predict_with_generate:
-            from ...tl.sft.workflow import run_tl_sft
-
-            return start(run_tl_sft, groups, callbacks)
-        if not is_citi or not training_args.do_train:
-            read = request_reading(data_args)
-            return original(
-                model_args, read, training_args, finetuning_args, generating_args, callbacks, *more, **named
-            )
-        from ...citi.run.workflow import run_citi
-
-        return start(run_citi, groups, callbacks)
+        row = worker(finetuning_args.finetuning_type, finetuning_args.tl_stage)
+        if row is not None and row.runs_with(training_args):
+            return start(load(row.run), groups, callbacks)
+        read = request_reading(data_args)
+        return original(model_args, read, training_args, finetuning_args, generating_args, callbacks, *more, **named)
 
     return run_sft
 
@@ -91,43 +80,53 @@ def start(workflow: Function, groups: tuple[Any, ...], callbacks: list[Any] | No
 
 
 def wrap_init_adapter(original: Function) -> Function:
-    """`init_adapter`: a frozen base model for training, a loaded adapter of citi for everything else."""
+    """`init_adapter`: a frozen base model for training, a loaded adapter of the method for everything else.
+
+    A type without an adapter of its own kind is what upstream makes of the nearest one.
+    """
 
     @functools.wraps(original)
     def init_adapter(
-        config: Any, model: Any, model_args: Any, finetuning_args: Any, is_trainable: bool, **_: Any
+        config: Any, model: Any, model_args: Any, finetuning_args: Any, is_trainable: bool, **named: Any
     ) -> Any:
-        require(Feature.CITI if is_trainable else Feature.MODELS)
+        row = _type_of(finetuning_args)
+        assert row is not None
+        require(Feature(row.shown) if is_trainable else Feature.MODELS)
+        if row.adapter is None:
+            nearest = copy.copy(finetuning_args)
+            nearest.finetuning_type = row.nearest
+            return original(config, model, model_args, nearest, is_trainable, **named)
         paths = model_args.adapter_name_or_path or []
         if model_args.resize_vocab:
-            from ..pipeline.new_rows import settle_new_rows
+            from ..pipeline.new_rows import own_vocabulary, settle_new_rows
 
             settle_new_rows(model, own_vocabulary(model_args))
         if is_trainable:
             if paths:
                 raise OptionError(
-                    f"adapter_name_or_path={','.join(paths)} is not used in citi training, which starts from the base "
-                    "model; remove it (an interrupted run goes on when the same command is repeated)."
+                    f"adapter_name_or_path={','.join(paths)} is not used in {row.name} training, which starts from "
+                    "the base model; remove it (an interrupted run goes on when the same command is repeated)."
                 )
             model.requires_grad_(False)
             return model
-        return load_adapter(model, model_args, finetuning_args, paths) if paths else model
+        return load(row.adapter.load)(model, model_args, finetuning_args, paths) if paths else model
 
     return init_adapter
 
 
 def wrap_export_model(original: Function) -> Function:
-    """`export_model`: a citi checkpoint becomes a self-contained model directory of its own type.
+    """`export_model`: a checkpoint of our own kind becomes a self-contained model directory.
 
-    What our other stages trained, upstream exports; the chat template of the tokenizer is ours.
+    What our other methods trained, upstream exports; the chat template of the tokenizer is ours.
     """
 
     @functools.wraps(original)
     def export_model(args: dict[str, Any] | None = None, *more: Any, **named: Any) -> Any:
         raw = _raw(args)
-        if raw is not None and requests_citi(raw):
+        row = None if raw is None else requested_type(raw)
+        if row is not None and row.adapter is not None:
             require(Feature.EXPORT)
-            export_checkpoint(raw)
+            export_checkpoint(raw, row)
             return None
         result = original(args, *more, **named)
         if isinstance(raw, dict):
@@ -147,7 +146,7 @@ def _raw(args: Any) -> RawArgs:
 
 
 def _renew_chat_template(raw: dict[str, Any]) -> None:
-    """Finish the export of a run of tl_sft or tl_ppo; the model itself is written, so nothing ends here."""
+    """Finish the export of a run of our stages; the model itself is written, so nothing ends here."""
     try:
         from ..pipeline.exporting import renew_chat_template
 
@@ -167,8 +166,13 @@ def _is_export_of_ours(raw: dict[str, Any]) -> bool:
     return any((Path(source) / "tl_report.json").is_file() for source in sources if source)
 
 
-def export_checkpoint(args: RawArgs) -> None:
-    """Load base model and adapter as upstream does, and write the export."""
+def export_checkpoint(args: RawArgs, row: Method) -> None:
+    """Load base model and adapter as upstream does, and write the export.
+
+    Args:
+        args: the command.
+        row: of the fine-tuning type, which has an adapter of its own.
+    """
     import torch
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.hparams import get_infer_args
@@ -179,13 +183,13 @@ def export_checkpoint(args: RawArgs) -> None:
     if model_args.export_dir is None:
         problems.append("export_dir is missing; name the folder to write the model to")
     if not model_args.adapter_name_or_path:
-        problems.append("adapter_name_or_path is missing; name the output_dir of a citi run")
+        problems.append(f"adapter_name_or_path is missing; name the output_dir of a {row.name} run")
     if model_args.export_quantization_bit is not None or model_args.quantization_bit is not None:
-        problems.append("a citi model cannot be quantized on export; remove the quantization options")
+        problems.append(f"a {row.name} model cannot be quantized on export; remove the quantization options")
     if model_args.export_hub_model_id is not None:
-        problems.append("export_hub_model_id is not supported for citi; export to a folder and upload that")
+        problems.append(f"export_hub_model_id is not supported for {row.name}; export to a folder and upload that")
     if problems:
-        raise OptionError.listing("This citi export does not work:", problems)
+        raise OptionError.listing(f"This {row.name} export does not work:", problems)
 
     modules = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(modules["tokenizer"], data_args)
@@ -193,13 +197,13 @@ def export_checkpoint(args: RawArgs) -> None:
     if model_args.infer_dtype != "auto":
         model = model.to(getattr(torch, model_args.infer_dtype))
 
-    from ...serving.export import export_citi
     from ..pipeline.exporting import Trained, give_chat_template
 
     adapter = Path(model_args.adapter_name_or_path[0]) / (model_args.adapter_folder or "")
     trained = Trained.of(adapter) or Trained()
     line = give_chat_template(template, modules["tokenizer"], data_args, trained, modules["processor"])
-    export_citi(
+    assert row.adapter is not None
+    load(row.adapter.export)(
         model,
         modules["tokenizer"],
         modules["processor"],

@@ -17,6 +17,7 @@ from ...data.checks.audit import Encoded
 from ...data.entries import Dialogue
 from ...errors import DataError, OptionError
 from ...tl.sft.examples import ADVICE, NOT_RENDERED, Settings
+from ...tl.stages import SFT_STAGE
 from .fitting import fit_template, vocabulary_problem
 from .records import row_of, words_of
 from .weights import Taken, take_example
@@ -66,10 +67,10 @@ class ExampleEncoder:
 
         Args:
             dialogue: the record by this encoder's `words`.
-            settings: of stage tl_sft; None for plain supervised training.
+            settings: of a stage that weighs tokens; None for plain supervised training.
 
         Raises:
-            DataError: upstream cannot render it with this template, or tl_sft cannot use it.
+            DataError: upstream cannot render it with this template, or the stage cannot use it.
         """
         taken = take_example(self.processor, row_of(dialogue), settings)
         if taken.problem == NOT_RENDERED:
@@ -77,7 +78,7 @@ class ExampleEncoder:
                 f"the template cannot render it ({taken.why[:120]}); mend the record or use another template"
             )
         if taken.problem is not None:
-            raise DataError(f"tl_sft cannot use it: {taken.problem}; {ADVICE[taken.problem]}")
+            raise DataError(f"{SFT_STAGE} cannot use it: {taken.problem}; {ADVICE[taken.problem]}")
         return taken
 
 

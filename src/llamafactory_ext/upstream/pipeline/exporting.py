@@ -13,6 +13,7 @@ from llamafactory.model import load_tokenizer
 
 from ...checkpoint.atomic import write_text
 from ...checkpoint.base import MANIFEST
+from ...methods import row_of
 from .chat_template import exported_chat_template
 from .trained_with import REPORT, read_facts
 
@@ -40,7 +41,7 @@ class Trained:
         day = next((facts["date"] for facts in kept if isinstance(facts.get("date"), str)), "")
         plan = kept[0].get("plan")
         masks = isinstance(plan, dict) and plan.get("mask_history") is True
-        return cls(_date(day), masks or kept[1].get("stage") == "tl_ppo")
+        return cls(_date(day), masks or _draws(kept[1].get("stage")))
 
 
 def give_chat_template(template: Any, tokenizer: Any, data_args: Any, trained: Trained, *others: Any) -> str:
@@ -69,7 +70,7 @@ def give_chat_template(template: Any, tokenizer: Any, data_args: Any, trained: T
 
 
 def renew_chat_template(args: dict[str, Any]) -> str | None:
-    """Give the tokenizer that upstream has exported the chat template of a run of tl_sft or tl_ppo.
+    """Give the tokenizer that upstream has exported the chat template of a run of our stages.
 
     Returns:
         The line to print; None where the exported model comes from no such run.
@@ -86,6 +87,12 @@ def renew_chat_template(args: dict[str, Any]) -> str | None:
     if tokenizer.chat_template != before:
         write_text(Path(model_args.export_dir) / CHAT_TEMPLATE, tokenizer.chat_template)
     return line
+
+
+def _draws(stage: object) -> bool:
+    """Whether a stage trains on replies that it draws, each to a prompt without thoughts."""
+    row = row_of(stage, "stage")
+    return row is not None and row.alone
 
 
 def _date(text: str) -> calendar.date | None:

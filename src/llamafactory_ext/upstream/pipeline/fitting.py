@@ -56,16 +56,23 @@ def check_vocabulary(highest_id: int, model_args: Any, template: str | None) -> 
         raise DataError(problem)
 
 
-def untrained_rows(highest_id: int, model_args: Any, template: str | None) -> str | None:
-    """Say that citi leaves the rows of `resize_vocab` as they are, and how they are learned; None without any."""
+def untrained_rows(highest_id: int, model_args: Any, template: str | None, method: str) -> str | None:
+    """Say that a frozen base leaves the rows of `resize_vocab` as they are; None without any.
+
+    Args:
+        highest_id: of the data.
+        model_args: upstream's group of the options.
+        template: its name.
+        method: that freezes the base.
+    """
     size = _vocabulary(model_args)
     if not model_args.resize_vocab or size is None or highest_id < size:
         return None
     return (
-        f"resize_vocab: template {template} writes tokens from {size:,} on, for which the model gets new rows. citi "
-        "trains no embeddings: these rows keep the values that they are drawn with, and only the adapters learn what "
-        "the tokens mean. To learn the rows too, train the base first with stage: sft, finetuning_type: lora, "
-        "additional_target: embed_tokens,lm_head and resize_vocab: true, export it, and name the export as "
+        f"resize_vocab: template {template} writes tokens from {size:,} on, for which the model gets new rows. "
+        f"{method} trains no embeddings: these rows keep the values that they are drawn with, and only the "
+        "adapters learn what the tokens mean. To learn the rows too, train the base first with stage: sft, "
+        "finetuning_type: lora, additional_target: embed_tokens,lm_head and resize_vocab: true, export it, and name the export as "
         "model_name_or_path; or use the model's own template."
     )
 

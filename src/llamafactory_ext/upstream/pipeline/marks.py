@@ -96,7 +96,7 @@ def rebuilt(processor: Any, kind: Any) -> Any:
 
 @dataclass
 class MarkedCollator(SFTDataCollatorWith4DAttentionMask):
-    """Upstream's collator; pads the marks like the ids and returns them as `citi_marks` (B, T)."""
+    """Upstream's collator; pads the marks like the ids and returns them as column MARKS_COLUMN (B, T)."""
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         codes = [feature.pop(MARKS_COLUMN) for feature in features]

@@ -33,7 +33,7 @@ def unknown_names(
     Args:
         model_args: upstream's group of the options.
         data_args: likewise.
-        datasets: whether `dataset` and `dataset_dir` are looked at too; citi reads its training data itself.
+        datasets: whether `dataset` and `dataset_dir` are looked at too; some methods read them themselves.
         preferences: whether data sets of preferences can be used.
         weights: whether the model must have weights.
     """

@@ -1,8 +1,8 @@
 """The rows that `resize_vocab` adds to a base model's embeddings: the same ones whenever the base is loaded.
 
-Upstream draws them anew at each load (mean of the old rows plus noise). citi freezes the base and trains adapters on
-it, so a run that goes on, a chat and an export must find the rows that were trained on: the noise comes from a fixed
-seed here.
+Upstream draws them anew at each load (mean of the old rows plus noise). A method that freezes the base
+trains adapters on it, so a run that goes on, a chat and an export must find the rows that were trained on: the noise
+comes from a fixed seed here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from ...errors import OptionError
+from ...methods import listed, methods
 
 _SEED = 9802  # any number: it only has to stay
 _MULTIPLE = 64  # upstream pads the new size to it
@@ -23,6 +24,13 @@ _MULTIPLE = 64  # upstream pads the new size to it
 def vocabulary_of(model: Any) -> int:
     """How many tokens the model's embeddings hold."""
     return int(model.get_input_embeddings().weight.shape[0])
+
+
+def own_vocabulary(model_args: Any) -> int:
+    """Return how many tokens the base has of its own, before `resize_vocab` adds any."""
+    from llamafactory.model.loader import load_config
+
+    return int(load_config(model_args).get_text_config().vocab_size)
 
 
 def settle_new_rows(model: Any, old: int) -> None:
@@ -35,8 +43,8 @@ def settle_new_rows(model: Any, old: int) -> None:
         return
     if is_deepspeed_zero3_enabled():
         raise OptionError(
-            "resize_vocab does not work with finetuning_type: citi under DeepSpeed ZeRO-3, which spreads the rows; "
-            "use ZeRO-2 or DDP."
+            f"resize_vocab does not work with finetuning_type: {_types()} under DeepSpeed ZeRO-3, which spreads the "
+            "rows; use ZeRO-2 or DDP."
         )
     embeddings = [model.get_input_embeddings().weight]
     output = model.get_output_embeddings()
@@ -61,6 +69,10 @@ def restore_rows(model: Any, manifest: Mapping[str, Any], old: int) -> None:
     if vocabulary_of(model) < wanted:
         model.resize_token_embeddings(wanted, pad_to_multiple_of=_MULTIPLE, mean_resizing=False)
     settle_new_rows(model, old)
+
+
+def _types() -> str:
+    return listed(tuple(row.name for row in methods() if row.adapter))
 
 
 def _settle(weight_VD: torch.Tensor, old: int, number: int) -> None:

@@ -10,15 +10,13 @@ from ...data.entries import Dialogue
 from ...data.preview.pieces import Weighed
 from ...data.preview.request import Request
 from ...errors import OptionError
-from ...options.values import check_values
-from ...tl.sft.examples import Settings
-from ...tl.sft.options import RULES
+from ...methods import load, row_of
 from ...training.token_weights import SCALE
 from .encoding import ExampleEncoder
 
 
 class WeighingEncoder:
-    """Supervised fine-tuning weighs what it learns 1; stage tl_sft weighs it as its options say.
+    """Supervised fine-tuning weighs what it learns 1; a stage with a weigher weighs it as its options say.
 
     Raises:
         OptionError: no such template or tokenizer, or options that do not work.
@@ -29,7 +27,8 @@ class WeighingEncoder:
         self._tokenizer, self.words = self._encoder.tokenizer, self._encoder.words
         added = self._tokenizer.added_tokens_decoder.items()
         self.special = frozenset(number for number, token in added if token.special)
-        self._settings = _settings(request) if request.stage == "tl_sft" else None
+        row = row_of(request.stage, "stage")
+        self._settings = load(row.weigher)(request.tl_options) if row is not None and row.weigher else None
         if self._settings is not None and self._settings.use_pkt and not self._tokenizer.is_fast:
             raise OptionError(
                 f"The tokenizer {type(self._tokenizer).__name__} gives no character offsets, by which key tokens are "
@@ -44,7 +43,7 @@ class WeighingEncoder:
         """Ids and weights of one example.
 
         Raises:
-            DataError: the template cannot render it, or stage tl_sft cannot use it.
+            DataError: the template cannot render it, or the stage cannot use it.
         """
         plain = self._encoder.take(replace(dialogue, silent=frozenset()), None).tagged
         silent = self._encoder.take(dialogue, None).tagged if dialogue.silent else plain
@@ -60,10 +59,3 @@ class WeighingEncoder:
         codes = weighed.codes or []
         dropped = [was and not code and not own for was, code, own in zip(learned, codes, silenced, strict=True)]
         return Weighed(plain.ids, plain.labels, [code / SCALE for code in codes], dropped, plain.whole, silenced)
-
-
-def _settings(request: Request) -> Settings:
-    values, problems = check_values(request.tl_options, RULES)
-    if problems:
-        raise OptionError.listing("These options do not work:", problems)
-    return Settings(**{name.removeprefix("tl_"): value for name, value in values.items() if name != "tl_skip_bad"})

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ...tl.sft.examples import Settings
 
 Function = Callable[..., Any]
-_REQUEST = "citi_marks_requested"
+_REQUEST = "ext_marks_requested"
 _WEIGHTS = "tl_weights_requested"
 _RECORDS = "ext_records_requested"
 _READING = "ext_reading_requested"
-ENTRY = "citi_entry"
+ENTRY = "ext_entry"
 
 
 def request_marks(data_args: Any, **changes: Any) -> Any:

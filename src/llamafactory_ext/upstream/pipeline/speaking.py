@@ -6,6 +6,8 @@ import logging
 import os
 from typing import Any
 
+from ...methods import worker
+
 # The functions of upstream and transformers for what is said once.
 _ONCE = ("info_rank0", "warning_rank0", "warning_rank0_once", "warning_once")
 
@@ -39,7 +41,8 @@ def settings_line(model_args: Any, data_args: Any, training_args: Any, finetunin
         size, steps, processes = args.per_device_train_batch_size, args.gradient_accumulation_steps, args.world_size
         shown = f"{size} x {steps} x {processes} = {size * steps * processes}"
         parts.append(f"batch {shown} (per device x accumulation x processes)")
-        if finetuning_args.finetuning_type != "citi" or stage == "tl_ppo":
+        row = worker(finetuning_args.finetuning_type, stage)
+        if row is None or not row.replaces:
             parts.append(f"learning rate {args.learning_rate:g}")
             parts.append(f"{args.max_steps} steps" if args.max_steps > 0 else f"{args.num_train_epochs:g} epochs")
         parts.append("bf16" if args.bf16 else "fp16" if args.fp16 else "no mixed precision")

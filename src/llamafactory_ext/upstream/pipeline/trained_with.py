@@ -9,7 +9,7 @@ from typing import Any
 
 from ...checkpoint.base import MANIFEST
 
-REPORT = "tl_report.json"  # of tl_sft and tl_ppo; the manifest is citi's
+REPORT = "tl_report.json"  # of our stages; runs in phases keep a manifest
 
 
 def trained_template(folder: Path) -> str | None:

@@ -8,14 +8,19 @@ from contextvars import ContextVar
 from typing import Any
 
 from ....board.texts import FALLBACK, element_text
-from ....methods import option_names
-from ....options.stages import SFT_STAGE
-from ....tl.sft.options import TlArguments
+from ....methods import load, methods, row_of
+from ....options.groups import option_names
 
 Function = Callable[..., Any]
 # Read from the train tab, so that the preview shows what its run would learn.
 PROCESSING = ("train_on_prompt", "mask_history", "enable_thinking")
-OF_TRAIN_TAB = ("training_stage", "cutoff_len", *PROCESSING, *option_names(TlArguments))
+WEIGHING = tuple(row for row in methods("stage") if row.weigher)
+OF_TRAIN_TAB = (
+    "training_stage",
+    "cutoff_len",
+    *PROCESSING,
+    *(name for row in WEIGHING for name in option_names(load(row.arguments))),
+)
 OF_TOP_ROWS = ("lang", "model_path", "template", "finetuning_type")
 _engine: ContextVar[Any] = ContextVar("_engine", default=None)
 
@@ -82,14 +87,15 @@ def _create_data_tab(manager: Any) -> dict[str, Any]:
 
 
 def check(fields: dict[str, Any]) -> str:
-    """What `data check` finds, as HTML; for citi also what its data sets lack together."""
-    from ....board.findings import shown_findings, shown_marks
+    """What `data check` finds, as HTML; for some methods also what their data sets lack together."""
+    from ....board.findings import shown_findings, shown_remarks
     from ...pipeline.encoding import ExampleEncoder
 
     names, folder = fields["dataset"] or [], fields["dataset_dir"]
     encoder = functools.partial(ExampleEncoder, fields["model_path"], fields["template"], fields["cutoff_len"])
     found = shown_findings(names, folder, encoder if fields["data_with_tokens"] else None, fields["lang"])
-    return shown_marks(names, folder) + found if names and fields["finetuning_type"] == "citi" else found
+    row = row_of(fields["finetuning_type"], "finetuning_type")
+    return shown_remarks(load(row.check_data), names, folder) + found if names and row and row.check_data else found
 
 
 def preview_tokens(fields: dict[str, Any]) -> str:
@@ -99,7 +105,8 @@ def preview_tokens(fields: dict[str, Any]) -> str:
     from ....board.findings import shown_preview
     from ....data.preview.request import Request
 
-    weighed = TRAINING_STAGES[fields["training_stage"]] == SFT_STAGE
+    chosen = TRAINING_STAGES[fields["training_stage"]]
+    weighing = next((row for row in WEIGHING if row.name == chosen), None)
     request = Request(
         names=tuple(fields["dataset"] or ()),
         model=fields["model_path"] or "",
@@ -108,8 +115,8 @@ def preview_tokens(fields: dict[str, Any]) -> str:
         cutoff_len=fields["cutoff_len"],
         index=fields["data_record"] or 0,
         count=1,
-        stage=SFT_STAGE if weighed else "sft",
+        stage=weighing.name if weighing else "sft",
         options={name: fields[name] for name in PROCESSING},
-        tl_options={name: fields[name] for name in option_names(TlArguments)} if weighed else {},
+        tl_options={name: fields[name] for name in option_names(load(weighing.arguments))} if weighing else {},
     )
     return shown_preview(request, fields["lang"])

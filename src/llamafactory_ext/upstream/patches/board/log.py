@@ -5,14 +5,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-REPORTED = ("loss_lm", "loss_router", "gate0_general", "gate0_tool")
+from ....methods import load, methods
+
+REPORTED = tuple(
+    dict.fromkeys(curve.key for row in methods() if row.curves for axis in load(row.curves) for curve in axis.curves)
+)
 
 
 def extend_log_callback(base: type) -> type:
     """The class that replaces upstream's LogCallback, which writes only figures it knows."""
 
     class LogCallback(base):  # type: ignore[misc, valid-type]
-        """Adds the router loss and the mean gates to a step's line in trainer_log.jsonl."""
+        """Adds the figures of the methods' curves to a step's line in trainer_log.jsonl."""
 
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             with suppress(Exception):  # figures are never worth a run

@@ -14,19 +14,18 @@ from typing import Any
 from ....board.hosts import HostCheck, is_local
 from ....board.panels import PANELS, Panel
 from ....board.texts import FALLBACK, element_text, table
-from ....options.stages import PPO_STAGE, STAGES
+from ....methods import methods, names, row_of, worker
 
 Function = Callable[..., Any]
-METHOD = "citi"
 MANIFEST, WEIGHTS = "manifest.json", "adapter_model.safetensors"
 SERVER, IPV6, SHARE = "GRADIO_SERVER_NAME", "GRADIO_IPV6", "GRADIO_SHARE"
 TRUST = "trust_remote_code"
-UNREAD = ("learning_rate", "num_train_epochs")  # by a run of citi
+UNREAD = tuple(dict.fromkeys(name for row in methods() for name in row.replaces))  # by some method of ours
 
 
 def add_stages(stages: dict[str, str]) -> dict[str, str]:
     """`TRAINING_STAGES`, changed in place: the names under which the page offers our stages."""
-    stages.update({stage.upper().replace("_", "-"): stage for stage in STAGES})
+    stages.update({stage.upper().replace("_", "-"): stage for stage in names("stage")})
     return stages
 
 
@@ -82,21 +81,28 @@ def wrap_create_train_tab(original: Function) -> Function:
                 chosen.change(_opener(panel), [method, stages], [accordion], queue=False, show_api=False)
         unread = [elements[name] for name in UNREAD if name in elements]
         for chosen in (method, stages):
-            chosen.change(_switch(len(unread)), [method, stages], unread, queue=False, show_api=False)
+            chosen.change(
+                _switch(tuple(name for name in UNREAD if name in elements)),
+                [method, stages],
+                unread,
+                queue=False,
+                show_api=False,
+            )
         return {**elements, **{panel.name: accordion for panel, accordion, _ in created}, **ours}
 
     return create_train_tab
 
 
 def wrap_list_output_dirs(original: Function) -> Function:
-    """`list_output_dirs` offers the runs that can go on; those of citi keep their checkpoints in their phases."""
+    """`list_output_dirs` offers the runs that can go on; those in phases keep their checkpoints there."""
 
     @functools.wraps(original)
     def list_output_dirs(model_name: str | None, finetuning_type: str, *more: Any, **named: Any) -> Any:
         from llamafactory.webui.common import get_save_dir
 
         offered = original(model_name, finetuning_type, *more, **named)
-        if model_name and finetuning_type == METHOD:
+        row = row_of(finetuning_type, "finetuning_type")
+        if model_name and row is not None and row.phased:
             begun = sorted(Path(get_save_dir(model_name, finetuning_type)).glob(f"*/{MANIFEST}"))
             names = [path.parent.name for path in begun if not (path.parent / WEIGHTS).is_file()]
             offered.choices += [(name, name) for name in names if (name, name) not in offered.choices]
@@ -187,16 +193,17 @@ def _opener(panel: Panel) -> Function:
     return open_if_chosen
 
 
-def _switch(count: int) -> Function:
-    """What switches off the fields that the phases of citi do not read: each has its own options."""
+def _switch(unread: tuple[str, ...]) -> Function:
+    """Return what switches off the fields that a method does not read, as its phases have options of their own."""
     from llamafactory.extras.constants import TRAINING_STAGES
 
     def switch(method: str, stage: str) -> Any:
         import gradio as gr
 
-        reads = method != METHOD or TRAINING_STAGES.get(stage) == PPO_STAGE
-        states = [gr.update(interactive=reads) for _ in range(count)]
-        return states[0] if count == 1 else states
+        row = worker(method, TRAINING_STAGES.get(stage))
+        replaced = row.replaces if row else ()
+        states = [gr.update(interactive=name not in replaced) for name in unread]
+        return states[0] if len(states) == 1 else states
 
     return switch
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ....board.panels import PANELS, panel_values, problems_of
 from ....board.texts import message
 from ....errors import OptionError
-from ....methods import option_names
+from ....methods import row_of
+from ....options.groups import option_names
 from ..arguments import HEADING
 
 if TYPE_CHECKING:
@@ -21,13 +22,11 @@ else:
     Base = object
 
 Function = Callable[..., Any]
-METHOD = "citi"
 TRUST = "top.trust_remote_code"
-INEFFECTIVE = ("learning_rate", "num_train_epochs")
 
 
 class OurRunner(Base):
-    """Stands before upstream's Runner: reads our panels, trusts no remote code unasked, and stops citi at once."""
+    """Stands before upstream's Runner: reads our panels, trusts no remote code unasked, and stops phases at once."""
 
     was_aborted = False
 
@@ -42,9 +41,9 @@ class OurRunner(Base):
         for name, value in self._panel_values(data).items():
             args[name] = extra.get(name, value)
         args["trust_remote_code"] = extra.get("trust_remote_code", bool(self._get(data, TRUST)))
-        if args["finetuning_type"] == METHOD:
-            for name in INEFFECTIVE:  # each phase has its own
-                args.pop(name)
+        row = row_of(args["finetuning_type"], "finetuning_type")
+        for name in row.replaces if row else ():
+            args.pop(name)
         return args
 
     def _parse_eval_args(self, data: dict[Any, Any]) -> dict[str, Any]:
@@ -58,8 +57,8 @@ class OurRunner(Base):
         return {name: value for name, value in config.items() if name not in (ours - used) | {TRUST}}
 
     def set_abort(self) -> None:
-        """A citi run has moments at which upstream's signal is not heard; its files are whole at any moment."""
-        if self.trainer is None or self._get(self.running_data, "top.finetuning_type") != METHOD:
+        """A run in phases has moments at which upstream's signal is not heard; its files are whole at any moment."""
+        if self.trainer is None or not self._is_phased(self.running_data):
             super().set_abort()
             return
         self.aborted = True
@@ -69,7 +68,7 @@ class OurRunner(Base):
         """Upstream's last word on an aborted run is that it has finished."""
         data, self.was_aborted = self.running_data, False
         box = self.manager.get_elem_by_id("train.output_box")
-        ours = self.do_train and self._get(data, "top.finetuning_type") == METHOD
+        ours = self.do_train and self._is_phased(data)
         for update in super().monitor():
             ended = ours and self.was_aborted
             yield {**update, box: message("aborted", self._get(data, "top.lang"))} if ended else update
@@ -89,6 +88,10 @@ class OurRunner(Base):
             "stage": TRAINING_STAGES[self._get(data, "train.training_stage")],
         }
         return panel_values(chosen, entered)
+
+    def _is_phased(self, data: dict[Any, Any]) -> bool:
+        row = row_of(self._get(data, "top.finetuning_type"), "finetuning_type")
+        return row is not None and row.phased
 
     def _get(self, data: dict[Any, Any], element: str) -> Any:
         return data[self.manager.get_elem_by_id(element)]
@@ -134,7 +137,7 @@ def wrap_gen_cmd(original: Function) -> Function:
 
 
 def wrap_trainer_info(original: Function) -> Function:
-    """`get_trainer_info`: a citi run logs in the folders of its phases."""
+    """`get_trainer_info`: a run in phases logs in the folders of its phases."""
 
     @functools.wraps(original)
     def get_trainer_info(lang: str, output_path: str, do_train: bool, *more: Any, **named: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
-from llamafactory_ext.training.engine_conflicts import engine_conflicts
+from llamafactory_ext.citi.engine_conflicts import engine_conflicts
 
 ZERO3 = {"zero_optimization": {"stage": 3}}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.checkpoint.card import provenance, provenance_of
+from llamafactory_ext.citi.card import provenance, provenance_of
 from llamafactory_ext.errors import CheckpointError
 
 PHASES = [

@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import CheckpointError
-from ..modeling import adapter_settings
-from .checks import check, require_version
+from ...serving.vllm_plugin.checks import require_version
+from ..exported import adapter_settings
+from .checks import check
 from .geometry import Part, Slot, column_slot, row_slot
 
 require_version()  # before anything of vLLM that an older version may lack

@@ -1,4 +1,4 @@
-"""Writes docs/scale.md: `python -m llamafactory_ext.upstream.patches.scale_page > docs/scale.md`."""
+"""Writes docs/scale.md: `python -m llamafactory_ext.lab.scale_page > docs/scale.md`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 from torch import nn
 from transformers import LlamaConfig
 
-from ...citi.options import CitiArguments
-from ...options.stages import PPO_STAGE, SFT_STAGE
-from ...tl.ppo.options import TlPpoArguments
-from ...training.scale import (
+from ..citi.options import CitiArguments
+from ..tl.ppo.options import TlPpoArguments
+from ..tl.stages import PPO_STAGE, SFT_STAGE
+from ..training.scale import (
     CONTEXT,
     GIB,
     GPU_BANDWIDTH,
@@ -26,8 +26,8 @@ from ...training.scale import (
     memory,
     seconds,
 )
-from ..pipeline.skeleton import skeleton
-from .dry_run_computed import sizes_of, works_of
+from ..upstream.patches.dry_run_computed import sizes_of, works_of
+from ..upstream.pipeline.skeleton import skeleton
 
 # Published configurations of Llama 3; nothing is downloaded.
 MODELS: Final = {

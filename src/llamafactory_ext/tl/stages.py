@@ -1,7 +1,6 @@
-"""The training stages that are ours."""
+"""The names of TL-Training's stages, as their rows in methods.py have them."""
 
 from typing import Final
 
 SFT_STAGE: Final = "tl_sft"
 PPO_STAGE: Final = "tl_ppo"
-STAGES: Final = (SFT_STAGE, PPO_STAGE)

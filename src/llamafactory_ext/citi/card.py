@@ -1,7 +1,7 @@
 """What a model card says about where a checkpoint comes from: base, phases, selection, data, settings, versions.
 
 What it does: turns the manifest and the selection that lie beside an adapter into Markdown. What it does not do: write
-the card; the run (`citi/run/outputs.py`) and the export (`serving/export.py`) put their own words around it.
+the card; the run (`citi/run/outputs.py`) and the export (`citi/export.py`) put their own words around it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.atomic import read_json
+from ..checkpoint.base import MANIFEST
 from ..errors import CheckpointError
-from .atomic import read_json
-from .base import MANIFEST
 
 SELECTION = "selection.json"
 END = {"top": "most important for tool use", "bottom": "least important for tool use", "random": "drawn at random"}

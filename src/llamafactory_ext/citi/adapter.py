@@ -1,22 +1,23 @@
-"""Puts a finished CITI adapter on a base model, or says in one line why it does not fit."""
+"""Put a finished CITI adapter on a base model, or say in one line why it does not fit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import CheckpointError, OptionError
+from ..checkpoint.atomic import read_json
+from ..checkpoint.base import MANIFEST, check_base
+from ..checkpoint.folders import check_adapter
+from ..errors import CheckpointError, OptionError
 
 
 def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[str]) -> Any:
     """Put the one adapter of `adapter_name_or_path` on the model, unmerged: gates depend on the input."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    from ...checkpoint.atomic import read_json
-    from ...checkpoint.base import MANIFEST, check_base
-    from ...checkpoint.folders import check_adapter
-    from ...molora import MoLoraModel
-    from .new_rows import restore_rows
+    from ..molora import MoLoraModel
+    from ..upstream.pipeline.new_rows import own_vocabulary, restore_rows
 
     if len(paths) != 1:
         raise OptionError(
@@ -54,11 +55,20 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     return loaded
 
 
-def own_vocabulary(model_args: Any) -> int:
-    """How many tokens the base has of its own, before `resize_vocab` adds any."""
-    from llamafactory.model.loader import load_config
+def is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Return whether an adapter is one of CITI, or comes from a run with `citi_adapter: lora` or `full`.
 
-    return int(load_config(model_args).get_text_config().vocab_size)
+    Args:
+        folder: of the adapter.
+        config: its adapter_config.json.
+    """
+    if config.get("peft_type") == "MOLORA":
+        return True
+    if not (folder / MANIFEST).is_file():
+        return False
+    manifest = read_json(folder / MANIFEST, "manifest")
+    plan = manifest.get("plan") if isinstance(manifest, dict) else None
+    return isinstance(plan, dict) and plan.get("citi_adapter") in ("lora", "full")
 
 
 def _check_method(name: str, where: dict[str, Any]) -> None:

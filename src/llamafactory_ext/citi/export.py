@@ -1,4 +1,4 @@
-"""Writes a CITI checkpoint as a self-contained model directory (format: serving/modeling.py).
+"""Writes a CITI checkpoint as a self-contained model directory (format: citi/exported.py).
 
 Fresh shards with the tuned linears put in and the original backbone names, the adapters beside them, config,
 tokenizer, chat template and model card. MOLoRA is not merged: its gates depend on the input. What the ablations put in
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from ..checkpoint.atomic import publish_folder, staged_folder, write_json
 from ..checkpoint.base import quantization
-from ..checkpoint.card import provenance_of
 from ..errors import CheckpointError, OptionError
 from ..molora import MoLoraLinear
-from .modeling import FORMAT, MODEL_TYPES, PREFIX
+from .card import provenance_of
+from .exported import FORMAT, MODEL_TYPES, PREFIX
 
 CARD = """---
 library_name: transformers

@@ -13,9 +13,9 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.molora import MoLoraConfig
-from llamafactory_ext.serving.export import export_citi
 from processes import run
 from tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 

@@ -1,0 +1,1 @@
+"""The exported types in vLLM, and what is checked before its workers start."""
