@@ -7,22 +7,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ..benchmarks import names, needing
 from ..checkpoint.own import claim
 from ..errors import OptionError
 from ..metrics.judge import Judge, JudgeOptions
-from ..metrics.references import BENCHMARKS
 from ..metrics.report import MODES, Report, verdicts_path, write_report
 from ..metrics.scoring import score as score_files
-
-# Options that belong to some benchmarks alone.
-_BELONGS = {
-    "checkout": ("api_bank",),
-    "embedder": ("api_bank",),
-    "execute": ("humaneval",),
-    "judge": ("toolalpaca",),
-    "bfcl_version": ("bfcl", "bfcl_ast"),
-    "any_format": ("bfcl_ast",),
-}
 
 
 def score(
@@ -62,7 +52,7 @@ def score(
         raise OptionError(
             f"score needs {' and '.join(missing)}: llamafactory-ext score {benchmark or 'BENCHMARK'} "
             f"--predictions FILE --references DIR [--mode official|strict] [--out FILE]; "
-            f"benchmarks: {', '.join(BENCHMARKS)}."
+            f"benchmarks: {', '.join(names())}."
         )
     _refuse_misplaced(
         str(benchmark),
@@ -104,11 +94,11 @@ def score(
 
 def _refuse_misplaced(benchmark: str, **given: object) -> None:
     misplaced = [
-        f"--{name} has no effect with {benchmark}, only with {' and '.join(_BELONGS[name])}; leave it out"
+        f"--{name} has no effect with {benchmark}, only with {' and '.join(needing(name))}; leave it out"
         for name, value in given.items()
-        if value and benchmark not in _BELONGS[name]
+        if value and benchmark not in needing(name)
     ]
-    if benchmark in BENCHMARKS and misplaced:
+    if benchmark in names() and misplaced:
         raise OptionError.listing("score:", misplaced)
 
 

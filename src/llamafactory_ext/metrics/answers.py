@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..errors import CallParseError, DataError, NoCallError
 from ..toolcalls import Tool, ToolCall, detect, detect_turn, render_calls
 from .predictions import Prediction
-from .references import Item
+from .references import Item, References
 from .report import Mode, Verdict
 
 REWRITTEN = "call rewritten from JSON"
@@ -42,7 +43,29 @@ class Scored:
     part: str = ""
 
 
-Scorer = Callable[[Sequence[Answered], Mode], Scored]
+@dataclass(frozen=True)
+class Context:
+    """What a scorer is given beside the items.
+
+    Attributes:
+        mode: official or strict.
+        references: the files that the items come from.
+        identity: hashes of predictions and references, with the mode.
+        options: of `llamafactory-ext score`, by name; a benchmark's row says which of them it reads.
+    """
+
+    mode: Mode
+    references: References
+    identity: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the test files lie."""
+        return self.references.files[0].parent
+
+
+Scorer = Callable[[Sequence[Answered], Context], Scored]
 
 
 def message_calls(message: Mapping[str, Any]) -> list[ToolCall]:

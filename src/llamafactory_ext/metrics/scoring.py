@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from ..data.public.bfcl_files import version_of
+from ..benchmarks import benchmark_of
 from ..errors import DataError, OptionError
-from .answers import Answered, Scored, Scorer
-from .benchmarks import bfcl, bfcl_ast, humaneval, questions, rotbench, toolalpaca, tooleyes
-from .benchmarks.api_bank import execution as api_bank_execution
-from .benchmarks.api_bank import score as api_bank
-from .benchmarks.api_bank.search import Embedder
-from .benchmarks.python_calls import VERSIONS, Version
+from ..methods import load
+from .answers import Answered, Context, Scored
 from .judge import Judge
-from .kept import KeptVerdicts
 from .predictions import PredictionFile, read_predictions
 from .references import References, read_references
 from .report import MODES, Mode, Report, figures_of
-
-_SCORERS: Mapping[str, Scorer] = {
-    "rotbench": rotbench.score,
-    "tooleyes": tooleyes.score,
-    "gsm8k": questions.score_gsm8k,
-    "triviaqa": questions.score_triviaqa,
-}
 
 
 def score(
@@ -66,43 +53,20 @@ def score(
     wanted = read_references(benchmark, Path(references))
     given = read_predictions(Path(predictions), benchmark)
     answered = _joined(given, wanted)
-    if benchmark == "humaneval":
-        scored = _humaneval(answered, mode, execute, kept, f"{given.sha256} {wanted.sha256} {mode}")
-    elif benchmark == "api_bank" and mode == "official":
-        scored = api_bank_execution.score(
-            answered,
-            Path(checkout) if checkout else None,
-            wanted.files[0].parent,
-            Embedder(Path(embedder)) if embedder else None,
-        )
-    elif benchmark == "api_bank":
-        scored = api_bank.score(answered, mode)
-    elif benchmark == "toolalpaca":
-        scored = toolalpaca.score(answered, mode, judge, wanted.files[0].parent)
-    elif benchmark == "bfcl":
-        scored = bfcl.score(answered, mode, _bfcl_version(bfcl_version, wanted))
-    elif benchmark == "bfcl_ast":
-        scored = bfcl_ast.score(answered, mode, _bfcl_version(bfcl_version, wanted), any_format)
-    else:
-        scored = _SCORERS[benchmark](answered, mode)
+    options = {
+        "execute": execute,
+        "checkout": checkout,
+        "embedder": embedder,
+        "judge": judge,
+        "bfcl_version": bfcl_version,
+        "any_format": any_format,
+        "kept": kept,
+    }
+    row = benchmark_of(benchmark)
+    assert row is not None  # its references were read
+    context = Context(mode, wanted, f"{given.sha256} {wanted.sha256} {mode}", options)
+    scored: Scored = load(row.score)(answered, context)
     return _report(mode, given, wanted, answered, scored)
-
-
-def _humaneval(answered: list[Answered], mode: Mode, execute: bool, kept: str | Path | None, identity: str) -> Scored:
-    if kept is None or not execute:
-        return humaneval.score(answered, mode, execute)
-    verdicts = KeptVerdicts(Path(kept), identity)
-    scored = humaneval.score(answered, mode, execute, verdicts)
-    verdicts.discard()
-    return scored
-
-
-def _bfcl_version(given: str, wanted: References) -> Version:
-    named = given or next((version_of(file) for file in wanted.files if version_of(file)), VERSIONS[0])
-    for version in VERSIONS:
-        if version == named:
-            return version
-    raise OptionError(f"There is no decoder of BFCL {given!r}; choose one of {', '.join(VERSIONS)}.")
 
 
 def _joined(given: PredictionFile, wanted: References) -> list[Answered]:

@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from ..benchmarks import benchmark_of
 from ..errors import DataError, OptionError
 from ..metrics.report import Report, read_report
-
-# The part of a benchmark that the papers report, where a run scored several.
-PUBLISHED_PART: Final = {"rotbench": "clean"}
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,8 @@ def _runs(name: str, files: Iterable[Path]) -> list[Run]:
 
 def _cells(report: Report) -> dict[str, Cell]:
     """Its figures by `benchmark/figure`; the published part takes the place of the whole where there is one."""
-    part = PUBLISHED_PART.get(report.name)
+    row = benchmark_of(report.name)
+    part = row.published_part if row is not None else ""
     suffix = f" ({part})"
     cells = {}
     for figure in report.figures:

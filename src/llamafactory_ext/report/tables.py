@@ -12,23 +12,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
+from ..benchmarks import benchmarks
 from .runs import Cell, Run
 
 GENERAL: Final = ("gsm8k/GSM", "humaneval/HE", "triviaqa/TQA", "mt_bench/MT")
 MEAN: Final = "general mean"
-TITLES: Final = {
-    "api_bank": "API-Bank",
-    "toolalpaca": "ToolAlpaca",
-    "rotbench": "RoTBench",
-    "bfcl": "BFCL-v3",
-    "tooleyes": "ToolEyes",
-    "gsm8k": "GSM8K",
-    "humaneval": "HumanEval",
-    "triviaqa": "TriviaQA",
-    "mt_bench": "MT-Bench",
-    "etapp": "ETAPP",
-}
-LESS_IS_BETTER: Final = ("tooleyes/DE", "tooleyes/CE")
+TITLES: Final = {**{row.name: row.title for row in benchmarks()}, "mt_bench": "MT-Bench", "etapp": "ETAPP"}
+LESS_IS_BETTER: Final = tuple(f"{row.name}/{name}" for row in benchmarks() for name in row.lower_is_better)
+NAMED: Final = (*(row.name for row in benchmarks() if row.named), "mt_bench")  # by a figure's name alone
 
 
 @dataclass(frozen=True)
@@ -133,8 +124,7 @@ def heading(column: str) -> str:
         return MEAN
     benchmark, _, figure = column.partition("/")
     arrow = " ↓" if column in LESS_IS_BETTER else ""
-    short = benchmark in ("gsm8k", "humaneval", "triviaqa", "mt_bench", "api_bank", "tooleyes")
-    return figure + arrow if short else f"{figure} {TITLES.get(benchmark, benchmark)}"
+    return figure + arrow if benchmark in NAMED else f"{figure} {TITLES.get(benchmark, benchmark)}"
 
 
 def written(row: Row, place: int) -> str:

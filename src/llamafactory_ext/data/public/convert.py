@@ -11,6 +11,8 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError, OptionError
 
+from ...benchmarks import benchmarks
+from ...methods import load
 from ..family import SPLITS, Chosen, Drop, Example, Family, Foreign, Outcome
 from ..files.draw import draw, pick
 from ..files.ledger import Note, Notes, Repeats
@@ -51,6 +53,9 @@ FAMILIES: dict[str, Family] = {
         general.TRIVIAQA,
     )
 }
+# Those of benchmarks that the list lacks.
+for _name in (name for row in benchmarks() for name in row.families):
+    FAMILIES.setdefault(load(_name).name, load(_name))
 _MAX_FAULTS = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -127,3 +128,8 @@ HUMANEVAL = Family(
     split_of=always("test"),
     read=_read_humaneval,
 )
+
+
+def triviaqa_question(record: Mapping[str, Any]) -> Outcome:
+    """Return what a model is asked by an item of the scorer's files: a question, without an answer."""
+    return Example({"instruction": str(record["question"]), "output": ""})

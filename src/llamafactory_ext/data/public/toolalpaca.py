@@ -187,3 +187,9 @@ FAMILY = Family(
     read=_read,
     records=_records,
 )
+
+
+def read_question(record: Mapping[str, Any]) -> Outcome:
+    """Return what a model is asked by an item of the scorer, whose record has its API beside it."""
+    pair = (record["instruction"], record["golden_answer"])
+    return _read({"api": record["api"], "kind": "Instructions", "index": record["index"], "item": pair})

@@ -21,8 +21,9 @@ from typing import Any
 from ...data.public.bfcl_files import bound, parameter_names
 from ...errors import CallParseError, DataError, NoCallError
 from ...toolcalls import ToolCall
-from ..answers import Answered, Scored
+from ..answers import Answered, Context, Scored
 from ..report import Mode, Verdict
+from .bfcl_items import decoder
 from .bfcl_reading import OTHER_FORMAT, TOOL_CALLS, count_note, other_calls, stated_calls, version_note
 from .pairing import can_pair
 from .python_calls import PythonCall, Version, decode, value_of
@@ -149,3 +150,8 @@ def _written(value: Any) -> Any:
     if all(isinstance(inner, dict) for inner in value.values()):
         raise ValueError("a call within a call")
     return {ast.literal_eval(f"'{key}'"): _written(inner) for key, inner in value.items()}
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks."""
+    return score(answered, context.mode, decoder(context))

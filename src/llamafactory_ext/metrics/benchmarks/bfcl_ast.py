@@ -16,8 +16,9 @@ from typing import Any
 
 from ...data.public.bfcl_files import DETECTION
 from ...errors import CallParseError
-from ..answers import Answered, Scored
+from ..answers import Answered, Context, Scored
 from ..report import Mode, Verdict
+from .bfcl_items import decoder
 from .bfcl_reading import (
     OTHER_FORMAT,
     TOOL_CALLS,
@@ -292,3 +293,8 @@ def _agree(value: Any, answer: Any) -> bool:
     if isinstance(value, list | tuple) and isinstance(answer, list):
         return len(value) == len(answer) and all(_agree(one, other) for one, other in zip(value, answer, strict=True))
     return bool(_plain(value) == _plain(answer))
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks."""
+    return score(answered, context.mode, decoder(context), bool(context.options.get("any_format")))

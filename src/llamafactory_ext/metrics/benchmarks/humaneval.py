@@ -8,9 +8,10 @@ test pass. Here the tests run in another, and the function's values come over as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ...errors import OptionError
-from ..answers import Answered, Scored
+from ..answers import Answered, Context, Scored
 from ..kept import KeptVerdicts
 from ..report import Mode, Verdict
 from ..sandbox import Limits, run_tests
@@ -63,3 +64,14 @@ def solution(one: Answered, mode: Mode) -> str:
     if mode == "strict":
         return complete(text, record["prompt"], record["entry_point"])
     return f"{record['prompt']}{text}\n"
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks; with a file for them, verdicts are kept while it runs."""
+    execute, kept = bool(context.options.get("execute")), context.options.get("kept")
+    if kept is None or not execute:
+        return score(answered, context.mode, execute)
+    verdicts = KeptVerdicts(Path(kept), context.identity)
+    scored = score(answered, context.mode, execute, verdicts)
+    verdicts.discard()
+    return scored

@@ -12,7 +12,7 @@ import string
 from collections.abc import Sequence
 
 from ...errors import DataError
-from ..answers import Answered, Scored
+from ..answers import Answered, Context, Scored
 from ..references import Item
 from ..report import Mode, Verdict
 from .final_answers import final_number, short_answers
@@ -68,3 +68,13 @@ def _match_verdict(one: Answered, mode: Mode) -> Verdict:
 def _normalised(text: str) -> str:
     """Lower case, without punctuation, articles and surplus blanks."""
     return " ".join(_ARTICLES.sub(" ", text.replace("_", " ").lower().translate(_PUNCTUATION)).split())
+
+
+def run_gsm8k(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score GSM8K as its row asks."""
+    return score_gsm8k(answered, context.mode)
+
+
+def run_triviaqa(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score TriviaQA as its row asks."""
+    return score_triviaqa(answered, context.mode)

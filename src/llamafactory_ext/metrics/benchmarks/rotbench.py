@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import CallParseError, DataError, NoCallError
 from ...toolcalls import ToolCall, parse_calls
-from ..answers import REWRITTEN, Answered, Scored, in_published_form, predicted_calls, rewritten_note
+from ..answers import REWRITTEN, Answered, Context, Scored, in_published_form, predicted_calls, rewritten_note
 from ..references import Item
 from ..report import Mode, Verdict
 
@@ -156,3 +156,8 @@ def _strict_level(gold: ToolCall, call: ToolCall, names: list[str]) -> int:
 def _fixed(call: ToolCall, gold: ToolCall) -> Mapping[str, Any]:
     """The arguments whose value the gold call fixes: "None" leaves it open."""
     return {key: value for key, value in call.arguments.items() if gold.arguments[key] != "None"}
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks."""
+    return score(answered, context.mode)

@@ -18,7 +18,7 @@ from typing import Any
 from ...errors import CallParseError, DataError
 from ...toolcalls import ToolCall
 from ...toolcalls.feedback.parts import content_text
-from ..answers import Answered, Scored, message_calls, predicted_calls
+from ..answers import Answered, Context, Scored, message_calls, predicted_calls
 from ..judge import Judge
 from ..report import Mode, Verdict
 from .rotbench import FIGURES
@@ -160,3 +160,8 @@ def _agreement(step: Mapping[str, Any], made: ToolCall) -> int:
     if gold.arguments.keys() != made.arguments.keys():
         return 1
     return 3 if gold == made else 2
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks."""
+    return score(answered, context.mode, context.options.get("judge"), context.folder)

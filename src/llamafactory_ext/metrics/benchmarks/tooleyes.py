@@ -17,7 +17,7 @@ from ...errors import CallParseError, DataError, NoCallError
 from ...toolcalls import Tool, ToolCall, read_tool
 from ...toolcalls.feedback.errors import feedback_error
 from ...toolcalls.feedback.parts import content_text
-from ..answers import Answered, Scored, message_calls
+from ..answers import Answered, Context, Scored, message_calls
 from ..references import Item
 from ..report import Mode, Verdict
 
@@ -109,3 +109,8 @@ def _documentation_fault(call: ToolCall, tools: Mapping[str, Tool]) -> str | Non
     if call.arguments.keys() - tool.parameters.keys():
         return "Parameter Hallucination"
     return "Parameter Missing" if set(tool.required) - call.arguments.keys() else None
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks."""
+    return score(answered, context.mode)

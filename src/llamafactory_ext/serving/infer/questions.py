@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ...benchmarks import benchmark_of
 from ...data.entries import DataEntry, Dialogue
 from ...data.family import Example
-from ...data.public.bfcl import read_question as read_bfcl_question
-from ...data.public.convert import FAMILIES
 from ...errors import DataError
+from ...methods import load
 from ...metrics.references import Item, read_references
 from ...templates import Message
 from ...templates.messages import Role
@@ -27,7 +27,6 @@ _ROLES: Final[Mapping[str, Role]] = {
     "function_call": "function",
     "observation": "observation",
 }
-BFCL: Final = ("bfcl", "bfcl_ast")
 
 
 @dataclass(frozen=True)
@@ -115,14 +114,11 @@ def read_tools(text: str) -> tuple[Tool, ...]:
 
 
 def _columns(benchmark: str, item: Item) -> Mapping[str, Any] | str:
-    """What our converter makes of a published item, or in words why it makes nothing."""
-    if benchmark == "triviaqa":
-        return {"instruction": str(item.record["question"]), "output": ""}
-    record: Any = dict(item.record)
-    if benchmark == "toolalpaca":
-        pair = (record["instruction"], record["golden_answer"])
-        record = {"api": record["api"], "kind": "Instructions", "index": record["index"], "item": pair}
-    outcome = read_bfcl_question(record) if benchmark in BFCL else FAMILIES[benchmark].read(record)
+    """What the benchmark's row makes of an item, or in words why it makes nothing."""
+    row = benchmark_of(benchmark)
+    assert row is not None  # its references were read
+    read = load(row.question) if row.question else load(row.families[0]).read
+    outcome = read(dict(item.record))
     if isinstance(outcome, Example):
         return outcome.columns
     return str(getattr(outcome, "reason", "") or getattr(outcome, "fault", ""))

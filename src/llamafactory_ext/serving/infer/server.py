@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import httpx
 
+from ...benchmarks import benchmark_of
 from ...errors import DataError, ExtError, OptionError
 from ...foreign import Answer, ForeignError, clean_key, count_of, exchange, new_client, shown, shown_url
 from ..agent.dialogue import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
@@ -23,7 +24,7 @@ from ..agent.tools import HttpToolServer
 from .names import SentNames
 from .options import KEY_VARIABLE, InferOptions
 from .prompts import Prompt, chat_messages, message_text, openai_tools, styled_messages, template_named
-from .questions import BFCL, Question
+from .questions import Question
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
@@ -258,8 +259,8 @@ class ServerBackend:
             if self._tools is None:
                 message = self._reply(self._body(prompt.messages, prompt.tools)).message
                 text = message_text(message)
-                # BFCL's published decoder takes python text or `tool_calls`, not the JSON text of a call.
-                keeps = prompt.question.benchmark in BFCL and message.get("tool_calls")
+                row = benchmark_of(prompt.question.benchmark)
+                keeps = row is not None and row.keeps_calls and message.get("tool_calls")
                 return (text, [*prompt.messages, message]) if keeps else text
             limits = Limits(self._options.turns, self._options.turn_seconds, self._options.turn_tokens)
             return dialogue(self._chat(prompt), self._tools, prompt.messages, limits)

@@ -72,8 +72,8 @@ def untrained_rows(highest_id: int, model_args: Any, template: str | None, metho
         f"resize_vocab: template {template} writes tokens from {size:,} on, for which the model gets new rows. "
         f"{method} trains no embeddings: these rows keep the values that they are drawn with, and only the "
         "adapters learn what the tokens mean. To learn the rows too, train the base first with stage: sft, "
-        "finetuning_type: lora, additional_target: embed_tokens,lm_head and resize_vocab: true, export it, and name the export as "
-        "model_name_or_path; or use the model's own template."
+        "finetuning_type: lora, additional_target: embed_tokens,lm_head and resize_vocab: true, export it, and name "
+        "the export as model_name_or_path; or use the model's own template."
     )
 
 

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 from ....data.files.reading import iter_records
 from ....errors import DataError, OptionError
-from ...answers import REWRITTEN, Answered, Scored, in_published_form, rewritten_note
+from ...answers import REWRITTEN, Answered, Context, Scored, in_published_form, rewritten_note
 from ...references import Item
 from ...report import Verdict
 from ...sandbox import Limits, Outcome, run_program
 from .score import CORRECTNESS, PUBLISHED_CEILING, is_reply, published_call, reply_verdict
+from .score import score as compare
 from .search import PUBLISHED_EMBEDDER, Embedder
 
 _DIALOGUES = {"1": "level-1-given-desc", "2": "level-2-toolsearcher"}
@@ -244,3 +245,16 @@ def _planned_gold(item: Item, chains: Mapping[int, list[Mapping[str, Any]]]) -> 
         return chains[item.record["sample_id"]][item.record["api_id"]]
     except (KeyError, IndexError, TypeError):
         raise DataError(f"{item.id}: {_LEVEL_3_GOLD} has no result for it; get both files of one version.") from None
+
+
+def run(answered: Sequence[Answered], context: Context) -> Scored:
+    """Score as the benchmark's row asks: by execution in official mode, else by comparison."""
+    if context.mode != "official":
+        return compare(answered, context.mode)
+    checkout, embedder = context.options.get("checkout"), context.options.get("embedder")
+    return score(
+        answered,
+        Path(checkout) if checkout else None,
+        context.folder,
+        Embedder(Path(embedder)) if embedder else None,
+    )
