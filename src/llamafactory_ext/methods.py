@@ -160,6 +160,7 @@ METHODS: tuple[Method, ...] = (
         marks=True,
         phased=True,
         begins="selection.json",
+        verbs=("data", "data_help", "examples", "importance"),
         old_files=("citi",),
         curves="llamafactory_ext.citi.curves:CURVES",
         adapter=Adapter(
@@ -189,6 +190,7 @@ METHODS: tuple[Method, ...] = (
         check_options="llamafactory_ext.tl.conflicts:stage_conflicts",
         check_training="llamafactory_ext.tl.conflicts:function_conflicts",
         lengths="llamafactory_ext.tl.sft.estimate:lengths",
+        verbs=("data", "data_help"),
         weigher="llamafactory_ext.tl.sft.weighing:settings_from",
     ),
     Method(
@@ -204,6 +206,7 @@ METHODS: tuple[Method, ...] = (
         runs="unless predicting",
         alone=True,
         check_training="llamafactory_ext.tl.conflicts:ppo_conflicts",
+        verbs=("tl",),
         trial="llamafactory_ext.tl.ppo.estimate:trial",
         works="llamafactory_ext.tl.ppo.estimate:works",
         lengths="llamafactory_ext.tl.ppo.estimate:lengths",

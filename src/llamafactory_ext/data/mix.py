@@ -1,4 +1,4 @@
-"""CITI's training mixture (arXiv:2409.13202, appendix A.2): tool data whole, n examples of each general data set.
+"""The training mixture of arXiv:2409.13202, appendix A.2: tool data whole, n examples of each general data set.
 
 The paper draws 5,000 (with API-Bank) or 3,000 (with ToolAlpaca) from each general set and does not say which. Here the
 draw is seeded, per data set, without replacement, so that one set's draw does not depend on the others'.

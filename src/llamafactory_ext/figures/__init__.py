@@ -1,1 +1,1 @@
-"""Figures of what CITI chose, how it trained and what its routers do, and of the errors in trajectories."""
+"""Figures of the components that were chosen, of training and of routers, and of the errors in trajectories."""

@@ -1,4 +1,4 @@
-"""Pictures of a CITI run: importance map, training curves over the phases, routers."""
+"""Pictures of a run in phases: importance map, training curves over the phases, routers."""
 
 from __future__ import annotations
 

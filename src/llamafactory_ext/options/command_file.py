@@ -79,7 +79,7 @@ def word_problems(words: Sequence[str]) -> list[str]:
 
 
 def dropped_names(words: Sequence[str]) -> list[str]:
-    """Return the options that words such as `~citi_rank` take out of the file."""
+    """Return the options that words such as `~seed` take out of the file."""
     return [word[1:] for word in words if _DROPPED.fullmatch(word)]
 
 

@@ -13,7 +13,6 @@ from .writing import html, markdown
 
 GROUPS = ("Llama-3", "Phi-3", "Mistral")
 FILES = ("report.md", "report.json", "report.html", "radar.png", "bars.png")
-PICTURED = ("citi-3", "citi-4", "tl-3", "tl-4")
 
 
 def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") -> None:
@@ -22,7 +21,7 @@ def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") ->
     Args:
         runs: [NAME=]PATH of a folder with what `llamafactory-ext score` wrote, or of one such report.
         out: the folder of the result: report.md, report.json, report.html, radar.png, bars.png.
-        beside_model: whose rows of CITI's tables stand beside ours in the pictures: Llama-3, Phi-3 or Mistral.
+        beside_model: whose rows of the papers' tables stand beside ours in the pictures: Llama-3, Phi-3 or Mistral.
     """
     if beside_model not in GROUPS:
         raise OptionError(f'--beside_model is "{beside_model}"; choose one of {", ".join(GROUPS)}')
@@ -49,7 +48,7 @@ def _pictures(tables: list[Table], runs: list[Run], group: str, folder: Path) ->
     Ablations are left to the tables, and so is a table of which our runs have nothing but the general abilities, if
     another says more.
     """
-    shown = [table for table in tables if table.ours and table.id in PICTURED]
+    shown = [table for table in tables if table.ours and table.pictured]
     shown = [table for table in shown if _own_figures(table)] or shown
     if not shown:
         return {}

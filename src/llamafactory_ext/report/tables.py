@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
 
@@ -53,6 +53,7 @@ class Table:
         title: what it is about.
         source: paper and table number.
         columns: `benchmark/figure`; the last may be `MEAN`, which is ours in all rows.
+        pictured: whether bars show it.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Table:
     source: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    pictured: bool = False
 
     @property
     def ours(self) -> tuple[Row, ...]:
@@ -87,7 +89,7 @@ def published() -> list[Table]:
 def _published(table: Mapping[str, Any]) -> Table:
     columns = tuple(table["columns"])
     rows = tuple(Row(row["name"], row["group"], tuple(row["values"])) for row in table["rows"])
-    return Table(table["id"], table["title"], table["source"], columns, rows)
+    return Table(table["id"], table["title"], table["source"], columns, rows, bool(table.get("pictured")))
 
 
 def beside(table: Table, runs: Sequence[Run]) -> Table:
@@ -95,13 +97,13 @@ def beside(table: Table, runs: Sequence[Run]) -> Table:
     ours = [_row(table.columns, run) for run in runs]
     rows = [*table.rows, *(row for row in ours if any(cell is not None for cell in row.cells))]
     if not set(GENERAL) <= set(table.columns):
-        return Table(table.id, table.title, table.source, table.columns, tuple(rows))
+        return replace(table, rows=tuple(rows))
     places = [table.columns.index(column) for column in GENERAL]
     with_mean = tuple(
         Row(row.name, row.group, (*row.values, _mean(row, places)), (*row.cells, None) if row.is_ours else ())
         for row in rows
     )
-    return Table(table.id, table.title, table.source, (*table.columns, MEAN), with_mean)
+    return replace(table, columns=(*table.columns, MEAN), rows=with_mean)
 
 
 def _row(columns: Sequence[str], run: Run) -> Row:

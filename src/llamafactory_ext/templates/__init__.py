@@ -10,14 +10,14 @@ from . import formats, styles
 from .messages import Message
 from .rendering import Template
 
-_CITI_FORMATS = {
+_FORMATS = {
     "llama3": formats.LLAMA3,
     "llama31": formats.LLAMA31,
     "phi3": formats.PHI3,
     "phi3_nosystem": formats.PHI3_NOSYSTEM,
     "mistral_v02": formats.MISTRAL_V02,
 }
-_CITI_STYLES = {"api_bank": styles.API_BANK, "toolalpaca": styles.TOOLALPACA}
+_STYLES = {"api_bank": styles.API_BANK, "toolalpaca": styles.TOOLALPACA}
 _TL_TABLES = {
     "tl_toolllama": (formats.TOOLLLAMA, styles.TOOLLLAMA),
     "tl_nexusraven": (formats.NEXUSRAVEN, styles.NEXUSRAVEN),
@@ -33,13 +33,13 @@ TEMPLATES: dict[str, Template] = {
     for template in (
         *(
             Template(f"{model}_{data}", chat, style)
-            for model, chat in _CITI_FORMATS.items()
-            for data, style in _CITI_STYLES.items()
+            for model, chat in _FORMATS.items()
+            for data, style in _STYLES.items()
         ),
         *(Template(name, chat, style) for name, (chat, style) in _TL_TABLES.items()),
     )
 }
-"""All templates by name: CITI's models with API-Bank's and ToolAlpaca's prompts, and TL-Training's Tables 6 to 13.
+"""All templates by name: three models with API-Bank's and ToolAlpaca's prompts, and TL-Training's Tables 6 to 13.
 
 Table 12 (GPT models) is no text: the tools travel beside the messages in the request.
 """

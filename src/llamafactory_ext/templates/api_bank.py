@@ -2,7 +2,7 @@ r"""API-Bank's published prompts, read back into the dialogue that they quote.
 
 A record asks in one text: what to do, the descriptions of the tools, and a dialogue of lines `User: ...`, `AI: ...`
 and `API-Request: [...]->result`, closed by `Generate API Request:` or `Generate AI Response:`. In a chat format each
-of them has its own turn (CITI, arXiv:2409.13202, appendix A.3: "we modify the dialogue template of training data to
+of them has its own turn (arXiv:2409.13202, appendix A.3: "we modify the dialogue template of training data to
 make it fit the template required by different models").
 """
 

@@ -1,7 +1,7 @@
 """The words in which each data set or model family presents tools, as published.
 
 API-Bank and ToolAlpaca name the speakers of a dialogue inside the prompt; in a chat format the turns say who speaks,
-so those lines are left out ("we modify the dialogue template", CITI, arXiv:2409.13202, appendix A.3). The others stand
+so those lines are left out ("we modify the dialogue template", arXiv:2409.13202, appendix A.3). The others stand
 as in TL-Training, arXiv:2412.15495, Tables 6 to 13, or in the chat template of the model's card, from which the paper
 took them.
 """

@@ -1,4 +1,4 @@
-"""Engines that spread a model over processes, FSDP 2 and DeepSpeed ZeRO, and what CITI needs of them.
+"""Engines that spread a model over processes, FSDP 2 and DeepSpeed ZeRO, and what our methods need of them.
 
 What it does: says which engine a command asks for; has weights loaded whole where an engine would spread them; gives
 every phase an engine of its own, with its own learning rate; gathers what a phase has trained. What it does not do:

@@ -1,9 +1,9 @@
 """Which layers keep their activations and which compute them again (gradient checkpointing), per phase.
 
-Upstream recomputes only layers that hold trainable parameters. CITI trains a few linears of scattered layers: every
-layer above the lowest of them keeps all its activations then. Here all of these are recomputed but the last, whose
-backward follows at once; the layers below keep nothing anyway, as no gradient reaches them. Always non-reentrant,
-which also needs no gradient at a layer's input.
+Upstream recomputes only layers that hold trainable parameters. A method may train a few linears of scattered layers:
+every layer above the lowest of them keeps all its activations then. Here all of these are recomputed but the last,
+whose backward follows at once; the layers below keep nothing anyway, as no gradient reaches them. Always non-
+reentrant, which also needs no gradient at a layer's input.
 """
 
 from __future__ import annotations

@@ -88,9 +88,7 @@ class TokenLoss(Trainer):
         """
         self._codes_BT = inputs.pop(WEIGHTS_COLUMN, None)
         if self.weighted and self._codes_BT is None:
-            raise DataError(
-                f'A batch has no "{WEIGHTS_COLUMN}"; its loss would be unweighted. Keep the collator of tl_sft.'
-            )
+            raise DataError(f'A batch has no "{WEIGHTS_COLUMN}"; its loss would be unweighted. Keep the collator.')
         head, measured = self._head, not model.training and self.compute_metrics is not None
         if measured:  # what measures an evaluation reads the logits themselves
             self._head = None

@@ -17,6 +17,7 @@ from llamafactory_ext._hook import KILL_SWITCH
 
 from ..methods import names
 from ..options.attention import known_bad
+from ..options.rows import row_faults
 from .patches.compat import OLDEST
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "datasets", "trl", "vllm")
@@ -54,7 +55,7 @@ class Check:
 def doctor() -> None:
     """Report the state of this installation; exit code 1 when something is broken."""
     with Console(stderr=True).status("Looking at a fresh process (about 10 seconds) ..."):
-        checks = [*version_checks(), *probe_checks(run_probe())]
+        checks = [*version_checks(), *row_checks(), *probe_checks(run_probe())]
     table = Table("check", "state", "found", "next step", title="llamafactory_ext doctor")
     for check in checks:
         table.add_row(check.what, f"[{COLOURS[check.state]}]{check.state}[/]", check.found, check.next_step)
@@ -76,6 +77,12 @@ def version_checks() -> list[Check]:
         found = f"{row.what} under {row.package} {row.version}"
         checks.append(Check(f"{row.option}: {row.value}", "broken", found, row.next_step))
     return checks
+
+
+def row_checks() -> list[Check]:
+    """The faults of the rows of methods and benchmarks, which a change of this package may bring."""
+    step = "mend the row, or install an unchanged llamafactory_ext"
+    return [Check("rows of methods and benchmarks", "broken", fault, step) for fault in row_faults()]
 
 
 def run_probe() -> dict[str, Any]:

@@ -7,9 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...methods import listed, names
+
 _MOST_PLACES = 2000  # distinct places of values that are looked at
 BOM = (
-    "it begins with a byte order mark: citi, tl_sft and tl_ppo read it, other methods of LLaMA-Factory do not; for "
+    f"it begins with a byte order mark: {listed(names())} read it, other methods of LLaMA-Factory do not; for "
     "those, save it as UTF-8 without one"
 )
 
@@ -33,7 +35,7 @@ class ColumnTypes:
     def remarks(self) -> list[str]:
         """One sentence for each place with two kinds."""
         return [
-            f'"{place}" holds {" and ".join(sorted(kinds))}: citi, tl_sft and tl_ppo read it, other methods of '
+            f'"{place}" holds {" and ".join(sorted(kinds))}: {listed(names())} read it, other methods of '
             "LLaMA-Factory end in ArrowInvalid; write one type for those"
             for place, kinds in self._kinds.items()
             if len(kinds) > 1

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from llamafactory_ext.errors import CallParseError, DataError
 from llamafactory_ext.toolcalls import Tool, described_tools, detect_turn, read_tools
 
+from ...methods import listed, methods
 from ...templates.messages import results
 from ...toolcalls.feedback.errors import feedback_error
 from ..dialogues import CALL, CALL_MARKS, GPT, HUMAN, OBSERVATION, order_fault
@@ -36,7 +37,10 @@ NOT_A_CALL = (
 )
 TEXT_ARGUMENTS = "the arguments of a call are no JSON object; write one (most templates cannot render it otherwise)"
 UNDECLARED = 'a call names a tool that "tools" does not declare; declare it there, or mend the name'
-REPORTED = 'a call names a tool that "tools" does not declare, and its feedback reports the error; tl_sft drops it'
+REPORTED = (
+    'a call names a tool that "tools" does not declare, and its feedback reports the error; '
+    f"{listed(tuple(row.name for row in methods() if row.weigher))} drops it"
+)
 BAD_TEXT_CALL = "a call within an answer does not parse in the format that its marker announces; mend it"
 NOT_DESCRIBED = 'a call within an answer names a tool that neither "tools" nor the prompt describes; mend the name'
 BAD_TOOLS = '"tools" does not parse; write a JSON list of {"name", "description", "parameters"}'
@@ -44,7 +48,10 @@ _DESCRIBED = re.compile(r"""["'](?:name|apiCode)["']: *["']([^"'\n]+)["']""")
 LEFT_OUT = "upstream leaves the record out; mend the order of turns"
 UNTRAINED = "no token is trained: cutoff_len leaves none of the answer; raise it or drop the record"
 ALL_SILENT = "no token is trained: the record's own marks leave every turn out of the loss"
-NO_MARK = "states no mark: fine for other methods, CITI needs one (see examples/README.md, Marks)"
+NO_MARK = (
+    f"states no mark: fine for other methods, {listed(tuple(row.title for row in methods() if row.marks))} needs one "
+    "(see examples/README.md, Marks)"
+)
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,7 @@ def _repeated(text: str) -> str | None:
 
 
 def _described(dialogue: Dialogue) -> set[str]:
-    """Names of the tools that stand as JSON in the prompts, which count for tl_sft where none is declared."""
+    """Names of the tools that stand as JSON in the prompts, which count where none is declared."""
     prompts = (text for role, text in dialogue.turns if role == HUMAN)
     return {tool.name for tool in described_tools((dialogue.system, *prompts))}
 

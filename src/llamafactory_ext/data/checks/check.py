@@ -61,7 +61,7 @@ def check_dataset_file(path: str | Path, columns: Mapping[str, str] | None, **en
 
 
 def check_datasets(dataset_names: Iterable[str], dataset_dir: str | Path | Mapping[str, Any]) -> list[str]:
-    """Check everything a CITI run needs of its training data; returns remarks that do not keep it from starting.
+    """Check all that a run with marks needs of its training data; return remarks that do not keep it from starting.
 
     Data sets on a hub, from a script or in the cloud cannot be checked before they are downloaded, nor records in CSV,
     Parquet or Arrow files: only what their entries say is.

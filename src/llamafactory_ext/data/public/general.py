@@ -1,4 +1,4 @@
-"""The general-ability data sets of CITI (arXiv:2409.13202, appendix A.2), and GSM8K, NQ-open and HumanEval."""
+"""The general-ability data sets of arXiv:2409.13202, appendix A.2, and GSM8K, NQ-open and HumanEval."""
 
 from __future__ import annotations
 

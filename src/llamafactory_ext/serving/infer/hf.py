@@ -1,4 +1,4 @@
-"""Answers by transformers: any model, LoRA and CITI adapters, exported CITI models, in batches padded on the left."""
+"""Answers by transformers: any model, exported ones, adapters, in batches padded on the left."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def _option(default: Any, text: str, *, least: float | None = None) -> Any:
 class InferOptions:
     """Everything that `infer` can be told; `check` tells all that is wrong at once."""
 
-    model: str = _option("", "folder of a model, an exported CITI model or (hf) an adapter; openai: the served name")
+    model: str = _option("", "folder of a model, an exported model or (hf) an adapter; openai: the served name")
     benchmark: str = _option("", "a benchmark of `score`, asked from --source; with --dataset the name in the records")
     source: str = _option("", "folder with the benchmark's published files, or one of them")
     dataset: str = _option(

@@ -1,4 +1,4 @@
-"""Answers by vLLM: any model it serves, exported CITI models among them, over several GPUs by its own means.
+"""Answers by vLLM: any model it serves, exported ones among them, over several GPUs by its own means.
 
 The asynchronous engine hands over each answer when it is finished; `data_parallel` copies of the model share the
 questions by vLLM's own load balancing, `tensor_parallel` GPUs share one copy.
