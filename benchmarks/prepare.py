@@ -1,7 +1,8 @@
 """Row 13: preparing data of tl_sft and citi, read back and compared, against upstream's supervised preparation.
 
 Once with the same tools in every dialogue, whose text is encoded once, and once with other tools in each; with the
-embedded model's tokenizer and with a byte-level BPE of 32,000 tokens that splits texts as Qwen's does.
+embedded model's tokenizer and with a byte-level BPE of 32,000 tokens that splits texts as Qwen's does. Apart (row
+"prepare"), 20,000 dialogues for tl_sft and 40,000 records for citi, half of them without tools, in batches.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from llamafactory_ext.upstream.pipeline.weights import WeighedMarkedProcessor, W
 TEMPLATE = "qwen3"
 DIALOGUES = 200  # the ratio does not depend on their number
 GOAL = 1.25
+BATCH = 1_000  # as upstream's loader hands records on
+SIZES = {"tl_sft": 20_000, "citi": 40_000}
 _SCHEMA = {
     "type": "object",
     "properties": {
@@ -74,6 +77,30 @@ def run(setting: Setting) -> list[Row]:
     return [row]
 
 
+def whole(setting: Setting) -> list[Row]:
+    """As many dialogues as a user has, other tools in each; every batch is a round of both preparations."""
+    toy = setting.shape is SHAPES["toy"]
+    batch = 4 if toy else BATCH
+    tokenizer = AutoTokenizer.from_pretrained(SHIPPED_MODEL)
+    rows = []
+    for name, wanted in SIZES.items():
+        size = 2 * batch if toy else wanted
+        general = name == "citi"
+        row = Row("prepare", f"preparing {size:,} records by {name}, read back / upstream's supervised preparation")
+        row.settings = {"template": TEMPLATE, "clock": "CPU time of one process", "batch": batch}
+        found: dict[str, list[float]] = {"upstream": [], name: []}
+        for start in range(0, size, batch):
+            records = _rows(batch, own_tools=True, start=start, general=general)
+            made = _preparations(tokenizer, records, batch)
+            order = list(found) if start // batch % 2 else list(reversed(found))
+            for one, seconds in _cpu_times({one: made[one] for one in order}, 1, warm=start == 0).items():
+                found[one] += seconds
+        row.figures.append(time_ratio(f"{name}: time / upstream", name, "upstream", found, GOAL))
+        row.figures += [Figure(f"{one}: CPU time", sum(taken), unit="s") for one, taken in found.items()]
+        rows.append(row)
+    return rows
+
+
 def _preparations(tokenizer: Any, rows: dict[str, list[Any]], count: int) -> dict[str, Callable[[], None]]:
     """What is compared, by its name."""
     data_args = DataArguments(template=TEMPLATE, cutoff_len=8192)
@@ -93,13 +120,13 @@ def _preparations(tokenizer: Any, rows: dict[str, list[Any]], count: int) -> dic
     }
 
 
-def _cpu_times(calls: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def _cpu_times(calls: Mapping[str, Callable[[], None]], rounds: int, *, warm: bool = True) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
+    for turn in range(rounds + warm):
         for name, call in calls.items():
             start = time.process_time()
             call()
-            if turn:  # the first is a warm-up
+            if turn >= warm:  # the first is a warm-up
                 found[name].append(time.process_time() - start)
     return found
 
@@ -122,11 +149,17 @@ def _sources() -> Iterator[str]:
         yield path.read_text("utf-8")[:40_000]
 
 
-def _rows(count: int, *, own_tools: bool = False) -> dict[str, list[Any]]:
-    """Aligned examples as upstream's loader hands them on."""
+def _rows(count: int, *, own_tools: bool = False, start: int = 0, general: bool = False) -> dict[str, list[Any]]:
+    """Aligned examples as upstream's loader hands them on; of `general` ones every other has no tools."""
     names, column = list(_NAMES), _column(_NAMES, [f"Does {name}." for name in _NAMES])
     prompts, responses, columns = [], [], []
-    for i in range(count):
+    for i in range(start, start + count):
+        if general and i % 2:
+            asked = f"Write {i} words on {' '.join(random.Random(i).choices(_WORDS, k=30))}."
+            prompts.append([{"role": "user", "content": asked}])
+            responses.append([{"role": "assistant", "content": " ".join(random.Random(-i).choices(_WORDS, k=120))}])
+            columns.append("")
+            continue
         if own_tools:
             draw = random.Random(i)
             names = [f"{draw.choice(_VERBS)}_{draw.choice(_THINGS)}_{k}" for k in range(5)]

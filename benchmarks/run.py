@@ -41,7 +41,10 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "13": prepare.run,
     "linear": linear.run,
 }
-APART: dict[str, Callable[[Setting], list[Row]]] = {"ppo": ppo.run}  # measured only where `--rows` names it
+APART: dict[str, Callable[[Setting], list[Row]]] = {
+    "ppo": ppo.run,
+    "prepare": prepare.whole,
+}  # measured only where `--rows` names it
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shape", choices=SHAPES, default="small")
-    parser.add_argument("--rows", default=",".join(ROWS), help="row 1 brings row 2 along (default: all but ppo)")
+    parser.add_argument(
+        "--rows", default=",".join(ROWS), help="row 1 brings row 2 along (default: all but ppo and prepare)"
+    )
     parser.add_argument("--rounds", type=int, default=8, help="how often the variants take turns")
     parser.add_argument("--out", type=Path, help="results as JSON")
     parser.add_argument("--readme", action="store_true", help="put the results into benchmarks/README.md")

@@ -19,7 +19,7 @@ WriteTools = Callable[[list[dict[str, Any]]], str]
 WriteCalls = Callable[[list[tuple[str, dict[str, Any]]]], str]
 
 STATE: Final = (
-    "{%- set state = namespace(system='', turns=messages, tools=[], function={}, members=[], tool_text='', "
+    "{%- set state = namespace(system='', turns=messages, tools=[], function={}, members={}, tool_text='', "
     "before='', calls='', results=[], prompt='', kept=[], open='') -%}\n"
 )
 _NAME, _NAMES, _DATE = "\x01", "\x02", "\x03"
@@ -190,7 +190,7 @@ def _plain_arguments(write: WriteCalls) -> str | None:
 def _python_arguments(write: WriteCalls) -> str | None:
     """Calls as a name and, one by one, arguments as Python literals; names that are none as `**{...}`."""
     spread = _append("'**' ~ ('%r' | format({key: value}))")
-    odd = f"{{%- if not key.isidentifier() -%}}{spread}{{%- else -%}}"
+    odd = f"{{%- if not (key | replace('_', 'a')).isalnum() or key[0].isdigit() -%}}{spread}{{%- else -%}}"
     return _framed_arguments(write, repr, "('%r' | format(value))", odd)
 
 

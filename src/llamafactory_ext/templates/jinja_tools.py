@@ -1,6 +1,7 @@
 """Ways to write one tool, as Jinja expressions over `tool` (OpenAI's form) and `fn` (its function object).
 
-JSON needs no macro. The others are the wire formats of `toolcalls/tools/` and of LLaMA-Factory's `default` tools.
+Objects are made member by member: minijinja, in which TGI and others render templates, makes none of pairs. JSON needs
+no macro. The others are the wire formats of `toolcalls/tools/` and of LLaMA-Factory's `default` tools.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ _LISTED = (
 {{- '  - ' ~ key ~ ' (' ~ (value['type'] | default('')) ~ (', required' if key in required else '') ~ '): ' -}}
 {{- value['description'] | default('') -}}
 {%- if value['enum'] -%}{{- ', should be one of [' ~ (value['enum'] | join(', ')) ~ ']' -}}{%- endif -%}
-{%- if 'items' in value and value['items'] -%}
-{{- ', where each item should be ' ~ (value['items']['type'] | default('')) -}}
-{%- endif -%}
+{%- for name, one in value | items if name == 'items' and one -%}
+{{- ', where each item should be ' ~ (one['type'] | default('')) -}}
+{%- endfor -%}
 {{- '\\n' -}}
 {%- endfor -%}
 {{- '\\n' -}}
@@ -141,7 +142,7 @@ _SIGNATURE = (
 """
     + _PROPERTIES
     + """\
-{%- set ordered = namespace(names=[], listed=[], more=[]) -%}
+{%- set ordered = namespace(names=[], listed=[], more={}) -%}
 {%- for key in required if key in properties and key not in ordered.names -%}
 {%- set ordered.names = ordered.names + [key] -%}
 {%- endfor -%}
@@ -157,11 +158,11 @@ _SIGNATURE = (
 {{- '):\\n    \"\"\"\\n' ~ indented(fn['description'] | default(''), '    ') ~ '\\n\\n    Args:' -}}
 {%- for key in ordered.names -%}
 {%- set value = properties[key] -%}
-{%- set ordered.more = [] -%}
+{%- set ordered.more = {} -%}
 {%- for name, one in value | items if not (name in ['type', 'description'] and one is string) -%}
-{%- set ordered.more = ordered.more + [(name, one)] -%}
+{%- set ordered.more = dict(ordered.more, **{name: one}) -%}
 {%- endfor -%}
-{{- '\\n    ' ~ spelled(key) ~ ' (' ~ kind(value) ~ (', ' ~ (dict(ordered.more) | tojson) if ordered.more else '') -}}
+{{- '\\n    ' ~ spelled(key) ~ ' (' ~ kind(value) ~ (', ' ~ (ordered.more | tojson) if ordered.more else '') -}}
 {{- ')' -}}
 {%- if value['description'] is string -%}
 {%- for line in value['description'].split('\\n') -%}
@@ -181,16 +182,16 @@ _LISTED_PARAMETERS = (
     "{%- macro listed_parameters(fn) -%}\n"
     + _PROPERTIES
     + """\
-{%- set rest = namespace(pairs=[]) -%}
+{%- set rest = namespace(members={}) -%}
 {{- (fn['description'] | default('')) ~ ' Parameters: [' -}}
 {%- for key, value in properties | items -%}
-{%- set rest.pairs = [] -%}
+{%- set rest.members = {} -%}
 {%- for name, one in value | items if name != 'description' -%}
-{%- set rest.pairs = rest.pairs + [(name, one)] -%}
+{%- set rest.members = dict(rest.members, **{name: one}) -%}
 {%- endfor -%}
 {{- ('' if loop.first else ', ') ~ '{"name": ' ~ (key | tojson) -}}
 {{- ', "description": ' ~ (value['description'] | default('') | tojson) -}}
-{{- ', "required": ' ~ ((key in required) | tojson) ~ ', "schema": ' ~ (dict(rest.pairs) | tojson) ~ '}' -}}
+{{- ', "required": ' ~ ((key in required) | tojson) ~ ', "schema": ' ~ (rest.members | tojson) ~ '}' -}}
 {%- endfor -%}
 {{- ']' -}}
 {%- endmacro -%}
@@ -232,31 +233,31 @@ _TOOLS = """\
 {{%- set source = given['function'] if 'function' in given else given -%}}
 {parameters}\
 {members}\
-{{%- set state.function = dict(state.members) -%}}
-{{%- set state.members = [('type', 'function'), ('function', state.function)] -%}}
+{{%- set state.function = state.members -%}}
+{{%- set state.members = {{'type': 'function', 'function': state.function}} -%}}
 {{%- for key, value in given | items if 'function' in given and key not in ['type', 'function'] -%}}
-{{%- set state.members = state.members + [(key, value)] -%}}
+{{%- set state.members = dict(state.members, **{{key: value}}) -%}}
 {{%- endfor -%}}
-{{%- set state.tools = state.tools + [dict(state.members)] -%}}
+{{%- set state.tools = state.tools + [state.members] -%}}
 {{%- endfor -%}}
 """
 _ORDERED = """\
 {{%- if source['parameters'] is mapping -%}}
 {0}\
-{{%- set source = dict(source, parameters=dict(state.members)) -%}}
+{{%- set source = dict(source, parameters=state.members) -%}}
 {{%- endif -%}}
 """
 
 
 def _members(source: str, first: tuple[str, ...]) -> str:
-    """Return the statements that fill `state.members` with the pairs of an object, some of them first."""
+    """Return the statements that fill `state.members` with the members of an object, some of them first."""
     names = list(first)
     return f"""\
-{{%- set state.members = [] -%}}
+{{%- set state.members = {{}} -%}}
 {{%- for key in {names} if key in {source} and {source}[key] is not none -%}}
-{{%- set state.members = state.members + [(key, {source}[key])] -%}}
+{{%- set state.members = dict(state.members, **{{key: {source}[key]}}) -%}}
 {{%- endfor -%}}
 {{%- for key, value in {source} | items if key not in {names} and value is not none -%}}
-{{%- set state.members = state.members + [(key, value)] -%}}
+{{%- set state.members = dict(state.members, **{{key: value}}) -%}}
 {{%- endfor -%}}
 """

@@ -151,6 +151,8 @@ def _held(fields: Fields) -> Iterable[Any]:
     """What an object wraps: a result, the parts of a message, or what a command wrote to stderr alone."""
     for key in _ENVELOPE_KEYS:
         value = fields.get(key)
+        if value is None:
+            continue
         if len(fields) == 1 or not (isinstance(value, str) and value.isalpha()):  # the result of an exam is one word
             yield value
     content = fields.get("content")
