@@ -1,19 +1,14 @@
 """The mistakes of a first day: what each command says wrongly, and what its message must name.
 
 A row is a mistake; it is tried with every method. `$name` in a value stands for a path of the world that
-`make_world` writes.
+`mistake_world.make_world` writes.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-from safetensors.torch import load_file, save_file
 
 import option_runs
 
@@ -70,6 +65,59 @@ def _model(name: str, *says: str) -> Mistake:
     return Mistake(
         name, ("model_name_or_path", *says), {"model_name_or_path": f"$models/{name.removeprefix('model ')}"}
     )
+
+
+# Values of an entry of dataset_info.json, by the key that the message must name.
+ENTRIES: dict[str, Any] = {
+    "num_samples": "x",
+    "ranking": "maybe",
+    "split": 3,
+    "subset": ["a"],
+    "folder": 3,
+    "columns": {"prompt": 3, "response": "output"},
+    "tags": ["from"],
+    "hf_hub_url": 3,
+    "script_url": "no_script",
+    "cloud_file_name": "no/such.json",
+}
+# Addresses that nothing answers at from here, by the words that the message must hold.
+UNREACHABLE: dict[str, str] = {
+    "hf_hub_url": "nobody/nothing",
+    "om_hub_url": "nobody/nothing",
+    "cloud_file_name": "s3://nobody/nothing.json",
+}
+KEYS = {"number": "3: 4\n", "switch": "true: 4\n", "null": "null: 4\n", "date": "2020-01-01: 4\n", "text": "'': 4\n"}
+KEYS |= {"fraction": "1.5: 4\n", "list": "? [1, 2]\n: 4\n"}
+VARIABLES = (
+    ("NPROC_PER_NODE", "abc"),
+    ("NPROC_PER_NODE", "0"),
+    ("NNODES", "two"),
+    ("NODE_RANK", "abc"),
+    ("NODE_RANK", "2"),
+    ("MASTER_PORT", "99999"),
+)
+# Folders of adapters by name, likewise.
+ADAPTERS: dict[str, tuple[str, ...]] = {
+    "of one half": ("lacks base_model.model.", "lora_B.weight"),
+    "of fewer layers": ("lacks base_model.model.model.layers.1",),
+    "changed": ("is not what was saved", "adapter_seal.json"),
+}
+# Folders of models by name, and what is said of each.
+DAMAGED: dict[str, tuple[str, ...]] = {
+    "garbage.bin": ("pytorch_model.bin", "is not whole"),
+    "cut.bin": ("pytorch_model.bin", "is not whole"),
+    "list.bin": ("pytorch_model.bin", "no tensors by name"),
+    "other.bin": ("none of its tensors has a name of a llama",),
+    "link.bin": ("pytorch_model.bin", "git-lfs"),
+    "link": ("model.safetensors", "git-lfs"),
+    "rope": ("config.json", "KeyError: 'foo'"),
+    "activation": ("config.json", "KeyError: 'foo'"),
+    "no_layers": ("config.json", "num_hidden_layers is 0"),
+    "padding": ("config.json", "Padding_idx"),
+    "ends": ("generation_config.json", "eos_token_id"),
+    "special_tokens": ("special_tokens_map.json",),
+    "no_pieces": ("tokenizer.json", "holds no tokenizer"),
+}
 
 
 MISTAKES: tuple[Mistake, ...] = (
@@ -184,6 +232,10 @@ MISTAKES: tuple[Mistake, ...] = (
         adapter_name_or_path="$adapters/other",
         methods=(*OURS, "lora"),  # full tuning takes no adapter, as upstream says itself
     ),
+    *(
+        _of(f"adapter {name}", *says, adapter_name_or_path=f"$adapters/{name}", methods=("tl_sft", "tl_ppo", "lora"))
+        for name, says in ADAPTERS.items()
+    ),
     _of("adapter of another kind", "adapter_name_or_path", adapter_name_or_path="$adapters/kind"),
     # Engines and packages
     _of("wandb", "wandb", report_to="wandb", packages=("wandb",)),
@@ -228,139 +280,61 @@ MISTAKES: tuple[Mistake, ...] = (
     _of("additional target", "additional_target", additional_target="no_head", methods=("tl_sft", "tl_ppo", "lora")),
     _of("checkpoint", "resume_from_checkpoint", resume_from_checkpoint="no/checkpoint"),
     _of("nothing to do", "do_train", do_train=None),
+    # Values that libraries look at late
+    _of("compiler", "torch_compile_backend", torch_compile=True, torch_compile_backend="foo"),
+    _of("compiler mode", "torch_compile_mode", torch_compile=True, torch_compile_mode="foo"),
+    _of("ddp_backend", "ddp_backend", "gloo", ddp_backend="foo"),
+    _of("ddp_backend alone", "ddp_backend=gloo", "FORCE_TORCHRUN", ddp_backend="gloo"),
+    _of("accelerator_config", "accelerator_config", "foo", accelerator_config={"foo": 1}),
+    _of("accelerator_config value", "split_batches", "true or false", accelerator_config={"split_batches": "maybe"}),
+    _of("accelerator_config file", "accelerator_config", "no.json", accelerator_config="no.json"),
+    _of("accelerator_config list", "accelerator_config", accelerator_config=[1]),
+    _of("rope_scaling", "rope_scaling", "yarn", rope_scaling="foo"),
+    _of("cache_dir", "cache_dir=/proc/nowhere", cache_dir="/proc/nowhere"),
+    _of("cache_dir a file", "cache_dir", "is a file", cache_dir="$folder/file"),
+    _of(
+        "adapter in full tuning",
+        *("adapter_name_or_path", "finetuning_type: full", "finetuning_type: lora"),
+        adapter_name_or_path="$folder/adapter",
+        finetuning_type="full",
+        methods=("tl_sft", "tl_ppo", "full"),
+    ),
+    _of(
+        "max_samples of one kind",
+        *("max_samples: 4", "no general example"),
+        dataset="tools_first",
+        dataset_dir="$wrong_data",
+        max_samples=4,
+        methods=CITI,
+    ),
+    _data("data no_tools_json", "tool"),
+    # Entries of dataset_info.json
+    *(_of(f"entry {name}", name, dataset=name, dataset_dir="$infos/values") for name in ENTRIES),
+    *(
+        _of(f"unreachable {name}", address, dataset=name, dataset_dir="$infos/unreachable")
+        for name, address in UNREACHABLE.items()
+    ),
+    # Words, keys and variables
+    _of("word malformed", "seed=[1", words=("seed=[1",)),
+    _of("word braces", "seed={a", words=("seed={a",)),
+    _of("word without a name", "=3", "name=3", words=("=3",)),
+    _of("word negative", "seed=-1", "4294967295", words=("seed=-1",)),
+    _of("word empty", "seed", words=("seed=",)),
+    _of("word of an alias", "seed=*a", words=("seed=*a",)),
+    _of("word of a mapping", "seed", words=("seed={a: 1}",)),
+    *(
+        _of(f"key {name}", "is no name of an option", "line", yaml=lambda text, line=line: text + line)
+        for name, line in KEYS.items()
+    ),
+    *(
+        _of(f"variable {name}={value}", name, environment={"FORCE_TORCHRUN": "1", "NNODES": "2", name: value})
+        for name, value in VARIABLES
+    ),
+    _of("variable RANK", "RANK=abc", environment={"RANK": "abc", "LOCAL_RANK": "0"}),
+    _of("USE_V1", "USE_V1=1", "Unset USE_V1", environment={"USE_V1": "1"}),
+    # Models whose files are there and cannot be loaded
+    *(_model(f"model {name}", *says) for name, says in DAMAGED.items()),
 )
-
-
-def make_world(folder: Path) -> dict[str, str]:
-    """Write everything that the right and the wrong commands name."""
-    world = option_runs.make_world(folder)
-    (folder / "file").write_text("a file\n")
-    (folder / "folder.yaml").mkdir()
-    (folder / "zero2.json").write_text('{"zero_optimization": {"stage": 2}, "train_micro_batch_size_per_gpu": "auto"}')
-    (folder / "importance.json").write_text("{}")
-    _wrong_models(folder)
-    _wrong_infos(folder)
-    _wrong_data(folder)
-    _wrong_adapters(folder)
-    return {**world, "folder": str(folder)} | {
-        name: str(folder / name) for name in ("models", "infos", "wrong_data", "adapters")
-    }
-
-
-def _copy(source: Path, target: Path, without: str = "") -> Path:
-    shutil.copytree(source, target)
-    for file in target.glob(without) if without else ():
-        file.unlink()
-    return target
-
-
-def _wrong_models(folder: Path) -> None:
-    model, models = folder / "model", folder / "models"
-    models.mkdir()
-    config = json.loads((model / "config.json").read_text())
-    (models / "file").write_bytes(b"weights")
-    _copy(model, models / "no_config", "config.json")
-    for name, text in {
-        "bad_config": '{"model_type": "llama",',
-        "list_config": "[1, 2]",
-        "no_type": json.dumps(
-            {key: value for key, value in config.items() if key not in ("model_type", "architectures")}
-        ),
-        "unknown_type": json.dumps(config | {"model_type": "no_such_type"}),
-        "encoder": json.dumps({"model_type": "vit", "architectures": ["ViTModel"]}),
-    }.items():
-        (_copy(model, models / name) / "config.json").write_text(text)
-    _copy(model, models / "no_weights", "*.safetensors")
-    cut = _copy(model, models / "cut_weights") / "model.safetensors"
-    cut.write_bytes(cut.read_bytes()[:-1000])
-    shard = _copy(model, models / "no_shard")
-    (shard / "model.safetensors").rename(shard / "model-00001-of-00002.safetensors")
-    weights = {
-        "lm_head.weight": "model-00001-of-00002.safetensors",
-        "model.norm.weight": "model-00002-of-00002.safetensors",
-    }
-    (shard / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weights}))
-    _other_weights(model, models)
-    (folder / "somebody").mkdir()
-    (folder / "somebody" / "README.md").write_text("mine\n")
-    _copy(model, models / "no_tokenizer", "*token*")
-    (_copy(model, models / "bad_tokenizer") / "tokenizer.json").write_text("{")
-    _copy(folder / "adapter", models / "an_adapter")
-
-
-def _other_weights(model: Path, models: Path) -> None:
-    """Models whose weights and configuration do not belong together."""
-    config = json.loads((model / "config.json").read_text())
-    weights = load_file(model / "model.safetensors")
-    less = {name: weight for name, weight in weights.items() if name != "model.layers.1.mlp.down_proj.weight"}
-    save_file(less, _copy(model, models / "lacks a tensor") / "model.safetensors")
-    renamed = {f"foo.{name}": weight for name, weight in weights.items()}
-    save_file(renamed, _copy(model, models / "with other names") / "model.safetensors")
-    for name, changes in {
-        "of more layers": {"num_hidden_layers": config["num_hidden_layers"] + 1, "layer_types": None},
-        "of another width": {"intermediate_size": config["intermediate_size"] * 2},
-    }.items():
-        changed = {key: value for key, value in (config | changes).items() if value is not None}
-        (_copy(model, models / name) / "config.json").write_text(json.dumps(changed))
-
-
-def _wrong_infos(folder: Path) -> None:
-    good = json.loads((folder / "data" / "dataset_info.json").read_text())
-    tiny = good["tiny"]
-    for name, content in {
-        "malformed": b'{"tiny": {',
-        "bytes": '{"caf\u00e9": 1}'.encode("latin-1"),
-        "list": [tiny],
-        "entry": {"tiny": "tiny.json"},
-        "no_file": {"tiny": {"columns": tiny["columns"]}},
-        "columns": {"tiny": tiny | {"columns": ["instruction"]}},
-        "formatting": {"tiny": tiny | {"formatting": "chatml"}},
-    }.items():
-        target = _copy(folder / "data", folder / "infos" / name) / "dataset_info.json"
-        target.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-
-
-def _wrong_data(folder: Path) -> None:
-    target = _copy(folder / "data", folder / "wrong_data")
-    info = json.loads((target / "dataset_info.json").read_text())
-    records = json.loads((target / "tiny.json").read_text())
-    contents: dict[str, Any] = {
-        "good": records,
-        "empty": b"",
-        "none": [],
-        "malformed": b'[{"instruction": "a", "output": ',
-        "object": {"data": records},
-        "texts": ["one", "two"],
-        "wrong_column": records,
-        "other_columns": [{"question": "a", "answer": "b"}],
-        "bytes": bytes(range(256)) * 40,
-    }
-    for name, content in contents.items():
-        file = target / f"{name}.json"
-        file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    (target / "suffix.xml").write_text("<a/>")
-    (target / "folder").mkdir()
-    columns = info["tiny"]["columns"]
-    for name in (*contents, "missing", "suffix", "folder"):
-        file = {"suffix": "suffix.xml", "folder": "folder"}.get(name, f"{name}.json")
-        own = columns | ({"response": "answer"} if name == "wrong_column" else {})
-        info[name] = {"file_name": file, "columns": own}
-    (target / "dataset_info.json").write_text(json.dumps(info))
-
-
-def _wrong_adapters(folder: Path) -> None:
-    adapter, adapters = folder / "adapter", folder / "adapters"
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    adapters.mkdir()
-    _copy(adapter, adapters / "no_config", "adapter_config.json")
-    (_copy(adapter, adapters / "bad_config") / "adapter_config.json").write_text("{")
-    _copy(adapter, adapters / "no_weights", "*.safetensors")
-    cut = _copy(adapter, adapters / "cut") / "adapter_model.safetensors"
-    cut.write_bytes(cut.read_bytes()[:-100])
-    other = _copy(adapter, adapters / "other") / "adapter_config.json"
-    other.write_text(json.dumps(config | {"target_modules": ["c_attn"]}))
-    kind = _copy(adapter, adapters / "kind") / "adapter_config.json"
-    kind.write_text(json.dumps(config | {"peft_type": "NO_SUCH"}))
 
 
 def filled(value: Any, world: Mapping[str, str]) -> Any:

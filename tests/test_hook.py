@@ -122,8 +122,8 @@ def test_parallel_processes_report_once(
 def test_v1_is_refused_to_our_methods_only(tmp_path: Path) -> None:
     (tmp_path / "ours.yaml").write_text("finetuning_type: citi\n", "utf-8")
     result = run(["llamafactory-cli", "train", "ours.yaml"], tmp_path, USE_V1="1")
-    assert result.returncode == 1
-    assert "finetuning_type: citi: USE_V1=1 selects" in result.stderr
+    assert result.returncode == 2
+    assert "OptionError: finetuning_type: citi: USE_V1=1 selects" in result.stderr
     assert result.stderr.rstrip().endswith("Unset USE_V1.")
     assert "Traceback" not in result.stderr
     with_us, without = (run(["llamafactory-cli", "version"], tmp_path, USE_V1="1", LLAMAFACTORY_EXT=x) for x in "10")

@@ -16,6 +16,7 @@ from typing import Any
 from llamafactory_ext._report import ERROR_FOLDER, InstallationError, broken, install_excepthook, methods_in
 
 KILL_SWITCH = "LLAMAFACTORY_EXT"
+CHECKS = "LLAMAFACTORY_EXT_CHECKS"  # as in options/command_file.py
 READ = "read_args"  # upstream's function through which every command and call reads its options
 V1_LAUNCHER = "llamafactory.v1.launcher"
 # The modules named in upstream/patches/table.py, kept here too so that start-up reads no other file; a test compares
@@ -81,11 +82,14 @@ class PatchingFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         """The spec of a module of the table, with our loader; None for all others."""
         v1 = fullname == V1_LAUNCHER and os.environ.get("USE_V1", "").lower() in ("1", "true", "y")
-        if v1 and (methods := methods_in(sys.argv[1:])):
-            sys.exit(
-                f"{' and '.join(methods)}: USE_V1=1 selects LLaMA-Factory's other argument system, which has none of "
-                "our methods. Unset USE_V1."
+        checked = os.environ.get(CHECKS, "").lower() in ("1", "true", "yes")
+        if v1 and (methods := methods_in(sys.argv[1:]) or [f"{CHECKS}=1"] * checked):
+            print(
+                f"OptionError: {' and '.join(methods)}: USE_V1=1 selects LLaMA-Factory's other argument system, which "
+                "has none of our methods. Unset USE_V1.",
+                file=sys.stderr,
             )
+            sys.exit(2)
         if fullname not in PATCHED_MODULES:
             return None
         for finder in sys.meta_path:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from llamafactory_ext.checkpoint import atomic, folders
 from llamafactory_ext.checkpoint.folders import (
@@ -25,6 +27,7 @@ from llamafactory_ext.checkpoint.folders import (
     remove_old,
     seal_adapter,
     seal_folder,
+    sealing,
 )
 from llamafactory_ext.errors import CheckpointError
 
@@ -315,6 +318,29 @@ def test_leftovers_of_earlier_versions_go_by_their_exact_names(tmp_path: Path) -
         (tmp_path / name).write_text("half")
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []
+
+
+def test_an_adapter_that_lacks_a_tensor_is_refused(tmp_path: Path) -> None:
+    tensors = {f"base_model.model.a.lora_{part}.weight": torch.ones(2, 2) for part in "AB"}
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with sealing(tmp_path, writes=True):
+        save_file(tensors, tmp_path / "adapter_model.safetensors")
+    check_adapter(tmp_path)
+    save_file(dict([tensors.popitem()]), tmp_path / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match="is not what was saved"):
+        check_adapter(tmp_path)
+    with sealing(tmp_path, writes=False):  # another process of a run, which does not save
+        pass
+    assert names(tmp_path) == ["adapter_config.json", "adapter_model.safetensors", "adapter_seal.json"]
+    with pytest.raises(RuntimeError), sealing(tmp_path, writes=True):
+        raise RuntimeError  # killed while it saves: no seal speaks of files that are half new
+    assert names(tmp_path) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_a_whole_model_has_no_seal(tmp_path: Path) -> None:
+    with sealing(tmp_path, writes=True):
+        (tmp_path / "config.json").write_text("{}")
+    assert names(tmp_path) == ["config.json"]
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])

@@ -109,6 +109,17 @@ def test_what_it_reads_stays(name: str, folder: Path) -> None:
         assert content(folder) == before, path
 
 
+@pytest.mark.parametrize("name", [name for name, verb in WRITING.items() if verb.is_folder])
+def test_a_models_folder_stays(name: str, folder: Path) -> None:
+    """What a command writes into a folder does not belong among the files of a model."""
+    verb, before = WRITING[name], content(folder)
+    run = call(name, verb, folder, "model")
+    assert run.wait() == 2, run.said()
+    assert "is the folder of a model" in run.said() or "holds something already" in run.said()
+    assert "Traceback" not in run.said(), run.said()
+    assert content(folder) == before
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_a_changed_result_stays(name: str, folder: Path) -> None:
     """What a user has edited since is no longer the command's."""

@@ -41,6 +41,11 @@ class Verb:
     writes: tuple[str, ...] = ()
     is_long: bool = False
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it writes files of names of its own into the folder that `{out}` names."""
+        return any(name.startswith("{out}/") for name in self.writes)
+
 
 VERBS: dict[str, Verb | None] = {
     "doctor": None,

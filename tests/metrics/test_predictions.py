@@ -6,6 +6,7 @@ import pytest
 
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.metrics import Prediction, read_predictions
+from llamafactory_ext.metrics.predictions import NO_HASHES
 
 LINES = [
     Prediction("a:0", "rotbench", "p0", "m", "Action: f").to_line(),
@@ -70,3 +71,33 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "none.jsonl", "there is no such prediction file"), (tmp_path, "cannot be read")):
         with pytest.raises(DataError, match=words):
             read_predictions(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"), [('{"id": "a:0", "prediction": "x"}', "a:0"), ('{"id": 7, "prediction": ""}', "7")]
+)
+def test_lines_of_other_tools(tmp_path: Path, line: str, name: str) -> None:
+    """They are scored, with a note that nothing is known of their origin; no run of `infer` goes on with them."""
+    path = write(tmp_path / "p.jsonl", f"{line}\n")
+    file = read_predictions(path, "rotbench", foreign=True)
+    assert [(found.id, found.benchmark, found.model_hash) for found in file.predictions] == [(name, "rotbench", "")]
+    assert file.notes == (NO_HASHES,)
+    with pytest.raises(DataError, match=r'line 1: "(id|benchmark)" is missing'):
+        read_predictions(path, "rotbench")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "a:0", "prediction": "x", "benchmark": "rotbench"}',
+        '{"id": "a:0", "prediction": "x", "model_hash": "m"}',
+        '{"id": "a:0", "prediction": null}',
+        '{"id": true, "prediction": "x"}',
+        '{"prediction": "x"}',
+        '{"id": "a:0", "text": "x"}',
+    ],
+)
+def test_half_a_line_is_refused(tmp_path: Path, line: str) -> None:
+    """A line that says a part of where it comes from is damaged, and one without an answer answers nothing."""
+    with pytest.raises(DataError, match="is missing or no text"):
+        read_predictions(write(tmp_path / "p.jsonl", f"{line}\n"), "rotbench", foreign=True)

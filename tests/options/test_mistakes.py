@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import mistake_runs
+import mistake_world
 import mistakes
 import option_runs
 from llamafactory_ext.options.command_file import CHECKS
@@ -39,7 +40,7 @@ def _missing(row: mistakes.Mistake) -> bool:
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
     """What each wrong command ended with."""
     folder = tmp_path_factory.mktemp("mistakes")
-    world = mistakes.make_world(folder)
+    world = mistake_world.make_world(folder)
     cases = []
     for number, (row, method) in enumerate(CASES):
         places = {

@@ -17,6 +17,7 @@ import option_runs
 
 METHODS = ("citi", "tl_sft", "tl_ppo")
 # Lines of a run of two steps in each phase, bars of progress, an example and the report included.
+REPEATED = {"citi": 3}  # by each phase
 MOST = {"citi": 180, "tl_sft": 120, "tl_ppo": 120}
 
 
@@ -49,3 +50,15 @@ def test_settings_once_and_no_configuration(method: str, logs: dict[tuple[str, b
     assert "Model config" not in quiet
     assert "Model config" in loud
     assert quiet.count("\n") < MOST[method] < loud.count("\n")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_that_a_user_cannot_change_and_nothing_twice(method: str, logs: dict[tuple[str, bool], str]) -> None:
+    """No token ids, no names that upstream gives transformers, no curve that a short run lacks; each line once."""
+    quiet, loud = logs[method, False], logs[method, True]
+    for words in ("No metric", "is deprecated", "input_ids:", "label_ids:"):
+        assert words not in quiet
+    assert "input_ids:" in loud or method == "tl_ppo"
+    said = [line.partition(" >> ")[2] for line in quiet.splitlines() if " >> " in line]
+    assert said
+    assert [line for line in said if said.count(line) > REPEATED.get(method, 1)] == []

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ _EARLIER = re.compile(
 )
 _CLOSING = ".closing.tmp"
 _ANY = 2**62
+_SHOWN = 100  # characters of a name in a message
 
 
 def publish_checkpoint(staged: Path, path: Path, facts: Mapping[str, Any]) -> None:
@@ -65,6 +66,21 @@ def seal_adapter(folder: Path) -> None:
     """Write down what a finished adapter's files are, so that a damaged one is not loaded."""
     found = {name: {"sha256": _hash(folder / name)} for name in _ADAPTER if (folder / name).is_file()}
     write_json(folder / SEAL, {"files": found})
+
+
+@contextlib.contextmanager
+def sealing(folder: Path, *, writes: bool) -> Iterator[None]:
+    """Within, a run saves its final model: an older seal goes first, and an adapter gets its own last.
+
+    Args:
+        folder: output_dir.
+        writes: whether this process is the one that saves.
+    """
+    if writes:
+        (folder / SEAL).unlink(missing_ok=True)
+    yield
+    if writes and (folder / _ADAPTER[1]).is_file():
+        seal_adapter(folder)
 
 
 def check_adapter(folder: Path) -> None:
@@ -97,12 +113,20 @@ def find_fault(folder: Path) -> str | None:
     except (CheckpointError, KeyError, TypeError, AttributeError):
         return f"its {COMPLETE} is damaged"
     for name, (size, _) in expected.items():
-        if not (folder / name).is_file():
-            return f"its {name} is missing"
+        if not _is_file(folder / name):
+            return f"its {name[:_SHOWN]} is missing"
         if (found := (folder / name).stat().st_size) != size:
             return f"its {name} has {found:,} bytes instead of {size:,}"
     damaged = (name for name, (_, digest) in expected.items() if _hash(folder / name) != digest)
     return next((f"its {name} is damaged" for name in damaged), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no disk takes names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def newest_checkpoint(

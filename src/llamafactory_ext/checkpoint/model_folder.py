@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+CONFIG, ADAPTER_CONFIG, GENERATION = "config.json", "adapter_config.json", "generation_config.json"
+_SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -16,6 +17,7 @@ _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
 _TOKENIZER_ENDS = (".model", ".tiktoken", ".spm")
 # Files of a run, by which its folder is known, and files that every run writes.
+SCRATCH = ", or set train_from_scratch: true to begin with random weights"
 _RUNS = {
     "manifest.json",
     "tl_report.json",
@@ -28,6 +30,7 @@ _RUNS |= {"importance.json", "training_args.bin", "train_results.json", "data_re
 _OF_RUNS = ("checkpoint-", "phase-", ".llamafactory_ext")
 _WRITTEN = {"README.md", "config.json", "adapter_config.json", "generation_config.json", "chat_template.jinja"}
 _WRITTEN |= {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"}
+_LFS = b"version https://git-lfs"
 _HEADER_MAX = 100_000_000
 
 
@@ -35,12 +38,13 @@ class DamagedError(ValueError):
     """A file that is not what its name says; the text says why."""
 
 
-def model_problems(folder: Path, *, weights: bool = True) -> list[str]:
+def model_problems(folder: Path, *, weights: bool = True, tokenizer: bool = True) -> list[str]:
     """Say what keeps a local folder from being loaded as a model.
 
     Args:
         folder: that `model_name_or_path` names.
         weights: whether it must hold weights.
+        tokenizer: whether it must hold a tokenizer.
     """
     if not (folder / CONFIG).is_file():
         if (folder / ADAPTER_CONFIG).is_file():
@@ -56,7 +60,8 @@ def model_problems(folder: Path, *, weights: bool = True) -> list[str]:
         return [f"{folder / CONFIG} {error}; get the model again"]
     if not isinstance(config.get("model_type"), str):
         return [f"{folder / CONFIG} has no model_type; get the model again"]
-    return (_weight_problems(folder) if weights else []) + _tokenizer_problems(folder)
+    problems = _odd_numbers(folder, config) + (_weight_problems(folder) if weights else [])
+    return problems + (_tokenizer_problems(folder) if tokenizer else [])
 
 
 def adapter_problems(folder: Path) -> list[str]:
@@ -77,14 +82,37 @@ def adapter_problems(folder: Path) -> list[str]:
 
 
 def weights_fault(file: Path) -> str | None:
-    """Why a file of safetensors cannot be whole, by its header and size; None if it can."""
-    if file.suffix != ".safetensors":
-        return None
+    """Why a file of weights cannot be whole, by its header and size, or by its pickle; None if it can."""
     try:
-        read_header(file)
+        read_header(file) if file.suffix == ".safetensors" else read_pickle(file)
     except DamagedError as error:
         return str(error)
     return None
+
+
+def read_pickle(file: Path) -> dict[str, Any]:
+    """Return the names and shapes of the tensors of a file of torch's, whose values are not read.
+
+    Raises:
+        DamagedError: the file is damaged, or holds something else.
+    """
+    import torch
+
+    try:
+        with file.open("rb") as handle:
+            begin = handle.read(len(_LFS))
+        if begin == _LFS:
+            raise DamagedError("is a link of git-lfs, not the weights (git lfs pull)")
+        found = torch.load(file, map_location="meta", weights_only=True)
+    except OSError as error:
+        raise DamagedError(f"cannot be read ({error.strerror})") from None
+    except DamagedError:
+        raise
+    except Exception:  # of torch's and pickle's many kinds
+        raise DamagedError("is no file of torch's weights, or is not whole") from None
+    if not isinstance(found, dict):
+        raise DamagedError("holds no tensors by name")
+    return {str(name): {"shape": list(weight.shape)} for name, weight in found.items() if hasattr(weight, "shape")}
 
 
 def read_header(file: Path) -> dict[str, Any]:
@@ -95,14 +123,20 @@ def read_header(file: Path) -> dict[str, Any]:
     """
     try:
         with file.open("rb") as handle:
-            size = int.from_bytes(handle.read(8), "little")
+            begin = handle.read(len(_LFS))
+            if begin == _LFS:
+                raise DamagedError("is a link of git-lfs, not the weights (git lfs pull)")
+            size = int.from_bytes(begin[:8], "little")
             if not 0 < size < _HEADER_MAX:
-                raise DamagedError("is no file of safetensors (are its contents a link of git-lfs?)")
+                raise DamagedError("is no file of safetensors")
+            handle.seek(8)
             raw = handle.read(size)
         header = json.loads(raw)
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
     except OSError as error:
         raise DamagedError(f"cannot be read ({error.strerror})") from None
+    except DamagedError:
+        raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise DamagedError("has a damaged header") from None
     expected, found = 8 + size + max(ends, default=0), file.stat().st_size
@@ -113,18 +147,19 @@ def read_header(file: Path) -> dict[str, Any]:
 
 
 def stored_tensors(folder: Path) -> dict[str, Any]:
-    """Return names, types and shapes of all tensors of a local model, by the headers of its files of safetensors.
+    """Return names and shapes of all tensors of a local model; of safetensors by the headers of its files.
 
     Raises:
         DamagedError: a file cannot be read.
     """
-    if (folder / _SAFE[0]).is_file():
-        return read_header(folder / _SAFE[0])
-    if not (folder / _SAFE[1]).is_file():
-        return {}
-    shards = read_object(folder / _SAFE[1]).get("weight_map")
-    names = dict.fromkeys(shards.values()) if isinstance(shards, dict) else ()
-    return {name: facts for file in names for name, facts in read_header(folder / str(file)).items()}
+    for read, (whole, index) in ((read_header, _SAFE), (read_pickle, _PICKLED)):
+        if (folder / whole).is_file():
+            return read(folder / whole)
+        if (folder / index).is_file():
+            shards = read_object(folder / index).get("weight_map")
+            names = dict.fromkeys(shards.values()) if isinstance(shards, dict) else ()
+            return {name: facts for file in names for name, facts in read(folder / str(file)).items()}
+    return {}
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -189,7 +224,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _weight_problems(folder: Path) -> list[str]:
-    advice = "get the model again, or set train_from_scratch: true to begin with random weights"
+    advice = f"get the model again{SCRATCH}"
     named = next((name for name in (*_SAFE, *_PICKLED) if (folder / name).is_file()), None)
     if named is None:
         return [f"{folder} has no weights ({_SAFE[0]}); {advice}"]
@@ -212,13 +247,55 @@ def _tokenizer_problems(folder: Path) -> list[str]:
     names = [file.name for file in folder.iterdir() if file.is_file()]
     if not any(name in _TOKENIZERS or name.endswith(_TOKENIZER_ENDS) for name in names):
         return [f"{folder} has no tokenizer (tokenizer.json); copy the files of the model's tokenizer into it"]
-    for name in ("tokenizer_config.json", "tokenizer.json"):
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json"):
         if name in names:
             try:
                 read_object(folder / name)
+                fault = _pieces_fault(folder / name) if name == "tokenizer.json" else ""
             except DamagedError as error:
-                return [f"{folder / name} {error}, so the tokenizer cannot be loaded; get the model again"]
+                fault = str(error)
+            if fault:
+                return [f"{folder / name} {fault}, so the tokenizer cannot be loaded; get the model again"]
     return []
+
+
+def _pieces_fault(file: Path) -> str:
+    """Why a file holds no tokenizer, in words; nothing where it does, or where nothing here can tell."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        return ""
+    try:
+        Tokenizer.from_file(str(file))
+    except Exception as error:  # the package has no kind of its own
+        return f"holds no tokenizer ({' '.join(str(error).split())[:100]})"
+    return ""
+
+
+def _odd_numbers(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Sizes below 1, which make a model without layers, and ends of texts that are no tokens."""
+    inner = config.get("text_config")
+    parts = [config, *([inner] if isinstance(inner, Mapping) else [])]
+    low = [
+        f"{folder / CONFIG}: {name} is {part[name]}; get the model again"
+        for part in parts
+        for name in _SIZES
+        if isinstance(part.get(name), int) and part[name] < 1
+    ]
+    try:
+        generation = read_object(folder / GENERATION) if (folder / GENERATION).is_file() else {}
+    except DamagedError:  # transformers does without it
+        generation = {}
+    return low + [
+        f"{folder / GENERATION}: {name} is {generation[name]!r}, no token; correct it, or get the model again"
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+        if not _are_tokens(generation.get(name))
+    ]
+
+
+def _are_tokens(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return value is None or all(isinstance(one, int) and not isinstance(one, bool) for one in values)
 
 
 def _named_base(folder: Path) -> str:

@@ -75,6 +75,17 @@ def claim_folder(folder: Path, *, option: str = "--out") -> None:
         raise OptionError(f"{option} {fault}.")
 
 
+def claim_plain(folder: Path, *, option: str = "--out") -> None:
+    """Make sure that a folder is not that of a model or an adapter, which files of another kind do not belong to.
+
+    Raises:
+        OptionError: it is one.
+    """
+    configured = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    if configured and any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir()):
+        raise OptionError(f"{option} {folder} is the folder of a model, and stays as it is; name another folder.")
+
+
 def is_own(path: Path, known: Iterable[str] = ()) -> bool:
     """Tell whether a command wrote this file and nobody has changed it since; an empty one is nobody's work."""
     target = Path(os.path.realpath(path))

@@ -34,12 +34,13 @@ def shapes_of(model: nn.Module) -> dict[str, list[int]]:
     return {name: [module.out_features, module.in_features] for name, module in linear_components(model).items()}
 
 
-def group_by_task(dataset: Any, *, both: bool = True) -> dict[str, tuple[str, list[int]]]:
+def group_by_task(dataset: Any, *, both: bool = True, left: str = "") -> dict[str, tuple[str, list[int]]]:
     """Task to (mark, row numbers) of an unpacked data set; all tool data is the one task `tool`.
 
     Args:
         dataset: one example per row, with marks and tasks.
         both: insist on tool and on general examples.
+        left: what has been left of examples of both kinds, where the files hold them.
 
     Raises:
         DataError: tool or general examples are missing, or a general task is called `tool`.
@@ -53,6 +54,8 @@ def group_by_task(dataset: Any, *, both: bool = True) -> dict[str, tuple[str, li
         groups[name][1].append(row)
     for mark in (TOOL, GENERAL) if both else ():
         if not any(found == mark for found, _ in groups.values()):
+            if left:
+                raise DataError(f"no {mark} example is among those that are trained: {left}. CITI needs both kinds.")
             raise DataError(
                 f"the training data has no {mark} examples; add a data set whose entry in dataset_info.json or whose "
                 f'records say "mark": "{mark}". CITI needs both kinds.'

@@ -268,7 +268,7 @@ class Data:
         names = _names(what)
         if not names:
             raise OptionError("data stats: name a file with trajectories, or data sets of dataset_info.json")
-        from ..checkpoint.own import claim
+        from ..checkpoint.own import claim, claim_plain
         from ..data.entries import DataEntry
         from ..tl.statistics import error_statistics
         from ..tl.statistics_files import FILES, write_statistics
@@ -279,6 +279,7 @@ class Data:
         if twice:
             raise OptionError(f"data stats: {', '.join(sorted(twice))} is named twice; count files of one name apart")
         if out:
+            claim_plain(Path(str(out)))
             claim([Path(str(out)) / name for name in FILES], inputs=[entry.path for entry in entries])
         counted = [error_statistics(entry, str(rules), str(function) or None) for entry in entries]
         show_statistics(counted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..checkpoint.atomic import write_bytes
+from ..checkpoint.own import claim_plain
 from ..errors import DataError, OptionError
 from ..lab.methods import PACKAGE_ROOT, SHIPPED_MODEL
 
@@ -23,6 +24,7 @@ def examples(out: str) -> None:
         out: the folder; it is made if it is missing.
     """
     folder = Path(str(out))
+    claim_plain(folder)
     files = contents()
     if changed := [name for name, content in files.items() if _differs(folder / name, content)]:
         raise OptionError.listing(

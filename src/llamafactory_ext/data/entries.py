@@ -10,6 +10,7 @@ from typing import Any
 from llamafactory_ext.errors import DataError
 
 from .dialogues import GPT, HUMAN, turn
+from .entry_types import REMOTE, entry_faults
 from .family import ALPACA, OPENAI, SHAREGPT, Layout
 from .files.reading import iter_records
 from .files.writing import DATASET_INFO, existing_dataset_info, near_names, read_dataset_info
@@ -23,7 +24,6 @@ __all__ = ["FORMATTINGS", "DataEntry", "Dialogue", "layout_of"]
 
 FORMATTINGS = ("alpaca", "sharegpt", "openai")
 _ALPACA_TAGS = Tags.of({})
-_REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,10 @@ class DataEntry:
         if name not in info:
             raise DataError(f'no data set "{name}" is in {folder / DATASET_INFO}; {near_names(name, info)}')
         entry = info[name]
+        if faults := entry_faults(entry, folder):
+            raise DataError("\n".join(f'{folder / DATASET_INFO}, entry "{name}": {fault}.' for fault in faults))
         file_name = entry.get("file_name")
-        if any(key in entry for key in _REMOTE) or not isinstance(file_name, str):
+        if any(key in entry for key in REMOTE) or not isinstance(file_name, str):
             raise DataError(f'{folder / DATASET_INFO}, entry "{name}": it names no local file; name a file.')
         if not _exists(folder / file_name):
             raise DataError(

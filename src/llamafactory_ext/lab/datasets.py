@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ..checkpoint.own import as_json, claim, own_json
+from ..checkpoint.own import as_json, claim, claim_plain, own_json
 from . import world
 from .example import Example
 from .trajectories import trajectories
@@ -66,6 +66,7 @@ def write_training_files(out: Path) -> list[Path]:
     paths: list[Path] = []
     files = training_files()
     whole = {hashlib.sha256(as_json(records).encode()).hexdigest() for records in files.values()}
+    claim_plain(out)
     claim([out / name for name in files], known=whole)
     for name, records in files.items():
         own_json(out / name, records)

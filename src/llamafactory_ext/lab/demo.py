@@ -15,7 +15,7 @@ from threading import Event
 
 from rich.console import Console
 
-from ..checkpoint.own import claim, own_file, own_json
+from ..checkpoint.own import claim, claim_plain, own_file, own_json
 from ..errors import DataError
 from ..progress import Shown
 from .jobs import EndedEarly, Row, Setting, run_job
@@ -57,6 +57,7 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | 
     missing = [str(root / name) for name in NEEDED if not (root / name).is_file()]
     if missing:
         raise DataError(f"The demo needs {', '.join(missing)}; install the package again, or run it from a clone.")
+    claim_plain(out)
     claim([out / "report.json", out / "report.png"])
     out.mkdir(parents=True, exist_ok=True)
     setting, console = Setting(root, out.resolve(), limit, Event()), Console()

@@ -20,7 +20,7 @@ from random import Random
 from typing import IO, Any
 
 from ..checkpoint.atomic import read_json
-from ..checkpoint.own import claim, own_file, own_json
+from ..checkpoint.own import claim, claim_plain, own_file, own_json
 from ..errors import DataError, UpstreamError
 from ..toolcalls import ToolCall, parse_calls, render_calls
 from . import world
@@ -127,6 +127,7 @@ def learn(
     if missing:
         raise DataError(f"lab ppo needs examples/yaml/{', '.join(missing)}; run it from a clone of the repository.")
     out = out.resolve()
+    claim_plain(out)
     claim([out / "ppo.json", out / "ppo.png"], inputs=[sft] if sft else [])
     data = write_queries(out / "data")
     start = sft.resolve() if sft else _supervised(out, data, root)

@@ -3,6 +3,7 @@
 `{"id", "benchmark", "prompt_hash", "model_hash", "prediction"}`, all texts, `messages` where there were several
 turns, and `episode` where an agent acted: its calls, what they changed, how it ended. A line is written in one piece,
 so a run that was killed leaves whole lines and at most one cut one at the end.
+Files of other tools, whose lines say `id` and `prediction` alone, can be scored too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ from typing import Any
 from ..errors import DataError
 
 _TEXTS = ("id", "benchmark", "prompt_hash", "model_hash", "prediction")
+_ORIGIN = ("benchmark", "prompt_hash", "model_hash")
+NO_HASHES = (
+    "The predictions say nothing of the model and the prompts (another tool wrote them): whether one model gave all "
+    "of them, and to these items' prompts, is not known."
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Prediction:
         id: of the item, as `metrics.references` names it.
         benchmark: whose item it is.
         prompt_hash: SHA-256 of the prompt as the model got it.
-        model_hash: says which model and which settings answered.
+        model_hash: says which model and which settings answered; empty where it is not known, as `prompt_hash` is.
         prediction: the model's text, unchanged; of several turns the last.
         messages: all turns in OpenAI's form, or None.
         episode: what an agent did (see `etapp.strategies.record`), or None.
@@ -42,14 +48,22 @@ class Prediction:
     episode: Mapping[str, Any] | None = None
 
     @classmethod
-    def from_record(cls, record: object) -> Prediction:
+    def from_record(cls, record: object, benchmark: str | None = None) -> Prediction:
         """Check a decoded line.
+
+        Args:
+            record: what the line holds.
+            benchmark: of a line that does not say where it comes from; None refuses such lines.
 
         Raises:
             DataError: says what is wrong, without the place.
         """
         if not isinstance(record, dict):
             raise DataError("a JSON object is expected")
+        if benchmark is not None and not record.keys() & {*_ORIGIN}:
+            record = {**record, "benchmark": benchmark, "prompt_hash": "", "model_hash": ""}
+            if isinstance(record.get("id"), int) and not isinstance(record["id"], bool):
+                record["id"] = str(record["id"])
         for name in _TEXTS:
             if not isinstance(record.get(name), str):
                 raise DataError(f'"{name}" is missing or no text')
@@ -98,7 +112,7 @@ class PredictionFile:
     whole_bytes: int
 
 
-def read_predictions(path: Path, benchmark: str | None = None) -> PredictionFile:
+def read_predictions(path: Path, benchmark: str | None = None, *, foreign: bool = False) -> PredictionFile:
     """Read a prediction file.
 
     A cut last line and repeated equal records are left out with a note; everything else that is wrong is an error,
@@ -107,6 +121,7 @@ def read_predictions(path: Path, benchmark: str | None = None) -> PredictionFile
     Args:
         path: the file.
         benchmark: what every record must be of; None takes any.
+        foreign: whether lines may leave out where they come from, as those of other tools do.
 
     Raises:
         DataError: missing, not UTF-8, malformed, of another benchmark, or two different answers for one id.
@@ -119,7 +134,7 @@ def read_predictions(path: Path, benchmark: str | None = None) -> PredictionFile
         is_whole = line.endswith(b"\n")
         if line.strip():
             try:
-                prediction = _prediction(line, benchmark)
+                prediction = _prediction(line, benchmark, foreign)
             except DataError as error:
                 if not is_whole:
                     notes.append(_cut(path, number, len(kept)))
@@ -132,6 +147,8 @@ def read_predictions(path: Path, benchmark: str | None = None) -> PredictionFile
     predictions = tuple(prediction for _, prediction in kept.values())
     if not predictions:
         raise DataError(f"{path} holds no predictions; run the inference again or name another file.")
+    if any(not prediction.model_hash for prediction in predictions):
+        notes.append(NO_HASHES)
     return PredictionFile(path, predictions, tuple(notes), hashlib.sha256(content).hexdigest(), whole)
 
 
@@ -144,14 +161,14 @@ def _content(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error.strerror}); name a prediction file.") from None
 
 
-def _prediction(line: bytes, benchmark: str | None) -> Prediction:
+def _prediction(line: bytes, benchmark: str | None, foreign: bool) -> Prediction:
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte {error.start + 1} of the line)") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"malformed JSON ({error})") from None
-    prediction = Prediction.from_record(record)
+    prediction = Prediction.from_record(record, benchmark if foreign else None)
     if benchmark is not None and prediction.benchmark != benchmark:
         raise DataError(f"a prediction of {prediction.benchmark!r}, not of {benchmark!r}")
     return prediction

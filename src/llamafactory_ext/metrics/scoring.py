@@ -51,7 +51,7 @@ def score(
     if mode not in MODES:
         raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
     wanted = read_references(benchmark, Path(references))
-    given = read_predictions(Path(predictions), benchmark)
+    given = read_predictions(Path(predictions), benchmark, foreign=True)
     answered = _joined(given, wanted)
     options = {
         "execute": execute,
@@ -83,7 +83,7 @@ def _joined(given: PredictionFile, wanted: References) -> list[Answered]:
 
 def _report(mode: Mode, given: PredictionFile, wanted: References, answered: list[Answered], scored: Scored) -> Report:
     missing = len(wanted.items) - len(answered)
-    models = tuple(dict.fromkeys(one.prediction.model_hash for one in answered))
+    models = tuple(dict.fromkeys(one.prediction.model_hash for one in answered if one.prediction.model_hash))
     notes = [*given.notes, *wanted.notes]
     if missing:
         notes.append(

@@ -17,6 +17,7 @@ import yaml
 SUFFIXES = (".yaml", ".yml", ".json")
 CHECKS = "LLAMAFACTORY_EXT_CHECKS"
 _DROPPED = re.compile(r"~\w+")
+_NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 _WORD = re.compile(r"[\w.\[\]-]+=")
 
 
@@ -57,7 +58,7 @@ def file_problems(path: Path) -> list[str]:
     if not isinstance(node, yaml.MappingNode):
         kind = "a list" if isinstance(node, yaml.SequenceNode) else "one text"
         return [f"{path} holds {kind}; write one option per line, as name: value"]
-    return _twice(path, node) + _nested(path, node)
+    return _nameless(path, node) or _twice(path, node) + _nested(path, node)
 
 
 def word_problems(words: Sequence[str]) -> list[str]:
@@ -67,8 +68,12 @@ def word_problems(words: Sequence[str]) -> list[str]:
         name = word.lstrip("-").partition("=")[0]
         if skipped:
             skipped = False
-        elif _DROPPED.fullmatch(word) or (_WORD.match(word) and not word.startswith("-")):
+        elif _DROPPED.fullmatch(word):
             continue
+        elif word.startswith("="):
+            problems.append(f"{word}: no name stands before the equals sign; write name{word}, or remove the word")
+        elif _WORD.match(word) and not word.startswith("-"):
+            problems += _value_problems(word)
         else:
             value = words[number + 1] if number + 1 < len(words) and "=" not in words[number + 1] else ""
             given = word.partition("=")[2] or value
@@ -76,6 +81,20 @@ def word_problems(words: Sequence[str]) -> list[str]:
             shown = f"{word} {value}" if skipped else word
             problems.append(f"{shown}: after a file, options are written name=value; write {name}={given or 'VALUE'}")
     return problems
+
+
+def _value_problems(word: str) -> list[str]:
+    """Say why the value of a word is none; it is read as YAML."""
+    name, _, value = word.partition("=")
+    try:
+        node = yaml.compose(value, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        why = getattr(error, "problem", None) or "malformed"
+        return [f"{word}: {why}; mend the value, or put it in quotes: '{name}=\"...\"'"]
+    tags = {node.tag} if isinstance(node, yaml.ScalarNode) else set()
+    if any(not tag.startswith("tag:yaml.org,2002:") for tag in tags):
+        return [f"{word}: {value} is a tag of YAML, not a value; put the value in quotes"]
+    return []
 
 
 def dropped_names(words: Sequence[str]) -> list[str]:
@@ -122,6 +141,19 @@ def _malformed(path: Path, error: yaml.MarkedYAMLError) -> str:
     where = f", line {mark.line + 1} column {mark.column + 1}" if mark is not None else ""
     why = error.problem or error.context or "malformed"
     return f"{path}{where}: malformed YAML ({why}); mend the line, each option being name: value"
+
+
+def _nameless(path: Path, node: yaml.MappingNode) -> list[str]:
+    """Find keys that YAML takes for numbers, dates, switches or lists: no option has such a name."""
+    return [
+        f"{path}, line {key.start_mark.line + 1}: {_shown(key)} is no name of an option; write name: value"
+        for key, _ in node.value
+        if not (isinstance(key, yaml.ScalarNode) and key.tag in _NAMES and str(key.value).strip())
+    ]
+
+
+def _shown(key: yaml.Node) -> str:
+    return repr(key.value) if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
 
 
 def _twice(path: Path, node: yaml.MappingNode) -> list[str]:

@@ -22,8 +22,8 @@ class Number:
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
-        low = f"{'above' if self.open_low else 'from'} {self.low:g}"
-        high = "" if self.high == math.inf else f" {'to below' if self.open_high else 'to'} {self.high:g}"
+        low = f"{'above' if self.open_low else 'from'} {_figure(self.low)}"
+        high = "" if self.high == math.inf else f" {'to below' if self.open_high else 'to'} {_figure(self.high)}"
         return f"{kind} {low}{high or '' if self.open_low or high else ' up'}"
 
     def read(self, raw: Any) -> int | float:
@@ -36,6 +36,10 @@ class Number:
         if not math.isfinite(value) or too_low or too_high or (self.whole and value != int(value)):
             raise ValueError
         return int(value) if self.whole else value
+
+
+def _figure(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @dataclass(frozen=True)

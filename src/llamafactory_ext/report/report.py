@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..checkpoint.own import claim, own_file, own_json, own_text
+from ..checkpoint.own import claim, claim_plain, own_file, own_json, own_text
 from ..errors import OptionError
 from .figures import bars, colours_of, radar
 from .runs import Run, read_runs
@@ -27,6 +27,7 @@ def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") ->
         raise OptionError(f'--beside_model is "{beside_model}"; choose one of {", ".join(GROUPS)}')
     words = [str(word) for word in runs]
     inputs = [Path(path) for word in words for path in (word, word.partition("=")[2]) if path]
+    claim_plain(Path(str(out)))
     claim([Path(str(out)) / name for name in FILES], inputs=inputs)
     found = read_runs(words)
     print("\n".join(str(path) for path in write(found, Path(str(out)), beside_model)))

@@ -27,7 +27,6 @@ _OPTIONS = (
     "lr_scheduler_type",
     "lr_scheduler_kwargs",
     "warmup_steps",
-    "warmup_ratio",
     "weight_decay",
     "bf16",
     "fp16",

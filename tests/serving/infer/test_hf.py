@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import tiny
@@ -111,7 +112,7 @@ def test_damaged_models(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_path: 
     cut = shutil.copytree(tiny_llama_dir, tmp_path / "cut")
     weights = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    fails(cut, "the model cannot be loaded")
+    fails(cut, "so it is not whole")
     bare = shutil.copytree(tiny_llama_dir, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
     fails(bare, "no tokenizer can be loaded")
     fails(tiny_adapter_dir, "does not name its base model; give --base DIR")
@@ -119,3 +120,44 @@ def test_damaged_models(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_path: 
     (broken / "adapter_config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"adapter_config\.json cannot be read"):
         HfBackend(InferOptions.of({"dataset": "x", "out": "y", "backend": "hf", "model": str(broken)}))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git-lfs"),
+        ("model.safetensors", b"", "is no file of safetensors"),
+        ("pytorch_model.bin", b"garbage" * 9, "is no file of torch's weights"),
+        ("config.json", b"{", "config.json is no JSON"),
+        ("config.json", b"[1]", "config.json holds no JSON object"),
+        ("adapter_model.safetensors", b"garbage" * 9, "adapter_model.safetensors is no file of safetensors"),
+    ],
+)
+def test_what_the_files_show_is_told_before_a_model_is_loaded(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: bytes, told: str
+) -> None:
+    def load(*_: Any, **__: Any) -> None:
+        pytest.fail("a model was loaded")
+
+    folder = shutil.copytree(tiny_llama_dir, tmp_path / "model")
+    if file == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    if file.startswith("adapter"):
+        (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"]}')
+    (folder / file).write_bytes(content)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+    given = {"dataset": "x", "out": "y", "backend": "hf", "model": str(folder)}
+    base = {"base": str(tiny_llama_dir)} if file.startswith("adapter") else {}
+    with pytest.raises(CheckpointError, match=told) as caught:
+        HfBackend(InferOptions.of(given | base))
+    assert "train_from_scratch" not in caught.value.message  # which is no option of this command
+
+
+@pytest.mark.parametrize("prefix", ["foo.", "model.model.layers.9."])
+def test_weights_of_other_names_are_no_model(tiny_llama_dir: Path, tmp_path: Path, prefix: str) -> None:
+    """Transformers would go on with random numbers in their place."""
+    folder = shutil.copytree(tiny_llama_dir, tmp_path / "model")
+    weights = {f"{prefix}{name}": weight for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="which would be random numbers"):
+        HfBackend(InferOptions.of({"dataset": "x", "out": "y", "backend": "hf", "model": str(folder)}))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.errors import DataError, ExtError, OptionError
 from llamafactory_ext.metrics.predictions import read_predictions
 from llamafactory_ext.serving.infer.options import InferOptions, help_text
 from llamafactory_ext.serving.infer.run import infer
@@ -140,6 +140,31 @@ def test_damaged_files_are_refused_with_the_line(tmp_path: Path) -> None:
         out.write_bytes(good + first)
         assert len(ask(tmp_path, 3, **server_options(stub.url))) == 4  # told, kept and counted once
         assert len(stub.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"mine\n", b"mine", b"[]\n", b'{"id": "x"}\n', b'{"id": "item:0", "predic', b"\xff\n", b"[" * 99_999 + b"\n"],
+)
+def test_a_foreign_file_is_told_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_bytes(content)
+    monkeypatch.setattr("llamafactory_ext.serving.infer.run._backend", lambda _: pytest.fail("a model was loaded"))
+    with pytest.raises(OptionError, match="that no run of `infer` wrote"):
+        ask(tmp_path, 2, model="stub", backend="openai", url="http://127.0.0.1:9/v1")
+    assert out.read_bytes() == content
+
+
+@pytest.mark.parametrize("place", ["", "data.json/out.jsonl", "/proc/nowhere/out.jsonl"])
+def test_a_place_for_no_file_is_told_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("llamafactory_ext.serving.infer.run._backend", lambda _: pytest.fail("a model was loaded"))
+    (tmp_path / "data.json").write_text("[]")
+    with pytest.raises(ExtError, match="--out"):
+        ask(tmp_path, 2, model="stub", backend="openai", url="http://127.0.0.1:9/v1", out=str(tmp_path / place))
 
 
 def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:

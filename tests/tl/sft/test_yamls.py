@@ -46,7 +46,7 @@ def test_the_first_stages_settings_are_the_papers(name: str) -> None:
     assert (options["stage"], options["finetuning_type"]) == ("tl_sft", "full")
     assert (options["tl_use_mae"], options["tl_use_pkt"]) == SFT.get(name, (True, True))
     assert options.get("tl_w_max") == (9 if options["tl_use_pkt"] else None)
-    assert (options["learning_rate"], options["num_train_epochs"], options["warmup_ratio"]) == (1e-6, 1, 0.01)
+    assert (options["learning_rate"], options["num_train_epochs"], options["warmup_steps"]) == (1e-6, 1, 0.01)
     assert (options["lr_scheduler_type"], options["optim"]) == ("cosine", "adamw_torch")
     assert options["per_device_train_batch_size"] * options["gradient_accumulation_steps"] == 4
     check_common(options, f"saves/tl/{name}" if name in SFT else "saves/tl_sft_codellama")

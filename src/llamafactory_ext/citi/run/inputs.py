@@ -18,7 +18,7 @@ from torch import nn
 
 from ...checkpoint.base import quantization
 from ...data.checks.check import check_datasets
-from ...data.intake import Intake
+from ...data.intake import DROP, Intake
 from ...data.marks import MARKS_COLUMN
 from ...errors import DataError
 from ...tl.intake_report import check_intake, intake_lines, write_intake
@@ -157,11 +157,23 @@ class Preparation:
         examples, _ = self.examples["train_dataset"], self.data
         args = self.finetuning_args
         check_intake(self._intakes, self.data_args.cutoff_len, args.cutoff_action, args.record_check)
-        check_trained(examples, group_by_task(examples))
+        check_trained(examples, group_by_task(examples, left=self._left()))
         highest = max(found.highest_id for found in self._intakes.values())
         check_vocabulary(highest, self.model_args, self.data_args.template)
         if remark := untrained_rows(highest, self.model_args, self.data_args.template, "citi"):
             logger.warning_rank0(remark)
+
+    def _left(self) -> str:
+        """What may have taken all examples of one kind out of data that holds both."""
+        data, args = self.data_args, self.finetuning_args
+        reasons = []
+        if data.max_samples is not None:
+            reasons.append(f"max_samples: {data.max_samples} takes the first records of each data set; raise it")
+        if data.val_size > 0:
+            reasons.append(f"val_size: {data.val_size:g} holds some back; lower it")
+        if args.cutoff_action == DROP:
+            reasons.append(f"cutoff_action: drop leaves out what cutoff_len: {data.cutoff_len} cuts; raise it")
+        return ", or ".join(reasons)
 
     @property
     def _intakes(self) -> dict[str, Intake]:

@@ -11,6 +11,7 @@ from typing import Any
 from llamafactory_ext.errors import DataError
 
 from ..entries import FORMATTINGS, DataEntry
+from ..entry_types import REMOTE, entry_faults
 from ..faults import Faults
 from ..files.reading import iter_records
 from ..files.writing import DATASET_INFO, existing_dataset_info, near_names
@@ -20,7 +21,6 @@ from ..shape import EMPTY_RESPONSE, Shape
 
 _JSON = (".json", ".jsonl")
 _OTHER_FORMATS = (".arrow", ".csv", ".parquet", ".txt")
-_REMOTE_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 _SHOWN_FAULTS = 10
 
 
@@ -101,12 +101,15 @@ def _scan_entry(name: str, info: Mapping[str, Any], folder: Path) -> Scan:
         scan.problems.append(f'data set "{name}" is not in {folder / DATASET_INFO}; {near_names(name, info)}')
         return scan
     entry = info[name]
+    if faults := entry_faults(entry, folder):
+        scan.problems += [f'{folder / DATASET_INFO}, entry "{name}": {fault}' for fault in faults]
+        return scan
     try:
         spec = MarkSpec.from_entry(name, entry)
     except DataError as error:
         scan.problems.append(error.message)
         return scan
-    if any(key in entry for key in _REMOTE_KEYS):
+    if any(key in entry for key in REMOTE):
         _trust(scan, spec, f'data set "{name}"')
         return scan
     file_name = entry.get("file_name")

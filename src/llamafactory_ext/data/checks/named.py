@@ -9,11 +9,11 @@ from typing import Any
 
 from ...errors import DataError
 from ..entries import FORMATTINGS, DataEntry
+from ..entry_types import REMOTE, entry_faults
 from ..files.reading import iter_records
 from ..files.writing import DATASET_INFO, near_names
 
 FIRST = 20  # records that are looked at
-_REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 _JSON = (".json", ".jsonl")
 _READ = (*_JSON, ".arrow", ".csv", ".parquet", ".txt")
 
@@ -40,13 +40,13 @@ def _entry_problems(name: str, entry: Any, folder: Path) -> list[str]:
     where = f"{folder / DATASET_INFO}, entry {name}"
     if not isinstance(entry, Mapping):
         return [f'{where}: it is no object; write {{"file_name": "{name}.json"}} there']
-    if any(key in entry for key in _REMOTE):
+    if faults := entry_faults(entry, folder):
+        return [f"{where}: {fault}" for fault in faults]
+    if any(key in entry for key in REMOTE):
         return []
     file_name = entry.get("file_name")
     if not isinstance(file_name, str) or not file_name:
         return [f"{where}: no file_name; name the data file"]
-    if not isinstance(entry.get("columns", {}), Mapping):
-        return [f'{where}: columns is no object; write "columns": {{"prompt": ..., "response": ...}}']
     if entry.get("formatting", "alpaca") not in FORMATTINGS:
         return [f"{where}: formatting is {entry['formatting']!r}; write one of {', '.join(FORMATTINGS)}"]
     path = folder / file_name

@@ -15,9 +15,12 @@ from llamafactory_ext.errors import DataError, OptionError
 
 from ...checkpoint.atomic import staged_file
 from ...checkpoint.locks import folder_locked
-from ...checkpoint.own import RECORD, claim, own_file, sha256
+from ...checkpoint.own import RECORD, claim, claim_plain, own_file, sha256
 from .ledger import Notes
 
+# Half a surrogate pair is no text in UTF-8; as an escape of JSON it is what it was.
+_ESCAPED = "backslashreplace"
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "newline": "\n", "errors": _ESCAPED}
 DATASET_INFO = "dataset_info.json"
 
 
@@ -25,7 +28,7 @@ DATASET_INFO = "dataset_info.json"
 def atomic_text(path: Path) -> Iterator[TextIO]:
     """Open a temporary neighbour of `path` for writing; it takes the place of `path` only if the block succeeds."""
     try:
-        with staged_file(path) as staged, staged.open("w", encoding="utf-8", newline="\n") as handle:
+        with staged_file(path) as staged, staged.open("w", **_TEXT) as handle:
             yield handle
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); check --out, space and permissions.") from None
@@ -34,7 +37,7 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
 @contextlib.contextmanager
 def own_data(path: Path, known: Iterable[str] = ()) -> Iterator[TextIO]:
     """As `atomic_text`, for a file that a command wrote before and nobody changed since, or that is not there."""
-    with own_file(path, known) as staged, staged.open("w", encoding="utf-8", newline="\n") as handle:
+    with own_file(path, known) as staged, staged.open("w", **_TEXT) as handle:
         yield handle
 
 
@@ -62,7 +65,7 @@ class RecordFile:
 
     def _put(self, text: str) -> None:
         self._handle.write(text)
-        self._digest.update(text.encode())
+        self._digest.update(text.encode(errors=_ESCAPED))
 
 
 def report_path(data_file: Path) -> Path:
@@ -92,6 +95,7 @@ def claim_data(folder: Path, target: Path, info: Mapping[str, Any], inputs: Iter
     if target.name in (DATASET_INFO, RECORD) or report.name == DATASET_INFO:
         raise OptionError(f"{target} is the register of the data sets itself; name another {option}.")
     known = [*_known_data(report), *_known_report(report)]
+    claim_plain(folder, option="The data folder")
     claim([target, report], inputs=[*inputs, registry, *used], option=option, known=known)
     return known
 
@@ -128,17 +132,17 @@ def write_report(data_file: Path, summary: Mapping[str, Any], notes: Mapping[str
     return path
 
 
-def make_folder(folder: Path) -> None:
-    """Create `folder` if it is missing, and make sure that files can be created in it."""
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """Create `folder`, which an option names, if it is missing, and make sure that files can be created in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}.tmp"
         probe.touch()
         probe.unlink()
     except (FileExistsError, NotADirectoryError):
-        raise DataError(f"--out {folder} is no folder; name a folder.") from None
+        raise DataError(f"{option} {folder} is no folder; name a folder.") from None
     except OSError as error:
-        raise DataError(f"--out {folder} is not writable ({error.strerror}); name another folder.") from None
+        raise DataError(f"{option} {folder} is not writable ({error.strerror}); name another folder.") from None
 
 
 def read_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]:

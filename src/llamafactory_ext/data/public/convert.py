@@ -271,7 +271,7 @@ def _examples(
                 break
         elif isinstance(outcome, Drop):
             dropped.add(Note(file.name, place, outcome.reason))
-        elif _LONE_SURROGATE.search(json.dumps(outcome.columns, ensure_ascii=False)):
+        elif _LONE_SURROGATE.search(json.dumps([outcome.columns, outcome.key], ensure_ascii=False)):
             dropped.add(Note(file.name, place, "holds half a surrogate pair, which is no Unicode text"))
         else:
             yield file, index, place, outcome
@@ -292,8 +292,19 @@ def _read(family: Family, record: Any) -> Outcome:
 
 def _records(family: Family, files: tuple[Path, ...]) -> Iterator[tuple[Path, int, str, Any]]:
     for file in files:
-        for index, (place, record) in enumerate(family.records(file)):
+        records, index = family.records(file), 0
+        while True:
+            try:
+                place, record = next(records)
+            except StopIteration:
+                break
+            except (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+                raise DataError(
+                    f"{file}, record {index} or its parts: a value of another type than published ({error}). Mend "
+                    "it, or name another file."
+                ) from None
             yield file, index, place, record
+            index += 1
 
 
 def _looks_like(record: Any, family: Family) -> str:

@@ -42,15 +42,19 @@ _TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 def _records(path: Path) -> Iterator[tuple[str, Any]]:
     """Every instance or instruction with its API: (place, {"api", "kind", "item"})."""
+
+    def listed(value: Any) -> list[Any]:
+        return value if isinstance(value, list) else []
+
     for place, api in iter_records(path):
         if not isinstance(api, Mapping) or not isinstance(api.get("Name"), str):
             yield place, api
             continue
         golds = api.get("Golden_Answers")
         if isinstance(golds, list):
-            kind, items = "Instructions", list(enumerate(zip_longest(api.get("Instructions") or (), golds)))
+            kind, items = "Instructions", list(enumerate(zip_longest(listed(api.get("Instructions")), golds)))
         else:
-            kind, items = "Instances", list(enumerate(api.get("Instances") or ()))
+            kind, items = "Instances", list(enumerate(listed(api.get("Instances"))))
         if not items:
             yield place, {"api": api, "kind": "", "item": None}
         for index, item in items:

@@ -4,6 +4,7 @@ from typing import Final
 
 from ..values import Choice, Number, Switch, Text
 from .conditions import optimiser_problems, recomputation_problems, scheduler_problems
+from .hardware import accelerator_problems, compiler_problems
 from .row import Row, group, idle, refused, row
 
 _OTHER_LOSS: Final = refused("is not part of the loss that {method} computes; remove it")
@@ -74,10 +75,11 @@ _HARDWARE: Final[tuple[Row, ...]] = (
     *group(
         _EAGER,
         along=_EAGER,
+        check=compiler_problems,
         shows="nothing",
         note="the trial compiles without an optimising backend",
     ),
-    row("torch_compile_mode", untried="needs minutes of an optimising compiler"),
+    row("torch_compile_mode", check=compiler_problems, untried="needs minutes of an optimising compiler"),
     *group(
         {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}},
         every=refused(
@@ -94,7 +96,7 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         every=refused("would change the batch size in the middle of a run; remove it, and lower it yourself"),
     ),
     row("use_cpu", takes=Switch(), untried="every run says it"),
-    row("accelerator_config", {"use_seedable_sampler": False}),
+    row("accelerator_config", {"use_seedable_sampler": False}, check=accelerator_problems),
     row(
         "parallelism_config",
         {"tp_size": 2},
@@ -114,7 +116,11 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         shows="nothing",
         note=_SEVERAL,
     ),
-    row("ddp_backend", untried="ends a run of one process: transformers asks for a process group"),
+    row(
+        "ddp_backend",
+        takes=Choice(("nccl", "gloo", "mpi", "ccl", "hccl", "cncl", "mccl", "xccl")),
+        untried="ends a run of one process: transformers asks for a process group",
+    ),
     row("local_rank", 0, every=refused("is said by the launcher alone; remove it")),
     row("debug", "underflow_overflow", every=refused("replaces forwards that {method} replaces itself; remove it")),
     row("skip_memory_metrics", False, takes=Switch(), shows="nothing"),

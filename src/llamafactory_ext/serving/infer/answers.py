@@ -17,18 +17,66 @@ from typing import Any, Final
 
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.locks import lock
+from ...checkpoint.model_folder import output_problem
 from ...errors import DataError, OptionError
 from ...metrics.predictions import Prediction, read_predictions
 from .prompts import Prompt
 
 SYNC_SECONDS: Final = 1.0  # a power cut may cost this much work; a killed process costs none
 _SHOWN = 5
+_LONGEST = 1 << 24  # bytes of a first line that are looked at
 _BEGUN = b'{"id": "'  # how each line begins
 
 
 def settings_path(out: Path) -> Path:
     """Where the settings of a run lie: beside its answers."""
     return out.with_name(out.name + ".settings.json")
+
+
+def check_out(out: Path) -> None:
+    """Make sure, before a model is loaded, that a run of `infer` wrote what is at a place, or nothing is there.
+
+    Raises:
+        OptionError: somebody else's file, or a place where no file can be.
+        DataError: a damaged file of answers.
+    """
+    if out.is_dir():
+        raise OptionError(f"--out {out} is a folder; name a file in it, such as {out / 'answers.jsonl'}.")
+    _check_settings(settings_path(out))
+    if fault := output_problem(str(out.parent)):
+        raise OptionError(f"{fault.replace('output_dir=', f'--out {out}: ', 1)}.")
+    if not out.exists():
+        return
+    try:
+        with out.open("rb") as file:
+            begin = file.readline(_LONGEST)
+    except OSError as error:
+        raise DataError(f"--out {out} cannot be read ({error.strerror}); name another --out.") from None
+    if begin and not _is_ours(begin, out):
+        raise OptionError(
+            f"--out {out} holds something that no run of `infer` wrote; nothing was changed. Name another --out."
+        )
+
+
+def _is_ours(line: bytes, out: Path) -> bool:
+    """Whether the first line of a file is an answer, or the cut one of a run that has left its settings."""
+    if not line.endswith(b"\n"):
+        return len(line) == _LONGEST or (settings_path(out).is_file() and _BEGUN.startswith(line[: len(_BEGUN)]))
+    try:
+        Prediction.from_record(json.loads(line.decode("utf-8")))
+    except (DataError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _check_settings(path: Path) -> None:
+    """Make sure that the file beside holds a run's settings, if it is there: they are written anew."""
+    if path.exists():
+        old = read_json(path, "settings of the run") if path.is_file() else None
+        if not isinstance(old, dict) or not {"model_hash", "questions"} <= old.keys():
+            raise OptionError(
+                f"{path} holds no settings of a run and would be overwritten; nothing was changed. Name another --out."
+            )
 
 
 @contextlib.contextmanager
@@ -60,7 +108,7 @@ class AnswerFile:
         self._hashes = {prompt.question.id: prompt.sha256 for prompt in prompts}
         self._benchmark = prompts[0].question.benchmark
         self._synced = time.monotonic()
-        self._check_settings()
+        _check_settings(settings_path(path))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
@@ -127,17 +175,6 @@ class AnswerFile:
                 "--out."
             )
         return done
-
-    def _check_settings(self) -> None:
-        """Make sure that the file beside holds a run's settings, if it is there: they are written anew."""
-        path = settings_path(self.path)
-        if path.exists():
-            old = read_json(path, "settings of the run") if path.is_file() else None
-            if not isinstance(old, dict) or not {"model_hash", "questions"} <= old.keys():
-                raise OptionError(
-                    f"{path} holds no settings of a run and would be overwritten; nothing was changed. Name another "
-                    "--out."
-                )
 
     def _cut(self, length: int, line: int) -> None:
         os.ftruncate(self._file.fileno(), length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ...errors import CheckpointError, ExtError, OptionError
 from ...templates.tokens import tokenizer_problem
 from ...training.devices import default_device
-from .identity import adapter_base, files_hash, model_folder
+from .identity import adapter_base, check_files, files_hash, model_folder
 from .options import InferOptions
 from .prompts import Prompt, TextPrompts, template_for_tokens
 
@@ -61,6 +62,8 @@ class HfBackend:
         if options.base and named is None:
             raise OptionError(f"--base was given, but {folder} holds a whole model; drop --base")
         self._folder, self._options = folder, options
+        for part in dict.fromkeys(filter(None, (folder, self._base))):
+            check_files(part)
         self._tokenizer = load_tokenizer(folder, self._base)
         self._model = self._load()
         ends = self._model.generation_config.eos_token_id if self._model.generation_config else None
@@ -138,9 +141,15 @@ class HfBackend:
 
     def _load(self) -> Any:
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                self._base or self._folder, dtype=self._options.dtype, trust_remote_code=False
+            place = self._base or self._folder
+            model, told = AutoModelForCausalLM.from_pretrained(
+                place, dtype=self._options.dtype, trust_remote_code=False, output_loading_info=True
             )
+            if missing := sorted(told["missing_keys"]):
+                raise CheckpointError(
+                    f"{place} lacks {len(missing)} tensors of its model, {missing[0]} for example, which would be "
+                    "random numbers; name a whole model, or get this one again."
+                )
             if self._base is not None:
                 model = _adapted(model, self._folder)
         except ExtError:
@@ -162,7 +171,10 @@ def _adapted(model: Any, folder: Path) -> Any:
     check_adapter(folder)
     if (folder / "manifest.json").is_file():
         check_base(model, folder)
-    return PeftModel.from_pretrained(model, str(folder))
+    with warnings.catch_warnings():
+        # PEFT goes on with fresh numbers in the place of a tensor that is not there.
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        return PeftModel.from_pretrained(model, str(folder))
 
 
 def _first_line(error: Exception) -> str:

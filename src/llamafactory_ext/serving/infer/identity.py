@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoint.folders import SEAL
+from ...checkpoint.model_folder import SCRATCH as _SCRATCH
+from ...checkpoint.model_folder import adapter_problems, model_problems
 from ...errors import CheckpointError, OptionError
 
 _COUNTED = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
@@ -31,6 +33,18 @@ def model_folder(model: str) -> Path:
             f"{folder} has neither config.json nor adapter_config.json; name the folder of a model or of an adapter."
         )
     return folder
+
+
+def check_files(folder: Path) -> None:
+    """Make sure that a model's or adapter's files can be loaded, as far as they show it unloaded.
+
+    Raises:
+        CheckpointError: with a line for each fault.
+    """
+    is_adapter = (folder / "adapter_config.json").is_file()
+    problems = adapter_problems(folder) if is_adapter else model_problems(folder, tokenizer=False)
+    if problems:
+        raise CheckpointError("\n".join(f"{problem.replace(_SCRATCH, '')}." for problem in problems))
 
 
 def adapter_base(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from ...checkpoint.own import same_file
 from ...errors import ExtError, OptionError
 from ...progress import Shown
-from .answers import AnswerFile, settings_path
+from .answers import AnswerFile, check_out, settings_path
 from .identity import settings_hash
 from .options import InferOptions, help_text
 from .prompts import Prompt
@@ -106,9 +106,9 @@ def _kept(file: AnswerFile, prompts: Sequence[Prompt]) -> str:
 def _check_out(options: InferOptions) -> None:
     """Make sure, before a model is loaded, that answers are written over nothing that is read."""
     inputs = [Path(name) for name in (options.dataset, options.source, options.model, options.base) if name]
+    check_out(out := Path(options.out))
     inside = [folder for folder in inputs if folder.is_dir()]
     inputs += [file for folder in inside for file in folder.iterdir() if file.is_file()]
-    out = Path(options.out)
     for written in (out, settings_path(out)):
         if any(same_file(written, path) for path in inputs):
             raise OptionError(f"--out {out}: {written} is read by this command, and would change; name another --out.")

@@ -15,6 +15,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from ...checkpoint.model_folder import weights_fault
 from ...errors import CheckpointError, DataError, OptionError
 from .hf import load_tokenizer
 from .identity import adapter_base, files_hash, model_folder
@@ -43,6 +44,9 @@ class VllmBackend:
                 f"{self._folder} holds an adapter; write a whole model for vLLM with `llamafactory-cli export`, or "
                 "use --backend hf."
             )
+        for file in sorted(self._folder.glob("*.safetensors")):
+            if fault := weights_fault(file):
+                raise CheckpointError(f"{file} {fault}; get the model again.")
         self._loop = asyncio.new_event_loop()
         self._engine = self._loop.run_until_complete(self._start())
         config = self._engine.model_config

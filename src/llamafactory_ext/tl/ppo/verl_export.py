@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...checkpoint.own import claim, own_file, own_text
+from ...checkpoint.own import claim, claim_plain, own_file, own_text
 from ...errors import OptionError
 from ...toolcalls import write_tool
 from ...upstream.pipeline.api import load_tokenizer
@@ -75,6 +75,7 @@ def export_verl(yaml: Path, out: Path) -> Exported:
         OptionError: the YAML is none of `stage: tl_ppo`, or has a reward of its own.
         DataError: data cannot be used, and the YAML does not say `tl_skip_bad: true`.
     """
+    claim_plain(out)
     claim([out / name for name in ("train.parquet", "test.parquet", REWARD_FILE)], inputs=[yaml])
     model_args, data_args, training_args, finetuning_args = read_training_args(yaml)
     if finetuning_args.tl_stage != "tl_ppo":

@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import set_seed
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from ...checkpoint.folders import remove_leftovers
+from ...checkpoint.folders import remove_leftovers, sealing
 from ...errors import CheckpointError, OptionError
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
@@ -175,7 +175,8 @@ def _train(trainer: PpoTrainer, finetuning_args: Any, stop: Stop) -> None:
     args = trainer.args
     result = trainer.train(resume_from_checkpoint=_checkpoint(trainer))
     stop.check(trainer.state)
-    trainer.save_model()
+    with sealing(Path(args.output_dir), writes=args.should_save):
+        trainer.save_model()
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoint.atomic import write_json
-from ...checkpoint.folders import discard_checkpoints, remove_leftovers
+from ...checkpoint.folders import discard_checkpoints, remove_leftovers, sealing
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
@@ -313,7 +313,8 @@ class _TlSft:
     def _train(self, trainer: TlSftTrainer) -> None:
         result = trainer.train(resume_from_checkpoint=self._checkpoint(trainer))
         self.stop.check(trainer.state)
-        trainer.save_model()
+        with sealing(Path(self.training_args.output_dir), writes=self.training_args.should_save):
+            trainer.save_model()
         if self.finetuning_args.include_effective_tokens_per_second:
             rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
             result.metrics["effective_tokens_per_sec"] = rate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -11,7 +11,9 @@ from ...checkpoint.model_folder import foreign_output, output_problem
 from ...methods import load, methods, row_of
 from ...options.attention import attention_conflicts
 from ...options.fates.judge import broken_conditions
+from ...options.fates.table import ROWS
 from ...options.run import RunArguments
+from .arguments import collecting_problems
 from .command import RawArgs, requested, requested_type
 from .compat import upstream_version
 
@@ -35,14 +37,48 @@ def explained(error: Exception, given: Mapping[str, Any], defaults: Mapping[str,
         named = [name for name, value in given.items() if str(value) == word]
         return [f"{name}={error}" for name in named] or [str(error)]
     if str(error).startswith("Adapter "):
-        return [f"adapter_name_or_path: {error}"]
+        return [
+            f"adapter_name_or_path={given.get('adapter_name_or_path')} has no place in finetuning_type: "
+            f"{given.get('finetuning_type')}; remove it, or set finetuning_type: lora ({error})"
+        ]
+    if "process group has not been initialized" in str(error) and given.get("ddp_backend"):
+        return [
+            f"ddp_backend={given['ddp_backend']} is for several processes, and this is one; remove it, or set "
+            "FORCE_TORCHRUN=1"
+        ]
     if "fine-tuning method" in str(error):
         return [f"finetuning_type={given.get('finetuning_type')} does not exist ({error})"]
     for name in unused:
         near = get_close_matches(name, defaults, n=1)
         advice = f"did you mean {near[0]}?" if near else "correct the name, or remove it"
         lines.append(f"{name} is no option of this command; {advice}")
-    return lines or [str(error)]
+    return lines or [" ".join(str(error).split())]
+
+
+def named_by_trial(said: list[str], given: Mapping[str, Any], parse_without: Callable[[str], Any]) -> list[str]:
+    """Return what a parser says with the name of the option that it speaks of, if one alone ends it.
+
+    Args:
+        said: what the parser says.
+        given: options by name.
+        parse_without: parses the command without an option.
+    """
+    for name, value in given.items():
+        row = ROWS.get(name)
+        if row is not None and row.takes is not None:
+            continue  # its values have been looked at
+        if _parses(parse_without, name):
+            return [f"{name}={value}: {'; '.join(said)}; correct it, or remove it"]
+    return said
+
+
+def _parses(parse_without: Callable[[str], Any], name: str) -> bool:
+    try:
+        with collecting_problems():
+            parse_without(name)
+    except Exception:  # whatever the other options end it with
+        return False
+    return True
 
 
 def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) -> list[str]:
@@ -74,6 +110,7 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
         preferences=not (method and training is not None),
         weights=not finetuning.dry_run_gpus,
     )
+    problems += _cache_problems(model)
     if not problems:
         problems += strange_adapters(model, finetuning)
     if training is not None:
@@ -96,6 +133,14 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
             model, data, training, finetuning, upstream_version() or "of an unknown version"
         )
     return list(dict.fromkeys(problems))
+
+
+def _cache_problems(model: Any) -> list[str]:
+    """A folder of the cache that cannot be made or written to."""
+    if model.cache_dir is None:
+        return []
+    found = output_problem(str(model.cache_dir))
+    return [found.replace("output_dir", "cache_dir", 1)] if found else []
 
 
 def judged_as() -> dict[str, str]:

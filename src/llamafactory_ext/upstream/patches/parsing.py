@@ -29,7 +29,7 @@ from ...options.groups import RULES, looks_like_ours
 from ...options.run import RunArguments
 from ...options.values import check_values
 from .arguments import HEADING, collecting_problems
-from .checking import conflicts, explained, trains
+from .checking import conflicts, explained, named_by_trial, trains
 from .command import RawArgs, given_options, requested, rewritten, without
 from .features import Feature, require
 from .other_gpus import ENGINE, for_other_gpus
@@ -101,9 +101,11 @@ def wrap_parse_args(original: Function) -> Function:
             try:
                 parsed = original(parser, without(args, dropped), *more, **named)
             except FAILURES as error:
-                raise OptionError.listing(
-                    HEADING, [*problems, *collected, *explained(error, plain, defaults)]
-                ) from error
+                said = explained(error, plain, defaults)
+                if not any(name in line for line in said for name in plain):
+                    kept = without(args, dropped)
+                    said = named_by_trial(said, plain, lambda name: original(parser, without(kept, {name})))
+                raise OptionError.listing(HEADING, [*problems, *collected, *said]) from error
         problems += collected
         problems += conflicts(args, plain, parsed)
         if problems:
@@ -150,7 +152,7 @@ def wrap_get_args(original: Function) -> Function:
         try:
             groups = original(args, *more, **named)
         except FAILURES as error:
-            raise OptionError.listing(HEADING, [" ".join(str(error).split())]) from error
+            raise OptionError.listing(HEADING, explained(error, given_options(args), {})) from error
         if not requested(args):
             return groups
         if not trains:
@@ -179,7 +181,10 @@ def speak_less(groups: Sequence[Any]) -> None:
     finetuning = next(group for group in groups if isinstance(group, RunArguments))
     training = next(group for group in groups if hasattr(group, "output_dir"))
     if not finetuning.verbose and training.log_level == "passive":
+        from ..pipeline.speaking import leave_out_stale
+
         transformers_logging.set_verbosity_warning()
+        leave_out_stale()
 
 
 def _say_settings(groups: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from ...options.command_file import checks_asked
 from ..pipeline import requests
 from . import launch, parsing, reading, train
 from .arguments import extend_finetuning_arguments
@@ -47,6 +48,10 @@ def _register_templates(template_class: type) -> type:
 
 def _reads_records(call: Arguments) -> bool:
     return requests.reads_records(call["data_args"])
+
+
+def _is_checked(_: Arguments) -> bool:
+    return checks_asked()
 
 
 PATCHES: tuple[Patch, ...] = (
@@ -168,7 +173,7 @@ PATCHES: tuple[Patch, ...] = (
         ),
         "typed columns give records the members of one another as nulls, and end at two types in one column",
         late("records", "wrap_load_single_dataset"),
-        _reads_records,
+        lambda call: _reads_records(call) or checks_asked(),
     ),
     Patch(
         "llamafactory.data.loader",
@@ -181,6 +186,15 @@ PATCHES: tuple[Patch, ...] = (
         "tokens must keep their example's mark and their weight through cutting and packing",
         lambda original: late("weights", "weighed_processor")(late("marks", "marked_processor")(original)),
         _reads_records,
+    ),
+    Patch(
+        "llamafactory.data.loader",
+        "get_dataset",
+        (Feature.ERRORS,),
+        (Takes("template", "model_args", "data_args", "training_args", "stage", "tokenizer", "processor"),),
+        "what libraries say of data that cannot be loaded is a traceback",
+        late("api", "wrap_get_dataset"),
+        _is_checked,
     ),
     Patch(
         "llamafactory.model.adapter",

@@ -22,6 +22,7 @@ USES: tuple[Use, ...] = (
     Use("llamafactory.extras.constants", "TRAINING_STAGES", _PAGE),
     Use("llamafactory.extras.logging", "get_logger", TRAINING, (Takes("name"),)),
     Use("llamafactory.extras", "logging", TRAINING),
+    Use("llamafactory.extras.misc", "get_device_count", (Feature.ERRORS,), (Takes(),)),
     Use("llamafactory.extras.misc", "calculate_tps", TRAINING, (Takes("dataset", "metrics", "stage"),)),
     Use("llamafactory.train.sft.metric", "ComputeAccuracy", TRAINING),
     Use("llamafactory.train.sft.metric", "eval_logit_processor", TRAINING, (Takes("logits", "labels"),)),

@@ -1,16 +1,19 @@
 """The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import torch
 from llamafactory.data import get_dataset
 from llamafactory.extras.logging import get_logger
 from llamafactory.extras.misc import calculate_tps
-from llamafactory.extras.ploting import plot_loss
+from llamafactory.extras.ploting import plot_loss as upstream_plot_loss
 from llamafactory.model import load_model as upstream_load_model
 from llamafactory.model import load_tokenizer as upstream_load_tokenizer
 from llamafactory.train.sft.metric import ComputeAccuracy, eval_logit_processor
@@ -24,20 +27,36 @@ _UNLIKE = re.compile("mismatch|Missing key|Unexpected key", re.IGNORECASE)
 
 
 @contextmanager
-def loading_data() -> Iterator[None]:
+def loading_data(what: str = "The data") -> Iterator[None]:
     """Within, what upstream and `datasets` say about data that they cannot load becomes one line.
 
+    Args:
+        what: is loaded.
+
     Raises:
-        DataError: in the place of their ValueError.
+        DataError: in the place of theirs.
     """
     try:
         yield
-    except ValueError as error:
-        text = " ".join(str(error).split())[:300]
+    except torch.distributed.DistError:  # of another process, which says itself what it met
+        raise
+    except (ValueError, OSError, ImportError, RuntimeError, TypeError, KeyError, AssertionError) as error:
+        text = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise DataError(
-            f"The data cannot be loaded: {text} Check dataset, eval_dataset, val_size, max_samples and the options of "
-            "mixing."
+            f"{what} cannot be loaded: {text}. Check dataset, eval_dataset, val_size, max_samples, the options of "
+            "mixing, and the entries of dataset_info.json."
         ) from error
+
+
+def wrap_get_dataset(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wraps upstream's loader of all data of a run for baselines that ask for our checks."""
+
+    @wraps(original)
+    def get_dataset(*args: Any, **kwargs: Any) -> Any:
+        with loading_data():
+            return original(*args, **kwargs)
+
+    return get_dataset
 
 
 @contextmanager
@@ -112,6 +131,13 @@ def accuracy_of(finetuning_args: Any) -> dict[str, Any]:
     if not finetuning_args.compute_accuracy:
         return {}
     return {"compute_metrics": ComputeAccuracy(), "preprocess_logits_for_metrics": eval_logit_processor}
+
+
+def plot_loss(folder: str, keys: list[str]) -> None:
+    """Draw the curves of a run's folder as upstream does; a run too short to log a value has none of it."""
+    history = json.loads((Path(folder) / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    if logged := [key for key in keys if any(key in entry for entry in history)]:
+        upstream_plot_loss(folder, keys=logged)
 
 
 def plot_evaluated(training_args: Any, finetuning_args: Any, datasets: Any) -> list[str]:

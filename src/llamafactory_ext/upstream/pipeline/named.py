@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ...checkpoint.folders import check_adapter
 from ...checkpoint.model_folder import (
     ADAPTER_CONFIG,
     DamagedError,
@@ -19,7 +20,7 @@ from ...checkpoint.model_folder import (
 )
 from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
-from ...errors import DataError
+from ...errors import CheckpointError, DataError
 
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 _HERE = "correct the path, or name a model of the Hugging Face hub that can be reached from here"
@@ -61,7 +62,7 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
     ]
     if finetuning_args.finetuning_type != "lora" or not folders:
         return []
-    from .skeleton import config_of, misfit, skeleton
+    from .skeleton import config_of, lost_part, misfit, skeleton
 
     try:
         model = skeleton(config_of(model_args))
@@ -71,10 +72,13 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
     for folder in folders:
         file = folder / "adapter_model.safetensors"
         try:
-            targets = read_object(folder / ADAPTER_CONFIG).get("target_modules")
-            fault = misfit(model, read_header(file), targets) if file.is_file() else None
+            config, tensors = read_object(folder / ADAPTER_CONFIG), read_header(file) if file.is_file() else {}
+            fault = misfit(model, tensors, config.get("target_modules"))
+            lost = lost_part(model, tensors, config)
         except DamagedError:
             continue  # said elsewhere
+        if lost and not fault:
+            problems.append(f"adapter_name_or_path={folder} lacks {lost}; name another checkpoint, or train it anew")
         if fault:
             problems.append(
                 f"adapter_name_or_path={folder} belongs to another base than model_name_or_path="
@@ -124,12 +128,22 @@ def _strange_weights(model_args: Any, folder: Path, option: str) -> list[str]:
     """Weights that the configuration wants and the files lack: transformers would begin with random ones."""
     from .skeleton import config_of, lost_weights, skeleton
 
+    config = config_of(model_args)
+    if getattr(config, "quantization_config", None) or getattr(config, "auto_map", None):
+        return []  # made by code of their own
     try:
-        config = config_of(model_args)
-        if getattr(config, "quantization_config", None) or getattr(config, "auto_map", None):
-            return []
-        fault = lost_weights(skeleton(config), stored_tensors(folder))
-    except Exception:  # whatever a model's own code meets; loading it says more
+        model = skeleton(config)
+    except (ImportError, NotImplementedError):  # a missing package, or no meta device; loading says more
+        return []
+    except Exception as error:  # of transformers' code, which loading meets too
+        text = " ".join(str(error).split())[:200]
+        return [
+            f"{option}: no model can be made by its config.json ({type(error).__name__}: {text}); get it again, or "
+            "install a newer transformers"
+        ]
+    try:
+        fault = lost_weights(model, stored_tensors(folder))
+    except DamagedError:  # said elsewhere
         return []
     advice = "get the model again, or set train_from_scratch: true to begin with random weights"
     return [f"{option}: {fault}; {advice}"] if fault else []
@@ -146,12 +160,22 @@ def _adapter_problems(model_args: Any) -> list[str]:
         folder = _adapter_folder(model_args)(name)
         looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
         if folder.is_dir():
-            found += [f"adapter_name_or_path={line}" for line in adapter_problems(folder)]
+            problems = adapter_problems(folder) or _changed(folder)
+            found += [f"adapter_name_or_path={line}" for line in problems]
         elif folder.is_file():
             found.append(f"adapter_name_or_path={folder} is a file; name the output_dir of a finished run")
         elif looks_local or Path(name).is_dir():
             found.append(f"adapter_name_or_path={folder} does not exist; name the output_dir of a finished run")
     return found
+
+
+def _changed(folder: Path) -> list[str]:
+    """An adapter of a finished run whose files are not those that were saved."""
+    try:
+        check_adapter(folder)
+    except CheckpointError as error:
+        return [error.message.rstrip(".")]
+    return []
 
 
 def _dataset_problems(data_args: Any, options: tuple[str, ...], preferences: bool) -> list[str]:

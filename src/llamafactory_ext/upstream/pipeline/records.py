@@ -25,6 +25,7 @@ from ...data.files.writing import atomic_text, make_folder
 from ...data.message_parts import Words
 from ...data.shape import columns_of
 from ...sources import source_hash
+from .api import loading_data
 from .requests import marks_requested, reads_records
 
 RECORD, PLACE = "ext_record", "ext_place"
@@ -148,7 +149,8 @@ def wrap_load_single_dataset(original: Callable[..., Any]) -> Callable[..., Any]
                 dataset_attr.dataset_name = str(
                     _as_texts(files, Path(model_args.cache_dir or config.HF_DATASETS_CACHE))
                 )
-        return original(dataset_attr, model_args, data_args, training_args, *more, **named)
+        with loading_data(f"The data of {dataset_attr.dataset_name}"):
+            return original(dataset_attr, model_args, data_args, training_args, *more, **named)
 
     return load_single_dataset
 
@@ -172,7 +174,7 @@ def _as_texts(files: list[Path], cache: Path) -> Path:
             digest.update(hashlib.file_digest(handle, "sha256").digest())
     target = cache.expanduser().resolve() / "llamafactory_ext" / f"{digest.hexdigest()}.jsonl"
     if not target.is_file():
-        make_folder(target.parent)
+        make_folder(target.parent, "cache_dir (HF_DATASETS_CACHE where it is not set):")
         with atomic_text(target) as output:
             for file in files:
                 for place, record in iter_records(file):

@@ -19,6 +19,9 @@ from transformers import (
 
 # Kinds of models whose files have the names of the modules, now and before.
 _PLAIN_NAMES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "gemma", "gemma2")
+_PREFIX, _PAIR = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
+# Settings by which an adapter takes some of the modules that its targets name.
+_SELECTIVE = ("layers_to_transform", "layers_pattern", "exclude_modules", "target_parameters", "megatron_config")
 _DIGITS = re.compile(r"\d+")
 _KINDS = (AutoModelForImageTextToText, AutoModelForSeq2SeqLM, AutoModelForTextToWaveform)  # in upstream's order
 
@@ -101,3 +104,28 @@ def misfit(model: nn.Module, tensors: dict[str, Any], targets: Any) -> str | Non
             if isinstance(modules[target], nn.Linear) and weight is not None and shape[side] != weight.shape[side]:
                 return f"{target} is {list(weight.shape)} in the base, and the adapter's part is {shape}"
     return None
+
+
+def lost_part(model: nn.Module, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """The first tensor that a LoRA adapter should have and has not; None where none is lost, as far as can be seen.
+
+    PEFT goes on with fresh numbers in its place, and warns of it at most.
+
+    Args:
+        model: the base.
+        tensors: facts by name, as the adapter's file has them.
+        config: of the adapter.
+    """
+    targets = config.get("target_modules")
+    if config.get("peft_type") != "LORA" or not tensors or not isinstance(targets, list):
+        return None
+    modules = {name.removesuffix(part) for name in tensors for part in _PAIR if name.endswith(part)}
+    if not any(config.get(name) for name in _SELECTIVE):
+        ends = tuple(f".{target}" for target in targets)
+        named = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+        modules |= {f"{_PREFIX}{name}" for name in named if f".{name}".endswith(ends)}
+    return next((name for module in sorted(modules) for name in _pair(module) if name not in tensors), None)
+
+
+def _pair(module: str) -> tuple[str, ...]:
+    return tuple(f"{module}{part}" for part in _PAIR)

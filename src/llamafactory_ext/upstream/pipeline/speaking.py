@@ -9,6 +9,7 @@ from typing import Any
 from ...methods import worker
 
 # The functions of upstream and transformers for what is said once.
+_STALE = "`torch_dtype` is deprecated"
 _ONCE = ("info_rank0", "warning_rank0", "warning_rank0_once", "warning_once")
 
 
@@ -27,6 +28,15 @@ def let_main_speak(args: dict[str, Any] | list[str]) -> dict[str, Any] | list[st
     if isinstance(args, dict):
         return {**args, "log_on_each_node": False}
     return [*args, "--log_on_each_node", "False"]
+
+
+def leave_out_stale() -> None:
+    """Leave out of the log what transformers says of names that upstream gives it, which no user can change."""
+    from transformers.utils import logging as transformers_logging
+
+    for handler in transformers_logging.get_logger().handlers:
+        if not any(isinstance(known, _NotStale) for known in handler.filters):
+            handler.addFilter(_NotStale())
 
 
 def settings_line(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> str:
@@ -69,3 +79,10 @@ class _NotOnce(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING and record.funcName not in _ONCE
+
+
+class _NotStale(logging.Filter):
+    """Keeps back warnings of upstream's own calls."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(_STALE)

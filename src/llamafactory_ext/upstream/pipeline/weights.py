@@ -16,6 +16,7 @@ import torch
 from datasets import IterableDataset
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
+from transformers.utils import logging as transformers_logging
 
 from ...data.intake import CUT_DROPPED, DROP, Cut, Intake
 from ...data.marks import MARKS_COLUMN, TASK_COLUMN
@@ -33,6 +34,7 @@ from .requests import requested_action, requested_weights
 from .tagging import TaggedExample, declared_tools, encode_tagged
 
 NOTE_COLUMN = "tl_note"
+_SHOWN = 2_000  # characters of an example in the log
 
 
 @dataclass
@@ -87,6 +89,17 @@ class _Reading:
         for name, value in self._note_row(found.to_text(settings, requested_action(self.data_args))).items():
             inputs[name] = [*inputs.get(name, []), value]
         return dict(inputs)
+
+    def print_data_example(self, example: dict[str, Any]) -> None:
+        """Show one example as text; its token ids too where everything is logged."""
+        if transformers_logging.get_verbosity() <= transformers_logging.INFO:
+            super().print_data_example(example)  # type: ignore[misc]
+            return
+        learned = [label for label in example["labels"] if label != IGNORE_INDEX]
+        for heading, ids in (("", example["input_ids"]), ("learned of it:\n", learned)):
+            text = self.tokenizer.decode(ids, skip_special_tokens=False)
+            rest = f" ... ({len(text) - _SHOWN:,} more characters)" if len(text) > _SHOWN else ""
+            print(f"{heading}{text[:_SHOWN]}{rest}")
 
     def _take(self, row: dict[str, Any], settings: Settings | None, found: Findings, pieces: Pieces) -> bool:
         """Judge and encode one example; whether it is trained."""
