@@ -91,6 +91,9 @@ VERBS: dict[str, Verb | None] = {
     "etapp report": Verb(
         "acted.jsonl --out {out}", "acts", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
     ),
+    "etapp split": Verb("--train 8 --out {out}", "parts", ("{out}/train.txt", "{out}/test.txt")),
+    "etapp export_sft": Verb("--predictions acted.jsonl --out {out}", "sft/etapp_sft.json", ("{out}",)),
+    "etapp serve": None,
     "tl export_verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
     "skintern build": Verb(
         "sums --dataset_dir data --out {out} --steps 2",

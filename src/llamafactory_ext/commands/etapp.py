@@ -227,6 +227,98 @@ class Etapp:
         for path in write(world, read_runs(world, words), Path(str(out)), inputs):
             print(path)
 
+    def split(self, out: str, train: int, source: str = "mini", seed: int = 0) -> None:
+        """Divide the cases by instruction, for training on some and testing on others.
+
+        Args:
+            out: folder for train.txt and test.txt, ids one a line, as `etapp run --cases` takes them.
+            train: how many instructions are for training.
+            source: where the cases come from: mini.
+            seed: of the draw.
+        """
+        from ..checkpoint.own import claim, own_text
+        from ..etapp.cases import open_source
+        from ..etapp.export import split
+
+        if type(train) is not int or type(seed) is not int:
+            raise OptionError(f"--train {train} --seed {seed}: give whole numbers.")
+        paths = [Path(str(out)) / "train.txt", Path(str(out)) / "test.txt"]
+        claim(paths)
+        for path, ids in zip(paths, split(open_source(str(source)), train, seed), strict=True):
+            own_text(path, "\n".join(ids) + "\n")
+            print(f"{path}: {len(ids)} cases")
+
+    def export_sft(
+        self,
+        predictions: str,
+        out: str,
+        source: str = "mini",
+        verdicts: str = "",
+        min_procedure: float = 4,
+        min_personalization: float = 4,
+        min_proactivity: float = 3,
+        checks: str = "pass",
+        no_thought: bool = False,
+        held_out: str = "",
+    ) -> None:
+        """Write training data of good episodes, with their entry in dataset_info.json beside it.
+
+        Args:
+            predictions: the file that `etapp run` wrote.
+            out: the data file, such as data/etapp_sft.json.
+            source: where the cases come from: mini.
+            verdicts: the verdicts that `etapp judge` wrote beside its report; without it no scores count.
+            min_procedure: least final score of the judge.
+            min_personalization: least final score of the judge.
+            min_proactivity: least final score of the judge.
+            checks: pass (every condition of a case holds) or any.
+            no_thought: leave out what the model says before its calls.
+            held_out: list of cases for testing, none of which may be exported.
+        """
+        from ..etapp.cases import open_source
+        from ..etapp.checking import read_acted
+        from ..etapp.export import Wanted, export, read_ids
+        from ..metrics.report import read_verdicts
+
+        path, world = Path(str(predictions)), open_source(str(source))
+        wanted = Wanted(
+            min_procedure,
+            min_personalization,
+            min_proactivity,
+            str(checks),
+            no_thought is True,
+            read_ids(Path(str(held_out))) if held_out else frozenset(),
+        )
+        judged = {one.id: one for one in read_verdicts(Path(str(verdicts)))} if verdicts else {}
+        _, acted = read_acted(world, path)
+        done = export(world, acted, judged, wanted, Path(str(out)), path)
+        for reason, count in done.left_out.most_common():
+            print(f"{count} left out: {reason}")
+        print(f"{done.path}: {done.written} dialogues")
+
+    def serve(self, source: str = "mini", setting: str = "given", host: str = "127.0.0.1", port: int = 8010) -> None:
+        """Serve the worlds over HTTP, for agents of other programs; the header X-Case names the case.
+
+        Args:
+            source: where the cases come from: mini.
+            setting: given or retrieval.
+            host: address to listen at; there is no password, so keep it to this machine.
+            port: to listen at.
+        """
+        from ..etapp.cases import open_source
+        from ..etapp.serve import make_server
+
+        if type(port) is not int:
+            raise OptionError(f"--port {port}: give a number.")
+        server = make_server(open_source(str(source)), str(setting), str(host), port)
+        print(f"http://{host}:{port}: POST {{name, arguments}} with the header X-Case; Ctrl-C ends it.", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.server_close()
+
 
 def _below(value: object, least: int) -> bool:
     return type(value) is not int or value < least

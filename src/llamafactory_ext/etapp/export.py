@@ -1,0 +1,249 @@
+"""Training data from episodes: dialogues of whole, checked or well judged cases in LLaMA-Factory's layout.
+
+Failed calls stay in, and their observation is an error that `tl_sft` reads, so that MAE leaves them out of the loss.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.family import SHAREGPT
+from ..data.files.writing import (
+    RecordFile,
+    add_entry,
+    claim_data,
+    make_folder,
+    merged_entry,
+    own_data,
+    read_dataset_info,
+)
+from ..errors import DataError, OptionError
+from ..metrics.report import Verdict
+from ..templates.messages import RESULT_SEPARATOR
+from .arguments import UnreadableError, read_call
+from .cases import Source
+from .checking import Acted
+from .prompts import FEEDBACK, GO_ON, opening
+from .registry import ALL, FINDERS
+from .sandbox import UNREADABLE
+
+TASK = "etapp"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which dialogues are exported.
+
+    Attributes:
+        procedure: least final score of the judge, of 5.
+        personalization: likewise.
+        proactivity: likewise.
+        checks: pass: all conditions of the case hold; any: they do not count.
+        no_thought: leave out what a model says before a call.
+        held_out: ids of cases for testing, none of which may be exported.
+    """
+
+    procedure: float = 4
+    personalization: float = 4
+    proactivity: float = 3
+    checks: str = "pass"
+    no_thought: bool = False
+    held_out: frozenset[str] = frozenset()
+
+
+@dataclass
+class Exported:
+    """What was written and what was not.
+
+    Attributes:
+        path: of the data file.
+        written: dialogues.
+        left_out: how many for each reason.
+    """
+
+    path: Path
+    written: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def export(
+    source: Source, acted: Sequence[Acted], verdicts: Mapping[str, Verdict], wanted: Wanted, out: Path, reads: Path
+) -> Exported:
+    """Write the data file and its entry in dataset_info.json.
+
+    Args:
+        source: has the worlds.
+        acted: the cases.
+        verdicts: of the judge, by case; empty where it was not asked.
+        wanted: which dialogues.
+        out: the file; its folder has or gets dataset_info.json.
+        reads: the prediction file, which is not written over.
+
+    Raises:
+        OptionError: options that cannot be, or a place of somebody else's.
+        DataError: cases for testing, or no dialogue left.
+    """
+    if wanted.checks not in ("pass", "any"):
+        raise OptionError(f"--checks {wanted.checks}: choose pass or any.")
+    if out.suffix != ".json":
+        raise OptionError(f"--out {out}: the name must end with .json, as LLaMA-Factory's data files do.")
+    held = sorted({one.case.id for one in acted} & wanted.held_out)
+    if held:
+        raise DataError(
+            f"{len(held)} cases are held out for testing, such as {held[0]}; run the agent on the others "
+            "(`etapp run --cases train.txt`) or name another --held_out."
+        )
+    make_folder(out.parent)
+    info = read_dataset_info(out.parent)
+    entry = SHAREGPT.entry(out.name)
+    merged_entry(out.parent, out.stem, entry, info)
+    known = claim_data(out.parent, out, info, [reads])
+    done = Exported(out)
+    rows = []
+    for one in acted:
+        reason = _left_out(one, verdicts.get(one.prediction.id), bool(verdicts), wanted)
+        if reason:
+            done.left_out[reason] += 1
+        else:
+            rows.append(record(source, one, no_thought=wanted.no_thought))
+    if not rows:
+        raise DataError(f"no dialogue is left to export: {_counts(done.left_out)}; run more cases or ask for less.")
+    with own_data(out, known) as handle:
+        file = RecordFile(handle)
+        for row in rows:
+            file.add(row)
+        file.end()
+    add_entry(out.parent, out.stem, entry)
+    done.written = len(rows)
+    return done
+
+
+def _counts(left_out: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in left_out.most_common()) or "there was none"
+
+
+def _left_out(one: Acted, verdict: Verdict | None, judged: bool, wanted: Wanted) -> str:
+    """Why a dialogue is not exported; empty if it is."""
+    if one.episode["end"] != "answer" or not one.prediction.prediction.strip():
+        return "ended by a limit or without an answer"
+    if any(call["failed"] == UNREADABLE for call in one.episode["calls"]):
+        return "holds a call that cannot be read"
+    if wanted.checks == "pass" and one.outcome is not None and not one.outcome.success:
+        return "fails its checks"
+    if not judged:
+        return ""
+    if verdict is None or not verdict.parsed:
+        return "has no verdict of the judge"
+    scores = json.loads(verdict.detail)
+    least = {name: getattr(wanted, name) for name in ("procedure", "personalization", "proactivity")}
+    return "" if all(scores[name] >= value for name, value in least.items()) else "scored too low"
+
+
+def record(source: Source, one: Acted, *, no_thought: bool = False) -> dict[str, Any]:
+    """Return a dialogue in ShareGPT's form.
+
+    Args:
+        source: has the world.
+        one: the case.
+        no_thought: leave out what the model says before a call.
+    """
+    world, episode = source.worlds[one.case.user], one.episode
+    names = list(FINDERS) if episode["setting"] == "retrieval" else list(one.case.given)
+    names += [call["name"] for call in episode["calls"] if call["name"] in ALL and call["failed"] is None]
+    tools = [ALL[name].config()["function"] for name in dict.fromkeys(names)]
+    (system, _) = opening(world, one.case, episode["setting"], "fc", [])
+    return {
+        "conversations": _turns(one, no_thought),
+        "system": system["content"],
+        "tools": json.dumps(tools, ensure_ascii=False),
+        "mark": "tool",
+        "task": TASK,
+        "id": one.prediction.id,
+    }
+
+
+def _turns(one: Acted, no_thought: bool) -> list[dict[str, str]]:
+    messages = [dict(message) for message in one.prediction.messages or ()][1:]
+    if one.episode["strategy"] == "e-react":  # the plan and the words that asked for it
+        place = next(n for n, message in enumerate(messages) if message.get("content") == GO_ON)
+        del messages[place - 1 : place + 1]
+    logged = iter(one.episode["calls"])
+    turns: list[dict[str, str]] = []
+    for message in messages:
+        text = str(message.get("content") or "")
+        if message["role"] == "tool" or (message["role"] == "user" and text.startswith(f"{FEEDBACK} ")):
+            told = text if message["role"] == "tool" else text.removeprefix(f"{FEEDBACK} ")
+            if turns[-1]["from"] == "observation":
+                turns[-1]["value"] += RESULT_SEPARATOR + told
+            else:
+                turns.append({"from": "observation", "value": told})
+        elif message["role"] == "user":
+            turns.append({"from": "human", "value": text})
+        else:
+            turns.append(_spoken(message, text, logged, one, no_thought))
+    if turns[-1]["from"] == "gpt":
+        turns[-1]["value"] = one.prediction.prediction
+    return turns
+
+
+def _spoken(message: Mapping[str, Any], text: str, logged: Any, one: Acted, no_thought: bool) -> dict[str, str]:
+    calls: list[dict[str, Any]] = []
+    thought = text.strip()
+    if one.episode["strategy"] == "fc":
+        for made in message.get("tool_calls") or ():
+            function = made["function"]
+            try:
+                call = read_call(function["name"], function["arguments"])
+            except UnreadableError as error:
+                raise DataError(f"{one.prediction.id}: a call cannot be read ({error}); run the case again.") from None
+            calls.append({"name": call.name, "arguments": dict(call.arguments)})
+    else:
+        head, found, _ = text.partition("\nAction:") if not text.startswith("Action:") else ("", "Action:", "")
+        if found:
+            call_record = next(logged, None)
+            thought = head.removeprefix("Thought:").strip()
+            if call_record is not None:
+                calls.append({"name": call_record["name"], "arguments": call_record["arguments"]})
+    if not calls:
+        return {"from": "gpt", "value": thought}
+    written = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
+    return {"from": "function_call", "value": written if no_thought or not thought else f"{thought}\n{written}"}
+
+
+def split(source: Source, train: int, seed: int) -> tuple[list[str], list[str]]:
+    """Divide the cases by instruction: ids for training and for testing, so that both have all users.
+
+    Args:
+        source: has the cases.
+        train: instructions for training.
+        seed: of the draw.
+
+    Raises:
+        OptionError: not that many instructions.
+    """
+    numbers = sorted({case.number for case in source.cases})
+    if not 0 < train < len(numbers):
+        raise OptionError(
+            f"--train {train}: {source.name} has {len(numbers)} instructions; give 1 to {len(numbers) - 1}."
+        )
+    drawn = set(random.Random(seed).sample(numbers, train))
+    chosen = [case.id for case in source.cases if case.number in drawn]
+    return chosen, [case.id for case in source.cases if case.number not in drawn]
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """Read a list of cases, one id a line.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return frozenset(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); name a list of cases, one id a line.") from None
