@@ -14,6 +14,7 @@ from typing import Any
 from citi.test_importance_file import FULL
 from data.samples import write_sample
 from data.test_mix import alpaca, put
+from etapp.small_checkout import make
 from llamafactory_ext import cli
 from llamafactory_ext.etapp.agents import agent
 from llamafactory_ext.etapp.mini import load, load_gold
@@ -81,6 +82,7 @@ VERBS: dict[str, Verb | None] = {
         "ours=scores --out {out}", "tables", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
     ),
     "etapp cases": None,
+    "etapp inventory": Verb("clone --out {out}", "inventory.json", ("{out}",)),
     "etapp demo": Verb("--out {out}", "etapp", tuple(f"{{out}}/{file}" for file in ("report.json", "gold.jsonl"))),
     "etapp run": Verb(
         "--model m --url http://127.0.0.1:9/v1 --retries 0 --out {out}", "acts.jsonl", ("{out}",), is_long=True
@@ -139,6 +141,7 @@ def fill(folder: Path, model: Path) -> None:
             }
         )
     )
+    make(folder / "clone")
     source = load()
     run(source, source.cases[:2], agent("gold", load_gold()), {}, RunOptions(quiet=True), folder / "acted.jsonl")
     (folder / "ppo.yaml").write_text("stage: tl_ppo\n")

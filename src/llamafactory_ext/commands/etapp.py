@@ -14,12 +14,32 @@ class Etapp:
         """List the cases, or show one of them.
 
         Args:
-            source: mini, the world that comes with this package.
+            source: mini, the world that comes with this package, or the folder of your checkout of ETAPP.
             show: the id of a case, to see its request, tools, key points and checks.
         """
         from ..etapp.listing import listed, shown
 
         print(shown(str(source), str(show)) if show else listed(str(source)))
+
+    def inventory(self, source: str, out: str = "") -> None:
+        """Tell what a checkout of ETAPP holds, what it lacks, and which cases that costs; nothing of it is copied.
+
+        Args:
+            source: the folder of your checkout.
+            out: also write the list to this JSON file, with the hash of every file that was read.
+        """
+        from ..checkpoint.own import claim, own_json
+        from ..etapp.checkout import Checkout
+
+        if out:
+            claim([Path(str(out))], inputs=[Path(str(source))])
+        checkout = Checkout(Path(str(source)))
+        found = checkout.source()
+        print("\n".join([f"{len(found.worlds)} users, {len(found.cases)} cases", *found.notes]))
+        if out:
+            degraded = {case.id: case.degraded for case in found.cases if case.degraded}
+            lists = {"missing": checkout.missing(), "degraded": degraded, "sha256": checkout.hashes}
+            own_json(Path(str(out)), {"source": found.sha256, **lists})
 
     def demo(self, out: str = "runs/etapp") -> None:
         """Let scripted agents (gold, null, random) act in the mini world: run, check and report, without a model.
@@ -52,6 +72,7 @@ class Etapp:
         concurrency: int = 8,
         retries: int = 4,
         timeout: float = 300.0,
+        wikipedia: str = "",
     ) -> None:
         """Let a served model act in all cases; the same command goes on where it stopped.
 
@@ -62,10 +83,10 @@ class Etapp:
             model: as the server calls it.
             url: of the OpenAI-compatible server, up to and with /v1.
             out: the file of episodes, JSON lines.
-            source: mini, the world that comes with this package.
+            source: mini, the world that comes with this package, or the folder of your checkout of ETAPP.
             setting: given (the tools are offered) or retrieval (the model has to find them).
             strategy: fc (function calls), react (calls as text) or e-react (key points first, then react).
-            sandbox: strict.
+            sandbox: strict, or reference (the published one, with its faults; its figures stand apart).
             trials: how often each case is run, for pass^k.
             cases: all, reasoning (the published subset for costly models), or a file with one id a line.
             turns: most replies in a case; the calls of the last are still executed.
@@ -76,6 +97,7 @@ class Etapp:
             concurrency: cases at a time.
             retries: of a request after a failure that may pass.
             timeout: seconds of one request.
+            wikipedia: JSON lines of title and text, for a checkout, which has no encyclopedia.
         """
         from ..etapp.cases import chosen, open_source
         from ..etapp.run import RunOptions
@@ -100,7 +122,7 @@ class Etapp:
             seed=seed,
             concurrency=concurrency,
         )
-        world = open_source(str(source))
+        world = open_source(str(source), str(wikipedia))
         asked = chosen(world, str(cases))
         server = ChatServer(str(url), str(model), retries, timeout)
         try:
@@ -116,7 +138,7 @@ class Etapp:
 
         Args:
             predictions: the file that `etapp run` wrote.
-            source: where its cases come from: mini.
+            source: where its cases come from, as in `etapp run`.
             out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions.
         """
         from rich.console import Console
@@ -155,7 +177,7 @@ class Etapp:
 
         Args:
             predictions: the file that `etapp run` wrote.
-            source: where its cases come from: mini.
+            source: where its cases come from, as in `etapp run`.
             mode: how replies are read: strict, or official (as the published code does, quirks included).
             samples: how often each case is judged, for the judge's spread.
             limit: judge so many cases alone; 0 for all.
@@ -215,7 +237,7 @@ class Etapp:
 
         Args:
             runs: [NAME=]FILE that `etapp run` wrote; a judge's report beside it belongs to it.
-            source: where the cases come from: mini.
+            source: where the cases come from, as in `etapp run`.
             out: folder for report.md, report.json and report.html.
         """
         from ..etapp.cases import open_source
@@ -233,7 +255,7 @@ class Etapp:
         Args:
             out: folder for train.txt and test.txt, ids one a line, as `etapp run --cases` takes them.
             train: how many instructions are for training.
-            source: where the cases come from: mini.
+            source: where the cases come from, as in `etapp run`.
             seed: of the draw.
         """
         from ..checkpoint.own import claim, own_text
@@ -266,7 +288,7 @@ class Etapp:
         Args:
             predictions: the file that `etapp run` wrote.
             out: the data file, such as data/etapp_sft.json.
-            source: where the cases come from: mini.
+            source: where the cases come from, as in `etapp run`.
             verdicts: the verdicts that `etapp judge` wrote beside its report; without it no scores count.
             min_procedure: least final score of the judge.
             min_personalization: least final score of the judge.
@@ -300,7 +322,7 @@ class Etapp:
         """Serve the worlds over HTTP, for agents of other programs; the header X-Case names the case.
 
         Args:
-            source: where the cases come from: mini.
+            source: where the cases come from, as in `etapp run`.
             setting: given or retrieval.
             host: address to listen at; there is no password, so keep it to this machine.
             port: to listen at.

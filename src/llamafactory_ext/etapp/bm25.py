@@ -41,17 +41,19 @@ class Bm25:
                     found[place] += weight * (n * 2.5 / (n + length))
         return found
 
-    def best(self, query: Sequence[str], most: int, above: float = -math.inf) -> list[int]:
+    def best(self, query: Sequence[str], most: int, *, held: bool = False) -> list[int]:
         """Return the places of the best documents, best first; of equal ones the first.
 
         Args:
             query: its words.
             most: how many.
-            above: only scores above this.
+            held: only documents that hold a word of the query, whatever their scores.
         """
         scores = self.scores(query)
         order = sorted(range(len(scores)), key=lambda place: -scores[place])
-        return [place for place in order if scores[place] > above][:most]
+        if held:
+            order = [place for place in order if any(word in self._counts[place] for word in query)]
+        return order[:most]
 
 
 def words_of(text: str) -> list[str]:

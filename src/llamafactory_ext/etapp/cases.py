@@ -84,17 +84,26 @@ class Source:
         return found
 
 
-def open_source(source: str) -> Source:
+def open_source(source: str, wikipedia: str = "") -> Source:
     """Return the mini world, or a checkout of ETAPP.
+
+    Args:
+        source: mini, or the folder of a checkout.
+        wikipedia: JSON lines for the encyclopedia, which no checkout has.
 
     Raises:
         DataError: no checkout there.
+        OptionError: an encyclopedia for the mini world, which has its own.
     """
     if source == "mini":
         from .mini import load
 
+        if wikipedia:
+            raise OptionError("--wikipedia goes with a checkout; the mini world has an encyclopedia of its own.")
         return load()
-    raise OptionError(f"--source {source}: only mini is known; leave the option out.")
+    from .checkout import Checkout
+
+    return Checkout(Path(source), Path(wikipedia) if wikipedia else None).source()
 
 
 def trial_id(case_id: str, trial: int) -> str:

@@ -24,7 +24,7 @@ def by_words(specs: Mapping[str, ToolSpec] = SPECS) -> Search:
     index = Bm25([words_of(described(spec)) for spec in specs.values()])
 
     def search(queries: Sequence[str]) -> list[str]:
-        found = [names[place] for query in queries for place in index.best(words_of(query), PER_QUERY, above=0.0)]
+        found = [names[place] for query in queries for place in index.best(words_of(query), PER_QUERY, held=True)]
         return list(dict.fromkeys(found))
 
     return search

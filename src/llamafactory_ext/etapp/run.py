@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import DataError, ExtError, OptionError
+from ..metrics.predictions import read_predictions
 from ..progress import Shown
 from ..serving.agent.dialogue import PromptTooLongError
 from ..serving.infer.answers import AnswerFile
@@ -21,8 +23,10 @@ from ..serving.infer.questions import Question
 from .agents import MakeAsk
 from .cases import Case, Source, trial_id, trial_of
 from .prompts import STRATEGIES, Strategy, opening
+from .reference import ReferenceSandbox, replayed
+from .reference_tools import Instances
 from .sandbox import SETTINGS, Sandbox, Setting
-from .strategies import Episode, Limits, record, run_case
+from .strategies import AnySandbox, Episode, Limits, record, run_case
 
 BENCHMARK = "etapp"
 
@@ -59,12 +63,14 @@ class RunOptions:
             for name, value, known in (
                 ("setting", self.setting, SETTINGS),
                 ("strategy", self.strategy, STRATEGIES),
-                ("sandbox", self.sandbox, ("strict",)),
+                ("sandbox", self.sandbox, ("strict", "reference")),
             )
             if value not in known
         ]
         least = {"trials": self.trials, "turns": self.limits.turns, "concurrency": self.concurrency}
         problems += [f"--{name} is {value}; give at least 1" for name, value in least.items() if value < 1]
+        if self.sandbox == "reference" and self.faults:
+            problems.append("--faults goes with the strict sandbox alone")
         if not 0 <= self.faults < 1:
             problems.append(f"--faults is {self.faults}; give a share from 0 to below 1")
         if problems:
@@ -112,17 +118,18 @@ def run(
     with AnswerFile(out, settings, settings_hash(settings), [job.prompt for job in jobs]) as file:
         for note in file.notes:
             print(note, file=sys.stderr)
-        left = [job for job in jobs if job.prompt.question.id not in file.done]
+        kept = read_predictions(out, BENCHMARK).predictions if file.done else ()
+        done = {one.id: one.episode or {"calls": []} for one in kept}
         try:
             with Shown(Console(stderr=True, quiet=options.quiet)) as shown:
-                piece = shown.add(out.name, len(jobs) - len(left), len(jobs))
-                for job, done in _answers(source, left, make_ask, options):
-                    if isinstance(done, str):
-                        failures[job.prompt.question.id] = done
+                piece = shown.add(out.name, len(done), len(jobs))
+                for job, ended in _answers(source, jobs, done, make_ask, options):
+                    if isinstance(ended, str):
+                        failures[job.prompt.question.id] = ended
                     else:
-                        episode, sandbox = done
-                        kept = record(episode, sandbox, options.setting, options.strategy, options.sandbox, job.trial)
-                        file.add(job.prompt, episode.answer, episode.messages, kept)
+                        episode, sandbox = ended
+                        acted = record(episode, sandbox, options.setting, options.strategy, options.sandbox, job.trial)
+                        file.add(job.prompt, episode.answer, episode.messages, acted)
                     shown.tell(piece, "cases", len(file.done), len(jobs))
         except ExtError as error:
             raise type(error)(f"{error.message}\n{_kept(file, jobs)}") from None
@@ -159,20 +166,69 @@ def _sandbox(source: Source, case: Case, trial: int, options: RunOptions) -> San
     )
 
 
+class _Queues:
+    """Which case is run next: in the strict sandbox any, in the reference one each user's in order (B2).
+
+    Args:
+        source: has the worlds.
+        jobs: all of the run.
+        done: episodes of those that are answered, by id.
+        options: of the run.
+    """
+
+    def __init__(
+        self, source: Source, jobs: Sequence[_Job], done: Mapping[str, Mapping[str, Any]], options: RunOptions
+    ) -> None:
+        self._source, self._options = source, options
+        self._own: dict[tuple[str, int], Instances] = {}
+        self._waiting: dict[Any, deque[_Job]] = {}
+        for job in jobs:
+            if job.prompt.question.id not in done:
+                self._waiting.setdefault(self._key(job), deque()).append(job)
+        if options.sandbox == "reference":
+            for user, trial in self._waiting:
+                earlier = [job for job in jobs if (job.case.user, job.trial) == (user, trial)]
+                calls = [(j.case.now, done[i]["calls"]) for j in earlier if (i := j.prompt.question.id) in done]
+                self._own[user, trial] = replayed(source.worlds[user], calls)
+        self._free = deque(self._waiting)
+
+    def _key(self, job: _Job) -> Any:
+        return (job.case.user, job.trial) if self._options.sandbox == "reference" else job.prompt.question.id
+
+    def take(self) -> _Job | None:
+        """Return a case that can be run now."""
+        return self._waiting[self._free.popleft()].popleft() if self._free else None
+
+    def give_back(self, job: _Job, *, is_kept: bool) -> None:
+        """Free the next case of a queue; behind one with an error a user's later cases would not be what they are."""
+        key = self._key(job)
+        if is_kept and self._waiting[key]:
+            self._free.append(key)
+
+    def sandbox(self, job: _Job) -> AnySandbox:
+        """Return where a case is run."""
+        if self._options.sandbox == "reference":
+            own = self._own[job.case.user, job.trial]
+            return ReferenceSandbox(own, job.case.now, job.case.given, self._options.setting)
+        return _sandbox(self._source, job.case, job.trial, self._options)
+
+
 def _answers(
-    source: Source, jobs: Sequence[_Job], make_ask: MakeAsk, options: RunOptions
-) -> Iterator[tuple[_Job, tuple[Episode, Sandbox] | str]]:
+    source: Source,
+    jobs: Sequence[_Job],
+    done: Mapping[str, Mapping[str, Any]],
+    make_ask: MakeAsk,
+    options: RunOptions,
+) -> Iterator[tuple[_Job, tuple[Episode, AnySandbox] | str]]:
     """Each job with its episode, or with what went wrong in it alone, in the order in which they finish."""
+    queues = _Queues(source, jobs, done, options)
     with ThreadPoolExecutor(options.concurrency) as pool:
-        running: dict[Future[tuple[Episode, Sandbox]], _Job] = {}
-        waiting = iter(jobs)
+        running: dict[Future[tuple[Episode, AnySandbox]], _Job] = {}
         failure: ExtError | None = None
         try:
             while True:
-                for job in waiting if failure is None else ():
-                    running[pool.submit(_act, source, job, make_ask, options)] = job
-                    if len(running) >= 2 * options.concurrency:
-                        break
+                while failure is None and len(running) < options.concurrency and (job := queues.take()) is not None:
+                    running[pool.submit(_act, source, job, queues.sandbox(job), make_ask, options)] = job
                 if not running:
                     break
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -180,19 +236,21 @@ def _answers(
                     job = running.pop(future)
                     try:
                         yield job, future.result()
+                        queues.give_back(job, is_kept=True)
                     except DataError as error:
+                        queues.give_back(job, is_kept=False)
                         yield job, error.message
                     except ExtError as error:  # the model is gone; what is under way and succeeds is kept
                         failure = failure or error
-                        running = {other: its for other, its in running.items() if not other.cancel()}
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         if failure is not None:
             raise failure
 
 
-def _act(source: Source, job: _Job, make_ask: MakeAsk, options: RunOptions) -> tuple[Episode, Sandbox]:
-    sandbox = _sandbox(source, job.case, job.trial, options)
+def _act(
+    source: Source, job: _Job, sandbox: AnySandbox, make_ask: MakeAsk, options: RunOptions
+) -> tuple[Episode, AnySandbox]:
     ask = make_ask(job.case, options.setting, options.strategy)
     slots = source.slots.get(job.case.user, {})
     try:

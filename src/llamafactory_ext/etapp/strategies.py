@@ -17,10 +17,12 @@ from .arguments import UnreadableError, read_call
 from .cases import Case
 from .checks import Slots, fits
 from .prompts import FEEDBACK, GO_ON, Strategy, opening
+from .reference import ReferenceSandbox
 from .sandbox import Sandbox, Setting
 from .world import diff
 
 Messages = Sequence[Mapping[str, Any]]
+AnySandbox = Sandbox | ReferenceSandbox
 _LABEL = "Final Answer:"
 _INVENTED = re.compile(rf"\n\s*{re.escape(FEEDBACK)}")
 
@@ -109,7 +111,7 @@ class _Turn:
 
 def run_case(
     case: Case,
-    sandbox: Sandbox,
+    sandbox: AnySandbox,
     ask: Ask,
     slots: Slots,
     setting: Setting = "given",
@@ -171,7 +173,7 @@ def _plan(done: Episode, ask: Ask, limits: Limits) -> None:
     done.messages += [{"role": "assistant", "content": done.plan}, {"role": "user", "content": GO_ON}]
 
 
-def _execute(turn: _Turn, sandbox: Sandbox, strategy: Strategy, limits: Limits, done: Episode) -> str:
+def _execute(turn: _Turn, sandbox: AnySandbox, strategy: Strategy, limits: Limits, done: Episode) -> str:
     """Run the calls of a reply; tell why that ends the episode, if it does."""
     if len(turn.calls) > limits.parallel or len(sandbox.log) + len(turn.calls) > limits.calls:
         return "calls"
@@ -184,7 +186,7 @@ def _execute(turn: _Turn, sandbox: Sandbox, strategy: Strategy, limits: Limits, 
     return ""
 
 
-def _goes_on(waiting: list[Mapping[str, Any]], sandbox: Sandbox, slots: Slots, done: Episode) -> bool:
+def _goes_on(waiting: list[Mapping[str, Any]], sandbox: AnySandbox, slots: Slots, done: Episode) -> bool:
     """Let the user say the first thing that waits for something that has not happened."""
     effects = [call.effect for call in sandbox.log if call.effect is not None]
     while waiting:
@@ -226,7 +228,7 @@ def _read_fc(said: Said) -> _Turn:
     return _Turn(message | ({"tool_calls": kept} if kept else {}), calls, text)
 
 
-def _read_react(said: Said, sandbox: Sandbox, done: Episode) -> _Turn:
+def _read_react(said: Said, sandbox: AnySandbox, done: Episode) -> _Turn:
     text = content_text(said.message.get("content"))
     cut = _INVENTED.search(text)
     if cut is not None:
@@ -245,7 +247,7 @@ def _read_react(said: Said, sandbox: Sandbox, done: Episode) -> _Turn:
     return _Turn(message, (), answer.strip() if label else text.strip())
 
 
-def record(done: Episode, sandbox: Sandbox, setting: str, strategy: str, mode: str, trial: int) -> dict[str, Any]:
+def record(done: Episode, sandbox: AnySandbox, setting: str, strategy: str, mode: str, trial: int) -> dict[str, Any]:
     """Return an episode as the prediction file keeps it."""
     return {
         "strategy": strategy,

@@ -48,7 +48,7 @@ def _by_address(world: World, now: datetime, given: Arguments) -> tuple[Any, Wor
 def _by_content(world: World, now: datetime, given: Arguments) -> tuple[Any, World]:
     mails = _until(world, now)
     index = Bm25([words_of(f"{mail['subject']} {mail['content']}") for mail in mails])
-    found = [mails[place] for place in index.best(words_of(given["query"]), 5, above=0.0)]
+    found = [mails[place] for place in index.best(words_of(given["query"]), 5, held=True)]
     if not found:
         return {"status": "success", "data": [], "note": "no mail holds these words"}, world
     return {"status": "success", "data": sorted(found, key=lambda mail: str(mail["timestamp"]), reverse=True)}, world

@@ -23,7 +23,7 @@ def _search(world: World, now: datetime, given: Arguments) -> tuple[Any, World]:
     products = world.shared.products
     index = _index(tuple(str(row["product_title"]) for row in products))
     most = 10 if len(given["query"]) == 1 else 3
-    found = [place for query in given["query"] for place in index.best(words_of(query), most, above=0.0)]
+    found = [place for query in given["query"] for place in index.best(words_of(query), most, held=True)]
     rows = [products[place] for place in dict.fromkeys(found)]
     return {"status": "success", "data": rows} | ({} if rows else {"note": "no product has these words"}), world
 

@@ -39,7 +39,7 @@ def _index(texts: tuple[str, ...]) -> Bm25:
 def _look_up(world: World, now: datetime, given: Arguments) -> tuple[Any, World]:
     entries = world.shared.encyclopedia
     index = _index(tuple(f"{entry['title']} {entry['text']}" for entry in entries))
-    found = [entries[place] for place in index.best(words_of(given["query"]), given["topk"], above=0.0)]
+    found = [entries[place] for place in index.best(words_of(given["query"]), given["topk"], held=True)]
     texts = [f"{entry['title']}\n{' '.join(str(entry['text']).split()[:_WORDS])}" for entry in found]
     return {"status": "success", "data": texts} | ({} if texts else {"note": "no entry has these words"}), world
 

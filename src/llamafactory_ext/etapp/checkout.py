@@ -1,0 +1,241 @@
+"""A user's own checkout of ETAPP (hypasd-art/ETAPP), at any of its commits; nothing of it is imported or run.
+
+Missing files are named, with the tools that they cost, and the cases that need these tools are marked as degraded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .calls import TIME
+from .cases import Case, Source
+from .pickles import read_plain
+from .registry import SPECS
+from .tables import read_table, without_gaps
+from .world import Row, Shared, World
+
+MOST_BYTES = 16 << 20
+LODGING = (
+    *("NAME", "price", "room type", "house_rules", "minimum nights"),
+    *("maximum occupancy", "review rate number", "city"),
+)
+ATTRACTION = ("Name", "Latitude", "Longitude", "Address", "Phone", "Website", "City")
+RESTAURANT = ("Name", "Average Cost", "Cuisines", "Aggregate Rating", "City")
+FLIGHT = (
+    *("Flight Number", "Price", "DepTime", "ArrTime", "ActualElapsedTime", "FlightDate", "OriginCityName"),
+    *("DestCityName", "Distance"),
+)
+# Files that a checkout may lack, by the tool that needs each; `None` is in no checkout at all.
+OPTIONAL: Mapping[str, str | None] = {
+    "find_accommodations": "database/Navigation/accommodations/clean_accommodations_2022_revise.csv",
+    "find_attractions": "database/Navigation/attractions/attractions.csv",
+    "find_restaurants": "database/Navigation/restaurants/clean_restaurant_2022_revise.csv",
+    "find_flight": "database/Navigation/flights/clean_Flights_revise.csv",
+    "search_products_in_shopping_manager": "database/Shopping/product.csv",
+    "play_music": "database/Music/music_all.csv",
+    "search_from_wikipedia": None,
+}
+INSTRUCTIONS, PROFILES = "data/instruction/instruction.json", "profile/profiles.json"
+_NAME = re.compile(r"[\w .'-]{1,80}")
+_USER_TABLES = {
+    "events": "database/Calendar/events/events_{}.csv",
+    "alarms": "database/Calendar/alarms/alarms_{}.csv",
+    "mails": "database/Email/emails_{}.csv",
+    "health": "database/Health/Health_records_{}.csv",
+    "summaries": "database/Health/Health_summary_records_{}.csv",
+    "workouts": "database/Health/Workout_records_{}.csv",
+    "favourites": "database/Music/favorites_{}.csv",
+    "cart": "database/Shopping/carts_{}.csv",
+}
+
+
+class Checkout:
+    """The files of a checkout, each read once and hashed.
+
+    Args:
+        folder: its root.
+        encyclopedia: JSON lines with "title" and "text", for the tool whose index no checkout has.
+
+    Raises:
+        DataError: no checkout there.
+    """
+
+    def __init__(self, folder: Path, encyclopedia: Path | None = None) -> None:
+        self.folder, self._encyclopedia = folder, encyclopedia
+        self.hashes: dict[str, str] = {}
+        if not (folder / INSTRUCTIONS).is_file() or not (folder / PROFILES).is_file():
+            raise DataError(
+                f"--source {folder} is no checkout of ETAPP: {INSTRUCTIONS} or {PROFILES} is missing. Clone "
+                "hypasd-art/ETAPP, or leave the option out for the mini world."
+            )
+
+    def file(self, name: str) -> Path:
+        """Return a file below the checkout.
+
+        Raises:
+            DataError: a link, or a name that leads out of it.
+        """
+        path = self.folder / name
+        if path.is_symlink() or not path.resolve().is_relative_to(self.folder.resolve()):
+            raise DataError(f"{path} is a link or leads out of the checkout; it is not read.")
+        if path.is_file() and name not in self.hashes:
+            self.hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return path
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        return (self.folder / name).is_file()
+
+    def json(self, name: str) -> Any:
+        """Return the value of a JSON file.
+
+        Raises:
+            DataError: it is missing, too long or malformed.
+        """
+        path = self.file(name)
+        try:
+            if path.stat().st_size > MOST_BYTES:
+                raise DataError(f"{path} is longer than {MOST_BYTES:,} bytes; it is no file of the published data.")
+            return json.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}); complete the checkout.") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path} is no JSON ({error}); get the file again.") from None
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a CSV file."""
+        return read_table(self.file(name))
+
+    def source(self) -> Source:
+        """Return all worlds and cases.
+
+        Raises:
+            DataError: files that nothing can do without are missing or malformed.
+        """
+        shared, users = self.shared(), self.users()
+        worlds = {user: self.world(user, profile, shared) for user, profile in users.items()}
+        cases = self.cases(worlds)
+        notes = [f"{tool} has no data here ({name or 'no checkout has it'})" for tool, name in self.missing().items()]
+        degraded = sum(bool(case.degraded) for case in cases)
+        notes += [f"{degraded} of {len(cases)} cases need such a tool"] if degraded else []
+        digest = hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
+        return Source(self.folder.name, digest, worlds, {user: {} for user in worlds}, cases, tuple(notes))
+
+    def missing(self) -> dict[str, str | None]:
+        """Return the tools without data, each with the file that it needs."""
+        absent = {tool: name for tool, name in OPTIONAL.items() if name is None or not self.has(name)}
+        if self._encyclopedia is not None:
+            absent.pop("search_from_wikipedia")
+        return absent
+
+    def users(self) -> dict[str, Mapping[str, Any]]:
+        """Return the profiles, by the users' keys.
+
+        Raises:
+            DataError: a name that could lead elsewhere, or no city.
+        """
+        profiles, found = self.json(PROFILES), {}
+        for name, profile in profiles.items() if isinstance(profiles, dict) else ():
+            if not _NAME.fullmatch(name) or name.strip(". ") != name:
+                raise DataError(f"{self.folder / PROFILES}: the name {name[:60]!r} is none of a user; mend the file.")
+            found[name.replace(" ", "_")] = profile
+        if not found:
+            raise DataError(f"{self.folder / PROFILES} holds no users; get the file again.")
+        return found
+
+    def shared(self) -> Shared:
+        """Return what all users see."""
+        absent = self.missing()
+        weather = read_plain(self.file("database/Weather/weather_new.pkl"))
+        news = read_plain(self.file("database/Web_Browsing/news_data.pkl"))
+        entries: tuple[Row, ...] = ()
+        if self._encyclopedia is not None:
+            entries = tuple(_entries(self._encyclopedia))
+        return Shared(
+            weather={city: {date: _day(day) for date, day in days.items()} for city, days in weather.items()},
+            lodgings=self._rows(absent, "find_accommodations", LODGING),
+            attractions=self._rows(absent, "find_attractions", ATTRACTION),
+            restaurants=self._rows(absent, "find_restaurants", RESTAURANT),
+            flights=self._rows(absent, "find_flight", FLIGHT),
+            songs=self._rows(absent, "play_music"),
+            products=self._rows(absent, "search_products_in_shopping_manager"),
+            news=tuple(news),
+            encyclopedia=entries,
+            missing=frozenset(absent),
+        )
+
+    def _rows(self, absent: Mapping[str, Any], tool: str, columns: tuple[str, ...] = ()) -> tuple[Row, ...]:
+        name = OPTIONAL[tool]
+        if tool in absent or name is None:
+            return ()
+        rows = self.table(name)
+        return tuple(without_gaps(rows, columns) if columns else rows)
+
+    def world(self, user: str, profile: Mapping[str, Any], shared: Shared) -> World:
+        """Return the world of a user.
+
+        Raises:
+            DataError: the user's files are missing or malformed.
+        """
+        tables: dict[str, Any] = {part: tuple(self.table(name.format(user))) for part, name in _USER_TABLES.items()}
+        try:
+            city = profile["DemographicData"]["BasicInformation"]["Location"]
+        except (KeyError, TypeError):
+            raise DataError(f"{self.folder / PROFILES}: {user} has no Location; get the file again.") from None
+        return World(user, city, profile, self.json(f"profile/concrete_profile/profile_{user}.json"), shared, **tables)
+
+    def cases(self, worlds: Mapping[str, World]) -> tuple[Case, ...]:
+        """Return all cases, user by user.
+
+        Raises:
+            DataError: an instruction is malformed.
+        """
+        absent, listed = self.missing(), self.json(INSTRUCTIONS)
+        try:
+            return tuple(
+                _case(user, number, record, absent) for user in worlds for number, record in enumerate(listed)
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{self.folder / INSTRUCTIONS}: an instruction is malformed ({error!r}).") from None
+
+
+def _case(user: str, number: int, record: Mapping[str, Any], absent: Mapping[str, Any]) -> Case:
+    given = tuple(record["available_tools_name"])
+    lacking = [name for name in dict.fromkeys(given) if name in absent or name not in SPECS]
+    return Case(
+        f"{user}:{number:02d}",
+        user,
+        number,
+        datetime.strptime(record["timestamp"], TIME),
+        record["location"],
+        record["query"],
+        given,
+        tuple(record["keypoint for personal"]),
+        tuple(record["keypoint for proactive"]),
+        degraded=f"no data for {', '.join(lacking)}" if lacking else "",
+    )
+
+
+def _day(day: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(day["forecast"]["forecastday"][0])
+
+
+def _entries(path: Path) -> list[Row]:
+    found: list[Row] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                record = json.loads(line)
+                if not all(isinstance(record[name], str) for name in ("title", "text")):
+                    raise DataError(f"{path}, line {number}: title and text must be texts.")
+                found.append({"title": record["title"], "text": record["text"]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"--wikipedia {path} cannot be read ({error!r}); give JSON lines of title and text.") from None
+    return found

@@ -1,0 +1,208 @@
+"""The published sandbox: any tool runs, errors are Python's texts, a user's tools live over all cases of the user.
+
+Its figures must not stand beside those of the strict one: here an agent cannot see its own changes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ..toolcalls import ToolCall
+from ..toolcalls.feedback.categories import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_HALLUCINATION
+from . import reference_home, reference_tools
+from .calls import TIME
+from .reference_tools import Instances
+from .registry import ALL, DOCUMENT, FINDERS, SEARCH, SPECS
+from .retrieval import Search, by_words
+from .sandbox import LONGEST, UNREADABLE, Logged, Setting
+from .world import World
+
+CLASSES: Mapping[str, str] = {
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "calendar"), "Calendar"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "email"), "Email"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "health"), "HealthMonitoringApp"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "music"), "MusicStreamingApp"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "navigation"), "Navigation_And_Map"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "shopping"), "ECommerce"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "web_browsing"), "Browser"),
+    **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "smart_home_devices"), "SmartAppliance"),
+    "set_temperature_and_humidity_in_home": "Thermostat",
+    "get_home_temperature_and_humidity": "Thermostat",
+    "control_light_in_home": "Light",
+    "get_today_weather": "WeatherData",
+    "get_future_weather": "WeatherData",
+    SEARCH: "Tool_And_History_Searcher",
+    DOCUMENT: "Tool_And_History_Searcher",
+}
+"""Whose methods the tools are; the names stand in the texts of errors."""
+_FINDER_PARAMS = {SEARCH: (("keywords",), ("K",)), DOCUMENT: (("tools_name",), ())}
+TOOLS = {**reference_tools.TOOLS, **reference_home.TOOLS}
+_PREFERENCES = "\nPreferences about these tools:\n"
+_SEARCH = by_words()
+
+
+def _params(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The parameters that a tool needs, and those that it may have."""
+    if name in _FINDER_PARAMS:
+        return _FINDER_PARAMS[name]
+    given = list(inspect.signature(TOOLS[name]).parameters.values())[2:]
+    needed = tuple(one.name for one in given if one.default is one.empty)
+    return needed, tuple(one.name for one in given if one.default is not one.empty)
+
+
+_PARAMS = {name: _params(name) for name in ALL if name != "search_from_wikipedia"}
+_PARAMS["search_from_wikipedia"] = (("query",), ("topk",))
+
+
+class CallError(Exception):
+    """A call that Python refuses.
+
+    Args:
+        category: of TL-Training.
+        text: Python's.
+    """
+
+    def __init__(self, category: str, text: str) -> None:
+        super().__init__(text)
+        self.category, self.text = category, text
+
+
+def bind(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments as Python does.
+
+    Raises:
+        CallError: no such tool, an unknown argument, or missing ones.
+    """
+    if name not in ALL:
+        raise CallError(TOOL_HALLUCINATION, f"invalid tool name {name}.")
+    if "tool_name" in arguments:  # B20: the manager's own parameter
+        text = "ToolManager.api_call() got multiple values for argument 'tool_name'"
+        raise CallError(PARAMETER_HALLUCINATION, text)
+    method, (needed, optional) = f"{CLASSES[name]}.{name}()", _PARAMS[name]
+    if "self" in arguments:
+        raise CallError(PARAMETER_HALLUCINATION, f"{method} got multiple values for argument 'self'")
+    unknown = [one for one in arguments if one not in (*needed, *optional)]
+    if unknown:
+        raise CallError(PARAMETER_HALLUCINATION, f"{method} got an unexpected keyword argument '{unknown[0]}'")
+    missing = [f"'{one}'" for one in needed if one not in arguments]
+    if missing:
+        named = missing[0]
+        if len(missing) > 1:
+            named = f"{', '.join(missing[:-1])}{',' * (len(missing) > 2)} and {missing[-1]}"
+        plural = "s" * (len(missing) > 1)
+        text = f"{method} missing {len(missing)} required positional argument{plural}: {named}"
+        raise CallError(PARAMETER_MISSING, text)
+
+
+def observe(own: Instances, now: str, name: str, arguments: Mapping[str, Any]) -> tuple[str, Any, str | None]:
+    """Return what a call shows, its result, and the category of its error.
+
+    Args:
+        own: the user's tools.
+        now: the time, as the cases write it.
+        name: of a tool other than those that find tools.
+        arguments: by name.
+    """
+    try:
+        bind(name, arguments)
+        if name in own.world.shared.missing or name == "search_from_wikipedia":
+            return f"{name} has no data here", None, OTHERS
+        result = TOOLS[name](own, now, **arguments)
+        return json.dumps(result, ensure_ascii=False), result, None
+    except CallError as error:
+        return error.text, None, error.category
+    except Exception as error:  # the published loop shows every exception's text
+        return str(error), None, OTHERS
+
+
+class ReferenceSandbox:
+    """The tools of one case as published; a tool server as `sandbox.Sandbox` is one.
+
+    Args:
+        own: the user's tools, which go on from case to case.
+        now: the time.
+        given: names of the tools on offer; others run as well (B3).
+        setting: given or retrieval.
+        search: finds tools by descriptions.
+
+    Attributes:
+        start: the world, which nothing changes.
+        world: the same.
+        log: all calls.
+        turn: of the dialogue.
+    """
+
+    def __init__(
+        self, own: Instances, now: datetime, given: Sequence[str], setting: Setting = "given", search: Search = _SEARCH
+    ) -> None:
+        self.start = self.world = own.world
+        self.log: list[Logged] = []
+        self.turn = 1
+        self._own, self._now, self._search = own, now.strftime(TIME), search
+        self._listed = tuple(FINDERS) if setting == "retrieval" else tuple(given)
+
+    def tools(self) -> list[dict[str, Any]]:
+        """Return the tools of requests; in retrieval they stay the two that find others (L11)."""
+        return [ALL[name].config() for name in self._listed if name in ALL]
+
+    def call(self, call: ToolCall) -> str:
+        """Run a call; see `serving.agent.tools.ToolServer`."""
+        if call.name in FINDERS:
+            told, result, failed = self._find(call)
+        else:
+            told, result, failed = observe(self._own, self._now, call.name, call.arguments)
+        is_done = isinstance(result, dict) and result.get("status") == "success"
+        effect = {"tool": call.name, "args": dict(call.arguments)} if is_done and _mutates(call.name) else None
+        self.log.append(Logged(self.turn, call.name, call.arguments, failed, effect))
+        return told if call.name == DOCUMENT else told[:LONGEST]
+
+    def unreadable(self, why: str) -> str:
+        """Log a call that could not be read; returns what the model is told."""
+        self.log.append(Logged(self.turn, "", {}, UNREADABLE, None))
+        return f"The call cannot be read: {why}"
+
+    def _find(self, call: ToolCall) -> tuple[str, Any, str | None]:
+        try:
+            bind(call.name, call.arguments)
+        except CallError as error:
+            return error.text, None, error.category
+        asked = next(iter(call.arguments.values()))
+        listed = [asked] if isinstance(asked, str) else asked
+        words = [word for word in listed if isinstance(word, str)] if isinstance(listed, list) else []
+        if not words:
+            return f"{type(asked).__name__} is no text and no list of texts", None, OTHERS
+        if call.name == SEARCH:
+            found = {
+                "status": "success",
+                "input": {"keywords": asked},
+                "output": self._search(words),
+                "exception": None,
+            }
+            return json.dumps(found, ensure_ascii=False), found, None
+        data = {name: spec.config() for name, spec in ALL.items() if name in words}
+        liked = dict.fromkeys(ALL[name].domain for name in data)
+        preferences = [self.world.preferences[domain] for domain in liked if domain in self.world.preferences]
+        return f"{ {'status': 'success', 'data': data} }{_PREFERENCES}{preferences}", data, None
+
+
+def _mutates(name: str) -> bool:
+    return name in SPECS and SPECS[name].mutates
+
+
+def replayed(world: World, cases: Sequence[tuple[datetime, Sequence[Mapping[str, Any]]]]) -> Instances:
+    """Return a user's tools after earlier cases, by making their recorded calls again.
+
+    Args:
+        world: the user's.
+        cases: time and calls of each, in order.
+    """
+    own = Instances(world)
+    for now, calls in cases:
+        for call in calls:
+            if call["name"] in SPECS and call["failed"] is None and SPECS[call["name"]].mutates:
+                observe(own, now.strftime(TIME), call["name"], call["arguments"])
+    return own

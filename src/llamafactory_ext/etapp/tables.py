@@ -1,0 +1,96 @@
+"""CSV as pandas 2.2 reads it: blank lines skipped, gaps as NaN, columns of integers, floats, flags or texts.
+
+The standard library alone does it here; a test compares with what the published tools print.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+MOST_BYTES = 64 << 20
+GAPS = frozenset(
+    (
+        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
+        *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    )
+)
+_INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
+_FLOAT = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
+_INFINITE = re.compile(r"\s*[+-]?inf(?:inity)?\s*", re.IGNORECASE)
+_FLAGS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a CSV file.
+
+    Raises:
+        DataError: it is missing, too long, no UTF-8, or a row has more cells than there are columns.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path} is longer than {MOST_BYTES:,} bytes; it is no file of the published data.")
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file; complete the checkout.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); get the file again.") from None
+    return parse_table(text, str(path))
+
+
+def parse_table(text: str, place: str = "the table") -> list[dict[str, Any]]:
+    """Return the rows of a CSV text; see `read_table`."""
+    try:
+        lines = [row for row in csv.reader(io.StringIO(text, newline="")) if row and not _is_blank(row)]
+    except csv.Error as error:
+        raise DataError(f"{place} is no CSV ({error}); get the file again.") from None
+    if not lines:
+        raise DataError(f"{place} has no columns; get the file again.")
+    names = _names(lines[0])
+    for number, row in enumerate(lines[1:], start=1):
+        if len(row) > len(names):
+            raise DataError(f"{place}, row {number}: {len(row)} cells in {len(names)} columns; get the file again.")
+    columns = [_column([row[place] if place < len(row) else "" for row in lines[1:]]) for place in range(len(names))]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _is_blank(row: Sequence[str]) -> bool:
+    """Tell whether a line holds nothing but blanks; an empty cell in quotes is a row."""
+    return len(row) == 1 and row[0] != "" and not row[0].strip()
+
+
+def _names(head: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for place, given in enumerate(head):
+        name = given or f"Unnamed: {place}"
+        count = sum(other == name or re.fullmatch(rf"{re.escape(name)}\.\d+", other) is not None for other in names)
+        names.append(f"{name}.{count}" if count else name)
+    return names
+
+
+def _column(cells: Sequence[str]) -> list[Any]:
+    """The values of a column; one cell that is no number makes all of it texts."""
+    known = [cell for cell in cells if cell not in GAPS]
+    has_gaps = len(known) < len(cells)
+    if not known:
+        return [math.nan] * len(cells)
+    if all(_INTEGER.fullmatch(cell) for cell in known):
+        return [math.nan if c in GAPS else float(c) for c in cells] if has_gaps else [int(c) for c in cells]
+    if all(_FLOAT.fullmatch(cell) or _INFINITE.fullmatch(cell) for cell in known):
+        return [math.nan if cell in GAPS else float(cell) for cell in cells]
+    if all(cell in _FLAGS for cell in known):
+        return [math.nan if cell in GAPS else _FLAGS[cell] for cell in cells]
+    return [math.nan if cell in GAPS else cell for cell in cells]
+
+
+def without_gaps(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows that have no gap in any column, with these columns alone."""
+    whole = [row for row in rows if not any(isinstance(value, float) and math.isnan(value) for value in row.values())]
+    return [{name: row[name] for name in columns} for row in whole]

@@ -1,0 +1,104 @@
+"""Our reading of the published data gives what the published tools gave, byte for byte: their digests were recorded.
+
+ETAPP_SOURCE names a checkout; nothing of it may be redistributed, so without one these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamafactory_ext.etapp.calls import DATE, TIME
+from llamafactory_ext.etapp.cases import Case, Source
+from llamafactory_ext.etapp.checkout import Checkout
+from llamafactory_ext.etapp.reference import observe
+from llamafactory_ext.etapp.reference_tools import Instances
+from llamafactory_ext.etapp.world import World
+
+HERE = Path(__file__).parent
+DIGESTS = json.loads((HERE / "parity.json").read_text())
+CHECKOUT = os.environ.get("ETAPP_SOURCE", "")
+NEWS = ("entertainment", "world", "business", "sport", "health", "science", "technology")
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    if not CHECKOUT:
+        pytest.skip("ETAPP_SOURCE names no checkout of hypasd-art/ETAPP, whose data may not be redistributed")
+    return Checkout(Path(CHECKOUT)).source()
+
+
+def arguments(name: str, case: Case, world: World) -> dict[str, Any]:
+    day = lambda n: (case.now + timedelta(days=n)).strftime(DATE)  # noqa: E731
+    since = {"time": "2024-09-01 00:00:00"}
+    city = {"city": world.city}
+    given: dict[str, dict[str, Any]] = {
+        "view_events_in_calendar_by_providing_time_range": {"start_time": day(0), "end_time": day(2)},
+        "search_email_by_content": {"query": case.query},
+        "get_recent_health_and_mood_summary": since,
+        "get_user_recent_workout_records": since,
+        "find_accommodations": city,
+        "find_attractions": city,
+        "get_home_temperature_and_humidity": {"at_time": stamp(case)},
+        "get_today_weather": {"location": world.city},
+        "get_future_weather": {"location": world.city, "start_time": day(1), "end_time": day(3)},
+        "search_news_by_category": {"category": NEWS[case.number % 7]},
+    }
+    if name == "search_email_by_sender_and_receiver":
+        return {"address": world.preferences["email"]["CommonContacts"][0]["Email"]}
+    return given.get(name, {})
+
+
+def stamp(case: Case) -> str:
+    return case.now.strftime(TIME)
+
+
+@pytest.mark.parametrize("name", [name for name in DIGESTS if name != "commands"])
+def test_reading_tools(source: Source, name: str) -> None:
+    digest, failed = hashlib.sha256(), 0
+    own = {user: Instances(world) for user, world in source.worlds.items()}
+    for case in source.cases:
+        given = arguments(name, case, source.worlds[case.user])
+        told, _, category = observe(own[case.user], stamp(case), name, given)
+        failed += category is not None
+        digest.update(f"{case.user}\t{case.number}\t{told}\n".encode())
+    assert failed == 0
+    assert len(source.cases) == 800
+    assert digest.hexdigest()[:16] == DIGESTS[name]
+
+
+def commands() -> Iterator[tuple[str, dict[str, Any]]]:
+    for line in (HERE / "commands.txt").read_text().splitlines():
+        name, _, calls = line.partition(": ")
+        for one in calls.split(" ; "):
+            yield name, json.loads(one)
+
+
+def test_commands(source: Source) -> None:
+    digest, failed = hashlib.sha256(), 0
+    for user, world in source.worlds.items():
+        own = Instances(world)
+        for place, (name, given) in enumerate(commands()):
+            told, _, category = observe(own, "2024-09-06 16:30:00", name, given)
+            failed += category is not None
+            digest.update(f"{user}\t{place}\t{told}\n".encode())
+    assert len(list(commands())) == 47
+    assert failed == 192
+    assert digest.hexdigest()[:16] == DIGESTS["commands"]
+
+
+def test_counts(source: Source) -> None:
+    cases = [case for case in source.cases if case.user == source.cases[0].user]
+    assert (len(source.worlds), len(cases)) == (16, 50)
+    assert sum(case.place == "Home" for case in cases) == 36
+    assert sum(len(case.given) for case in cases) == 194
+    assert (sum(len(case.personal) for case in cases), sum(len(case.proactive) for case in cases)) == (159, 160)
+    assert sum(len(world.events) for world in source.worlds.values()) == 343
+    assert sum(len(world.mails) for world in source.worlds.values()) == 1488
