@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from llamafactory.train.tuner import run_exp
+from safetensors.torch import save_file
 
 import option_runs
+import tiny
 from llamafactory_ext.checkpoint.plans import plain
 from llamafactory_ext.errors import CheckpointError
+from llamafactory_ext.tl.plan import with_contents
 
 METHODS = ("tl_sft", "tl_ppo")
 OTHER = {
@@ -101,3 +106,36 @@ def test_starting_anew_asks_for_nothing(begun: dict[str, Any], method: str, tmp_
 def test_values_read_back_as_they_were_written() -> None:
     assert plain({"a": (1, None), "b": {"z", "y"}}) == {"a": [1, None], "b": ["y", "z"]}
     assert plain(Path("folder")) == "folder"
+
+
+@pytest.mark.parametrize("way", ["adapter_name_or_path", "adapter_folder", "pissa_init"])
+def test_a_base_that_is_made_when_it_is_loaded_is_known_by_its_files(way: str, tmp_path: Path) -> None:
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    tiny.save_tiny_model(model)
+    adapter.mkdir()
+    weights = {"q_proj.lora_A.weight": torch.ones(2, 4)}
+    save_file(weights, adapter / "adapter_model.safetensors")
+    named = {
+        "adapter_name_or_path": {"adapter_name_or_path": [str(adapter)], "adapter_folder": None},
+        "adapter_folder": {"adapter_name_or_path": [str(tmp_path)], "adapter_folder": "adapter"},
+        "pissa_init": {"adapter_name_or_path": None, "adapter_folder": None},
+    }[way]
+
+    def contents(base: str | Path) -> dict[str, Any]:
+        model_args = SimpleNamespace(model_name_or_path=str(base), **named)
+        return with_contents({"pissa_init": way == "pissa_init"}, "data", None, model_args, None)
+
+    first = contents(model)
+    assert first == contents(model)
+    assert first == contents(model.rename(tmp_path / "elsewhere"))
+    tiny.save_tiny_model(model, seed=1)
+    assert differing_names(first, contents(model)) == ["base model's files (hash)"]
+    save_file({"q_proj.lora_A.weight": torch.zeros(2, 4)}, adapter / "adapter_model.safetensors")
+    also = [] if way == "pissa_init" else ["adapters' files (hash)"]
+    assert differing_names(first, contents(model)) == ["base model's files (hash)", *also]
+    assert "base model's files (hash)" not in contents("name/on-a-hub")
+
+
+def differing_names(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    assert one.keys() == other.keys()
+    return [name for name in one if one[name] != other[name]]

@@ -188,3 +188,24 @@ def test_capped_logits_are_noticed() -> None:
     model = AutoModelForCausalLM.from_config(config)
     assert plain_head(model) is None
     assert "forward" not in vars(model.get_output_embeddings()), "the head is as before"
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_smoothed_labels_are_pytorchs(weighted: bool, deferred: bool, bias: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(2, 7, D, generator=generator, dtype=torch.float64).requires_grad_()
+    head = nn.Linear(D, V, bias=bias, dtype=torch.float64)
+    labels = torch.randint(V, (2, 7), generator=generator)
+    labels[0, :3] = labels[1, 5] = -100
+    weights = torch.rand(2, 7, generator=generator, dtype=torch.float64) if weighted else None
+    flat = {"label_smoothing": 0.3, "reduction": "none"}
+    nll = nn.functional.cross_entropy(head(hidden[:, :-1]).flatten(0, 1), labels[:, 1:].flatten(), **flat)
+    expected = (nll if weights is None else nll * weights[:, 1:].flatten()).sum()
+    states = hidden if deferred else head(hidden)
+    loss = summed_nll(states, labels, head if deferred else None, weights_BT=weights, smoothing=0.3)
+    assert torch.allclose(loss, expected, rtol=0, atol=1e-12)
+    leaves = [hidden, *head.parameters()]
+    for found, wanted in zip(torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves), strict=True):
+        assert torch.allclose(found, wanted, rtol=0, atol=1e-12)

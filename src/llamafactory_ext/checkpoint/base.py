@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,25 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
         if linear.weight.shape == (linear.out_features, linear.in_features):
             sample = linear.weight.detach().flatten()[:SAMPLED].float().tolist()
             found[_base_name(name)] = {"shape": list(linear.weight.shape), "sample": sample}
+    return found
+
+
+def stored_weights(folders: Iterable[str | Path]) -> dict[str, str]:
+    """Shape and first bytes of every tensor in the safetensors files of some folders: file and name to both.
+
+    What is no folder here, such as a name on a hub, is left out.
+    """
+    found = {}
+    for number, folder in enumerate(folders):
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(size))
+                for name in sorted(header.keys() - {"__metadata__"}):
+                    begin, end = header[name]["data_offsets"]
+                    file.seek(8 + size + begin)
+                    sample = file.read(min(end - begin, 4 * SAMPLED)).hex()
+                    found[f"{number} {name}"] = f"{header[name]['dtype']} {header[name]['shape']} {sample}"
     return found
 
 

@@ -33,8 +33,8 @@ _FATES: Final[dict[str, Fate]] = {
     ),
     "optim_target_modules": refused("has no effect with {method}; the phases choose what trains; remove it"),
     **dict.fromkeys(
-        ("torch_compile", "torch_compile_backend", "torch_compile_mode"),
-        refused("does not work with {method}, which changes what the model computes between steps; remove it"),
+        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"),
+        refused("would compute the routers of {method} in 8 bits; set bf16: true"),
     ),
     "push_to_hub": refused(
         "does not work with {method}, whose output_dir holds more than a model; remove it, and upload"
@@ -120,6 +120,8 @@ COLUMN: Final = Column(
         "resize_vocab": "with citi they stay frozen",
         "use_reentrant_gc": "citi always recomputes without reentry",
         "max_steps": "per phase of citi",
+        "label_smoothing_factor": "in phases mi and uco of citi; importance and the router loss have no labels",
+        "torch_compile": "citi leaves its adapters out of the graphs",
         "load_best_model_at_end": "citi applies it to phases mi and uco; in phase rp the evaluation loss cannot move",
         "early_stopping_steps": "citi stops phases mi and uco by it; in phase rp the evaluation loss cannot move",
     },

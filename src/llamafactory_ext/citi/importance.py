@@ -118,25 +118,31 @@ class _Tap(torch.autograd.Function):
     """The identity; in backward it adds <dL/dy, y - b>. Its saved y is dropped and recomputed under checkpointing."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, bias: Tensor | None, name: str, sums: _Sums) -> Tensor:
-        ctx.save_for_backward(y, bias)
+    def forward(ctx: Any, y: Tensor, bias: Tensor | None, name: str, sums: _Sums, copied: bool) -> Tensor:
+        ctx.save_for_backward(y.clone() if copied else y, bias)
         ctx.name, ctx.sums = name, sums
         return y.view_as(y)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, bias = ctx.saved_tensors
         ctx.sums.add(ctx.name, grad * (y if bias is None else y - bias))
-        return grad, None, None, None
+        return grad, *[None] * 5
+
+
+def _overwrites_outputs(model: nn.Module) -> bool:
+    """Whether what follows a linear writes over its output unseen: Liger's kernels do, forward and backward."""
+    return any(type(module).__module__.partition(".")[0] == "liger_kernel" for module in model.modules())
 
 
 @contextmanager
 def _tapped(model: nn.Module, components: Mapping[str, nn.Linear], sums: _Sums) -> Iterator[None]:
     """Taps on; every parameter frozen, gradients start at the embeddings' output. Undone on exit."""
+    copied = _overwrites_outputs(model)
 
     def tap(name: str) -> Any:
-        return lambda module, _, y: _Tap.apply(y, module.bias, name, sums)
+        return lambda module, _, y: _Tap.apply(y, module.bias, name, sums, copied)
 
     def require_grad(module: nn.Module, _: Any, output: Tensor) -> Tensor:
         return output.requires_grad_(True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import torch
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils.constants import INCLUDE_LINEAR_LAYERS_SHORTHAND
 from torch import nn
@@ -60,6 +61,12 @@ class MoLoraModel(BaseTuner):
             raise OptionError(f"Kernel triton cannot be used, as {problem}; set citi_kernel: torch.")
         for layer in self.molora_layers().values():
             layer.kernel = kernel
+
+    def leave_to_eager(self) -> None:
+        """Keep the adapters out of the graphs of torch.compile: they write in place and call a loss on their gates."""
+        for layer in self.molora_layers().values():
+            if "forward" not in vars(layer):
+                layer.forward = torch.compiler.disable(layer.forward)  # type: ignore[method-assign]
 
     def molora_layers(self) -> dict[str, MoLoraLinear]:
         """The adapted linears by the name they have in the base model, in the model's order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.base import fingerprint
+from ..checkpoint.base import fingerprint, stored_weights
 from ..checkpoint.plans import check_newest, plain
 from ..options.groups import option_names
 from ..training.engines import engine_of
@@ -38,6 +38,7 @@ _OPTIONS = (
     "adam_epsilon",
     "max_grad_norm",
     "neftune_noise_alpha",
+    "label_smoothing_factor",
     # of the order of the data
     "streaming",
     "buffer_size",
@@ -97,9 +98,18 @@ def check_plan_of_newest(plan: dict[str, Any], training_args: Any) -> None:
 
 
 def with_contents(plan: dict[str, Any], data: str, model: Any, model_args: Any, training_args: Any) -> dict[str, Any]:
-    """Return the plan with hashes of the training data and of the base model, where the base is as it was loaded."""
+    """Return the plan with hashes of the training data and of the base model.
+
+    A base into which an adapter is merged, or whose principal part PiSSA moves, is known by the files that it is
+    made of: what the computation gives differs between devices.
+    """
     contents = {"training data (hash)": data}
-    altered = model_args.adapter_name_or_path is not None or plan.get("pissa_init")
-    if not altered and engine_of(training_args) is None:
+    adapters = [Path(name, model_args.adapter_folder or "") for name in model_args.adapter_name_or_path or ()]
+    if adapters or plan.get("pissa_init"):
+        if base := stored_weights([model_args.model_name_or_path]):
+            contents["base model's files (hash)"] = digest(base)
+        if merged := stored_weights(adapters):
+            contents["adapters' files (hash)"] = digest(merged)
+    elif engine_of(training_args) is None:
         contents["base model (hash)"] = digest(fingerprint(model))
     return plan | contents

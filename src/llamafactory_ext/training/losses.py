@@ -241,6 +241,7 @@ def summed_nll(
     head: nn.Linear | None = None,
     dtype: torch.dtype | None = None,
     weights_BT: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Next-token loss in nats, weighted and summed over the tokens whose label is not -100.
 
@@ -251,6 +252,7 @@ def summed_nll(
         head: what was deferred.
         dtype: number type of the head's product, as for `linear_nll`.
         weights_BT: >= 0, of each label, 0 as good as -100; None: 1 everywhere.
+        smoothing: the part of each target that is spread evenly over the vocabulary (label_smoothing_factor).
     """
     kept_BT = labels_BT[:, 1:] != IGNORE_INDEX
     if weights_BT is not None:
@@ -258,11 +260,29 @@ def summed_nll(
     states_KX, labels_K = states_BTX[:, :-1][kept_BT], labels_BT[:, 1:][kept_BT]
     weights_K = None if weights_BT is None else weights_BT[:, 1:][kept_BT]
     if head is not None:
-        return linear_nll(states_KX, head.weight, labels_K, weights_K=weights_K, bias_V=head.bias, dtype=dtype)
-    states_KX = states_KX.to(torch.promote_types(states_KX.dtype, torch.float32))
-    if weights_K is None:
-        return nn.functional.cross_entropy(states_KX, labels_K, reduction="sum")
-    return (nn.functional.cross_entropy(states_KX, labels_K, reduction="none") * weights_K).sum()
+        loss = linear_nll(states_KX, head.weight, labels_K, weights_K=weights_K, bias_V=head.bias, dtype=dtype)
+    else:
+        states_KX = states_KX.to(torch.promote_types(states_KX.dtype, torch.float32))
+        nll_K = nn.functional.cross_entropy(states_KX, labels_K, reduction="sum" if weights_K is None else "none")
+        loss = (nll_K * weights_K).sum() if weights_K is not None else nll_K
+    if smoothing:
+        lead_K = _lead(states_KX, labels_K, head)
+        loss = loss + smoothing * (lead_K if weights_K is None else lead_K * weights_K).sum()
+    return loss
+
+
+def _lead(states_KX: Tensor, labels_K: Tensor, head: nn.Linear | None) -> Tensor:
+    """Each label's logit minus the mean logit of the vocabulary, without forming the others.
+
+    With a part s of the target spread evenly, the loss is the usual one plus s times this: the log sum exp is common
+    to all logits, and only what is taken from it moves from the label to the mean.
+    """
+    high = torch.promote_types(states_KX.dtype, torch.float32)
+    if head is None:
+        return states_KX.gather(1, labels_K[:, None]).squeeze(1) - states_KX.mean(dim=1)
+    apart_KD = head.weight[labels_K].to(high) - head.weight.mean(dim=0, dtype=high)
+    lead_K = (states_KX.to(high) * apart_KD).sum(dim=1)
+    return lead_K if head.bias is None else lead_K + head.bias[labels_K] - head.bias.mean()
 
 
 @contextmanager

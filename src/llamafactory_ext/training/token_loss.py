@@ -38,11 +38,15 @@ class TokenLoss(Trainer):
         self.compute_loss_func = self._mean_nll
         self.args.average_tokens_across_devices = True  # the token count below spans all processes
         self._half = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+        # fp8 puts other modules in the place of linears as training starts, the head perhaps among them.
+        whole = whole and not getattr(self.args, "fp8", False)
         with torch.autocast(self.args.device.type, dtype=self._half, enabled=self._half is not None):
             self._head = plain_head(model) if whole else None
         if self._head is not None and self._head.weight.requires_grad and self._looks_for_unused(model):
             self._head = None
         self._balance = _balance_of(model)
+        if self.args.torch_compile:  # graphs of an earlier phase would go on without gradients for what trains now
+            torch.compiler.reset()
 
     def _looks_for_unused(self, model: nn.Module) -> bool:
         """Whether DDP will look through each forward pass for its parameters; the deferred head is not among them."""
@@ -58,7 +62,8 @@ class TokenLoss(Trainer):
         own = (labels[:, 1:] != IGNORE_INDEX).sum() if weights_BT is None else weights_BT[:, 1:].sum()
         items = own if num_items_in_batch is None else num_items_in_batch
         items = torch.as_tensor(items, device=labels.device).clamp(min=1)
-        loss = summed_nll(outputs["logits"], labels, self._head, self._half, weights_BT) / items
+        smoothing = self.args.label_smoothing_factor
+        loss = summed_nll(outputs["logits"], labels, self._head, self._half, weights_BT, smoothing) / items
         if self._balance and (uneven := outputs.get("aux_loss")) is not None:
             loss = loss + self._balance * uneven.to(loss.device) * (own / items)
         return loss

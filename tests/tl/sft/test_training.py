@@ -96,6 +96,19 @@ def test_unit_weights_are_upstreams_own_training(options: dict[str, Any], packed
     assert moved(ours, tiny_llama_dir) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_smoothed_labels_are_upstreams_own(options: dict[str, Any], kind: str) -> None:
+    options |= {"label_smoothing_factor": 0.3, "finetuning_type": kind, "val_size": 0.25, "do_eval": True}
+    theirs_options = options | {"stage": "sft", "output_dir": options["output_dir"] + "_upstream"}
+    assert difference(train(options | PLAIN), train(theirs_options)) < 1e-6
+    assert losses(options) == pytest.approx(losses(theirs_options), abs=1e-5)
+    found, wanted = (
+        json.loads((Path(each["output_dir"]) / "eval_results.json").read_text("utf-8"))["eval_loss"]
+        for each in (options, theirs_options)
+    )
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
 class Batches(TrainerCallback):
     """The first batch of the run, as the trainer gets it."""
 

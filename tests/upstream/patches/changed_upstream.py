@@ -72,6 +72,7 @@ PRELOADED = (
     "llamafactory.train.tuner",
     "llamafactory.webui.interface",
 )
+HOMES: dict[str, str] = {}  # where functions are defined that other modules import and we replace there
 
 
 def set_up(case: dict[str, Any]) -> None:
@@ -89,7 +90,7 @@ def set_up(case: dict[str, Any]) -> None:
     elif kind == "deleted":
         changes[module] = lambda loaded: delattr(loaded, symbol)
     elif kind == "asks":
-        transform = asking(module, symbol)
+        transform = asking(HOMES.get(f"{module}.{symbol}", module), symbol)
     elif kind == "fixed":
         change(other_type)
     elif kind == "rewritten":
@@ -207,6 +208,12 @@ def preload() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     sys.meta_path[:] = kept
+    from llamafactory_ext.upstream.patches import table
+
+    for row in table.PATCHES:
+        if row.symbol and row.module in sys.modules:
+            found = getattr(sys.modules[row.module], row.symbol, None)
+            HOMES[row.name] = getattr(found, "__module__", row.module)
     for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
         del sys.modules[name]
     gc.collect()

@@ -56,7 +56,7 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         "use_dft_loss": True,
         "streaming": True,
         "max_steps": -1,
-        "label_smoothing_factor": 0.1,
+        "label_smoothing_factor": 1.1,
         "predict_with_generate": True,
         "use_unsloth": True,
         "citi_rank": 3,
@@ -67,7 +67,7 @@ def test_all_problems_in_one_message(options: dict[str, Any]) -> None:
         f"tl_call_format='xml': give one of auto, {', '.join(FORMATS)}",
         "use_dft_loss replaces the loss that stage: tl_sft computes; remove it",
         "streaming needs max_steps: the length of a stream is not known; set it",
-        "label_smoothing_factor is not part of the loss that stage: tl_sft computes; remove it",
+        "label_smoothing_factor=1.1: give a number from 0 to 1",
         "predict_with_generate does not work while stage: tl_sft trains; remove it, and predict with the finished "
         "model by a second command: do_predict: true and predict_with_generate: true without do_train",
         "use_unsloth replaces the model's forwards, which stage: tl_sft reads and replaces itself; remove it",

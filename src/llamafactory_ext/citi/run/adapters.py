@@ -85,8 +85,14 @@ def adapt(base: nn.Module, selection: Selection, args: Any, base_name: str) -> P
     return model
 
 
-def watch_routers(model: PeftModel, args: Any) -> RouterLoss | None:
-    """The router loss with all routers of the model in it; None if it has none."""
+def watch_routers(model: PeftModel, args: Any, *, compiled: bool = False) -> RouterLoss | None:
+    """The router loss with all routers of the model in it; None if it has none.
+
+    Args:
+        model: adapted.
+        args: of CITI.
+        compiled: whether torch.compile will get the model.
+    """
     if args.citi_adapter != "molora":
         return None
     router = RouterLoss(
@@ -96,6 +102,8 @@ def watch_routers(model: PeftModel, args: Any) -> RouterLoss | None:
         scope=args.citi_router_scope,
     )
     model.base_model.set_gate_loss(router)
+    if compiled:
+        model.base_model.leave_to_eager()
     return router
 
 

@@ -171,7 +171,7 @@ class _Citi:
             base.float()
         set_seed(self.training_args.seed)
         model = adapt(base, selection, self.finetuning_args, self.model_args.model_name_or_path)
-        self.router = watch_routers(model, self.finetuning_args)
+        self.router = watch_routers(model, self.finetuning_args, compiled=self.training_args.torch_compile)
         return model
 
     def _done(self) -> list[Phase]:

@@ -5,7 +5,7 @@ from typing import Final
 from ...methods import names
 from ..values import Choice, Number, Switch, Text
 from .conditions import rope_problems
-from .modules import expert_problems
+from .modules import expert_problems, liger_problems
 from .quantized import quantization_problems
 from .row import Row, group, idle, refused, row
 
@@ -13,10 +13,6 @@ _OTHER_ENGINE: Final = refused("replaces the model's forwards, which {method} re
 _OF_GENERATION: Final = idle("has no effect while {method} trains; it is for chat, api and prediction")
 _OF_EXPORT: Final = idle("has no effect while {method} trains; it is for the command export")
 _SERVED: Final = idle("has no effect while {method} trains; it is for chat and api with its engine")
-_OWN_LOSS: Final = refused(
-    "replaces the loss by one that knows no weights of single tokens, and {method} forms no full logits anyway; "
-    "remove it"
-)
 _MEDIA: Final = "acts on pictures, videos and sound; the trial trains on text"
 
 _LOADING: Final[tuple[Row, ...]] = (
@@ -80,7 +76,15 @@ _ATTENTION: Final[tuple[Row, ...]] = (
         takes=Switch(),
         every=refused("replaces forwards by kernels that {method} was never run with; remove it"),
     ),
-    row("enable_liger_kernel", True, takes=Switch(), every=_OWN_LOSS),
+    row(
+        "enable_liger_kernel",
+        True,
+        takes=Switch(),
+        needs="liger_kernel",
+        check=liger_problems,
+        untried="needs a GPU; tests/training/test_liger.py has a stand-in for its kernels",
+        note="its loss knows no weights of single tokens and stays unused: ours forms no full logits either",
+    ),
     row(
         "moe_aux_loss_coef",
         0.1,
@@ -93,7 +97,9 @@ _ATTENTION: Final[tuple[Row, ...]] = (
         "mixture_of_depths",
         "convert",
         takes=Choice(("convert", "load")),
-        every=refused("lets tokens skip layers, and so the weights of tokens that {method} reads; remove it"),
+        every=refused(
+            "needs the package mixture-of-depth, which no transformers that {method} takes can import; remove it"
+        ),
         always=True,
     ),
     row("use_unsloth", True, takes=Switch(), every=_OTHER_ENGINE, always=True),

@@ -5,9 +5,12 @@ Modules that an option names are looked up in the model's structure, without loa
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from .row import Command, column_of
 _ALL = "all"
 _INDEX = re.compile(r"\.\d+\.")
 _SHOWN = 12
+_OF_LIGER = ("cuda", "xpu", "npu")
 
 
 def target_problems(command: Command) -> list[str]:
@@ -71,6 +75,18 @@ def expert_problems(command: Command) -> list[str]:
     if command.disable_gradient_checkpointing or not command.use_reentrant_gc:
         return []
     return ["moe_aux_loss_coef has no gradient under recomputation with reentry; set use_reentrant_gc: false"]
+
+
+def liger_problems(command: Command) -> list[str]:
+    """Liger's kernels without a GPU: they are found missing in the first forward pass."""
+    if not command.enable_liger_kernel or os.environ.get("TRITON_INTERPRET") == "1":
+        return []
+    if "liger_kernel" not in sys.modules and find_spec("liger_kernel") is None:
+        return []  # said by the table
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is not None and found.type in _OF_LIGER and not command.use_cpu:
+        return []
+    return ["enable_liger_kernel needs a GPU; remove it"]
 
 
 def _structure(command: Command) -> Any:

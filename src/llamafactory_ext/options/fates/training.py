@@ -7,7 +7,6 @@ from .conditions import optimiser_problems, recomputation_problems, scheduler_pr
 from .hardware import accelerator_problems, compiler_problems
 from .row import Row, group, idle, refused, row
 
-_OTHER_LOSS: Final = refused("is not part of the loss that {method} computes; remove it")
 _EAGER: Final = {"torch_compile": True, "torch_compile_backend": "eager"}
 _OWN_GENERATION: Final = refused("is for prediction, which {method} does not do while it trains; remove it")
 _RAY: Final = "acts where USE_RAY=1 starts the training"
@@ -43,7 +42,7 @@ _LEARNING: Final[tuple[Row, ...]] = (
         every=idle("has no effect with {method}, whose loss is a mean over the tokens of all processes"),
     ),
     row("max_grad_norm", 1e-3, takes=Number(0)),
-    row("label_smoothing_factor", 0.1, takes=Number(0), every=_OTHER_LOSS),
+    row("label_smoothing_factor", 0.1, takes=Number(0, 1)),
     row("neftune_noise_alpha", 5, takes=Number(0)),
     row("bf16", True, takes=Switch()),
     row("fp16", True, takes=Switch(), untried="needs a GPU"),
@@ -53,7 +52,7 @@ _LEARNING: Final[tuple[Row, ...]] = (
     row("full_determinism", True, takes=Switch(), shows="nothing"),
     *group(
         {"fp8": True, "fp8_backend": "te", "fp8_enable_fsdp_float8_all_gather": True},
-        every=refused("replaces linears by others for newer GPUs, which {method} was never run with; set bf16: true"),
+        untried="needs a GPU that computes in 8 bits",
     ),
 )
 
@@ -82,10 +81,7 @@ _HARDWARE: Final[tuple[Row, ...]] = (
     row("torch_compile_mode", check=compiler_problems, untried="needs minutes of an optimising compiler"),
     *group(
         {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}},
-        every=refused(
-            "replaces the loss by one that knows no weights of single tokens, and {method} forms no full logits "
-            "anyway; remove it"
-        ),
+        every=refused("replaces modules after {method} has looked at them; set enable_liger_kernel in its place"),
     ),
     row("use_cache", True, takes=Switch(), shows="nothing"),
     row("torch_empty_cache_steps", 1, takes=Number(1, whole=True), shows="nothing"),

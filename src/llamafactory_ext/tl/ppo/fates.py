@@ -28,7 +28,15 @@ _FATES: Final[dict[str, Fate]] = {
     "neftune_noise_alpha": refused("adds noise to embeddings, also where {method} compares probabilities; remove it"),
     **dict.fromkeys(
         ("torch_compile", "torch_compile_backend", "torch_compile_mode"),
-        refused("does not work with {method}, which changes what the model computes between steps; remove it"),
+        refused(
+            "does not work with {method}, most of whose time goes into sampling with lengths that change; remove it"
+        ),
+    ),
+    "label_smoothing_factor": refused("is of the loss on given answers, and {method} learns from rewards; remove it"),
+    "enable_liger_kernel": refused("was never run with {method}, which compares probabilities of its own; remove it"),
+    **dict.fromkeys(
+        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"),
+        refused("would compare probabilities of {method} that are computed in 8 bits; set bf16: true"),
     ),
     **dict.fromkeys(
         (
