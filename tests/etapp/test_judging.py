@@ -82,6 +82,7 @@ _MODES: Any = ("official", "strict")
         (reply(filled(final=[4])), None, None),
         (reply(filled()).replace('"..."', '"two\nlines"', 1), None, 4),  # a raw line break in a text
         (reply(filled()).replace('"..."', '"a \\u00e9 \\n b"', 1), 4, 4),
+        (reply(filled()).replace('"..."', '"a \\"b\\" c"', 1), 4, 4),
         (reply(filled(final=1)) + "\n" + reply(filled(final=5)), 1, 5),  # the first, and the last
         ("{" * 5000, None, None),
         ("```json\n" + "[" * 100_000 + "\n```", None, None),

@@ -20,6 +20,7 @@ from llamafactory_ext.etapp.cases import Case, Source
 from llamafactory_ext.etapp.checkout import Checkout
 from llamafactory_ext.etapp.reference import observe
 from llamafactory_ext.etapp.reference_tools import Instances
+from llamafactory_ext.etapp.wording import published
 from llamafactory_ext.etapp.world import World
 
 HERE = Path(__file__).parent
@@ -60,7 +61,7 @@ def stamp(case: Case) -> str:
     return case.now.strftime(TIME)
 
 
-@pytest.mark.parametrize("name", [name for name in DIGESTS if name != "commands"])
+@pytest.mark.parametrize("name", [name for name in DIGESTS if name != "commands" and " " not in name])
 def test_reading_tools(source: Source, name: str) -> None:
     digest, failed = hashlib.sha256(), 0
     own = {user: Instances(world) for user, world in source.worlds.items()}
@@ -102,3 +103,20 @@ def test_counts(source: Source) -> None:
     assert (sum(len(case.personal) for case in cases), sum(len(case.proactive) for case in cases)) == (159, 160)
     assert sum(len(world.events) for world in source.worlds.values()) == 343
     assert sum(len(world.mails) for world in source.worlds.values()) == 1488
+
+
+PROMPTS = [
+    (setting, strategy, DIGESTS[f"prompts {setting} {strategy}"])
+    for setting in ("given", "retrieval")
+    for strategy in ("fc", "react", "e-react")
+]
+
+
+@pytest.mark.parametrize(("setting", "strategy", "wanted"), PROMPTS)
+def test_prompts(source: Source, setting: Any, strategy: Any, wanted: str) -> None:
+    digest, words = hashlib.sha256(), published(Checkout(Path(CHECKOUT)))
+    for case in source.cases:
+        messages = words.opening(source.worlds[case.user], case, setting, strategy, ())
+        tools = words.tools(case, setting) if strategy == "fc" else None
+        digest.update((json.dumps([messages, tools], ensure_ascii=False, sort_keys=True) + "\n").encode())
+    assert digest.hexdigest()[:16] == wanted

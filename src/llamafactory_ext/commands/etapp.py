@@ -73,6 +73,7 @@ class Etapp:
         retries: int = 4,
         timeout: float = 300.0,
         wikipedia: str = "",
+        prompts: str = "ours",
     ) -> None:
         """Let a served model act in all cases; the same command goes on where it stopped.
 
@@ -98,12 +99,17 @@ class Etapp:
             retries: of a request after a failure that may pass.
             timeout: seconds of one request.
             wikipedia: JSON lines of title and text, for a checkout, which has no encyclopedia.
+            prompts: ours, or checkout (the texts of your clone, with their example).
         """
+        from dataclasses import replace
+
         from ..etapp.cases import chosen, open_source
+        from ..etapp.checkout import Checkout
         from ..etapp.run import RunOptions
         from ..etapp.run import run as run_all
         from ..etapp.served import served
         from ..etapp.strategies import Limits
+        from ..etapp.wording import published
         from ..serving.infer.server import ChatServer
 
         numbers = {"trials": trials, "turns": turns, "max_new_tokens": max_new_tokens, "concurrency": concurrency}
@@ -123,6 +129,10 @@ class Etapp:
             concurrency=concurrency,
         )
         world = open_source(str(source), str(wikipedia))
+        if prompts not in ("ours", "checkout") or (prompts == "checkout" and not world.folder):
+            raise OptionError(f"--prompts {prompts}: choose ours or, with a checkout as --source, checkout.")
+        if prompts == "checkout":
+            options = replace(options, wording=published(Checkout(Path(world.folder))))
         asked = chosen(world, str(cases))
         server = ChatServer(str(url), str(model), retries, timeout)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..toolcalls.feedback.parts import content_text
 from .cases import Case
-from .prompts import FEEDBACK, GO_ON, Strategy
+from .prompts import FEEDBACK, Strategy
 from .registry import ALL, DOCUMENT
 from .sandbox import Setting
 from .strategies import Ask, Messages, Said
@@ -59,7 +59,7 @@ def scripted(calls: Sequence[tuple[str, Any]], answer: str, strategy: Strategy) 
 
 
 def _is_plan(messages: Messages, strategy: Strategy) -> bool:
-    return strategy == "e-react" and not any(message.get("content") == GO_ON for message in messages)
+    return strategy == "e-react" and not any(message["role"] == "assistant" for message in messages)
 
 
 def _made(messages: Messages) -> int:

@@ -32,6 +32,7 @@ class Case:
         checks: what must have happened; None where only a judge can tell.
         follow_ups: what the user says if something has not happened.
         degraded: why the source cannot serve it as meant; "" if it can.
+        stamp: the time as the source writes it, where that is another way than ours.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Case:
     checks: Mapping[str, Any] | None = None
     follow_ups: tuple[Mapping[str, Any], ...] = ()
     degraded: str = ""
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Source:
         slots: what checks look for, by user.
         cases: user by user.
         notes: what is missing.
+        folder: of a checkout; "" for the mini world.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Source:
     slots: Mapping[str, Mapping[str, Any]]
     cases: tuple[Case, ...]
     notes: tuple[str, ...] = ()
+    folder: str = ""
     by_id: Mapping[str, Case] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -126,7 +126,9 @@ class Checkout:
         degraded = sum(bool(case.degraded) for case in cases)
         notes += [f"{degraded} of {len(cases)} cases need such a tool"] if degraded else []
         digest = hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
-        return Source(self.folder.name, digest, worlds, {user: {} for user in worlds}, cases, tuple(notes))
+        return Source(
+            self.folder.name, digest, worlds, {user: {} for user in worlds}, cases, tuple(notes), str(self.folder)
+        )
 
     def missing(self) -> dict[str, str | None]:
         """Return the tools without data, each with the file that it needs."""
@@ -219,6 +221,7 @@ def _case(user: str, number: int, record: Mapping[str, Any], absent: Mapping[str
         given,
         tuple(record["keypoint for personal"]),
         tuple(record["keypoint for proactive"]),
+        stamp=record["timestamp"],
         degraded=f"no data for {', '.join(lacking)}" if lacking else "",
     )
 

@@ -29,7 +29,7 @@ from ..templates.messages import RESULT_SEPARATOR
 from .arguments import UnreadableError, read_call
 from .cases import Source
 from .checking import Acted
-from .prompts import FEEDBACK, GO_ON, opening
+from .prompts import FEEDBACK, opening
 from .registry import ALL, FINDERS
 from .sandbox import UNREADABLE
 
@@ -171,8 +171,7 @@ def record(source: Source, one: Acted, *, no_thought: bool = False) -> dict[str,
 def _turns(one: Acted, no_thought: bool) -> list[dict[str, str]]:
     messages = [dict(message) for message in one.prediction.messages or ()][1:]
     if one.episode["strategy"] == "e-react":  # the plan and the words that asked for it
-        place = next(n for n, message in enumerate(messages) if message.get("content") == GO_ON)
-        del messages[place - 1 : place + 1]
+        del messages[1:3]
     logged = iter(one.episode["calls"])
     turns: list[dict[str, str]] = []
     for message in messages:

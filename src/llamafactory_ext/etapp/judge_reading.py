@@ -48,9 +48,9 @@ def read_verdict(reply: str, case: Case, mode: Mode = "strict") -> Verdict | Non
     Args:
         reply: the judge's words.
         case: has the key points.
-        mode: "official": the first fenced block that begins with ```json, its backslashes doubled, scores by Python's
-            int(). "strict": any fence or bare object, the last that holds all three criteria; scores are whole numbers
-            from 0 to 5, or texts such as "4/5".
+        mode: "official": the first fenced block that begins with ```json, its backslashes doubled (those before
+            quotes once more), scores by Python's int(). "strict": any fence or bare object, the last that holds all
+            three criteria; scores are whole numbers from 0 to 5, or texts such as "4/5".
     """
     if mode == "official":
         form = _official(reply)
@@ -68,7 +68,7 @@ def _official(reply: str) -> Any:
     if found is None:
         return None
     try:
-        return json.loads(found[1].replace("\\", "\\\\"))
+        return json.loads(found[1].strip().replace("\\", "\\\\").replace('\\"', '\\\\"'))
     except (ValueError, RecursionError):
         return None
 

@@ -128,6 +128,7 @@ class ReferenceSandbox:
         given: names of the tools on offer; others run as well (B3).
         setting: given or retrieval.
         search: finds tools by descriptions.
+        configs: of tools that are described in other words than ours.
 
     Attributes:
         start: the world, which nothing changes.
@@ -137,17 +138,24 @@ class ReferenceSandbox:
     """
 
     def __init__(
-        self, own: Instances, now: datetime, given: Sequence[str], setting: Setting = "given", search: Search = _SEARCH
+        self,
+        own: Instances,
+        now: datetime,
+        given: Sequence[str],
+        setting: Setting = "given",
+        search: Search = _SEARCH,
+        configs: Mapping[str, Any] | None = None,
     ) -> None:
         self.start = self.world = own.world
         self.log: list[Logged] = []
         self.turn = 1
         self._own, self._now, self._search = own, now.strftime(TIME), search
+        self._configs = configs or {}
         self._listed = tuple(FINDERS) if setting == "retrieval" else tuple(given)
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools of requests; in retrieval they stay the two that find others (L11)."""
-        return [ALL[name].config() for name in self._listed if name in ALL]
+        return [self._configs.get(name) or ALL[name].config() for name in self._listed if name in ALL]
 
     def call(self, call: ToolCall) -> str:
         """Run a call; see `serving.agent.tools.ToolServer`."""

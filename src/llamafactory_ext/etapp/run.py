@@ -22,11 +22,12 @@ from ..serving.infer.prompts import Prompt
 from ..serving.infer.questions import Question
 from .agents import MakeAsk
 from .cases import Case, Source, trial_id, trial_of
-from .prompts import STRATEGIES, Strategy, opening
+from .prompts import STRATEGIES, Strategy
 from .reference import ReferenceSandbox, replayed
 from .reference_tools import Instances
 from .sandbox import SETTINGS, Sandbox, Setting
 from .strategies import AnySandbox, Episode, Limits, record, run_case
+from .wording import OURS, Wording
 
 BENCHMARK = "etapp"
 
@@ -45,6 +46,7 @@ class RunOptions:
         seed: of the faults, and of the model's sampling.
         concurrency: cases at a time.
         quiet: show no progress.
+        wording: whose words the model reads.
     """
 
     setting: Setting = "given"
@@ -56,6 +58,7 @@ class RunOptions:
     seed: int = 0
     concurrency: int = 8
     quiet: bool = False
+    wording: Wording = OURS
 
     def __post_init__(self) -> None:
         problems = [
@@ -80,7 +83,7 @@ class RunOptions:
         """Return what answers depend on."""
         limits = {f"most_{name}": value for name, value in vars(self.limits).items()}
         names = ("setting", "strategy", "sandbox", "trials", "faults", "seed")
-        return {name: getattr(self, name) for name in names} | limits
+        return {name: getattr(self, name) for name in names} | limits | {"prompts": self.wording.name}
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def _kept(file: AnswerFile, jobs: Sequence[_Job]) -> str:
 def _job(source: Source, case: Case, trial: int, options: RunOptions) -> _Job:
     sandbox = _sandbox(source, case, trial, options)
     tools = sandbox.tools()
-    messages = opening(sandbox.world, case, options.setting, options.strategy, tools)
+    messages = options.wording.opening(sandbox.world, case, options.setting, options.strategy, tools)
     question = Question(trial_id(case.id, trial), BENCHMARK, ())
     return _Job(case, trial, Prompt(question, messages=messages, tools=tools))
 
@@ -163,6 +166,7 @@ def _sandbox(source: Source, case: Case, trial: int, options: RunOptions) -> San
         faults=options.faults,
         seed=options.seed,
         name=trial_id(case.id, trial),
+        configs=options.wording.configs,
     )
 
 
@@ -209,7 +213,8 @@ class _Queues:
         """Return where a case is run."""
         if self._options.sandbox == "reference":
             own = self._own[job.case.user, job.trial]
-            return ReferenceSandbox(own, job.case.now, job.case.given, self._options.setting)
+            configs = self._options.wording.configs
+            return ReferenceSandbox(own, job.case.now, job.case.given, self._options.setting, configs=configs)
         return _sandbox(self._source, job.case, job.trial, self._options)
 
 
@@ -254,7 +259,10 @@ def _act(
     ask = make_ask(job.case, options.setting, options.strategy)
     slots = source.slots.get(job.case.user, {})
     try:
-        return run_case(job.case, sandbox, ask, slots, options.setting, options.strategy, options.limits), sandbox
+        done = run_case(
+            job.case, sandbox, ask, slots, options.setting, options.strategy, options.limits, wording=options.wording
+        )
+        return done, sandbox
     except PromptTooLongError:
         return Episode(end="context", messages=list(job.prompt.messages)), sandbox
 

@@ -68,6 +68,7 @@ class Sandbox:
         seed: decides which.
         name: of the case, so that its faults are its own.
         search: finds tools by descriptions.
+        configs: of tools that are described in other words than ours.
 
     Attributes:
         start: the world at the start.
@@ -87,6 +88,7 @@ class Sandbox:
         seed: int = 0,
         name: str = "",
         search: Search = _SEARCH,
+        configs: Mapping[str, Any] | None = None,
     ) -> None:
         self.start = self.world = world
         self.log: list[Logged] = []
@@ -98,11 +100,12 @@ class Sandbox:
         self._faults = faults
         self._dice = random.Random(f"{seed}/{name}")
         self._search = search
+        self._configs = configs or {}
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools that a model may call now, in OpenAI's form; explained ones join those that find others."""
         names = [*self._listed, *self._documented] if self._setting == "retrieval" else list(self._listed)
-        return [ALL[name].config() for name in dict.fromkeys(names) if name in ALL]
+        return [self._configs.get(name) or ALL[name].config() for name in dict.fromkeys(names) if name in ALL]
 
     def call(self, call: ToolCall) -> str:
         """Run a call; see `serving.agent.tools.ToolServer`."""

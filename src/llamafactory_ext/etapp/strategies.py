@@ -16,9 +16,10 @@ from ..toolcalls.feedback.parts import content_text
 from .arguments import UnreadableError, read_call
 from .cases import Case
 from .checks import Slots, fits
-from .prompts import FEEDBACK, GO_ON, Strategy, opening
+from .prompts import FEEDBACK, Strategy
 from .reference import ReferenceSandbox
 from .sandbox import Sandbox, Setting
+from .wording import OURS, Wording
 from .world import diff
 
 Messages = Sequence[Mapping[str, Any]]
@@ -118,6 +119,7 @@ def run_case(
     strategy: Strategy = "fc",
     limits: Limits = Limits(),
     clock: Callable[[], float] = time.monotonic,
+    wording: Wording = OURS,
 ) -> Episode:
     """Let a model act in a case until it answers or a limit ends it.
 
@@ -130,15 +132,16 @@ def run_case(
         strategy: how they are called.
         limits: of the episode.
         clock: seconds that never go back.
+        wording: whose words the model reads.
 
     Raises:
         PromptTooLongError: the opening alone fills the model's context.
     """
     started = clock()
-    done = Episode(messages=list(opening(sandbox.start, case, setting, strategy, sandbox.tools())))
+    done = Episode(messages=wording.opening(sandbox.start, case, setting, strategy, sandbox.tools()))
     waiting = list(case.follow_ups)
     if strategy == "e-react":
-        _plan(done, ask, limits)
+        _plan(done, ask, limits, wording.go_on(case, setting))
     while not done.end:
         try:
             said = ask(
@@ -166,11 +169,11 @@ def run_case(
     return done
 
 
-def _plan(done: Episode, ask: Ask, limits: Limits) -> None:
+def _plan(done: Episode, ask: Ask, limits: Limits, go_on: str) -> None:
     said = ask(done.messages, (), limits.tokens)
     done.count(said)
     done.plan = content_text(said.message.get("content"))
-    done.messages += [{"role": "assistant", "content": done.plan}, {"role": "user", "content": GO_ON}]
+    done.messages += [{"role": "assistant", "content": done.plan}, {"role": "user", "content": go_on}]
 
 
 def _execute(turn: _Turn, sandbox: AnySandbox, strategy: Strategy, limits: Limits, done: Episode) -> str:

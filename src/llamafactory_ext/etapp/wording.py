@@ -1,0 +1,175 @@
+"""Whose words a model reads: ours, or those of a user's checkout, whose constants are read and never imported."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..errors import DataError
+from . import prompts
+from .calls import TIME
+from .cases import Case
+from .checkout import Checkout
+from .prompts import Strategy
+from .registry import ALL, FINDERS
+from .sandbox import Setting
+from .world import World
+
+_MODULES = {
+    "given": "Inference/prompts/generation_prompt.py",
+    "retrieval": "Inference/prompts/generation_retrieval_prompt.py",
+}
+_NAMES = {"fc": "FC", "react": "REACT", "e-react": "E_REACT"}
+_MOST_BYTES = 1 << 20
+
+
+class Wording(Protocol):
+    """The texts of one origin."""
+
+    @property
+    def name(self) -> str:
+        """ours or checkout."""
+
+    @property
+    def configs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of tools that have other descriptions than ours."""
+
+    def opening(
+        self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The system text and the user's words."""
+
+    def go_on(self, case: Case, setting: Setting) -> str:
+        """What follows the plan of E-ReAct."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our own words."""
+
+    name: str = "ours"
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def opening(
+        self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """See `Wording`."""
+        return prompts.opening(world, case, setting, strategy, [dict(tool) for tool in tools])
+
+    def go_on(self, case: Case, setting: Setting) -> str:
+        """See `Wording`."""
+        return prompts.GO_ON
+
+
+OURS = Ours()
+
+
+@dataclass(frozen=True)
+class Published:
+    """The words of a checkout.
+
+    Attributes:
+        texts: by setting and the constant's name.
+        configs: of all tools.
+        name: checkout.
+    """
+
+    texts: Mapping[str, Mapping[str, str]]
+    configs: Mapping[str, Mapping[str, Any]]
+    name: str = "checkout"
+
+    def opening(
+        self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """See `Wording`; ReAct's system text ends with its example."""
+        kind = ("RETRIEVAL_" if setting == "retrieval" else "") + _NAMES[strategy]
+        texts = self.texts[setting]
+        domains = dict.fromkeys(ALL[name].domain for name in case.given if name in ALL)
+        filled = texts[f"{kind}_SYS_PROMPT"].format(
+            user_profile=world.profile,
+            preferences=[world.preferences[domain] for domain in domains if domain],
+            user_status={"user location": f"{world.city}:{case.place}", "time": self._stamp(case)},
+            available_tool_descriptions=str([self.configs[name] for name in self._names(case, setting)]),
+            available_tool_names=", ".join(case.given),
+        )
+        if strategy == "react":
+            filled += self._example(setting)
+        asked = texts[f"{kind}_USER_PROMPT"].format(query=case.query)
+        return [{"role": "system", "content": filled}, {"role": "user", "content": asked}]
+
+    def go_on(self, case: Case, setting: Setting) -> str:
+        """See `Wording`; it ends with the example."""
+        names = ", ".join(case.given) if setting == "given" else ""
+        return self.texts["given"]["EXEC_PROMPT"].format(available_tool_names=names) + self._example(setting)
+
+    def tools(self, case: Case, setting: Setting) -> list[Mapping[str, Any]]:
+        """Return the tools of function calling at the start, duplicates kept."""
+        return [self.configs[name] for name in self._names(case, setting)]
+
+    def _names(self, case: Case, setting: Setting) -> Sequence[str]:
+        return tuple(FINDERS) if setting == "retrieval" else case.given
+
+    def _example(self, setting: Setting) -> str:
+        return self.texts[setting][("RETRIEVAL_" if setting == "retrieval" else "") + "REACT_ONESHOT_EXAMPLE"]
+
+    def _stamp(self, case: Case) -> str:
+        return case.stamp or case.now.strftime(TIME)
+
+
+def published(checkout: Checkout) -> Published:
+    """Read the words of a checkout.
+
+    Raises:
+        DataError: files are missing, or hold no such texts.
+    """
+    texts = {setting: _constants(checkout, name) for setting, name in _MODULES.items()}
+    wanted = {
+        "given": ("FC", "REACT", "E_REACT"),
+        "retrieval": ("RETRIEVAL_FC", "RETRIEVAL_REACT", "RETRIEVAL_E_REACT"),
+    }
+    needed = {
+        setting: [
+            *(f"{kind}_{part}_PROMPT" for kind in kinds for part in ("SYS", "USER")),
+            f"{kinds[1]}_ONESHOT_EXAMPLE",
+        ]
+        for setting, kinds in wanted.items()
+    }
+    needed["given"].append("EXEC_PROMPT")
+    missing = [name for setting, names in needed.items() for name in names if name not in texts[setting]]
+    configs = _configs(checkout)
+    missing += [f"the config of {name}" for name in ALL if name not in configs]
+    if missing:
+        raise DataError(
+            f"--prompts checkout: {checkout.folder} lacks {', '.join(missing[:5])}; complete the checkout."
+        )
+    return Published(texts, configs)
+
+
+def _constants(checkout: Checkout, name: str) -> dict[str, str]:
+    """The texts that a module assigns to names; nothing of it is run."""
+    path = checkout.file(name)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path} is longer than {_MOST_BYTES:,} bytes; it is no file of the published code.")
+        tree = ast.parse(path.read_text("utf-8"))
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise DataError(f"--prompts checkout: {path} cannot be read ({error}); complete the checkout.") from None
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            found |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _configs(checkout: Checkout) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = {}
+    for path in sorted((checkout.folder / "toolkit").glob("*/config.json")):
+        for config in checkout.json(path.relative_to(checkout.folder).as_posix()):
+            try:
+                found[str(config["function"]["name"])] = config
+            except (TypeError, KeyError):
+                raise DataError(f"{path} holds something that is no tool: {json.dumps(config)[:80]}.") from None
+    return found
