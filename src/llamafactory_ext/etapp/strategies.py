@@ -138,7 +138,7 @@ def run_case(
         PromptTooLongError: the opening alone fills the model's context.
     """
     started = clock()
-    done = Episode(messages=wording.opening(sandbox.start, case, setting, strategy, sandbox.tools()))
+    done = Episode(messages=[*wording.opening(sandbox.start, case, setting, strategy, sandbox.tools())])
     waiting = list(case.follow_ups)
     if strategy == "e-react":
         _plan(done, ask, limits, wording.go_on(case, setting))

@@ -31,7 +31,7 @@ class Wording(Protocol):
 
     @property
     def name(self) -> str:
-        """ours or checkout."""
+        """Whose words they are: ours, or checkout."""
 
     @property
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -157,7 +157,7 @@ def _constants(checkout: Checkout, name: str) -> dict[str, str]:
         tree = ast.parse(path.read_text("utf-8"))
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise DataError(f"--prompts checkout: {path} cannot be read ({error}); complete the checkout.") from None
-    found = {}
+    found: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             found |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
