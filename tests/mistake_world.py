@@ -33,7 +33,8 @@ def make_world(folder: Path) -> dict[str, str]:
     }
 
 
-def _copy(source: Path, target: Path, without: str = "") -> Path:
+def copied(source: Path, target: Path, without: str = "") -> Path:
+    """Copy a folder without the files of a pattern, and return it."""
     shutil.copytree(source, target)
     for file in target.glob(without) if without else ():
         file.unlink()
@@ -45,7 +46,7 @@ def _wrong_models(folder: Path) -> None:
     models.mkdir()
     config = json.loads((model / "config.json").read_text())
     (models / "file").write_bytes(b"weights")
-    _copy(model, models / "no_config", "config.json")
+    copied(model, models / "no_config", "config.json")
     for name, text in {
         "bad_config": '{"model_type": "llama",',
         "list_config": "[1, 2]",
@@ -55,11 +56,11 @@ def _wrong_models(folder: Path) -> None:
         "unknown_type": json.dumps(config | {"model_type": "no_such_type"}),
         "encoder": json.dumps({"model_type": "vit", "architectures": ["ViTModel"]}),
     }.items():
-        (_copy(model, models / name) / "config.json").write_text(text)
-    _copy(model, models / "no_weights", "*.safetensors")
-    cut = _copy(model, models / "cut_weights") / "model.safetensors"
+        (copied(model, models / name) / "config.json").write_text(text)
+    copied(model, models / "no_weights", "*.safetensors")
+    cut = copied(model, models / "cut_weights") / "model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-1000])
-    shard = _copy(model, models / "no_shard")
+    shard = copied(model, models / "no_shard")
     (shard / "model.safetensors").rename(shard / "model-00001-of-00002.safetensors")
     weights = {
         "lm_head.weight": "model-00001-of-00002.safetensors",
@@ -70,9 +71,9 @@ def _wrong_models(folder: Path) -> None:
     _damaged_models(folder)
     (folder / "somebody").mkdir()
     (folder / "somebody" / "README.md").write_text("mine\n")
-    _copy(model, models / "no_tokenizer", "*token*")
-    (_copy(model, models / "bad_tokenizer") / "tokenizer.json").write_text("{")
-    _copy(folder / "adapter", models / "an_adapter")
+    copied(model, models / "no_tokenizer", "*token*")
+    (copied(model, models / "bad_tokenizer") / "tokenizer.json").write_text("{")
+    copied(folder / "adapter", models / "an_adapter")
 
 
 def _other_weights(model: Path, models: Path) -> None:
@@ -80,15 +81,15 @@ def _other_weights(model: Path, models: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     weights = load_file(model / "model.safetensors")
     less = {name: weight for name, weight in weights.items() if name != "model.layers.1.mlp.down_proj.weight"}
-    save_file(less, _copy(model, models / "lacks a tensor") / "model.safetensors")
+    save_file(less, copied(model, models / "lacks a tensor") / "model.safetensors")
     renamed = {f"foo.{name}": weight for name, weight in weights.items()}
-    save_file(renamed, _copy(model, models / "with other names") / "model.safetensors")
+    save_file(renamed, copied(model, models / "with other names") / "model.safetensors")
     for name, changes in {
         "of more layers": {"num_hidden_layers": config["num_hidden_layers"] + 1, "layer_types": None},
         "of another width": {"intermediate_size": config["intermediate_size"] * 2},
     }.items():
         changed = {key: value for key, value in (config | changes).items() if value is not None}
-        (_copy(model, models / name) / "config.json").write_text(json.dumps(changed))
+        (copied(model, models / name) / "config.json").write_text(json.dumps(changed))
 
 
 def _damaged_models(folder: Path) -> None:
@@ -98,10 +99,10 @@ def _damaged_models(folder: Path) -> None:
     torch.save(weights, whole)
     contents = {"garbage.bin": b"garbage" * 100, "cut.bin": whole.read_bytes()[:-200], "link.bin": LINK}
     for name, content in contents.items():
-        (_copy(model, models / name, "*.safetensors") / "pytorch_model.bin").write_bytes(content)
+        (copied(model, models / name, "*.safetensors") / "pytorch_model.bin").write_bytes(content)
     for name, value in {"list.bin": [1, 2], "other.bin": {"a": torch.zeros(2)}}.items():
-        torch.save(value, _copy(model, models / name, "*.safetensors") / "pytorch_model.bin")
-    (_copy(model, models / "link") / "model.safetensors").write_bytes(LINK)
+        torch.save(value, copied(model, models / name, "*.safetensors") / "pytorch_model.bin")
+    (copied(model, models / "link") / "model.safetensors").write_bytes(LINK)
     config = json.loads((model / "config.json").read_text())
     for name, changes in {
         "rope": {"rope_scaling": {"rope_type": "foo", "factor": 2.0}, "rope_parameters": None},
@@ -110,10 +111,10 @@ def _damaged_models(folder: Path) -> None:
         "padding": {"pad_token_id": 10**9},
     }.items():
         changed = {key: value for key, value in (config | changes).items() if value is not None}
-        (_copy(model, models / name) / "config.json").write_text(json.dumps(changed))
-    (_copy(model, models / "ends") / "generation_config.json").write_text('{"eos_token_id": "end"}')
-    (_copy(model, models / "special_tokens") / "special_tokens_map.json").write_text("{")
-    (_copy(model, models / "no_pieces") / "tokenizer.json").write_text('{"model": {}}')
+        (copied(model, models / name) / "config.json").write_text(json.dumps(changed))
+    (copied(model, models / "ends") / "generation_config.json").write_text('{"eos_token_id": "end"}')
+    (copied(model, models / "special_tokens") / "special_tokens_map.json").write_text("{")
+    (copied(model, models / "no_pieces") / "tokenizer.json").write_text('{"model": {}}')
 
 
 def _wrong_infos(folder: Path) -> None:
@@ -131,12 +132,12 @@ def _wrong_infos(folder: Path) -> None:
         "columns": {"tiny": tiny | {"columns": ["instruction"]}},
         "formatting": {"tiny": tiny | {"formatting": "chatml"}},
     }.items():
-        target = _copy(folder / "data", folder / "infos" / name) / "dataset_info.json"
+        target = copied(folder / "data", folder / "infos" / name) / "dataset_info.json"
         target.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 def _wrong_data(folder: Path) -> None:
-    target = _copy(folder / "data", folder / "wrong_data")
+    target = copied(folder / "data", folder / "wrong_data")
     info = json.loads((target / "dataset_info.json").read_text())
     records = json.loads((target / "tiny.json").read_text())
     contents: dict[str, Any] = {
@@ -169,21 +170,21 @@ def _wrong_adapters(folder: Path) -> None:
     adapter, adapters = folder / "adapter", folder / "adapters"
     config = json.loads((adapter / "adapter_config.json").read_text())
     adapters.mkdir()
-    _copy(adapter, adapters / "no_config", "adapter_config.json")
-    (_copy(adapter, adapters / "bad_config") / "adapter_config.json").write_text("{")
-    _copy(adapter, adapters / "no_weights", "*.safetensors")
-    cut = _copy(adapter, adapters / "cut") / "adapter_model.safetensors"
+    copied(adapter, adapters / "no_config", "adapter_config.json")
+    (copied(adapter, adapters / "bad_config") / "adapter_config.json").write_text("{")
+    copied(adapter, adapters / "no_weights", "*.safetensors")
+    cut = copied(adapter, adapters / "cut") / "adapter_model.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
-    other = _copy(adapter, adapters / "other") / "adapter_config.json"
+    other = copied(adapter, adapters / "other") / "adapter_config.json"
     other.write_text(json.dumps(config | {"target_modules": ["c_attn"]}))
     file = "adapter_model.safetensors"
     tensors = load_file(adapter / file)
     last = max(tensors)
     half = {name: tensor for name, tensor in tensors.items() if name != last.replace("lora_A", "lora_B")}
-    save_file(half, _copy(adapter, adapters / "of one half") / file)
+    save_file(half, copied(adapter, adapters / "of one half") / file)
     fewer = {name: tensor for name, tensor in tensors.items() if ".layers.1." not in name}
-    save_file(fewer, _copy(adapter, adapters / "of fewer layers") / file)
-    seal_adapter(changed := _copy(adapter, adapters / "changed"))
+    save_file(fewer, copied(adapter, adapters / "of fewer layers") / file)
+    seal_adapter(changed := copied(adapter, adapters / "changed"))
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, changed / file)
-    kind = _copy(adapter, adapters / "kind") / "adapter_config.json"
+    kind = copied(adapter, adapters / "kind") / "adapter_config.json"
     kind.write_text(json.dumps(config | {"peft_type": "NO_SUCH"}))

@@ -13,9 +13,12 @@ import pytest
 import yaml
 
 import mistake_runs
+import mistake_world
 import mistakes
 import option_runs
 from llamafactory_ext.lab.scale_page import MODELS
+from llamafactory_ext.upstream.patches import other_gpus
+from llamafactory_ext.upstream.patches.other_gpus import for_other_gpus
 
 YAMLS = Path(__file__).parents[2] / "examples" / "yaml" / "distributed"
 METHODS = ("citi", "tl_sft", "tl_ppo")
@@ -28,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     """Each method: estimated, run, and computed for eight GPUs from a folder without weights."""
     folder = tmp_path_factory.mktemp("dry")
     world = option_runs.make_world(folder)
-    bare = mistakes._copy(folder / "model", folder / "bare", "*.safetensors")
+    bare = mistake_world.copied(folder / "model", folder / "bare", "*.safetensors")
     cases = []
     keys = [(method, kind) for method in METHODS for kind in ("dry", "real", "computed")]
     for method, kind in keys:
@@ -61,7 +64,7 @@ def distributed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     world = option_runs.make_world(folder)
     cases = []
     for number, name in enumerate(ENGINES):
-        large = mistakes._copy(folder / "model", folder / f"large{number}", "*.safetensors")
+        large = mistake_world.copied(folder / "model", folder / f"large{number}", "*.safetensors")
         config = MODELS["70B" if number % 2 else "8B"].to_dict()
         (large / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForCausalLM"]}))
         options = yaml.safe_load((YAMLS / name).read_text("utf-8"))
@@ -89,6 +92,43 @@ def test_large_models_on_many_gpus_are_estimated_here(name: str, distributed: di
     assert run["code"] == 0, run["printed"][-1500:]
     assert f"Dry run on 16 GPUs with {ENGINES[name]}: computed" in run["printed"]
     assert "A MODEL IS LOADED" not in run["printed"]
+
+
+@pytest.mark.parametrize("engine", [{"deepspeed": "zero3.json"}, {"fsdp": "full_shard"}])
+def test_an_engine_that_cannot_be_tried_here_is_computed(
+    engine: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its package nor other processes are asked for; where both are there, the run itself is tried."""
+    (tmp_path / "zero3.json").write_text('{"zero_optimization": {"stage": 3}}')
+    monkeypatch.chdir(tmp_path)
+    given = {"dry_run": True, "stage": "tl_sft", **engine}
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    plain, asked = for_other_gpus(given, given)
+    assert plain == {"dry_run": True, "stage": "tl_sft", "use_cpu": True, "dry_run_gpus": 1}
+    assert asked == ("fsdp" if "fsdp" in engine else "zero3")
+    words = ["--dry_run", "True", *(f"--{name}={value}" for name, value in engine.items())]
+    assert for_other_gpus(words, given) == (
+        ["--dry_run", "True", "--use_cpu", "True", "--dry_run_gpus", "1"],
+        asked,
+    )
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(other_gpus, "find_spec", lambda _: object())
+    assert for_other_gpus(given, given) == (given, None)
+    monkeypatch.setattr(other_gpus, "find_spec", lambda _: None)
+    assert (for_other_gpus(given, given)[1] is None) == ("fsdp" in engine)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dry_run": True},
+        {"dry_run": False, "fsdp": "full_shard"},
+        {"fsdp": "full_shard", "dry_run_gpus": 8},
+        {"dry_run": True, "deepspeed": "no/such.json"},
+    ],
+)
+def test_other_commands_stay_as_they_are(given: dict[str, Any]) -> None:
+    assert for_other_gpus(given, given) == (given, None)
 
 
 def _steps(printed: str) -> dict[str, tuple[int, int]]:

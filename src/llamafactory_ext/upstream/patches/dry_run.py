@@ -43,7 +43,9 @@ def run_dry(workflow: Workflow, groups: tuple[Any, ...], callbacks: list[Any]) -
     if finetuning_args.dry_run_gpus or not fits(groups):
         from .dry_run_computed import computed
 
-        print(computed(groups, max(1, finetuning_args.dry_run_gpus)))
+        text = computed(groups, max(1, finetuning_args.dry_run_gpus))
+        if groups[2].should_save:
+            print(text)
         return
     found = measure(workflow, groups)
     estimates.append(found)

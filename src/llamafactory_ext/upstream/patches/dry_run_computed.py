@@ -104,6 +104,8 @@ def computed(groups: tuple[Any, ...], gpus: int) -> str:
         f"Peak {peak:.1f} GiB on each GPU; {hours:.2f} h of training at 40 % of an H100's FLOPs, without importance "
         f"and loading; disk {disk:.1f} GiB."
     )
+    if gpus == 1 and asked != "ddp":
+        lines.append(f"One process spreads nothing: dry_run_gpus: N says what {asked} takes on N GPUs.")
     return "\n".join(lines)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,26 @@ def for_other_gpus(args: RawArgs, given: Mapping[str, Any]) -> tuple[RawArgs, En
     Returns:
         The same command and None where it is for the machine at hand.
     """
-    if args is None or str(given.get("dry_run_gpus", 0)) in ("0", "0.0", "None") or not _is_on(given.get("dry_run")):
+    if args is None or not _is_on(given.get("dry_run")):
         return args, None
-    left = without(args, _OF_ENGINES)
-    plain = {**left, "use_cpu": True} if isinstance(left, dict) else [*(left or []), "--use_cpu", "True"]
-    return plain, engine_of(given)
+    more: dict[str, Any] = {"use_cpu": True}
+    if str(given.get("dry_run_gpus", 0)) in ("0", "0.0", "None"):
+        if (processes := _unable(given)) is None:
+            return args, None
+        more["dry_run_gpus"] = processes
+    left, engine = without(args, _OF_ENGINES | more.keys()), engine_of(given)
+    if isinstance(left, dict):
+        return {**left, **more}, engine
+    words = [word for name, value in more.items() for word in (f"--{name}", str(value))]
+    return [*(left or []), *words], engine
+
+
+def _unable(given: Mapping[str, Any]) -> int | None:
+    """For how many processes to compute a run whose engine cannot be tried here; None where it can, or names none."""
+    engine, processes = engine_of(given), int(os.environ.get("WORLD_SIZE", "1"))
+    if engine == "ddp" or (processes > 1 and (engine == "fsdp" or find_spec("deepspeed") is not None)):
+        return None
+    return processes
 
 
 def engine_of(given: Mapping[str, Any]) -> Engine:
