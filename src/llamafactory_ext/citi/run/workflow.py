@@ -5,30 +5,28 @@ What it does: wiring only. Every step leaves a complete file behind, and the sam
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import datetime as calendar
-import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from peft import PeftModel
-from peft.utils import load_peft_weights, set_peft_model_state_dict
 from torch import nn
 from transformers import set_seed
 
-from ...checkpoint.atomic import read_json, write_json
-from ...checkpoint.base import MANIFEST, quantization
+from ...checkpoint.atomic import write_json
+from ...checkpoint.base import quantization
 from ...data.marks import TASK_COLUMN
 from ...tl.sft.workflow import report_findings
 from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import RAISED, total_size
-from ...training.processes import from_main, lowest_of_all
+from ...training.phases_run import PhasedRun
+from ...training.processes import from_main
 from ...training.same_data import check_same_base, check_same_data, content_hash
 from ...training.stopping import Stop, stoppable
 from ...training.stopwatch import lap, laps
@@ -73,9 +71,10 @@ def run_citi(
 
 
 @dataclass
-class _Citi:
+class _Citi(PhasedRun):
     """One run; its parts are made when they are first needed."""
 
+    BESIDE: ClassVar[tuple[str, ...]] = (SELECTION,)
     inputs: Preparation
     callbacks: list[Any]
     stop: Stop
@@ -109,9 +108,10 @@ class _Citi:
         self.inputs.report_data(self.folder.path)
         importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
         selection = self._select(importance)
-        model = None if self.engine else self._model(selection, base)
+        self.selection = selection
+        model = None if self.engine else self.restored(self._adapt(base, selection))
         del base
-        self._train(selection, model)
+        self.run_phases(model)
         report = self._report(selection, model)
         if self.training_args.should_save:
             served = self.inputs.served.to_dict()
@@ -174,57 +174,33 @@ class _Citi:
         self.router = watch_routers(model, self.finetuning_args, compiled=self.training_args.torch_compile)
         return model
 
-    def _done(self) -> list[Phase]:
-        """The phases that are complete on every disk that the run writes to."""
-        writes = self.training_args.should_save
-        count = lowest_of_all(len(self.folder.done()) if writes else 0, decides=writes)
-        return list(self.folder.phases[:count])
+    def say(self, text: str) -> None:
+        say(text)
 
-    def _model(self, selection: Selection, base: nn.Module) -> PeftModel:
-        """The adapted model as the last complete phase left it."""
-        model = self._adapt(base, selection)
-        if done := self._done():
-            set_peft_model_state_dict(model, load_peft_weights(str(self.folder.adapter(done[-1])), device="cpu"))
-        return model
+    def fresh_model(self) -> PeftModel:
+        return self._adapt(self.inputs.load_base(), self.selection)
 
-    def _train(self, selection: Selection, model: PeftModel | None) -> None:
-        """Runs the phases that are not done yet, then the evaluation.
+    def begin(self, model: PeftModel, phase: Phase) -> Mapping[str, Sequence[int]]:
+        moving = set_trainable(model, phase)
+        say(describe(phase, moving, total_size(model.parameters())))
+        return {str(group): counts for group, counts in moving.items()}
 
-        Args:
-            selection: the components.
-            model: what all phases train one after the other; None loads and adapts the base for each of them.
-        """
-        if done := self._done():
-            say(f"Resuming: phases {', '.join(phase.name for phase in done)} are complete.")
-        left = self.folder.phases[len(done) :]
-        for phase in left:
-            own = model if model is not None else self._model(selection, self.inputs.load_base())
-            moving = set_trainable(own, phase)
-            say(describe(phase, moving, total_size(own.parameters())))
-            trainer = self._trainer(own, phase)
-            self._run_phase(trainer, phase, {group: list(counts) for group, counts in moving.items()})
-            if phase is left[-1] and self.training_args.do_eval:
-                self._evaluate(trainer)
-            self._release(trainer, own)
-            del trainer, own  # two models at once may not fit
-        if self.training_args.do_eval and not left:
-            if model is not None:
-                self._evaluate(self._trainer(model, self.folder.phases[-1]))
-            else:
-                say("No evaluation: all phases were complete already. Evaluate the adapter with one process.")
-
-    def _evaluate(self, trainer: CitiTrainer) -> None:
+    def rest(self) -> None:
         if self.router is not None:
             self.router.end()
-        metrics = trainer.evaluate(metric_key_prefix="eval")
-        if self.training_args.should_save:
-            write_json(self.folder.path / "eval_results.json", metrics)
 
-    def _trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
-        args = copy.copy(self.training_args)
-        args.output_dir = str(self.folder.folder(phase))
-        args.num_train_epochs, args.learning_rate = phase.epochs, phase.lr
-        args.run_name = f"{args.run_name}-{phase.name}" if args.run_name else None
+    def measured(self, trainer: CitiTrainer, metrics: dict[str, Any]) -> None:
+        if self.finetuning_args.include_effective_tokens_per_second:
+            rate = calculate_tps(trainer.train_dataset, metrics, stage="sft")
+            metrics["effective_tokens_per_sec"] = rate
+
+    def draw(self, trainer: CitiTrainer, staged: Path) -> None:
+        if self.finetuning_args.plot_loss:
+            evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
+            plot_loss(str(staged), keys=["loss", "loss_router", *evaluated])
+
+    def make_trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
+        args = self.arguments_of(phase)
         finetuning_args = copy.copy(self.finetuning_args)
         if "experts" not in phase.trains and "lora" not in phase.trains:
             finetuning_args.loraplus_lr_ratio = None
@@ -247,63 +223,6 @@ class _Citi:
             **self.inputs.tokenizers,
         )
 
-    def _run_phase(self, trainer: CitiTrainer, phase: Phase, moving: Mapping[str, list[int]]) -> None:
-        checkpoint, skipped = trainer.newest_checkpoint()
-        for line in skipped:
-            say(line)
-        if checkpoint is not None:
-            say(f"Resuming phase {phase.name} from {checkpoint}.")
-        if self.training_args.should_save:
-            self.folder.rewind_log(phase, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        self.stop.check(trainer.state)
-        if self.finetuning_args.include_effective_tokens_per_second:
-            rate = calculate_tps(trainer.train_dataset, result.metrics, stage="sft")
-            result.metrics["effective_tokens_per_sec"] = rate
-        with self._closing(trainer, phase) as staged:
-            trainer.log_metrics("train", result.metrics)
-            trainer.save_metrics("train", result.metrics)
-            trainer.save_state()
-            trainer.save_model(str(staged / "adapter"), _internal_call=True)
-            trainer.accelerator.wait_for_everyone()
-            if self.training_args.should_save:
-                manifest = read_json(self.folder.path / MANIFEST, "manifest")
-                write_json(staged / "adapter" / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
-                selection = read_json(self.folder.path / SELECTION, "selection")
-                write_json(staged / "adapter" / SELECTION, selection)
-                if self.finetuning_args.plot_loss:
-                    evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
-                    plot_loss(str(staged), keys=["loss", "loss_router", *evaluated])
-                self.folder.close(phase)
-        trainer.accelerator.wait_for_everyone()
-        self.stop.check()
-
-    @contextlib.contextmanager
-    def _closing(self, trainer: CitiTrainer, phase: Phase) -> Iterator[Path]:
-        """Redirects what the trainer writes at the end of a phase, so that it appears whole or not at all."""
-        staged = self.folder.closing(phase)
-        staged.mkdir(parents=True, exist_ok=True)
-        trainer.args.output_dir = str(staged)
-        try:
-            yield staged
-        finally:
-            trainer.args.output_dir = str(self.folder.folder(phase))
-
-    def _release(self, trainer: CitiTrainer, model: PeftModel) -> None:
-        """Lets go of this phase's optimizer and wrappers; the next phase wraps the model anew."""
-        if self.router is not None:
-            self.router.end()
-        if self.engine is None:
-            trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-        trainer.model_wrapped = model
-        trainer.optimizer = trainer.lr_scheduler = None
-        trainer.accelerator.free_memory()
-        gc.collect()
-        if "wandb" in (self.training_args.report_to or []):
-            import wandb
-
-            wandb.finish()
-
     # Report
 
     def _report(self, selection: Selection, model: PeftModel | None) -> Report | None:
@@ -318,7 +237,7 @@ class _Citi:
             return None
         if model is None:
             with whole_weights(self.training_args):
-                model = self._model(selection, self.inputs.load_base(whole=True))
+                model = self.restored(self._adapt(self.inputs.load_base(whole=True), selection))
         held_out = self.inputs.examples.get("eval_dataset")
         usable = held_out is not None and not isinstance(held_out, dict) and TASK_COLUMN in held_out.column_names
         dataset = held_out if usable else self.inputs.examples["train_dataset"]
