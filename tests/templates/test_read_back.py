@@ -20,11 +20,11 @@ from llamafactory_ext.tl.ppo.queries import make_queries
 from llamafactory_ext.tl.ppo.rewards import tool_reward
 from llamafactory_ext.tl.reward import tool_call_reward
 from llamafactory_ext.tl.sft.examples import Settings
-from llamafactory_ext.tl.sft.pieces import TracingTokenizer
 from llamafactory_ext.tl.sft.tokens import locate
 from llamafactory_ext.toolcalls import Tool, ToolCall, detect
 from llamafactory_ext.upstream.pipeline.dialogues import encode_turn
 from llamafactory_ext.upstream.pipeline.fitting import fit_template
+from llamafactory_ext.upstream.pipeline.pieces import TracingTokenizer
 from llamafactory_ext.upstream.pipeline.records import messages_of, words_of
 from llamafactory_ext.upstream.pipeline.templates import call_format_of
 from llamafactory_ext.upstream.pipeline.weights import take_example

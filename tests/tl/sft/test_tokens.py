@@ -15,9 +15,9 @@ import tiny
 from llamafactory_ext.errors import CallParseError
 from llamafactory_ext.tl.key_tokens import key_token_weights
 from llamafactory_ext.tl.sft.examples import Settings
-from llamafactory_ext.tl.sft.pieces import TracingTokenizer
 from llamafactory_ext.tl.sft.tokens import locate, target_weights
 from llamafactory_ext.toolcalls import FORMATS, ToolCall, parse_calls, render_calls
+from llamafactory_ext.upstream.pipeline.pieces import TracingTokenizer
 from tl.tokenizers_made_here import TOKENIZERS
 from tl.trajectories import TOOLS
 

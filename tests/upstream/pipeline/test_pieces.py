@@ -15,11 +15,11 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 import tiny
-from llamafactory_ext.tl.sft import pieces as pieces_module
 from llamafactory_ext.tl.sft.examples import Settings
-from llamafactory_ext.tl.sft.pieces import Pieces, TracingTokenizer
+from llamafactory_ext.upstream.pipeline import pieces as pieces_module
 from llamafactory_ext.upstream.pipeline import tagging
 from llamafactory_ext.upstream.pipeline.fitting import fit_template
+from llamafactory_ext.upstream.pipeline.pieces import Pieces, TracingTokenizer
 from llamafactory_ext.upstream.pipeline.requests import request_marks, request_records, request_weights
 from llamafactory_ext.upstream.pipeline.weights import (
     WeighedMarkedPackedProcessor,

@@ -13,11 +13,14 @@ from typing import Any
 from llamafactory_ext.errors import DataError, OptionError
 
 from ...checkpoint.own import own_text
+from ...methods import load
 from ..dialogues import order_fault
 from ..entries import DataEntry
 from .html import preview_html
 from .pieces import Example, pieces_of
 from .request import Encoder, Request
+
+ENCODER = "llamafactory_ext.upstream.pipeline.previewing:WeighingEncoder"  # LLaMA-Factory takes seconds to load
 
 
 def preview(request: Request) -> list[Example]:
@@ -31,9 +34,7 @@ def preview(request: Request) -> list[Example]:
     if problems:
         raise OptionError.listing("data preview:", problems)
     entries = [DataEntry.found(name, Path(request.dataset_dir)) for name in request.names]
-    from ...upstream.pipeline.previewing import WeighingEncoder  # only now: LLaMA-Factory takes seconds to load
-
-    encoder = WeighingEncoder(request)
+    encoder: Encoder = load(ENCODER)(request)
     return [example for entry in entries for example in _examples(entry, request, encoder)]
 
 

@@ -6,21 +6,22 @@ Turns have LLaMA-Factory's roles: user, assistant, observation, function (a call
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ...errors import CallParseError
 from ...templates.messages import results
 from ...toolcalls import Tool, ToolCall, described_tools, detect_turn, render_calls
 from ...toolcalls.readings import Reader
+from ...training.weighing import NOT_RENDERED, UNREADABLE, Judged
 from ..feedback import judge_calls
+from ..stages import SFT_STAGE
 from ..user_feedback import judge_hash
 
 AUTO = "auto"
 NO_FEEDBACK = "no call has feedback"
 NOT_PARSED = "a call does not parse"
 NO_TOOLS = "calls without declared tools"
-NOT_RENDERED = "the template cannot write it"
-UNREADABLE = "the record cannot be read"
 ADVICE = {
     NO_FEEDBACK: "without feedback no call can be judged; set tl_use_mae: false to train on all of them",
     NOT_PARSED: "write JSON with name and arguments into function_call turns, or set tl_call_format",
@@ -58,28 +59,44 @@ class Settings:
             object.__setattr__(self, "feedback_code", judge_hash(self.feedback_function))
 
     @property
+    def weighs_tokens(self) -> bool:
+        """Whether key tokens are weighed."""
+        return self.use_pkt
+
+    def judge(
+        self, turns: Sequence[Mapping[str, str]], declared: Collection[Tool] | None, system: str, read: Reader
+    ) -> Judged:
+        """Find the calls of an example and judge them by their feedback."""
+        return judge_example(turns, declared, self, system, read)
+
+    def weights(
+        self,
+        text: str,
+        offsets: Sequence[tuple[int, int]],
+        calls: Sequence[ToolCall],
+        judged: Judged,
+        call_format: str | None,
+        read: Reader,
+    ) -> list[float]:
+        """Return the weight of each token of a target (TL-Training, arXiv:2412.15495, section 3.2)."""
+        from .tokens import target_weights
+
+        return target_weights(
+            text, offsets, calls, judged.names, self, tools=judged.tools, call_format=call_format, read=read
+        )
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings by the names of the options."""
+        return {f"tl_{name}": value for name, value in asdict(self).items()}
+
+    def refusal(self, problem: str) -> str:
+        """Say that an example cannot be used, and what to do about it."""
+        return f"{SFT_STAGE} cannot use it: {problem}; {ADVICE[problem]}"
+
+    @property
     def known_format(self) -> str | None:
         """The call format that the user names; None for any."""
         return None if self.call_format == AUTO else self.call_format
-
-
-@dataclass(frozen=True)
-class Judged:
-    """An example's calls.
-
-    Attributes:
-        calls: the calls of each turn that has any, by the turn's index.
-        errors: the category of each of those turns that its feedback reports as an error, by index.
-        names: every tool of the example.
-        tools: those that are declared.
-        problem: why the example cannot be used, a key of `ADVICE`; None if it can.
-    """
-
-    calls: Mapping[int, tuple[ToolCall, ...]] = field(default_factory=dict)
-    errors: Mapping[int, str] = field(default_factory=dict)
-    names: frozenset[str] = frozenset()
-    tools: tuple[Tool, ...] = ()
-    problem: str | None = None
 
 
 def judge_example(

@@ -1,128 +1,21 @@
-"""What `tl_sft` found in the data: calls, errors by category, examples that cannot be used."""
+"""How `tl_sft` reports what it found in the data: what cannot be used, a table, the file."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from ...data.intake import Intake
 from ...errors import DataError
 from ...toolcalls.feedback.errors import CATEGORIES, UNCATEGORISED
-from .examples import ADVICE, Judged, Settings
+from ...training.findings import Findings
+from .examples import ADVICE, Settings
 
-SHOWN = 3  # examples of each problem
-_CHARACTERS = 160
-
-
-@dataclass
-class Findings:
-    """Counts over examples; those of parts of a data set add up.
-
-    Attributes:
-        examples: all of them, the unusable ones included.
-        with_calls: those with at least one call.
-        calls: turns that hold calls; several calls in one turn are one target and count once.
-        errors: such turns by the category of the error that their feedback reports, all of them out of the loss.
-        key_tokens: tokens with a weight above 1.
-        problems: unusable examples by what is wrong with them.
-        shown: a few of them, as short texts, by the same.
-        intake: what becomes of the records, trained or not.
-        content: the hash of a stream's rows; nothing for what can be read again.
-    """
-
-    examples: int = 0
-    with_calls: int = 0
-    calls: int = 0
-    key_tokens: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    problems: Counter[str] = field(default_factory=Counter)
-    shown: dict[str, list[str]] = field(default_factory=dict)
-    intake: Intake = field(default_factory=Intake)
-    content: str = ""
-
-    @property
-    def unusable(self) -> int:
-        """How many examples cannot be used."""
-        return self.problems.total()
-
-    def note(self, problem: str, example: str) -> None:
-        """Count one unusable example."""
-        self.problems[problem] += 1
-        shown = self.shown.setdefault(problem, [])
-        if len(shown) < SHOWN:
-            shown.append(example if len(example) <= _CHARACTERS else example[: _CHARACTERS - 3] + "...")
-
-    def count(self, judged: Judged, key_tokens: int) -> None:
-        """Count the calls of one example that is trained."""
-        self.with_calls += bool(judged.calls)
-        self.calls += len(judged.calls)
-        self.errors.update(judged.errors.values())
-        self.key_tokens += key_tokens
-
-    def add(self, other: Findings) -> None:
-        """Count what another part of the data holds."""
-        self.examples += other.examples
-        self.with_calls += other.with_calls
-        self.calls += other.calls
-        self.key_tokens += other.key_tokens
-        self.errors.update(other.errors)
-        self.problems.update(other.problems)
-        self.intake.add(other.intake)
-        for problem, shown in other.shown.items():
-            self.shown[problem] = [*self.shown.get(problem, []), *shown][:SHOWN]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All counts, as JSON has them."""
-        counts = {"errors": dict(self.errors), "problems": dict(self.problems), "intake": self.intake.to_dict()}
-        return {name: value for name, value in vars(self).items() if name != "content"} | counts
-
-    def to_text(self, settings: Settings | None, action: str | None = None) -> str:
-        """One line that `from_texts` reads back, with the settings and the `cutoff_action` that led to it."""
-        return json.dumps({"settings": _given(settings, action), **self.to_dict()})
-
-    @classmethod
-    def from_texts(cls, texts: Iterable[str], settings: Settings | None, action: str | None = None) -> Findings:
-        """The sum of what `to_text` wrote.
-
-        Raises:
-            DataError: something was found under other settings.
-        """
-        total = cls()
-        for text in texts:
-            facts = json.loads(text)
-            if "misread" not in facts.get("intake", {}):
-                raise DataError(
-                    "tokenized_path holds data of an earlier version of llamafactory_ext; delete that folder, or name "
-                    "another one, to have the data tokenized again"
-                )
-            given, now = facts.pop("settings"), _given(settings, action)
-            changed = [name for name in now if given.get(name) != now[name]]
-            if changed:
-                raise DataError(
-                    "tokenized_path holds data made with "
-                    + ", ".join(_changed(name, given.get(name)) for name in changed)
-                    + "; delete that folder, name another one, or restore the options"
-                )
-            facts |= {name: Counter(facts[name]) for name in ("errors", "problems")}
-            total.add(cls(**facts | {"intake": Intake.from_dict(facts["intake"])}))
-        return total
-
-
-def _given(settings: Settings | None, action: str | None) -> dict[str, Any]:
-    """What the outcome depends on, by the names of the options."""
-    weighs = {f"tl_{name}": value for name, value in asdict(settings).items()} if settings else {}
-    return weighs if action is None else {**weighs, "cutoff_action": action}
-
-
-def _changed(name: str, value: Any) -> str:
-    return "other code of tl_feedback_function" if name == "tl_feedback_code" else f"{name}: {value}"
+__all__ = ["Findings", "as_dict", "as_table", "categories_of", "check_usable"]
 
 
 def categories_of(rules: str, function: str | None, found: Collection[str]) -> list[str]:

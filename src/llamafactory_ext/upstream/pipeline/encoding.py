@@ -16,8 +16,7 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTok
 from ...data.checks.audit import Encoded
 from ...data.entries import Dialogue
 from ...errors import DataError, OptionError
-from ...tl.sft.examples import ADVICE, NOT_RENDERED, Settings
-from ...tl.stages import SFT_STAGE
+from ...training.weighing import NOT_RENDERED, Weigher
 from .fitting import fit_template, vocabulary_problem
 from .records import row_of, words_of
 from .weights import Taken, take_example
@@ -62,7 +61,7 @@ class ExampleEncoder:
         trained = sum(label != IGNORE_INDEX for label in tagged.labels)
         return Encoded(tagged.whole, len(tagged.ids), trained, tagged.misread)
 
-    def take(self, dialogue: Dialogue, settings: Settings | None) -> Taken:
+    def take(self, dialogue: Dialogue, settings: Weigher | None) -> Taken:
         """What training makes of one example, by its own steps.
 
         Args:
@@ -78,7 +77,8 @@ class ExampleEncoder:
                 f"the template cannot render it ({taken.why[:120]}); mend the record or use another template"
             )
         if taken.problem is not None:
-            raise DataError(f"{SFT_STAGE} cannot use it: {taken.problem}; {ADVICE[taken.problem]}")
+            assert settings is not None  # all other problems are a weigher's
+            raise DataError(settings.refusal(taken.problem))
         return taken
 
 

@@ -29,7 +29,7 @@ class WeighingEncoder:
         self.special = frozenset(number for number, token in added if token.special)
         row = row_of(request.stage, "stage")
         self._settings = load(row.weigher)(request.tl_options) if row is not None and row.weigher else None
-        if self._settings is not None and self._settings.use_pkt and not self._tokenizer.is_fast:
+        if self._settings is not None and self._settings.weighs_tokens and not self._tokenizer.is_fast:
             raise OptionError(
                 f"The tokenizer {type(self._tokenizer).__name__} gives no character offsets, by which key tokens are "
                 "found; use a model with a fast one, or set tl_use_pkt: false in the YAML"

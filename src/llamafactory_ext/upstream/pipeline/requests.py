@@ -20,7 +20,7 @@ from ...errors import UpstreamError
 from ...sources import source_hash
 
 if TYPE_CHECKING:
-    from ...tl.sft.examples import Settings
+    from ...training.weighing import Weigher
 
 Function = Callable[..., Any]
 _REQUEST = "ext_marks_requested"
@@ -44,14 +44,14 @@ def marks_requested(data_args: Any) -> bool:
     return getattr(data_args, _REQUEST, False)
 
 
-def request_weights(data_args: Any, settings: Settings) -> Any:
+def request_weights(data_args: Any, settings: Weigher) -> Any:
     """A copy of the data arguments that makes `get_dataset` return the loss weights that `settings` lead to."""
     data_args = copy.copy(data_args)
     setattr(data_args, _WEIGHTS, settings)
     return data_args
 
 
-def requested_weights(data_args: Any) -> Settings | None:
+def requested_weights(data_args: Any) -> Weigher | None:
     """What these data arguments were given by `request_weights`."""
     return getattr(data_args, _WEIGHTS, None)
 

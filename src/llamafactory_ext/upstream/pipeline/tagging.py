@@ -15,14 +15,13 @@ from llamafactory.data.processor import SupervisedDatasetProcessor
 
 from ...data.read_back import Misread, compare_turn, missing_tools
 from ...errors import DataError
-from ...tl.sft.examples import Judged, Settings
-from ...tl.sft.pieces import Pieces, TracingTokenizer
-from ...tl.sft.tokens import target_weights
 from ...toolcalls import Tool, detect_turn, read_tools
 from ...toolcalls.readings import Reader
 from ...toolcalls.thoughts import OPENING
 from ...training.losses import IGNORE_INDEX
 from ...training.token_weights import code_of
+from ...training.weighing import Judged, Weigher
+from .pieces import Pieces, TracingTokenizer
 from .templates import call_format_of
 
 _MOST_COLUMNS = 10_000  # remembered at a time
@@ -82,7 +81,7 @@ class TaggingTemplate:
         template: Any,
         judged: Judged | None,
         silent: Collection[int],
-        settings: Settings | None,
+        settings: Weigher | None,
         tools: Sequence[Tool] = (),
         pieces: Pieces | None = None,
         read: Reader = detect_turn,
@@ -103,9 +102,9 @@ class TaggingTemplate:
     ) -> list[tuple[list[int], list[int]]]:
         """Pairs of prompt and target."""
         pieces = Pieces(tokenizer) if self._pieces is None else self._pieces
-        use_pkt = self._settings is not None and self._settings.use_pkt
-        named = {call.name for calls in self._judged.calls.values() for call in calls} if use_pkt else ()
-        trace = TracingTokenizer(tokenizer, pieces, named) if use_pkt or pieces.fast else None
+        weighs = self._settings is not None and self._settings.weighs_tokens
+        named = {call.name for calls in self._judged.calls.values() for call in calls} if weighs else ()
+        trace = TracingTokenizer(tokenizer, pieces, named) if weighs or pieces.fast else None
         pairs = self._template.encode_multiturn(trace or tokenizer, messages, *args, **options)
         if (trace is None or trace.lacks_token) and any(None in source or None in target for source, target in pairs):
             raise DataError("the tokenizer lacks a token of the template")
@@ -121,18 +120,11 @@ class TaggingTemplate:
         """Weigh the tokens of one turn, and compare it with the record where it holds calls or thoughts."""
         call_format = self._format if message["role"] == "function" else None
         text = None
-        if place in self._judged.calls and self._settings is not None and self._settings.use_pkt:
+        if place in self._judged.calls and self._settings is not None and self._settings.weighs_tokens:
             assert self._trace is not None
             text, offsets = self._trace.read(target)
-            self.weights[place] = target_weights(
-                text,
-                offsets,
-                self._judged.calls[place],
-                self._judged.names,
-                self._settings,
-                tools=self._judged.tools,
-                call_format=call_format,
-                read=self._read,
+            self.weights[place] = self._settings.weights(
+                text, offsets, self._judged.calls[place], self._judged, call_format, self._read
             )
         if message["role"] == "function" or OPENING.search(message["content"]):
             text = text or self.text_of(target, tokenizer)
@@ -150,7 +142,7 @@ def encode_tagged(
     example: Mapping[str, Any],
     silent: Collection[int] = (),
     judged: Judged | None = None,
-    settings: Settings | None = None,
+    settings: Weigher | None = None,
     pieces: Pieces | None = None,
     read: Reader = detect_turn,
 ) -> TaggedExample:

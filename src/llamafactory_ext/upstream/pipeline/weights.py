@@ -1,6 +1,6 @@
 """Carries loss weights of tokens through LLaMA-Factory's data pipeline: tokenising, packing, collating.
 
-Weights are made only where the run asks for them (`marking.request_weights`). Examples that cannot be used leave a
+Weights are made only where the run asks for them (`requests.request_weights`). Examples that cannot be used leave a
 note in place of themselves: every batch of rows ends with one note row, which `take_notes` takes out again.
 """
 
@@ -22,14 +22,14 @@ from ...data.intake import CUT_DROPPED, DROP, Cut, Intake
 from ...data.marks import MARKS_COLUMN, TASK_COLUMN
 from ...errors import DataError
 from ...sources import source_hash
-from ...tl.sft.examples import NOT_RENDERED, UNREADABLE, Judged, Settings, judge_example
-from ...tl.sft.findings import Findings
-from ...tl.sft.pieces import Pieces
 from ...toolcalls.readings import Readings
+from ...training.findings import Findings
 from ...training.losses import IGNORE_INDEX
 from ...training.same_data import RowHash
 from ...training.token_weights import WEIGHTS_COLUMN, hidden_labels, hide, reveal, reveal_batch
+from ...training.weighing import NOT_RENDERED, UNREADABLE, Judged, Weigher
 from .marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor, Marking, rebuilt
+from .pieces import Pieces
 from .requests import requested_action, requested_weights
 from .tagging import TaggedExample, declared_tools, encode_tagged
 
@@ -101,7 +101,7 @@ class _Reading:
             rest = f" ... ({len(text) - _SHOWN:,} more characters)" if len(text) > _SHOWN else ""
             print(f"{heading}{text[:_SHOWN]}{rest}")
 
-    def _take(self, row: dict[str, Any], settings: Settings | None, found: Findings, pieces: Pieces) -> bool:
+    def _take(self, row: dict[str, Any], settings: Weigher | None, found: Findings, pieces: Pieces) -> bool:
         """Judge and encode one example; whether it is trained."""
         intake, place = found.intake, row.get("_place") or ""
         intake.read += 1
@@ -179,9 +179,7 @@ class Taken:
     shown: str = ""
 
 
-def take_example(
-    processor: Any, row: dict[str, Any], settings: Settings | None, pieces: Pieces | None = None
-) -> Taken:
+def take_example(processor: Any, row: dict[str, Any], settings: Weigher | None, pieces: Pieces | None = None) -> Taken:
     """Judge and encode one aligned example, as training does and `data preview` shows.
 
     Args:
@@ -196,7 +194,7 @@ def take_example(
     silent = frozenset(int(place) for place in (row.get("_silent") or "").split(",") if place)
     judged, read = Judged(), Readings()
     if settings is not None:
-        judged = judge_example(turns, declared_tools(row["_tools"]), settings, row["_system"] or "", read)
+        judged = settings.judge(turns, declared_tools(row["_tools"]), row["_system"] or "", read)
     problem, why = judged.problem, ""
     if problem is None:
         try:
@@ -246,7 +244,7 @@ def weighed_processor(get_dataset_processor: Any) -> Any:
     return with_weights
 
 
-def take_notes(dataset: Any, settings: Settings | None, action: str | None = None) -> tuple[Any, Findings]:
+def take_notes(dataset: Any, settings: Weigher | None, action: str | None = None) -> tuple[Any, Findings]:
     """A preprocessed data set without its note rows, and what they say.
 
     Args:
@@ -275,7 +273,7 @@ def without_notes(dataset: IterableDataset) -> IterableDataset:
     return dataset.filter(_is_example).remove_columns(NOTE_COLUMN)
 
 
-def findings_of(dataset: IterableDataset, settings: Settings | None, action: str | None = None) -> Findings:
+def findings_of(dataset: IterableDataset, settings: Weigher | None, action: str | None = None) -> Findings:
     """What the notes of a stream say, of which all rows are made once and none is kept; with a hash of them."""
     passed = RowHash()
     found = Findings.from_texts((row[NOTE_COLUMN] for row in passed.of(dataset) if row[NOTE_COLUMN]), settings, action)
