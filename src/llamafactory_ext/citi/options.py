@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ..options.values import PHASES, Choice, File, Number, Phases, Rule, Switch
+from ..options.values import File, Number, Phases, Rule, rules_of
+
+PHASES: Final = ("rp", "mi", "uco")
 
 
 @dataclass
@@ -119,31 +121,24 @@ class CitiArguments:
     )
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "citi_top_ratio": Number(0, 1, open_low=True),
-    "citi_bottom_ratio": Number(0, 1, open_high=True),
-    "citi_select": Choice(("top", "bottom", "random")),
-    "citi_adapter": Choice(("molora", "lora", "full")),
-    "citi_num_experts": Number(1, whole=True),
-    "citi_rank": Number(1, whole=True),
-    "citi_alpha": Number(0, open_low=True),
-    "citi_router_delta": Number(0, 1),
-    "citi_router_beta": Number(0),
-    "citi_router_neutral": Switch(),
-    "citi_router_scope": Choice(("batch", "sample", "token")),
-    "citi_router_window": Choice(("step", "micro")),
-    "citi_importance_samples": Number(1, whole=True),
-    "citi_importance_reduction": Choice(("dataset", "batch", "example", "token")),
-    "citi_importance_dtype": Choice(("auto", "float32", "model")),
-    "citi_importance_load": File(),
-    "citi_importance_save": File(),
-    "citi_phases": Phases(),
-    "citi_rp_epochs": Number(0, open_low=True),
-    "citi_rp_lr": Number(0, open_low=True),
-    "citi_mi_epochs": Number(0, open_low=True),
-    "citi_mi_lr": Number(0, open_low=True),
-    "citi_uco_epochs": Number(0, open_low=True),
-    "citi_uco_lr": Number(0, open_low=True),
-    "citi_kernel": Choice(("torch", "triton")),
-    "citi_report_samples": Number(0, whole=True),
-}
+RULES: Final[Mapping[str, Rule]] = rules_of(
+    CitiArguments,
+    citi_top_ratio=Number(0, 1, open_low=True),
+    citi_bottom_ratio=Number(0, 1, open_high=True),
+    citi_num_experts=Number(1, whole=True),
+    citi_rank=Number(1, whole=True),
+    citi_alpha=Number(0, open_low=True),
+    citi_router_delta=Number(0, 1),
+    citi_router_beta=Number(0),
+    citi_importance_samples=Number(1, whole=True),
+    citi_importance_load=File(),
+    citi_importance_save=File(),
+    citi_phases=Phases(PHASES),
+    citi_rp_epochs=Number(0, open_low=True),
+    citi_rp_lr=Number(0, open_low=True),
+    citi_mi_epochs=Number(0, open_low=True),
+    citi_mi_lr=Number(0, open_low=True),
+    citi_uco_epochs=Number(0, open_low=True),
+    citi_uco_lr=Number(0, open_low=True),
+    citi_report_samples=Number(0, whole=True),
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ..methods import titles
-from .values import Choice, Rule
+from .values import Rule, rules_of
 
 _TYPES: Final = titles("finetuning_type")
 
@@ -33,7 +33,4 @@ class DataArguments:
     )
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "cutoff_action": Choice(("keep", "drop", "error")),
-    "record_check": Choice(("warn", "error")),
-}
+RULES: Final[Mapping[str, Rule]] = rules_of(DataArguments)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..methods import titles
-from .values import Number, Rule, Switch
+from .values import Number, Rule, rules_of
 
 _TYPES: Final = titles("finetuning_type")
 
@@ -41,8 +41,7 @@ class RunArguments:
     )
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "dry_run": Switch(),
-    "dry_run_gpus": Number(0, whole=True),
-    "verbose": Switch(),
-}
+RULES: Final[Mapping[str, Rule]] = rules_of(
+    RunArguments,
+    dry_run_gpus=Number(0, whole=True),
+)

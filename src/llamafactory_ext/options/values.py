@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
-
-PHASES: Final = ("rp", "mi", "uco")
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -106,11 +104,18 @@ class Text:
         return raw or None
 
 
+@dataclass(frozen=True)
 class Phases:
-    """Phases in their fixed order, as a list or as text with commas."""
+    """Phases in their fixed order, as a list or as text with commas.
+
+    Attributes:
+        names: all of them.
+    """
+
+    names: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"one or more of {','.join(PHASES)} in this order, each once"
+        return f"one or more of {','.join(self.names)} in this order, each once"
 
     def read(self, raw: Any) -> list[str]:
         """The phases as a list; ValueError for unknown, repeated or out-of-order ones."""
@@ -118,12 +123,40 @@ class Phases:
         if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
             raise ValueError
         names = [name.strip().lower() for part in parts for name in part.split(",")]
-        if not names or names != [phase for phase in PHASES if phase in names]:
+        if not names or names != [phase for phase in self.names if phase in names]:
             raise ValueError
         return names
 
 
 Rule = Number | Choice | Switch | File | Text | Phases
+
+
+def rules_of(arguments: type, **own: Rule) -> dict[str, Rule]:
+    """Return what each option of a class takes, in the order of its fields.
+
+    Words are those of a field's `Literal`, a bool is a switch, and a text may be empty; all others have rules of their
+    own.
+
+    Args:
+        arguments: a dataclass.
+        own: rules by the option's name.
+    """
+    types = get_type_hints(arguments)
+    found = {}
+    for option in fields(arguments):
+        rule = own.get(option.name) or _rule_of(types[option.name])
+        assert rule is not None, f"{option.name} needs a rule"
+        found[option.name] = rule
+    assert own.keys() <= found.keys(), own.keys() - found.keys()
+    return found
+
+
+def _rule_of(kind: Any) -> Rule | None:
+    if get_origin(kind) is Literal:
+        return Choice(get_args(kind))
+    if kind is bool:
+        return Switch()
+    return Text() if get_args(kind) == (str, type(None)) else None
 
 
 def check_values(given: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[dict[str, Any], list[str]]:

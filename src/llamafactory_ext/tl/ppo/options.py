@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ...options.values import Choice, Number, Rule, Switch, Text
+from ...options.values import Number, Rule, rules_of
 
 
 @dataclass
@@ -115,36 +115,26 @@ class TlPpoArguments:
     )
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "tl_reward_variant": Choice(("paper", "reference")),
-    "tl_reward_function": Text(),
-    "tl_reward_clip": Number(0),
-    "tl_turns": Choice(("all", "last")),
-    "tl_temperature": Number(0),
-    "tl_top_p": Number(0, 1, open_low=True),
-    "tl_top_k": Number(0, whole=True),
-    "tl_max_new_tokens": Number(1, whole=True),
-    "tl_stop": Text(),
-    "tl_rollout": Choice(("hf", "vllm")),
-    "tl_rollout_url": Text(),
-    "tl_rollout_timeout": Number(0, open_low=True),
-    "tl_rollout_batch_size": Number(1, whole=True),
-    "tl_cache": Choice(("dynamic", "static")),
-    "tl_ppo_epochs": Number(1, whole=True),
-    "tl_minibatches": Number(1, whole=True),
-    "tl_kl_coef": Number(0),
-    "tl_kl_estimator": Choice(("k1", "k2", "k3")),
-    "tl_kl_target": Number(0),
-    "tl_kl_horizon": Number(1, whole=True),
-    "tl_kl_limit": Number(0, open_low=True),
-    "tl_reference": Choice(("start", "base")),
-    "tl_clip": Number(0, 1, open_low=True, open_high=True),
-    "tl_value_clip": Number(0),
-    "tl_value_coef": Number(0),
-    "tl_gamma": Number(0, 1),
-    "tl_lambda": Number(0, 1),
-    "tl_whiten": Switch(),
-    "tl_critic": Choice(("shared", "own")),
-    "tl_critic_lr": Number(0),
-    "tl_show_responses": Number(0, whole=True),
-}
+RULES: Final[Mapping[str, Rule]] = rules_of(
+    TlPpoArguments,
+    tl_reward_clip=Number(0),
+    tl_temperature=Number(0),
+    tl_top_p=Number(0, 1, open_low=True),
+    tl_top_k=Number(0, whole=True),
+    tl_max_new_tokens=Number(1, whole=True),
+    tl_rollout_timeout=Number(0, open_low=True),
+    tl_rollout_batch_size=Number(1, whole=True),
+    tl_ppo_epochs=Number(1, whole=True),
+    tl_minibatches=Number(1, whole=True),
+    tl_kl_coef=Number(0),
+    tl_kl_target=Number(0),
+    tl_kl_horizon=Number(1, whole=True),
+    tl_kl_limit=Number(0, open_low=True),
+    tl_clip=Number(0, 1, open_low=True, open_high=True),
+    tl_value_clip=Number(0),
+    tl_value_coef=Number(0),
+    tl_gamma=Number(0, 1),
+    tl_lambda=Number(0, 1),
+    tl_critic_lr=Number(0),
+    tl_show_responses=Number(0, whole=True),
+)

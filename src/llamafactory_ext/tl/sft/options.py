@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ...options.values import Choice, Number, Rule, Switch, Text
-from ...toolcalls import FORMATS
-from ...toolcalls.feedback.errors import RULES as FEEDBACK_RULES
-from ..key_tokens import VARIANTS
+from ...options.values import Number, Rule, rules_of
 
 AUTO = "auto"
 
@@ -95,13 +92,7 @@ class TlArguments:
     )
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "tl_use_mae": Switch(),
-    "tl_feedback_rules": Choice(FEEDBACK_RULES),
-    "tl_feedback_function": Text(),
-    "tl_use_pkt": Switch(),
-    "tl_w_max": Number(1, 1000),
-    "tl_key_variant": Choice(VARIANTS),
-    "tl_call_format": Choice((AUTO, *FORMATS)),
-    "tl_skip_bad": Switch(),
-}
+RULES: Final[Mapping[str, Rule]] = rules_of(
+    TlArguments,
+    tl_w_max=Number(1, 1000),
+)
