@@ -142,7 +142,8 @@ def test_kill_switch(tmp_path: Path) -> None:
 def test_what_cannot_be_imported_stops_runs_of_ours_only(tmp_path: Path) -> None:
     """A package of ours whose table cannot be imported, found before the working one."""
     shutil.copytree(SOURCE, tmp_path / "llamafactory_ext", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "llamafactory_ext" / "methods.py").write_text("raise ImportError('no such package')\n", "utf-8")
+    broken = tmp_path / "llamafactory_ext" / "options" / "groups.py"
+    broken.write_text("raise ImportError('no such package')\n", "utf-8")
     call = "from llamafactory.train.tuner import run_exp; run_exp({})"
     plain = "from llamafactory.hparams import FinetuningArguments; print(FinetuningArguments().stage)"
     result = run([sys.executable, "-c", plain], tmp_path, PYTHONPATH=str(tmp_path))
@@ -183,6 +184,7 @@ def test_broken_installation_never_stops_python(tmp_path: Path) -> None:
     package = tmp_path / "llamafactory_ext"
     package.mkdir()
     (package / "__init__.py").touch()
+    (package / "methods.py").touch()
     (package / "_report.py").touch()
     (package / "_hook.py").write_text("raise RuntimeError('broken')", encoding="utf-8")
     code = "import llamafactory; print(1)"

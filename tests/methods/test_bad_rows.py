@@ -40,6 +40,9 @@ NO_COLUMN = "a text"
 STRANGE_COLUMN = Column(fates={"leraning_rate": idle("is a mistake")})
 
 
+ROW: Any = next(row for row in methods() if row.adapter is not None and row.adapter.architectures)
+
+
 def run(*_: Any) -> None:
     """Do nothing."""
 
@@ -84,6 +87,10 @@ BAD_METHODS: dict[str, tuple[Callable[[], tuple[Method, ...]], str]] = {
     "no column": (lambda: (method(column=f"{HERE}:NO_COLUMN"),), "which is no Column"),
     "a fate of no option": (lambda: (method(column=f"{HERE}:STRANGE_COLUMN"),), "fates names leraning_rate"),
     "nothing replaced": (lambda: (method(replaces=("leraning_rate",)),), "replaces names leraning_rate"),
+    "no class for vLLM": (
+        lambda: (replace(ROW, adapter=replace(ROW.adapter, architectures=("CitiGptForCausalLM",))),),
+        "architectures names CitiGptForCausalLM; .* defines no CitiGptForCausalLM",
+    ),
     "another option": (lambda: (method(option="template"),), "option is 'template'; it is one of"),
 }
 BAD_BENCHMARKS: dict[str, tuple[Callable[[], tuple[Benchmark, ...]], str]] = {

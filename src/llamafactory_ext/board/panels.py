@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ..methods import row_of
 from ..options.groups import GROUPS, RULES, Group
 from ..options.values import check_values
 from .options import Option, entered_values, options_of
@@ -22,6 +23,12 @@ class Panel:
     def name(self) -> str:
         """Of the accordion's element, and of its texts."""
         return f"{self.group.title or self.group.values[0]}_tab"
+
+    @property
+    def label(self) -> str:
+        """What the accordion says where the locales say nothing."""
+        row = row_of(self.group.values[0])
+        return f"{row.title if row else self.group.values[0]} configurations"
 
     @cached_property
     def options(self) -> tuple[Option, ...]:

@@ -43,6 +43,7 @@ def table() -> dict[str, dict[str, dict[str, Any]]]:
         for panel in PANELS
         for option in panel.options
     }
+    declared |= {panel.name: {"label": panel.label} for panel in PANELS}
     named = texts(FALLBACK)["elements"]
     return {
         name: {

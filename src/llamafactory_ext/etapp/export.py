@@ -1,6 +1,6 @@
 """Training data from episodes: dialogues of whole, checked or well judged cases in LLaMA-Factory's layout.
 
-Failed calls stay in, and their observation is an error that `tl_sft` reads, so that MAE leaves them out of the loss.
+Failed calls stay in, and their observation is an error by which TL-Training leaves them out of the loss (MAE).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The worlds behind HTTP, for agents of other programs and for rollouts of `tl_ppo`.
+"""The worlds behind HTTP, for agents of other programs and for rollouts of PPO.
 
     POST /       {"name", "arguments"} -> {"result"} or {"error"}, as `serving.agent.tools.HttpToolServer` reads
     GET  /case   -> the case's messages and tools

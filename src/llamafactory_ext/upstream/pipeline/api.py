@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from llamafactory.data import get_dataset
+from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask as SupervisedCollator
 from llamafactory.extras.logging import get_logger
 from llamafactory.extras.misc import calculate_tps
 from llamafactory.extras.ploting import plot_loss as upstream_plot_loss
@@ -151,6 +152,7 @@ def plot_evaluated(training_args: Any, finetuning_args: Any, datasets: Any) -> l
 
 __all__ = [
     "CustomSeq2SeqTrainer",
+    "SupervisedCollator",
     "accuracy_of",
     "calculate_tps",
     "create_modelcard_and_push",
