@@ -199,6 +199,20 @@ def apigen_mt(*turns: tuple[str, str], **more: Any) -> dict[str, Any]:
     return {"conversations": messages, "tools": json.dumps([_LAMP, _FINISH]), "system": "# Policy\nBe kind.", **more}
 
 
+def chatml(*turns: tuple[str, str], reply: str, **more: Any) -> dict[str, Any]:
+    """One record of ETAPP's training data: ChatML up to a reply, and the reply."""
+    text = "".join(f"<|im_start|>{role}\n{words}<|im_end|>\n" for role, words in turns)
+    return {"input": f"{text}<|im_start|>assistant\n", "output": reply, **more}
+
+
+ETAPP_SYSTEM = f"You help one user.\n<tools>\n{json.dumps({'type': 'function', 'function': _LAMP})}\n</tools>"
+ETAPP_TURNS = (
+    ("system", ETAPP_SYSTEM),
+    ("user", "Dim the lamp."),
+    ("assistant", 'I dim it.\n<tool_call>\n{"name": "set_lamp", "arguments": {"level": 3}}\n</tool_call>'),
+    ("user", "<tool_response>\n{}\n</tool_response>"),
+)
+
 SAMPLES: dict[str, list[dict[str, Any]]] = {
     "api_bank": [api_call(1), api_call(2), api_answer(1)],
     "toolalpaca": [lamp_api(Instances=[dialogue(step("setLamp", '{"level": 3}', "Status Code: 200. Response: {}"))])],
@@ -251,6 +265,7 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
             ("gpt", "Done."),
         )
     ],
+    "etapp": [chatml(*ETAPP_TURNS, reply="It is dim.<|im_end|>")],
     "alpaca": [
         {"instruction": "Say hello.", "input": "", "output": "Hello."},
         {"instruction": "Sing", "output": "La"},
@@ -288,6 +303,7 @@ FILE_NAMES = {
     "toolace": "data.json",
     "hermes": "func-calling.json",
     "apigen_mt": "apigen-mt_5k.json",
+    "etapp": "training_data_qwen_format_fc.json",
     "alpaca": "alpaca_en.json",
     "alpaca_gpt4": "alpaca_gpt4_data.json",
     "code_alpaca": "code_alpaca_20k.json",

@@ -62,7 +62,7 @@ def test_every_pair_has_a_file() -> None:
     }
     tables = [name.removeprefix("tl_") for name in TEMPLATES if name.startswith("tl_")]
     pairs |= {f"{data}_{table}" for data in ("tl_training", "glaive") for table in tables}
-    pairs |= {f"{data}_qwen25" for data in ("xlam", "toolace", "hermes", "apigen_mt")}
+    pairs |= {f"{data}_qwen25" for data in ("xlam", "toolace", "hermes", "apigen_mt", "etapp")}
     pairs |= {f"{name}_llama3" for name in TRAINED if FAMILIES[name].mark == "general"}
     assert set(NAMES) == pairs - ELSEWHERE
     assert {FAMILIES[data_set(name)].name for name in NAMES} == set(TRAINED)

@@ -219,6 +219,25 @@ def test_react_reads_one_call_and_cuts_what_it_invents() -> None:
     assert "forged" not in json.dumps(episode.messages)
 
 
+LONG = (
+    "Action: x\n",
+    "Action: x\nAction Input: {",
+    "{",
+    "Final Answer: ",
+    'Action: add_alarm\nAction Input: {"a":',
+    FEEDBACK,
+)
+
+
+@pytest.mark.parametrize("piece", LONG)
+def test_a_long_reply_is_read_up_to_a_length(piece: str) -> None:
+    case = next(case for case in CASES if case.number == 0)
+    text = piece * ((1 << 20) // len(piece))
+    episode, _ = act(case, lambda *_: Said({"role": "assistant", "content": text}), strategy="react", turns=1)
+    assert episode.end in ("answer", "turns")
+    assert len(str(episode.messages[2]["content"])) <= 1 << 16
+
+
 def test_a_full_context_ends_the_case(tmp_path: Path) -> None:
     case = CASES[0]
 

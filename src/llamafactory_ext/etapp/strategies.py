@@ -25,6 +25,7 @@ from .world import diff
 Messages = Sequence[Mapping[str, Any]]
 AnySandbox = Sandbox | ReferenceSandbox
 _LABEL = "Final Answer:"
+_LONGEST = 1 << 16  # characters of a reply that is read for calls; more than the tokens of an episode can write
 _INVENTED = re.compile(rf"\n\s*{re.escape(FEEDBACK)}")
 
 
@@ -232,7 +233,7 @@ def _read_fc(said: Said) -> _Turn:
 
 
 def _read_react(said: Said, sandbox: AnySandbox, done: Episode) -> _Turn:
-    text = content_text(said.message.get("content"))
+    text = content_text(said.message.get("content"))[:_LONGEST]
     cut = _INVENTED.search(text)
     if cut is not None:
         text = text[: cut.start()]

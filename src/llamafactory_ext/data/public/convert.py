@@ -27,7 +27,7 @@ from ..files.writing import (
     read_dataset_info,
     write_report,
 )
-from . import api_bank, apigen_mt, bfcl, general, glaive, hermes, react, tl_training, toolace, toolalpaca, xlam
+from . import api_bank, apigen_mt, bfcl, etapp, general, glaive, hermes, react, tl_training, toolace, toolalpaca, xlam
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -43,6 +43,7 @@ FAMILIES: dict[str, Family] = {
         toolace.FAMILY,
         hermes.FAMILY,
         apigen_mt.FAMILY,
+        etapp.FAMILY,
         general.ALPACA,
         general.ALPACA_GPT4,
         general.CODE_ALPACA,
