@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from llamafactory_ext.citi.card import provenance, provenance_of
+from llamafactory_ext.citi import export
+from llamafactory_ext.citi.card import block, names_of, provenance, provenance_of
+from llamafactory_ext.citi.run import outputs
 from llamafactory_ext.errors import CheckpointError
 
 PHASES = [
@@ -98,3 +103,61 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"manifest\.json"):
         provenance_of(tmp_path)
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "[click](https://example.org)",
+    "![x](https://example.org/x.png)",
+    "a | b",
+    "`</details>`",
+    "```\nimport os\n```",
+    'x")\nimport os\n("',
+    "line\nbreak: true\n---\n",
+    "\x1b[31mred\u202egnirts",
+    "yes",
+    "{base}",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_of_others_are_shown_and_do_nothing(name: str) -> None:
+    """Of the base, the folder, data sets, phases, versions and components; in table, list, head and code."""
+    base = {"name": name, "revision": name, "commit": name, "quantization": name}
+    phases = [PHASES[0] | {"name": name, "title": name}]
+    changes = {
+        "base": base,
+        "phases": phases,
+        "plan": PLAN | {"dataset": [name]},
+        "data": name,
+        "versions": {name: name},
+    }
+    told = provenance(manifest(**changes), SELECTION | {"adapted": [name]})
+    before, _, after = told.partition("```json\n")
+    shown = before + after.partition("\n```")[2]
+    table = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(table) == 7
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [3] * 7
+    plain = re.sub(r"`[^`\n]*`", "", shown)
+    assert "<script" not in plain
+    assert plain.count("</details>") == plain.count("<details>") == 3
+    assert not re.search(r"(?<!\\)\[[^\]]*\]\(", plain)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", shown)
+    assert len([line for line in shown.splitlines() if line.startswith("- ")]) == 2
+    words = dict.fromkeys(("registration", "merging", "provenance", "reduction", "examples", "report"), "")
+    for card in (outputs.CARD, export.CARD):
+        text = card.format(**names_of(name, name), **words, method="", what="")
+        _, head, body = text.split("---\n", 2)
+        assert yaml.safe_load(head)["base_model"] == name
+        program = body.partition("```python\n")[2].partition("\n```")[0]
+        calls = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Constant)]
+        assert {node.value for node in calls} == {name}
+        assert "import os" not in program.splitlines()
+
+
+@pytest.mark.parametrize("content", ["plain", "a ``` b", "```", "x\n````\n</details>"])
+def test_a_block_ends_where_it_should(content: str) -> None:
+    fence, *lines, end = block(content).split("\n")
+    assert fence == end
+    assert lines == content.split("\n")
+    assert all(fence not in line for line in lines)

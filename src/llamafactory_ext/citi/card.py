@@ -7,16 +7,66 @@ the card; the run (`citi/run/outputs.py`) and the export (`citi/export.py`) put 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ..checkpoint.atomic import read_json
 from ..checkpoint.base import MANIFEST
 from ..errors import CheckpointError
 
 SELECTION = "selection.json"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_MARKUP = re.compile(r"[|\[\]`<>\\]")
+_ENTITIES = {"<": "&lt;", ">": "&gt;"}
+_PLAIN = re.compile(r"[A-Za-z0-9_./~][\w./~+-]*", re.ASCII)
+_TICKS = re.compile("`+")
 END = {"top": "most important for tool use", "bottom": "least important for tool use", "random": "drawn at random"}
+
+
+def text(value: Any) -> str:
+    """Return names of others as Markdown that shows them and does nothing else, in one line."""
+    line = " ".join(_CONTROL.sub(" ", str(value)).split())
+    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0]) or f"\\{found[0]}", line)
+
+
+def code(value: Any) -> str:
+    """Return a name as code within a line or a cell of a table."""
+    line = " ".join(_CONTROL.sub(" ", str(value)).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{line}`"
+
+
+def quoted(value: Any) -> str:
+    """Return a name as a text of Python and of YAML, which ends no block of code."""
+    return json.dumps(str(value), ensure_ascii=True).replace("`", "\\u0060")
+
+
+def scalar(value: Any) -> str:
+    """Return a name for the head of a card, in quotes where YAML would read anything else in it."""
+    plain = _PLAIN.fullmatch(str(value)) and yaml.safe_load(str(value)) == str(value)
+    return str(value) if plain else quoted(value)
+
+
+def block(content: str) -> str:
+    """Return lines as they are, between fences that none of them ends."""
+    lines = [_CONTROL.sub(" ", line) for line in content.split("\n")]
+    longest = max((len(run) for line in lines for run in _TICKS.findall(line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([fence, *lines, fence])
+
+
+def names_of(base: Any, name: Any) -> dict[str, str]:
+    """Return the names of a base and of a folder as the gaps of a card take them."""
+    return {
+        "base_scalar": scalar(base),
+        "base_code": code(base),
+        "base_quoted": quoted(base),
+        "title": text(name),
+        "name_quoted": quoted(name),
+    }
 
 
 def provenance_of(adapter: Path) -> str:
@@ -46,30 +96,31 @@ def provenance(manifest: Mapping[str, Any], selection: Mapping[str, Any]) -> str
         "Base": _base(manifest["base"]),
         "Phases": _phases(manifest),
         "Selection": _selected(plan, selection),
-        "Data": f"{', '.join(plan['dataset'] or [])}; BLAKE2b of the tokenised examples `{manifest['data']}`",
-        "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+        "Data": f"{', '.join(map(text, plan['dataset'] or []))}; BLAKE2b of the tokenised examples "
+        f"{code(manifest['data'])}",
+        "Versions": ", ".join(f"{text(name)} {text(version)}" for name, version in manifest["versions"].items()),
     }
-    parts = ["| | |\n|---|---|\n" + "\n".join(f"| {name} | {text} |" for name, text in rows.items())]
+    parts = ["| | |\n|---|---|\n" + "\n".join(f"| {name} | {told} |" for name, told in rows.items())]
     for title, names in (("adapted", selection["adapted"]), ("tuned in full in phase uco", selection["tuned"])):
         if names:
-            parts.append(_unfold(f"{len(names)} components {title}", "\n".join(f"- `{name}`" for name in names)))
+            parts.append(_unfold(f"{len(names)} components {title}", "\n".join(f"- {code(name)}" for name in names)))
     settings = json.dumps(plan, indent=1, ensure_ascii=False)
     parts.append(_unfold("All settings", f"```json\n{settings}\n```"))
     return "\n\n".join(parts)
 
 
 def _base(base: Mapping[str, Any]) -> str:
-    revision = f", revision {base['revision']}" if base["revision"] else ""
-    commit = f", commit `{base['commit']}`" if base["commit"] else ""
-    quantized = f", quantised ({base['quantization']})" if base.get("quantization") else ""
-    return f"`{base['name']}`{revision}{commit}{quantized}"
+    revision = f", revision {text(base['revision'])}" if base["revision"] else ""
+    commit = f", commit {code(base['commit'])}" if base["commit"] else ""
+    quantized = f", quantised ({text(base['quantization'])})" if base.get("quantization") else ""
+    return f"{code(base['name'])}{revision}{commit}{quantized}"
 
 
 def _phases(manifest: Mapping[str, Any]) -> str:
     phases = manifest["phases"]
     names = [phase["name"] for phase in phases]
     done = phases[: names.index(manifest["phase"]) + 1] if "phase" in manifest else phases
-    return "; ".join(f"{p['name']} ({p['title']}): {p['epochs']:g} epochs at {p['lr']:g}" for p in done)
+    return "; ".join(f"{text(p['name'])} ({text(p['title'])}): {p['epochs']:g} epochs at {p['lr']:g}" for p in done)
 
 
 def _selected(plan: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
@@ -80,12 +131,12 @@ def _selected(plan: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
         "lora": f"LoRA ({low_rank})",
         "full": "full tuning",
     }[plan["citi_adapter"]]
-    text = f"{carried} on {count} of {selection['total']} linear components, {END[selection['end']]}"
+    told = f"{carried} on {count} of {selection['total']} linear components, {END[selection['end']]}"
     if tuned := selection["tuned"]:
-        text += f"; full tuning of {len(tuned)}, least important for general abilities"
+        told += f"; full tuning of {len(tuned)}, least important for general abilities"
     if displaced := selection["displaced"]:
-        text += f" ({len(displaced)} chosen by both stay with the first)"
-    return text
+        told += f" ({len(displaced)} chosen by both stay with the first)"
+    return told
 
 
 def _unfold(title: str, body: str) -> str:

@@ -23,22 +23,22 @@ from ..checkpoint.atomic import publish_folder, staged_folder, write_json
 from ..checkpoint.base import quantization
 from ..errors import CheckpointError, OptionError
 from ..molora import MoLoraLinear
-from .card import provenance_of
+from .card import names_of, provenance_of
 from .exported import FORMAT, MODEL_TYPES, PREFIX
 
 CARD = """---
 library_name: transformers
-base_model: {base}
+base_model: {base_scalar}
 tags: [citi, molora, tool-use, llama-factory]
 ---
-# {name}
+# {title}
 
-`{base}` after {method}, self-contained: {what}.
+{base_code} after {method}, self-contained: {what}.
 
 ```python
 {registration}from transformers import AutoModelForCausalLM
 
-model = AutoModelForCausalLM.from_pretrained("{name}")
+model = AutoModelForCausalLM.from_pretrained({name_quoted})
 ```
 
 {provenance}
@@ -179,8 +179,7 @@ def _words(model: PeftModel, adapter: Path | None, name: str) -> dict[str, str]:
     except CheckpointError:  # made by PEFT alone, or by an older version: no reason to refuse the export
         provenance = UNKNOWN
     return {
-        "base": str(config.base_model_name_or_path),
-        "name": name,
+        **names_of(config.base_model_name_or_path, name),
         "method": method,
         "what": what,
         "registration": registration,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.base import MANIFEST
-from ..card import provenance
+from ..card import block, names_of, provenance, text
 from ..importance_file import Importance
 from ..selection import Selection
 from .adapters import CARRIED
@@ -17,18 +17,18 @@ from .report import Report, as_table
 
 CARD = """---
 library_name: peft
-base_model: {base}
+base_model: {base_scalar}
 tags: [citi, molora, tool-use, llama-factory]
 ---
-# {name}
+# {title}
 
-A CITI adapter (component importance-based tool-utilizing ability injection, arXiv:2409.13202) for `{base}`.
+A CITI adapter (component importance-based tool-utilizing ability injection, arXiv:2409.13202) for {base_code}.
 
 ```python
 {registration}from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{name}")
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base_quoted}), {name_quoted})
 ```
 
 {merging}
@@ -85,14 +85,13 @@ def _card(folder: RunFolder, importance: Importance, selection: Selection, repor
     manifest = read_json(folder.path / MANIFEST, "manifest")
     plan = manifest["plan"]
     gated = plan["citi_adapter"] == "molora"
-    examples = ", ".join(f"{task.examples} examples of {name}" for name, task in importance.tasks.items())
+    examples = ", ".join(f"{task.examples} examples of {text(name)}" for name, task in importance.tasks.items())
     return CARD.format(
-        base=plan["model_name_or_path"],
-        name=folder.path.name,
+        **names_of(plan["model_name_or_path"], folder.path.name),
         registration=REGISTRATION if gated else "",
         merging=UNMERGED if gated else MERGED,
         provenance=provenance(manifest, selection.to_dict()),
-        reduction=importance.settings.get("reduction"),
+        reduction=text(importance.settings.get("reduction")),
         examples=examples,
-        report=f"```\n{as_table(report)}\n```\n\n" if report else "",
+        report=f"{block(as_table(report))}\n\n" if report else "",
     )

@@ -170,7 +170,7 @@ def as_table(report: Report) -> str:
         cells = [f"{side.loss:.3f} ± {side.loss_se:.3f}" for side in (before, after)]
         cells += [f"{side.exact:.1%} ± {side.exact_se:.1%}" for side in (before, after)]
         lines.append(
-            f"{task[:15]:<16}{report.marks[task]:<9}{before.examples:>5}  "
+            f"{' '.join(task.split())[:15]:<16}{report.marks[task]:<9}{before.examples:>5}  "
             + "  ".join(f"{cell:>15}" for cell in cells)
         )
     lines.append("± is one standard error. exact: every answer token is the model's first choice (greedy decoding).")
