@@ -138,7 +138,8 @@ parameters by phase, and memory, time and disk. Nothing is written to `output_di
 - Where the model fits, the run makes a few steps of each phase in a folder that is removed, with eight examples per
   task for importance. Time and disk are scaled up to the whole run; memory is the peak of these steps. Batches of
   longer examples than those of the trial take more.
-- With `dry_run_gpus=N`, or where the model does not fit, the formulas below are used. They need the model's
+- With `dry_run_gpus=N`, where the model does not fit, or where the engine cannot be tried (one process, or no
+  DeepSpeed), the formulas below are used. They need the model's
   `config.json`, its tokenizer and the data, but no weights and no GPU. `fsdp` and `deepspeed` in the file choose the
   engine.
 
