@@ -13,7 +13,7 @@ from torch import distributed, nn
 from tqdm.auto import tqdm
 
 from ..checkpoint.base import quantization
-from ..data.marks import MARKS_COLUMN, TASK_COLUMN
+from ..data.marks import MARKS_COLUMN, TASK_COLUMN, is_tool
 from ..errors import CheckpointError, DataError, OptionError
 from ..training.devices import free_memory
 from ..training.losses import IGNORE_INDEX
@@ -47,7 +47,7 @@ def group_by_task(dataset: Any, *, both: bool = True, left: str = "") -> dict[st
     """
     groups: dict[str, tuple[str, list[int]]] = {}
     for row, (task, codes) in enumerate(zip(dataset[TASK_COLUMN], dataset[MARKS_COLUMN], strict=True)):
-        mark = TOOL if codes[0] % 2 == 0 else GENERAL
+        mark = TOOL if is_tool(codes[0]) else GENERAL
         name = TOOL if mark == TOOL else task
         if groups.setdefault(name, (mark, []))[0] != mark:
             raise DataError(f"a general example has the task {TOOL!r}; give it another task name.")

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from ..methods import MARKS_COLUMN, TASK_COLUMN
+from . import hidden
 
-__all__ = ["MARKS_COLUMN", "TASK_COLUMN", "TokenMarks", "code", "hide", "pad_codes", "reveal"]
-
-SHIFT = 1 << 32  # above every vocabulary; ids are 64-bit integers in between
+__all__ = ["MARKS_COLUMN", "TASK_COLUMN", "TokenMarks", "code", "hide", "is_tool", "pad_codes", "reveal"]
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,26 @@ def code(example: int, is_tool: bool) -> int:
     return 2 * example + 1 + is_tool
 
 
+def is_tool(code: int) -> bool:
+    """Return whether a token's code says tool data; of a token that has one."""
+    return code % 2 == 0
+
+
 def hide(ids: Sequence[int], code: int) -> list[int]:
     """Token ids that carry `code`."""
-    return [token + code * SHIFT for token in ids]
+    return hidden.hide(ids, [code] * len(ids))
 
 
 def reveal(ids: Sequence[int]) -> tuple[list[int], list[int]]:
     """The plain ids and the codes in them; examples are renumbered from 0 in order of appearance."""
-    hidden = [token // SHIFT for token in ids]
+    plain, found_codes = hidden.reveal(ids)
     order: dict[int, int] = {}
     codes = {0: 0}
-    for found in dict.fromkeys(hidden):  # few: one for each example of the row
+    for found in dict.fromkeys(found_codes):  # few: one for each example of the row
         if found:
             example, is_tool = divmod(found - 1, 2)
             codes[found] = code(order.setdefault(example, len(order)), bool(is_tool))
-    return [token % SHIFT for token in ids], [codes[found] for found in hidden]
+    return plain, [codes[found] for found in found_codes]
 
 
 def pad_codes(rows: Sequence[Sequence[int]], length: int, side: str) -> Tensor:

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ..data import hidden
 from ..errors import DataError
 from .devices import widest
 from .losses import IGNORE_INDEX
 
 WEIGHTS_COLUMN = "tl_weights"
 SCALE = 1 << 20
-_SHIFT = 1 << 32  # above every vocabulary
 
 
 def code_of(weight: float) -> int:
@@ -34,21 +33,17 @@ def weights_of(codes: Tensor) -> Tensor:
 
 def hide(labels: Sequence[int], codes: Sequence[int]) -> list[int]:
     """Labels that carry codes; a label of -100 carries none."""
-    return [
-        label if label == IGNORE_INDEX else label + code * _SHIFT for label, code in zip(labels, codes, strict=True)
-    ]
+    return hidden.hide(labels, codes, IGNORE_INDEX)
 
 
 def reveal(labels: Sequence[int]) -> tuple[list[int], list[int]]:
     """The plain labels and the codes in them."""
-    plain = [label if label == IGNORE_INDEX else label % _SHIFT for label in labels]
-    return plain, [0 if label == IGNORE_INDEX else label // _SHIFT for label in labels]
+    return hidden.reveal(labels, IGNORE_INDEX)
 
 
 def reveal_batch(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
     """`reveal` for a padded batch."""
-    trained = labels_BT != IGNORE_INDEX
-    return torch.where(trained, labels_BT % _SHIFT, IGNORE_INDEX), torch.where(trained, labels_BT // _SHIFT, 0)
+    return hidden.reveal_batch(labels_BT, IGNORE_INDEX)
 
 
 def hidden_labels(row: dict[str, Any]) -> list[int]:
