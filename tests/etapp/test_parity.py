@@ -18,6 +18,7 @@ import pytest
 from llamafactory_ext.etapp.calls import DATE, TIME
 from llamafactory_ext.etapp.cases import Case, Source
 from llamafactory_ext.etapp.checkout import Checkout
+from llamafactory_ext.etapp.published_judge import published_prompter
 from llamafactory_ext.etapp.reference import observe
 from llamafactory_ext.etapp.reference_tools import Instances
 from llamafactory_ext.etapp.wording import published
@@ -120,3 +121,20 @@ def test_prompts(source: Source, setting: Any, strategy: Any, wanted: str) -> No
         tools = words.tools(case, setting) if strategy == "fc" else None
         digest.update((json.dumps([messages, tools], ensure_ascii=False, sort_keys=True) + "\n").encode())
     assert digest.hexdigest()[:16] == wanted
+
+
+def test_judge_prompts(source: Source) -> None:
+    digest, make = hashlib.sha256(), published_prompter(Checkout(Path(CHECKOUT)))
+    for case in source.cases:
+        name = case.given[0]
+        messages = [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "u"},
+            {"role": "assistant", "content": "t", "tool_calls": [{"name": name, "arguments": "{}"}]},
+            {"role": "tool", "content": "ok"},
+            {"role": "assistant", "content": "k\ndone", "tool_calls": None},
+        ]
+        episode = {"strategy": "react", "calls": [{"name": name}]}
+        text = make(source.worlds[case.user], case, episode, messages)
+        digest.update(f"{text}\n".encode())
+    assert digest.hexdigest()[:16] == DIGESTS["judge prompts"]

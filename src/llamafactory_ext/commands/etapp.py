@@ -179,6 +179,7 @@ class Etapp:
         concurrency: int = 8,
         estimate: bool = False,
         out: str = "",
+        prompts: str = "ours",
     ) -> None:
         """Ask a judge how well each case went: procedure, personalisation, proactivity, with key points.
 
@@ -194,15 +195,18 @@ class Etapp:
             concurrency: requests at a time.
             estimate: only tell what it would take.
             out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions.
+            prompts: ours, or checkout (the published judge's text, of your clone as --source).
         """
         from rich.console import Console
 
         from ..checkpoint.own import claim
         from ..etapp.cases import open_source
         from ..etapp.checking import read_acted
-        from ..etapp.judge_prompt import MODES
+        from ..etapp.checkout import Checkout
+        from ..etapp.judge_prompt import MODES, prompt
         from ..etapp.judging import asking, judge_all, judge_options, report_of
         from ..etapp.judging import estimate as estimated
+        from ..etapp.published_judge import published_prompter
         from ..metrics.report import verdicts_path, write_report
         from .score import show
 
@@ -220,13 +224,18 @@ class Etapp:
         world = open_source(str(source))
         file, acted = read_acted(world, path)
         acted = acted[:limit] if limit else acted
+        if prompts not in ("ours", "checkout") or (prompts == "checkout" and not world.folder):
+            raise OptionError(f"--prompts {prompts}: choose ours or, with a checkout as --source, checkout.")
+        make = published_prompter(Checkout(Path(world.folder))) if prompts == "checkout" else prompt
         options = judge_options()
-        print(estimated(world, acted, samples, options.prices))
+        print(estimated(world, acted, samples, options.prices, make))
         if estimate is True:
             return
         with asking(options, target.with_suffix(".log.jsonl")) as judge:
-            judged = judge_all(world, acted, judge, mode, samples, concurrency)  # type: ignore[arg-type]
-        report = report_of(world, file, judged, mode, judge.summary(), len(world.cases))  # type: ignore[arg-type]
+            judged = judge_all(world, acted, judge, mode, samples, concurrency, make)  # type: ignore[arg-type]
+        words = "of the checkout" if prompts == "checkout" else ""
+        summary, n = judge.summary(), len(world.cases)
+        report = report_of(world, file, judged, mode, summary, n, words)  # type: ignore[arg-type]
         write_report(report, target)
         show(report, Console())
         print(f"{target}\n{verdicts_path(target)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -14,6 +14,8 @@ from .world import Shared, World
 
 Mode = Literal["official", "strict"]
 MODES: tuple[str, ...] = get_args(Mode)
+Prompter = Callable[[World, Case, Mapping[str, Any], Sequence[Mapping[str, Any]]], str]
+"""(world, case, episode, messages) -> what the judge is asked."""
 CRITERIA = ("Procedure", "Personalization", "Proactivity")
 _SCALES = {
     "Procedure": "the right process and the right calls, no needless action, a complete and clear answer",

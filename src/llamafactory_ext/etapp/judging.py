@@ -20,7 +20,7 @@ from ..metrics.report import Verdict as ItemVerdict
 from .cases import Source, trial_id
 from .checking import Acted
 from .figures import Cell, interval, mean, standard_error
-from .judge_prompt import CRITERIA, MODES, Mode, prompt, template_hash
+from .judge_prompt import CRITERIA, MODES, Mode, Prompter, prompt, template_hash
 from .judge_reading import Verdict, holds_form, read_verdict
 from .run import BENCHMARK
 
@@ -61,9 +61,15 @@ def judge_options() -> JudgeOptions:
     return replace(JudgeOptions.from_environment(), temperature=0.0, max_tokens=8192)
 
 
-def estimate(source: Source, acted: Sequence[Acted], samples: int, prices: tuple[float, float] | None) -> str:
+def estimate(
+    source: Source,
+    acted: Sequence[Acted],
+    samples: int,
+    prices: tuple[float, float] | None,
+    make: Prompter = prompt,
+) -> str:
     """Return what asking would take, in a line."""
-    letters = sum(len(prompt_of(source, one)) for one in acted)
+    letters = sum(len(prompt_of(source, one, make)) for one in acted)
     tokens = samples * letters // _LETTERS_A_TOKEN
     replies = samples * len(acted)
     line = f"{replies} replies, about {tokens:,} prompt tokens and {replies * _REPLY_TOKENS:,} of replies"
@@ -72,13 +78,19 @@ def estimate(source: Source, acted: Sequence[Acted], samples: int, prices: tuple
     return line + f", about {(tokens * prices[0] + replies * _REPLY_TOKENS * prices[1]) / 1e6:.2f} USD"
 
 
-def prompt_of(source: Source, one: Acted) -> str:
+def prompt_of(source: Source, one: Acted, make: Prompter = prompt) -> str:
     """Return the judge's prompt about a case."""
-    return prompt(source.worlds[one.case.user], one.case, one.episode, one.prediction.messages or ())
+    return make(source.worlds[one.case.user], one.case, one.episode, one.prediction.messages or ())
 
 
 def judge_all(
-    source: Source, acted: Sequence[Acted], judge: Judge, mode: Mode = "strict", samples: int = 1, concurrency: int = 8
+    source: Source,
+    acted: Sequence[Acted],
+    judge: Judge,
+    mode: Mode = "strict",
+    samples: int = 1,
+    concurrency: int = 8,
+    make: Prompter = prompt,
 ) -> list[Judged]:
     """Ask about every case; equal trajectories share a reply.
 
@@ -89,6 +101,7 @@ def judge_all(
         mode: how replies are read.
         samples: how often each case is judged.
         concurrency: requests at a time.
+        make: writes the prompts.
 
     Raises:
         OptionError: the judge cannot be asked; what it has said is kept.
@@ -96,7 +109,7 @@ def judge_all(
     if mode not in MODES:
         raise OptionError(f"--mode {mode}: choose one of {', '.join(MODES)}.")
     with ThreadPoolExecutor(concurrency) as pool:
-        running = [pool.submit(_judged, source, one, judge, mode, samples) for one in acted]
+        running = [pool.submit(_judged, prompt_of(source, one, make), one, judge, mode, samples) for one in acted]
         try:
             return [future.result() for future in running]
         except BaseException:
@@ -104,8 +117,8 @@ def judge_all(
             raise
 
 
-def _judged(source: Source, one: Acted, judge: Judge, mode: Mode, samples: int) -> Judged:
-    asked, text, attempts = prompt_of(source, one), json.dumps(one.prediction.messages, ensure_ascii=False), 0
+def _judged(asked: str, one: Acted, judge: Judge, mode: Mode, samples: int) -> Judged:
+    text, attempts = json.dumps(one.prediction.messages, ensure_ascii=False), 0
     verdicts = []
     for sample in range(samples):
         for again in range(1 + RE_ASKED):
@@ -118,7 +131,13 @@ def _judged(source: Source, one: Acted, judge: Judge, mode: Mode, samples: int) 
 
 
 def report_of(
-    source: Source, file: PredictionFile, judged: Sequence[Judged], mode: Mode, summary: Mapping[str, Any], n: int
+    source: Source,
+    file: PredictionFile,
+    judged: Sequence[Judged],
+    mode: Mode,
+    summary: Mapping[str, Any],
+    n: int,
+    words: str = "",
 ) -> Report:
     """Return the judge's figures; cases without a verdict are left out, and make the report partial.
 
@@ -129,6 +148,7 @@ def report_of(
         mode: how replies were read.
         summary: of the judge: model, tokens, cost.
         n: cases of the source.
+        words: whose prompt it was; ours by default, named by its hash.
     """
     read = [one for one in judged if one.verdicts]
     figures = []
@@ -146,7 +166,7 @@ def report_of(
         tuple(sorted({one.acted.prediction.model_hash for one in judged})),
         n,
         len({one.acted.case.id for one in read}),
-        (*source.notes, *file.notes, *_notes(judged, read, mode)),
+        (*source.notes, *file.notes, *_notes(judged, read, mode, words or template_hash())),
         dict(summary),
         tuple(_item(one) for one in judged),
     )
@@ -177,8 +197,8 @@ def _share(name: str, read: Sequence[Judged]) -> Figure | None:
     return Figure(name, mean(values), len(values), 0, standard_error(values), interval(values))
 
 
-def _notes(judged: Sequence[Judged], read: Sequence[Judged], mode: str) -> list[str]:
-    notes = [f"judge's prompt {template_hash()}, replies read {mode}; PRC, PSN and PTV in per cent of 5"]
+def _notes(judged: Sequence[Judged], read: Sequence[Judged], mode: str, words: str) -> list[str]:
+    notes = [f"judge's prompt {words}, replies read {mode}; PRC, PSN and PTV in per cent of 5"]
     if len(read) < len(judged):
         notes.append(f"{len(judged) - len(read)} cases have no verdict that could be read and are left out")
     odd = sum(len(verdict.inconsistent()) for one in read for verdict in one.verdicts)
