@@ -43,6 +43,16 @@ METHODS: dict[str, dict[str, Any]] = {
         "citi_uco_lr": 1e-3,
         "learning_rate": None,
     },
+    "data": {
+        "stage": "sft",
+        "finetuning_type": "data",
+        "data_task": "first",
+        "data_low_rank": 2,
+        "data_high_rank": 3,
+        "data_components": 3,
+        "data_layers_per_gate": 1,
+        "learning_rate": 5e-3,
+    },
     "tl_sft": {"stage": "tl_sft", "finetuning_type": "lora", "tl_use_mae": False},
     "tl_ppo": {
         "stage": "tl_ppo",

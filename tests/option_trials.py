@@ -75,7 +75,7 @@ def _trial(row: Row, method: str, known: Mapping[str, Any]) -> Trial | None:
     if row.untried and fate.kind == "works":
         return None
     beside = {name: value for name, value in row.besides(method).items() if name in known or value is None}
-    if method == "citi":
+    if option_runs.METHODS[method]["finetuning_type"] in METHODS:
         beside.pop("finetuning_type", None)
     elif row.types:
         beside.setdefault("finetuning_type", row.types[0])

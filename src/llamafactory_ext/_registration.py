@@ -15,14 +15,13 @@ from typing import Any
 from .methods import methods
 
 PACKAGES = ("peft", "transformers")
-ADAPTERS = ("llamafactory_ext.duo.registration",)  # PEFT methods that no row names
 
 
 def modules_of(package: str) -> tuple[str, ...]:
     """Return the modules of ours that register with another package on import."""
     if package == "transformers":
         return ("llamafactory_ext.serving.modeling",)
-    return tuple(dict.fromkeys((*(row.adapter.peft for row in methods() if row.adapter), *ADAPTERS)))
+    return tuple(dict.fromkeys(row.adapter.peft for row in methods() if row.adapter))
 
 
 class RegisteringFinder:

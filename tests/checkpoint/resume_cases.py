@@ -100,6 +100,21 @@ def _tl_ppo(model: Path, folder: Path, output: Path, **changes: Any) -> Options:
     return ppo_options(model, data, output, **(SAVING | half_way | changes))
 
 
+def _data(model: Path, folder: Path, output: Path, **changes: Any) -> Options:
+    settings = {
+        "finetuning_type": "data",
+        "data_task": "first",
+        "data_low_rank": 2,
+        "data_high_rank": 3,
+        "data_components": 3,
+        "data_layers_per_gate": 1,
+        "learning_rate": 5e-3,
+        "overwrite_cache": True,
+        "seed": 7,
+    }
+    return train_options(model, tiny.write_tiny_data(folder / "tiny", 16), output, **(settings | SAVING | changes))
+
+
 METHODS: dict[str, tuple[Callable[..., Options], Options]] = {
     "citi": (_citi, {"loraplus_lr_ratio": 4}),
     "citi-lora": (_citi, {"citi_adapter": "lora", "citi_phases": "mi,uco", "citi_num_experts": None}),
@@ -109,6 +124,7 @@ METHODS: dict[str, tuple[Callable[..., Options], Options]] = {
         | {"citi_bottom_ratio": None},
     ),
     "citi-tl_sft": (_citi_tl_sft, {}),
+    "data": (_data, {"data_restore_ratio": 0.5, "data_restore_probability": 0.2}),
     "tl_sft-full": (_tl_sft, {}),
     "tl_sft-lora": (_tl_sft, LORA | {"lora_dropout": 0.1}),
     "tl_sft-freeze": (_tl_sft, {"finetuning_type": "freeze", "freeze_trainable_layers": 1}),
@@ -120,7 +136,7 @@ METHODS: dict[str, tuple[Callable[..., Options], Options]] = {
     "tl_ppo-citi": (_tl_ppo, {"finetuning_type": "citi"}),
 }
 
-BRIEF = ("citi", "citi-lora", "tl_sft-full", "tl_sft-lora", "tl_ppo-lora-own", "tl_ppo-freeze")
+BRIEF = ("citi", "citi-lora", "data", "tl_sft-full", "tl_sft-lora", "tl_ppo-lora-own", "tl_ppo-freeze")
 
 
 @dataclass(frozen=True)

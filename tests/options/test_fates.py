@@ -32,6 +32,7 @@ pytestmark = pytest.mark.fast
 DEFAULTS = defaults_of(parser._TRAIN_ARGS)
 COMMANDS: dict[str, dict[str, Any]] = {
     "citi": {"stage": "sft", "finetuning_type": "citi"},
+    "data": {"stage": "sft", "finetuning_type": "data"},
     "tl_sft": {"stage": "tl_sft"},
     "tl_ppo": {"stage": "tl_ppo"},
 }

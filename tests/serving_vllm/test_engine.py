@@ -14,17 +14,18 @@ from safetensors.torch import load_file, save_file
 from vllm import LLM, ModelRegistry, SamplingParams
 from vllm.distributed import cleanup_dist_env_and_memory
 
-from llamafactory_ext.citi.vllm import models
 from llamafactory_ext.errors import CheckpointError, OptionError
-from llamafactory_ext.serving.vllm_plugin import ARCHITECTURES
+from llamafactory_ext.methods import load
+from llamafactory_ext.serving.vllm_plugin import EXPORTS
 from serving_vllm.exports import TOKENS, export, prompts, reference
 
 GREEDY = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=1, ignore_eos=True)
 
 
 # By class: registered by name, as outside of tests, each is first looked at in a process of its own.
-for _name in ARCHITECTURES:
-    ModelRegistry.register_model(_name, getattr(models, _name))
+for _adapter in EXPORTS:
+    for _name in _adapter.architectures:
+        ModelRegistry.register_model(_name, load(f"{_adapter.vllm}:{_name}"))
 
 
 @contextmanager

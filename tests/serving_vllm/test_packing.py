@@ -9,10 +9,10 @@ import torch
 from vllm.model_executor.layers.linear import MergedColumnParallelLinear, QKVParallelLinear
 
 from llamafactory_ext.citi.vllm import layer, models
-from llamafactory_ext.citi.vllm.geometry import Part, column_slot, row_slot
 from llamafactory_ext.citi.vllm.layer import PackedMoLora, Size
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.molora.kernel import Adapter, apply_molora
+from llamafactory_ext.serving.vllm_plugin.geometry import Part, column_slot, row_slot
 
 SIZE = Size(experts=3, gates=4, rank=2, scaling=2.5)
 TOKENS, HIDDEN, HEADS, KV_HEADS, HEAD = 5, 16, 8, 2, 4

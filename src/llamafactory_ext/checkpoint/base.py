@@ -18,7 +18,15 @@ from .atomic import read_json
 
 MANIFEST = "manifest.json"
 SAMPLED = 4  # weights kept of each linear
-_INSIDE = (".molora_", ".lora_", ".modules_to_save.", ".original_module", ".base_layer")
+_INSIDE = (
+    ".molora_",
+    ".data_adapter_",
+    ".data_gate",
+    ".lora_",
+    ".modules_to_save.",
+    ".original_module",
+    ".base_layer",
+)
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:

@@ -100,8 +100,10 @@ def _gated(u_RT: Tensor, gate_2T: Tensor | None, low: int) -> Tensor:
     """Each rank's row times its gate: (R, T)."""
     if gate_2T is None:
         return u_RT
-    gate_2T = gate_2T.to(u_RT.dtype)
-    return torch.cat([u_RT[:low] * gate_2T[0], u_RT[low:] * gate_2T[1]])
+    gate_2T, z_RT = gate_2T.to(u_RT.dtype), torch.empty_like(u_RT)
+    torch.mul(u_RT[:low], gate_2T[0], out=z_RT[:low])
+    torch.mul(u_RT[low:], gate_2T[1], out=z_RT[low:])
+    return z_RT
 
 
 def apply_pair(base: nn.Linear | Tensor, x: Tensor, pair: Pair, *, in_place: bool = True) -> Tensor:

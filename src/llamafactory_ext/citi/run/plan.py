@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as calendar
-import importlib.metadata
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from ...checkpoint.base import config_facts, fingerprint, quantization
 from ...options.data import DataArguments
 from ...options.groups import option_names
 from ...tl.sft.options import TlArguments
-from ...training.phased import DAY, Phase
-from ...upstream.pipeline.new_rows import vocabulary_of
 from ..options import CitiArguments
 
 NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel", "record_check")
@@ -71,47 +62,3 @@ def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_ar
     plan |= {name: getattr(data_args, name) for name in DATA_OPTIONS}
     plan |= {name: getattr(training_args, name) for name in TRAINING_OPTIONS}
     return {name: str(value) if not isinstance(value, _JSON) else value for name, value in plan.items()}
-
-
-def make_manifest(
-    plan: dict[str, Any],
-    base: nn.Module,
-    model_args: Any,
-    data: str,
-    phases: Sequence[Phase],
-    day: calendar.date | None = None,
-) -> dict[str, Any]:
-    """Where a run comes from.
-
-    Args:
-        plan: of `make_plan`.
-        base: the base model.
-        model_args: upstream's group of the options.
-        data: hash of the tokenized training data.
-        phases: of the run.
-        day: the day that the tools of the template say, if they say one.
-    """
-    name = model_args.model_name_or_path
-    return {
-        "plan": plan,
-        "base": {
-            "name": name,
-            "revision": None if Path(name).is_dir() else model_args.model_revision,
-            "commit": getattr(base.config, "_commit_hash", None),
-            "quantization": quantization(base),
-            "linears": fingerprint(base),
-            "config": config_facts(base.config),
-            "vocabulary": vocabulary_of(base),
-        },
-        "data": data,
-        "phases": [
-            {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr} for phase in phases
-        ],
-        "versions": _versions(),
-        **({DAY: day.isoformat()} if day is not None else {}),
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("llamafactory", "llamafactory_ext", "torch", "transformers", "peft", "accelerate")
-    return {name: importlib.metadata.version(name) for name in names}

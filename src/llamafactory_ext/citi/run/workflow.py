@@ -33,6 +33,7 @@ from ...training.stopwatch import lap, laps
 from ...training.together import check_options, together
 from ...upstream.pipeline.api import accuracy_of, calculate_tps, plot_evaluated, plot_loss
 from ...upstream.pipeline.dates import day_of, today
+from ...upstream.pipeline.manifest import make_manifest
 from ..card import SELECTION
 from ..importance import linear_components
 from ..importance_file import Importance
@@ -44,7 +45,7 @@ from .folder import RunFolder
 from .going_on import how_to_go_on
 from .inputs import Preparation, logger, say
 from .outputs import write_outputs
-from .plan import make_manifest, make_plan
+from .plan import make_plan
 from .report import Report, as_table, make_report
 from .steering import ROUTERS_ALONE, steered
 from .trainer import CitiTrainer

@@ -20,7 +20,7 @@ from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.model_executor.layers.linear import UnquantizedLinearMethod
 
 from ...errors import CheckpointError
-from .geometry import Slot
+from ...serving.vllm_plugin.geometry import Slot
 
 ROWS = 8  # products whose smallest side is no multiple of 8 run about a third slower
 

@@ -14,20 +14,14 @@ from ...errors import CheckpointError
 from ...serving.vllm_plugin.checks import require_version
 from ..exported import adapter_settings
 from .checks import check
-from .geometry import Part, Slot, column_slot, row_slot
 
 require_version()  # before anything of vLLM that an older version may lack
 
-from vllm.model_executor.layers.linear import (  # noqa: E402
-    MergedColumnParallelLinear,
-    QKVParallelLinear,
-    RowParallelLinear,
-)
 from vllm.model_executor.models.llama import LlamaForCausalLM  # noqa: E402
 from vllm.model_executor.models.mistral import MistralForCausalLM  # noqa: E402
 from vllm.model_executor.models.phi3 import Phi3ForCausalLM  # noqa: E402
-from vllm.model_executor.models.utils import PPMissingLayer  # noqa: E402
 
+from ...serving.vllm_plugin.linears import holder_of, slot_of, widths_of  # noqa: E402
 from .layer import MoLoraLinearMethod, PackedMoLora, Size  # noqa: E402
 
 MARK = ".molora."
@@ -45,54 +39,24 @@ class CitiMixin:
         size = Size(experts, experts + citi.get("neutral_gate", True), rank, citi["alpha"] / rank)
         self._adapters: dict[str, tuple[str, int]] = {}  # adapted linear -> the vLLM linear it is in, its slot there
         self._seen: set[str] = set()
-        self._expected = [f"{name}.weight" for name in citi["tuned_modules"] if self._holder(name)]
+        self._expected = [f"{name}.weight" for name in citi["tuned_modules"] if holder_of(self, name)]
         holders: dict[str, list[str]] = {}
         for name in citi["target_modules"]:
-            if holder := self._holder(name):
+            if holder := holder_of(self, name):
                 holders.setdefault(holder, []).append(name)
         for holder, names in holders.items():
             self._adapt(holder, names, size)
 
-    def _holder(self, name: str) -> str | None:
-        """The vLLM linear that holds linear `name` of the checkpoint; None if another pipeline stage has it."""
-        parent_name, _, child = name.rpartition(".")
-        fused: dict[str, list[str]] = self.packed_modules_mapping  # type: ignore[attr-defined]
-        child = next((holder for holder, parts in fused.items() if child in parts), child)
-        module: Any = self
-        for step in [*filter(None, parent_name.split(".")), child]:
-            module = getattr(module, step, None)
-            if isinstance(module, PPMissingLayer):
-                return None
-        if not isinstance(module, (QKVParallelLinear, MergedColumnParallelLinear, RowParallelLinear)):
-            raise CheckpointError(
-                f"config.json adapts or tunes {name}, which is no linear of a layer in vLLM's {type(self).__name__}; "
-                "run this model with transformers."
-            )
-        return f"{parent_name}.{child}"
-
     def _adapt(self, holder: str, names: list[str], size: Size) -> None:
         linear: Any = self.get_submodule(holder)  # type: ignore[attr-defined]
-        slots = [self._slot(linear, holder, name, size.ranks) for name in names]
-        row = isinstance(linear, RowParallelLinear)
-        linear.molora = PackedMoLora(
-            slots,
-            size,
-            linear.input_size_per_partition if row else linear.input_size,
-            sum(linear.output_partition_sizes),
-            spread_inputs=row and linear.tp_size > 1,
-        )
+        slots = [slot_of(self, linear, holder, name, size.ranks) for name in names]
+        d_in, d_out, spread = widths_of(linear)
+        linear.molora = PackedMoLora(slots, size, d_in, d_out, spread_inputs=spread)
         linear.quant_method = MoLoraLinearMethod()
         linear.requires_unquantized_input = True  # the adapter reads the same input as the linear
         for number, name in enumerate(names):
             self._adapters[name] = (holder, number)
             self._expected += [f"{name}{MARK}{kind}" for kind in ("A", "B", "router")]
-
-    def _slot(self, linear: Any, holder: str, name: str, ranks: int) -> Slot:
-        if isinstance(linear, RowParallelLinear):
-            return row_slot(name, linear.tp_rank, linear.tp_size, linear.input_size, linear.output_size, ranks)
-        fused = self.packed_modules_mapping[holder.rpartition(".")[2]]  # type: ignore[attr-defined]
-        index = fused.index(name.rpartition(".")[2]) if len(fused) > 1 else None
-        return column_slot(name, _parts(linear), index, linear.input_size, ranks)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Loads the backbone as vLLM does, and the adapters; all of them by the end of the first call."""
@@ -126,20 +90,7 @@ class CitiMixin:
         return into
 
     def _is_here(self, name: str) -> bool:
-        return self._holder(name) is not None
-
-
-def _parts(linear: Any) -> list[Part]:
-    """What is fused into a column-parallel linear, and the share of each that is here."""
-    if isinstance(linear, QKVParallelLinear):
-        q = Part(linear.total_num_heads * linear.head_size, linear.num_heads * linear.head_size, linear.tp_rank)
-        rank = linear.tp_rank // linear.num_kv_head_replicas
-        k, v = (
-            Part(linear.total_num_kv_heads * width, linear.num_kv_heads * width, rank)
-            for width in (linear.head_size, linear.v_head_size)
-        )
-        return [q, k, v]
-    return [Part(width, width // linear.tp_size, linear.tp_rank) for width in linear.output_sizes]
+        return holder_of(self, name) is not None
 
 
 class CitiLlamaForCausalLM(CitiMixin, LlamaForCausalLM):

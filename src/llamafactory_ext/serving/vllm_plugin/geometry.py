@@ -1,7 +1,8 @@
 """Which part of each adapter a process of a tensor-parallel group holds. Plain arithmetic, without vLLM.
 
 vLLM fuses q, k and v, and gate and up, into one linear, and spreads linears over processes by output (column
-parallel) or by input (row parallel). Shapes as in citi/exported.py: N experts, R rank, D input, O output width.
+parallel) or by input (row parallel). Shapes: D input, O output width; an adapter
+has a matrix A from D to its ranks and a matrix B from these to O.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""DATA's exported types in vLLM."""
