@@ -22,6 +22,7 @@ VERBS: Final = {
     "report": ("llamafactory_ext.report.report", "report", "scores beside the papers' tables, with pictures"),
     "etapp": ("llamafactory_ext.commands.etapp", "Etapp", "personalised tool use: run, check and judge agents"),
     "tl": ("llamafactory_ext.commands.tl", "Tl", "TL-Training: export data and reward for verl"),
+    "cl": ("llamafactory_ext.commands.cl", "Cl", "continual learning: methods side by side on a sequence of tasks"),
     "skintern": ("llamafactory_ext.commands.skintern", "Skintern", "SKIntern: data of the steps, what prompts cost"),
     "lab": ("llamafactory_ext.commands.lab", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }

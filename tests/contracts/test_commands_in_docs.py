@@ -49,6 +49,7 @@ _SHORT = {
 # Commands that take minutes whatever they are told, by what they are shown to do elsewhere.
 _TESTED = {
     "llamafactory-ext lab demo": "tests/lab/test_demo.py",
+    "llamafactory-ext cl run": "tests/cl/test_driver.py",
     "llamafactory-ext lab ppo": "tests/lab/test_ppo.py",
     "llamafactory-ext tl export-verl": "tests/tl/ppo/test_verl_export.py",
     "torchrun": "tests/lab/test_pretrain.py",

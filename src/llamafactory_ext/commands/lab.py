@@ -20,6 +20,17 @@ class Lab:
         for path in write_training_files(Path(out)):
             print(path)
 
+    def sequence(self, out: str = "data/cl") -> None:
+        """Write three sets of tools and general questions for continual learning; always the same content.
+
+        Args:
+            out: folder of the files.
+        """
+        from ..lab.sequences import write_sequence
+
+        for path in write_sequence(Path(out)):
+            print(path)
+
     def build(
         self,
         out: str,

@@ -1,6 +1,7 @@
 """Tool calls of the world in API-Bank's format: descriptions as JSON, a dialogue, one request in brackets."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -74,6 +75,15 @@ def tool_call(part: Part, rng: Random) -> Example:
     arguments = ", ".join(f"{key}='{value}'" for key, value in values.items())
     described = "\n".join(other.describe() for other in tools)
     prompt = f"{TOOL_INSTRUCTION}\n{described}\n{_dialogue(tool, values, rng)}\nGenerate API Request: "
+    return Example("tool", prompt, f"API-Request: [{tool.name}({arguments})]", prompt, mark="tool")
+
+
+def tool_request(tools: Sequence[Tool], rng: Random) -> Example:
+    """A request that needs one call of one of these tools, none of which is described."""
+    tool = rng.choice(tools)
+    values = {slot.key: slot.draw(rng) for slot in tool.slots}
+    arguments = ", ".join(f"{key}='{value}'" for key, value in values.items())
+    prompt = f"{TOOL_INSTRUCTION.partition(chr(10))[0]}\n{_dialogue(tool, values, rng)}\nGenerate API Request: "
     return Example("tool", prompt, f"API-Request: [{tool.name}({arguments})]", prompt, mark="tool")
 
 

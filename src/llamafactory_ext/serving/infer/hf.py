@@ -110,6 +110,10 @@ class HfBackend:
             for (_, prompt), reply in zip(batch, replies, strict=True):
                 yield prompt, self._texts.decode(reply)
 
+    def use(self, options: InferOptions) -> None:
+        """Answer further questions with other limits; the model stays."""
+        self._options = options
+
     def close(self) -> None:
         """Nothing outlives the process."""
 

@@ -1,0 +1,268 @@
+"""A file of options for a comparison: read once, checked together, every problem with its next step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from ..errors import OptionError
+from .scoring import METRICS
+from .sources import ORDERS, leaked_items
+from .tasks import read_records
+
+KINDS: Final = ("data", "seq_lora", "replay", "multi_task", "per_task")
+ROWS: Final = ("seen", "all", "last")
+_KEYS: Final = {"name", "out", "model", "template", "methods", "train", "tasks", "order", "evaluate", "seeds"}
+_OURS: Final = (
+    "output_dir",
+    "dataset",
+    "dataset_dir",
+    "model_name_or_path",
+    "template",
+    "seed",
+    "adapter_name_or_path",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, or one set that shows general abilities (then without `train`)."""
+
+    name: str
+    test: Path
+    train: Path | None = None
+    metric: str = "exact"
+    max_new_tokens: int = 50
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the comparison.
+
+    Attributes:
+        name: in the report.
+        kind: one of KINDS.
+        share: of each earlier task's training items that is trained again.
+        options: of LLaMA-Factory, for this method alone.
+    """
+
+    name: str
+    kind: str
+    share: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a file of options asks for."""
+
+    name: str
+    out: Path
+    model: str
+    template: str
+    methods: tuple[Method, ...]
+    tasks: tuple[Task, ...]
+    general: tuple[Task, ...]
+    train: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    rows: str = "seen"
+    base: bool = True
+    limit: int = 0
+    batch_size: int = 16
+
+
+def read_plan(path: Path, *, allow_leak: bool = False) -> Plan:
+    """Read a file of options; paths in it are relative to the working directory.
+
+    Args:
+        path: a YAML file.
+        allow_leak: take test files whose items stand in the training data.
+
+    Raises:
+        OptionError: it cannot be read, or what it asks for does not work: all problems at once.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"{path} does not exist; name the file of the comparison.") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise OptionError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}).") from None
+    if not isinstance(raw, dict):
+        raise OptionError(f"{path} holds no options; see examples/yaml/cl/tools_tiny.yaml.")
+    reader = _Reader(raw)
+    plan = reader.plan()
+    problems = reader.problems or _problems(plan, allow_leak)
+    if problems:
+        raise OptionError.listing(f"{path} does not work:", problems)
+    return plan
+
+
+class _Reader:
+    """Collects what is wrong while it reads."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw, self.problems = raw, [f"{key} is unknown; remove it" for key in raw if key not in _KEYS]
+
+    def plan(self) -> Plan:
+        evaluate = self._mapping(self.raw.get("evaluate"), "evaluate")
+        unknown = set(evaluate) - {"rows", "base", "general", "limit", "batch_size"}
+        self.problems += [f"evaluate.{key} is unknown; remove it" for key in sorted(unknown)]
+        rows = evaluate.get("rows", "seen")
+        if rows not in ROWS:
+            self.problems.append(f"evaluate.rows={rows!r}: choose one of {', '.join(ROWS)}")
+        seeds = self.raw.get("seeds", [42])
+        if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
+            self.problems.append(f"seeds={seeds!r}: give a list of whole numbers, such as [1, 2, 3]")
+            seeds = [42]
+        tasks = self._tasks(self.raw.get("tasks"), "tasks", train=True)
+        return Plan(
+            name=str(self.raw.get("name", "comparison")),
+            out=Path(self._text("out")),
+            model=self._text("model"),
+            template=self._text("template"),
+            methods=self._methods(),
+            tasks=self._ordered(tasks),
+            general=self._tasks(evaluate.get("general", []), "evaluate.general", train=False),
+            train=self._options(self.raw.get("train"), "train"),
+            seeds=tuple(seeds),
+            rows=rows,
+            base=bool(evaluate.get("base", True)),
+            limit=self._whole(evaluate.get("limit", 0), "evaluate.limit", 0),
+            batch_size=self._whole(evaluate.get("batch_size", 16), "evaluate.batch_size", 1),
+        )
+
+    def _text(self, key: str) -> str:
+        value = self.raw.get(key)
+        if not isinstance(value, str) or not value:
+            self.problems.append(f"{key} is missing; write {key}: ...")
+            return "missing"
+        return value
+
+    def _whole(self, value: Any, name: str, least: int) -> int:
+        if type(value) is not int or value < least:
+            self.problems.append(f"{name}={value!r}: give a whole number from {least}")
+            return least
+        return value
+
+    def _mapping(self, value: Any, name: str) -> Mapping[str, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self.problems.append(f"{name} is no list of options; write it as name: value")
+            return {}
+        return value
+
+    def _options(self, value: Any, name: str) -> Mapping[str, Any]:
+        options = self._mapping(value, name)
+        self.problems += [f"{name}.{key} is set by the driver; remove it" for key in _OURS if key in options]
+        return options
+
+    def _methods(self) -> tuple[Method, ...]:
+        found = []
+        for name, raw in self._mapping(self.raw.get("methods"), "methods").items():
+            given = self._mapping(raw, f"methods.{name}")
+            kind, share = (
+                given.get("kind", name),
+                given.get("share", 0.1 if given.get("kind", name) == "replay" else 0.0),
+            )
+            if kind not in KINDS:
+                self.problems.append(f"methods.{name}.kind={kind!r}: choose one of {', '.join(KINDS)}")
+            if not isinstance(share, int | float) or not 0 <= share <= 1 or (kind == "replay" and share == 0):
+                self.problems.append(f"methods.{name}.share={share!r}: give a number above 0 and up to 1")
+                share = 0.0
+            if share and kind in ("multi_task", "per_task"):
+                self.problems.append(f"methods.{name}.share has no effect with kind: {kind}; remove it")
+            self.problems += [
+                f"methods.{name}.{key} is unknown; remove it"
+                for key in given
+                if key not in ("kind", "share", "options")
+            ]
+            options = self._options(given.get("options"), f"methods.{name}.options")
+            found.append(Method(str(name), str(kind), float(share), options))
+        if not found and not self.problems:
+            self.problems.append(f"methods is missing; name at least one of {', '.join(KINDS)}")
+        return tuple(found)
+
+    def _tasks(self, raw: Any, where: str, *, train: bool) -> tuple[Task, ...]:
+        if not isinstance(raw, list):
+            self.problems.append(f"{where} is no list of tasks; write - name: ... for each")
+            return ()
+        found = []
+        for number, item in enumerate(raw, 1):
+            given = self._mapping(item, f"{where} {number}")
+            name, known = given.get("name"), {"name", "train", "test", "metric", "max_new_tokens", "epochs", "options"}
+            at = f"{where}.{name or number}"
+            self.problems += [f"{at}.{key} is unknown; remove it" for key in given if key not in known]
+            for key in ("name", "test", *(["train"] if train else [])):
+                if not isinstance(given.get(key), str):
+                    self.problems.append(f"{at}.{key} is missing; write {key}: ...")
+            if given.get("metric", "exact") not in METRICS:
+                self.problems.append(f"{at}.metric={given['metric']!r}: choose one of {', '.join(METRICS)}")
+            options = dict(self._options(given.get("options"), f"{at}.options"))
+            if "epochs" in given:
+                options["num_train_epochs"] = given["epochs"]
+            found.append(
+                Task(
+                    name=str(name),
+                    test=Path(str(given.get("test"))),
+                    train=Path(str(given["train"])) if given.get("train") else None,
+                    metric=str(given.get("metric", "exact")),
+                    max_new_tokens=self._whole(given.get("max_new_tokens", 50), f"{at}.max_new_tokens", 1),
+                    options=options,
+                )
+            )
+        names = [task.name for task in found]
+        self.problems += [f"{where}: {name} stands there twice" for name in {n for n in names if names.count(n) > 1}]
+        return tuple(found)
+
+    def _ordered(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        order = self.raw.get("order")
+        if order is None:
+            return tasks
+        if isinstance(order, str):
+            if order not in ORDERS:
+                self.problems.append(f"order={order!r}: give a list of tasks, or one of {', '.join(ORDERS)}")
+                return tasks
+            order = list(ORDERS[order])
+        named = {task.name: task for task in tasks}
+        if not isinstance(order, list):
+            self.problems.append(f"order={order!r}: give a list of tasks, or one of {', '.join(ORDERS)}")
+            return tasks
+        if missing := [name for name in order if name not in named]:
+            self.problems.append(
+                f"order names {', '.join(map(str, missing))}, which tasks lacks: the sequence has a gap"
+            )
+            return tasks
+        return tuple(named[name] for name in order)
+
+
+def _problems(plan: Plan, allow_leak: bool) -> list[str]:
+    """What is wrong with the files."""
+    problems = []
+    if not Path(plan.model).is_dir():
+        problems.append(f"model={plan.model} is no folder; name a model's folder")
+    for task in (*plan.tasks, *plan.general):
+        try:
+            test = read_records(task.test)
+            train = [] if task.train is None else read_records(task.train)
+        except OptionError as error:
+            problems.append(error.message.rstrip("."))
+            continue
+        if not test:
+            problems.append(f"{task.test}: task {task.name} has no test items; give at least one")
+        if task.train is not None and not train:
+            problems.append(f"{task.train}: task {task.name} has no training items; give at least one")
+        leaked = leaked_items(train, test)
+        if leaked > max(2, 0.02 * len(test)) and not allow_leak:
+            problems.append(
+                f"{task.test}: {leaked} of {len(test)} items stand in {task.train} too; take test items that are not "
+                "trained on, or give --allow_leak"
+            )
+    if not plan.tasks:
+        problems.append("tasks is empty; give at least one task")
+    return problems

@@ -1,0 +1,273 @@
+"""A whole comparison in this process: every method, cut off after every step, and again after files have changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from llamafactory.train.tuner import run_exp
+
+from llamafactory_ext.cl.answering import answer
+from llamafactory_ext.cl.driver import run_plan
+from llamafactory_ext.cl.plan import Plan, read_plan
+from llamafactory_ext.cl.report import as_markdown, write_report
+from llamafactory_ext.errors import OptionError, UpstreamError
+from llamafactory_ext.lab.sequences import write_sequence
+
+ROOT = Path(__file__).parents[2]
+TASKS = ("colours", "numbers", "animals")
+WORDS = {"colours": ("red", "blue"), "numbers": ("one", "two"), "animals": ("dog", "cat")}
+METHODS: dict[str, Any] = {
+    "data": {"options": {"data_low_rank": 2, "data_high_rank": 2, "data_components": 2}},
+    "seq_lora": {"options": {"lora_rank": 4}},
+    "replay": {"share": 0.5, "options": {"lora_rank": 4}},
+    "multi_task": {"options": {"lora_rank": 4}},
+    "per_task": {"options": {"lora_rank": 4}},
+}
+
+
+def records(task: str, first: int, count: int) -> list[dict[str, str]]:
+    return [
+        {"instruction": f"Say item {i} of {task}.", "input": "", "output": WORDS[task][i % 2]}
+        for i in range(first, first + count)
+    ]
+
+
+def options_of(folder: Path, model: Path, /, **changes: Any) -> dict[str, Any]:
+    """The options of a comparison, with the data that they name."""
+    for task in TASKS:
+        (folder / task).mkdir(parents=True, exist_ok=True)
+        for name, items in (("train", records(task, 0, 6)), ("test", records(task, 20, 4))):
+            (folder / task / f"{name}.json").write_text(json.dumps(items), encoding="utf-8")
+    settings = {
+        "name": "words",
+        "out": str(folder / "out"),
+        "model": str(model),
+        "template": "llama3",
+        "methods": METHODS,
+        "seeds": [1],
+        "train": {
+            "use_cpu": True,
+            "max_steps": 2,
+            "learning_rate": 1e-2,
+            "per_device_train_batch_size": 2,
+            "cutoff_len": 128,
+            "lora_target": "all",
+        },
+        "tasks": [
+            {
+                "name": task,
+                "train": str(folder / task / "train.json"),
+                "test": str(folder / task / "test.json"),
+                "max_new_tokens": 2,
+            }
+            for task in TASKS
+        ],
+        "evaluate": {
+            "general": [{"name": "general", "test": str(folder / "colours" / "train.json"), "max_new_tokens": 2}]
+        },
+    }
+    settings["train"].pop("lora_target")
+    return settings | changes
+
+
+def plan_of(folder: Path, model: Path, /, **changes: Any) -> Plan:
+    path = folder / "cl.yaml"
+    path.write_text(yaml.safe_dump(options_of(folder, model, **changes)), encoding="utf-8")
+    return read_plan(path)
+
+
+class Here:
+    """Runs the driver's commands in this process.
+
+    Attributes:
+        done: what was run, in order.
+        ends: after how many commands the driver is killed; None for never.
+    """
+
+    def __init__(self, ends: int | None = None) -> None:
+        self.done: list[str] = []
+        self.ends = ends
+
+    def __call__(self, command: Sequence[str], log: Path) -> None:
+        if self.ends is not None and len(self.done) == self.ends:
+            raise KeyboardInterrupt
+        if command[1] == "train":
+            run_exp(yaml.safe_load(Path(command[2]).read_text("utf-8")))
+            self.done.append(f"train {Path(command[2]).parent.relative_to(Path(command[2]).parents[3])}")
+        else:
+            answer(json.loads(Path(command[3]).read_text("utf-8")))
+            self.done.append(f"answer {Path(command[3]).parent.name}")
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, dict[str, Any], Here]:
+    """All methods on three tasks; read-only."""
+    plan = plan_of(tmp_path_factory.mktemp("whole"), tiny_llama_dir)
+    here = Here()
+    return plan, run_plan(plan, here, silent), here
+
+
+def test_every_method_has_the_matrix_of_its_kind(whole: tuple[Plan, dict[str, Any], Here]) -> None:
+    _, result, here = whole
+    shapes = {
+        name: [[cell is not None for cell in row] for row in method["runs"][0]["matrix"]]
+        for name, method in result["methods"].items()
+    }
+    seen = [[True, True, False], [True, True, True], [True, True, True]]  # one task ahead, for the forward transfer
+    assert shapes["data"] == shapes["seq_lora"] == shapes["replay"] == seen
+    assert shapes["multi_task"] == [[False] * 3, [False] * 3, [True] * 3]
+    assert shapes["per_task"] == [[True, False, False], [False, True, False], [False, False, True]]
+    for name, method in result["methods"].items():
+        (run,) = method["runs"]
+        sequential = name in ("data", "seq_lora", "replay")
+        assert all((run[key] is not None) == sequential for key in ("bwt", "forgetting", "fwt"))
+        assert run["ap"] is not None
+        assert run["general_change"] is not None
+        assert {cell["n"] for cell in run["cells"].values()} == {4}
+    assert len([line for line in here.done if line.startswith("train")]) == 3 * 3 + 1 + 3
+    assert list(result["base"]) == [*TASKS, "general"]
+
+
+def test_tasks_build_on_one_another_and_replay_mixes(whole: tuple[Plan, dict[str, Any], Here]) -> None:
+    plan, _, _ = whole
+    config = json.loads((plan.out / "data/seed-1/task-3/adapter/adapter_config.json").read_text("utf-8"))
+    assert config["tasks"] == list(TASKS)
+    for name, counts in {"seq_lora": [6, 6, 6], "replay": [6, 9, 12], "per_task": [6, 6, 6]}.items():
+        files = [plan.out / name / "seed-1" / f"task-{t}" / "data/task.json" for t in (1, 2, 3)]
+        assert [len(json.loads(file.read_text("utf-8"))) for file in files] == counts
+    options = yaml.safe_load((plan.out / "per_task/seed-1/task-2/train.yaml").read_text("utf-8"))
+    assert "adapter_name_or_path" not in options
+
+
+def test_nothing_is_done_twice(whole: tuple[Plan, dict[str, Any], Here]) -> None:
+    plan, result, _ = whole
+    here = Here()
+    assert run_plan(plan, here, silent) == result
+    assert here.done == []
+
+
+def test_the_report_says_what_was_measured(whole: tuple[Plan, dict[str, Any], Here]) -> None:
+    plan, result, _ = whole
+    text = as_markdown(result)
+    assert "| replay (50% replayed) | 6 |" in text
+    assert text.count("## ") == len(METHODS)
+    assert all(path.stat().st_size > 100 for path in write_report(result, plan.out))
+
+
+def test_killed_after_each_step_it_ends_with_the_same(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    changes = {"methods": {"data": METHODS["data"], "replay": METHODS["replay"]}}
+    changes["order"] = ["numbers", "animals"]
+    straight = run_plan(plan_of(tmp_path / "straight", tiny_llama_dir, **changes), Here(), silent)
+    plan = plan_of(tmp_path / "cut", tiny_llama_dir, **changes)
+    killed = 0
+    while True:
+        try:
+            result = run_plan(plan, Here(ends=1), silent)
+            break
+        except KeyboardInterrupt:
+            killed += 1
+    assert killed == 2 * 2 * 2  # of nine steps the last run does one and ends
+    assert result == straight
+
+
+def test_a_changed_test_file_is_asked_again_and_changed_data_trained_again(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    changes = {"methods": {"seq_lora": METHODS["seq_lora"]}, "order": ["numbers", "animals"]}
+    plan = plan_of(tmp_path, tiny_llama_dir, **changes)
+    first = run_plan(plan, Here(), silent)
+    test = tmp_path / "animals" / "test.json"
+    test.write_text(json.dumps(records("animals", 30, 8)), encoding="utf-8")
+    here = Here()
+    second = run_plan(plan, here, silent)
+    assert here.done == ["answer base", "answer answers", "answer answers"]
+    (run,) = second["methods"]["seq_lora"]["runs"]
+    assert (run["cells"]["1,1"]["n"], run["cells"]["1,0"]) == (
+        8,
+        first["methods"]["seq_lora"]["runs"][0]["cells"]["1,0"],
+    )
+    (tmp_path / "animals" / "train.json").write_text(json.dumps(records("animals", 0, 8)), encoding="utf-8")
+    here = Here()
+    run_plan(plan, here, silent)
+    assert here.done == ["train seq_lora/seed-1/task-2", "answer answers"]
+
+
+def test_a_failed_training_names_its_log(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    def fails(command: Sequence[str], log: Path) -> None:
+        if command[1] != "train":
+            Here()(command, log)
+
+    plan = plan_of(tmp_path, tiny_llama_dir, methods={"seq_lora": METHODS["seq_lora"]})
+    with pytest.raises(UpstreamError, match=r"wrote no .*adapter_model.safetensors; read .*train.log"):
+        run_plan(plan, fails, silent)
+
+
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a step for each task and few items."""
+    raw = yaml.safe_load((ROOT / "examples/yaml/cl/tools_tiny.yaml").read_text("utf-8"))
+    monkeypatch.chdir(tmp_path)
+    write_sequence(Path("data/cl"))
+    raw |= {"model": str(ROOT / raw["model"]), "train": raw["train"] | {"max_steps": 1}}
+    raw["evaluate"] |= {"limit": 2}
+    Path("short.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    result = run_plan(read_plan(Path("short.yaml")), Here(), silent)
+    assert list(result["methods"]) == ["data", "seq_lora", "replay"]
+    assert all(method["runs"][0]["bwt"] is not None for method in result["methods"].values())
+
+
+def test_somebodys_folder_stays(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, tiny_llama_dir)
+    plan.out.mkdir()
+    (plan.out / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OptionError, match="holds something already"):
+        run_plan(plan, Here(), silent)
+
+
+BAD = {
+    "unknown": ({"colour": 1}, "colour is unknown"),
+    "no model": ({"model": "nowhere"}, "model=nowhere is no folder"),
+    "method": ({"methods": {"magic": {}}}, "choose one of data, seq_lora"),
+    "share": ({"methods": {"replay": {"share": 2}}}, "methods.replay.share=2"),
+    "share without effect": ({"methods": {"per_task": {"share": 0.1}}}, "has no effect with kind: per_task"),
+    "driver's": ({"train": {"output_dir": "x"}}, "train.output_dir is set by the driver"),
+    "gap": ({"order": ["colours", "plants"]}, "order names plants, which tasks lacks: the sequence has a gap"),
+    "order": ({"order": "long_9"}, "order='long_9': give a list of tasks, or one of standard_1"),
+    "seeds": ({"seeds": "1"}, "seeds='1'"),
+    "rows": ({"evaluate": {"rows": "first"}}, "evaluate.rows='first'"),
+    "tasks": ({"tasks": []}, "tasks is empty"),
+    "no methods": ({"methods": {}}, "methods is missing"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_does_not_work_is_said_at_once(case: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    changes, message = BAD[case]
+    with pytest.raises(OptionError, match=message):
+        plan_of(tmp_path, tiny_llama_dir, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("test", [], "has no test items"),
+        ("test", records("colours", 0, 6), "6 of 6 items stand in"),
+        ("train", [], "has no training items"),
+        ("train", {"a": 1}, "is no list of records"),
+        ("train", [{"instruction": "x"}], "record 1 lacks instruction or output"),
+    ],
+)
+def test_bad_files_are_named(name: str, content: Any, message: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cl.yaml"
+    path.write_text(yaml.safe_dump(options_of(tmp_path, tiny_llama_dir)), encoding="utf-8")
+    (tmp_path / "colours" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(OptionError, match=message):
+        read_plan(path)
