@@ -25,6 +25,8 @@ from measure import Row, write
 from rich.console import Console
 from setting import SHAPES, Setting
 
+import duo
+
 HERE = Path(__file__).parent
 ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "1": layer.run,
@@ -39,6 +41,9 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "11": tl_sft.step,
     "12": tl_sft.loss,
     "13": prepare.run,
+    "14": duo.linears,
+    "15": duo.gates,
+    "16": duo.against_the_floor,
     "linear": linear.run,
 }
 APART: dict[str, Callable[[Setting], list[Row]]] = {
