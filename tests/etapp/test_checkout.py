@@ -19,6 +19,7 @@ from etapp.small_checkout import make
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.cases import open_source
 from llamafactory_ext.etapp.checkout import INSTRUCTIONS, PROFILES
+from llamafactory_ext.etapp.overlay import slots_of
 from llamafactory_ext.etapp.pickles import read_plain
 from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.etapp.sandbox import Sandbox
@@ -116,6 +117,33 @@ def test_no_pickle_runs_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (tmp_path / "y.pkl").write_bytes(pickle.dumps(value, protocol))
         assert read_plain(tmp_path / "y.pkl") == value
     assert not (tmp_path / "evil").exists()
+
+
+def test_preferences_become_slots() -> None:
+    home = {
+        "BathtubPreferences": {"PreferredFillState": "fill to 60% of it", "PreferredTemperature": "37.5°C"},
+        "WaterBoilingPreferences": {"PreferredBoilingTemperature": "85 °C"},
+        "LightingPreferences": {"PreferredBrightnessLevels": "Medium, high", "PreferredLightColor": "White-yellow"},
+        "TemperatureAndHumidityPreferences": {"PreferredTemperature": "21°C", "PreferredHumidityLevel": "45%"},
+    }
+    music = {"UsagePatterns": {"PreferredVolumeLevel": "mostly 20%~35%, on weekends 60%~70%"}}
+    assert slots_of({"smart_home_devices": {"SmartHomePreferences": home}, "music": music}) == {
+        "home.temperature": 21,
+        "home.humidity": 45,
+        "bath.temperature": 37.5,
+        "bath.level": 60,
+        "kettle.temperature": 85,
+        "light.color": "white-yellow",
+        "light.brightness": [2, 3],
+        "music.low": 20,
+        "music.high": 35,
+    }
+    assert slots_of({"music": 3}) == {}
+
+
+def test_changed_instructions_have_no_checks(tmp_path: Path) -> None:
+    source = open_source(str(make(tmp_path / "clone")))
+    assert all(case.checks is None for case in source.cases)
 
 
 CELLS = ("", "NA", "None", "null", "1", "-2", "007", "1.5", "1e3", ".5", "True", "False", "x", " y ", "a,b", 'q"q')

@@ -18,6 +18,7 @@ import pytest
 from llamafactory_ext.etapp.calls import DATE, TIME
 from llamafactory_ext.etapp.cases import Case, Source
 from llamafactory_ext.etapp.checkout import Checkout
+from llamafactory_ext.etapp.checks import Deeds, check
 from llamafactory_ext.etapp.published_judge import published_prompter
 from llamafactory_ext.etapp.reference import observe
 from llamafactory_ext.etapp.reference_tools import Instances
@@ -138,3 +139,29 @@ def test_judge_prompts(source: Source) -> None:
         text = make(source.worlds[case.user], case, episode, messages)
         digest.update(f"{text}\n".encode())
     assert digest.hexdigest()[:16] == DIGESTS["judge prompts"]
+
+
+def test_checks_that_need_no_judge_can_be_met_by_every_user(source: Source) -> None:
+    checked = [case for case in source.cases if case.checks is not None]
+    assert len(checked) == 240
+    for case in checked:
+        world, slots = source.worlds[case.user], source.slots[case.user]
+        effects = [met(pattern, slots) for pattern in case.checks["require"]]  # type: ignore[index]
+        calls = [{"name": effect["tool"], "failed": None, "effect": effect} for effect in effects]
+        assert check(case.checks or {}, slots, Deeds(calls, "done", [], world)).success, case.id
+        assert not check(case.checks or {}, slots, Deeds([], "done", [], world)).success, case.id
+
+
+def met(pattern: Any, slots: Any) -> Any:
+    """An effect that a pattern asks for."""
+    return {"tool": pattern["tool"], "args": {name: value(one, slots) for name, one in pattern["args"].items()}}
+
+
+def value(wanted: Any, slots: Any) -> Any:
+    if not isinstance(wanted, dict):
+        return wanted
+    if "between" in wanted:
+        return value(wanted["between"][0], slots)
+    found = slots[wanted["slot"]]
+    found = found[0] if isinstance(found, list) else found
+    return found + wanted["plus"][1] if "plus" in wanted else found

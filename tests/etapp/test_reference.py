@@ -134,6 +134,17 @@ def test_behind_an_error_a_users_cases_wait(tmp_path: Path) -> None:
     assert {key for key, s in statuses(go(tmp_path / "a.jsonl", "reference")).items() if s == "success"} == FIRST
 
 
+def test_effects_are_written_as_in_the_strict_sandbox() -> None:
+    box = ReferenceSandbox(Instances(WORLD), datetime(2025, 3, 4, 12), ())
+    box.call(ToolCall("control_bathtub_in_home", {"fill": "true", "temperature": 38}))
+    box.call(ToolCall("send_email", {"receiver": "a@b.co", "subject": "s", "content": "c"}))
+    box.call(ToolCall("add_alarm", {"alarm_time": "whenever", "message": "m"}))
+    effects = [call.effect["args"] for call in box.log if call.effect is not None]
+    assert effects[0]["fill"] is True
+    assert effects[1]["receiver"] == ["a@b.co"]
+    assert effects[2] == {"alarm_time": "whenever", "message": "m"}
+
+
 def test_any_tool_runs_and_documents_come_with_preferences() -> None:
     box = ReferenceSandbox(Instances(WORLD), datetime(2025, 3, 4, 12), (), "retrieval")
     assert "success" in box.call(ToolCall("view_today_alarms", {}))

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import DataError
 from .calls import TIME
 from .cases import Case, Source
+from .overlay import checks_of, slots_of
 from .pickles import read_plain
 from .registry import SPECS
 from .tables import read_table, without_gaps
@@ -122,13 +123,12 @@ class Checkout:
         shared, users = self.shared(), self.users()
         worlds = {user: self.world(user, profile, shared) for user, profile in users.items()}
         cases = self.cases(worlds)
+        slots = {user: slots_of(world.preferences) for user, world in worlds.items()}
         notes = [f"{tool} has no data here ({name or 'no checkout has it'})" for tool, name in self.missing().items()]
         degraded = sum(bool(case.degraded) for case in cases)
         notes += [f"{degraded} of {len(cases)} cases need such a tool"] if degraded else []
         digest = hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
-        return Source(
-            self.folder.name, digest, worlds, {user: {} for user in worlds}, cases, tuple(notes), str(self.folder)
-        )
+        return Source(self.folder.name, digest, worlds, slots, cases, tuple(notes), str(self.folder))
 
     def missing(self) -> dict[str, str | None]:
         """Return the tools without data, each with the file that it needs."""
@@ -202,25 +202,29 @@ class Checkout:
         absent, listed = self.missing(), self.json(INSTRUCTIONS)
         try:
             return tuple(
-                _case(user, number, record, absent) for user in worlds for number, record in enumerate(listed)
+                _case(world, number, record, absent)
+                for world in worlds.values()
+                for number, record in enumerate(listed)
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{self.folder / INSTRUCTIONS}: an instruction is malformed ({error!r}).") from None
 
 
-def _case(user: str, number: int, record: Mapping[str, Any], absent: Mapping[str, Any]) -> Case:
+def _case(world: World, number: int, record: Mapping[str, Any], absent: Mapping[str, Any]) -> Case:
+    user, now = world.user, datetime.strptime(record["timestamp"], TIME)
     given = tuple(record["available_tools_name"])
     lacking = [name for name in dict.fromkeys(given) if name in absent or name not in SPECS]
     return Case(
         f"{user}:{number:02d}",
         user,
         number,
-        datetime.strptime(record["timestamp"], TIME),
+        now,
         record["location"],
         record["query"],
         given,
         tuple(record["keypoint for personal"]),
         tuple(record["keypoint for proactive"]),
+        checks=checks_of(number, record["query"], now, world),
         stamp=record["timestamp"],
         degraded=f"no data for {', '.join(lacking)}" if lacking else "",
     )

@@ -14,7 +14,7 @@ from typing import Any
 from ..toolcalls import ToolCall
 from ..toolcalls.feedback.categories import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_HALLUCINATION
 from . import reference_home, reference_tools
-from .calls import TIME
+from .calls import TIME, ToolError
 from .reference_tools import Instances
 from .registry import ALL, DOCUMENT, FINDERS, SEARCH, SPECS
 from .retrieval import Search, by_words
@@ -164,7 +164,7 @@ class ReferenceSandbox:
         else:
             told, result, failed = observe(self._own, self._now, call.name, call.arguments)
         is_done = isinstance(result, dict) and result.get("status") == "success"
-        effect = {"tool": call.name, "args": dict(call.arguments)} if is_done and _mutates(call.name) else None
+        effect = {"tool": call.name, "args": _normalised(call)} if is_done and _mutates(call.name) else None
         self.log.append(Logged(self.turn, call.name, call.arguments, failed, effect))
         return told if call.name == DOCUMENT else told[:LONGEST]
 
@@ -195,6 +195,14 @@ class ReferenceSandbox:
         liked = dict.fromkeys(ALL[name].domain for name in data)
         preferences = [self.world.preferences[domain] for domain in liked if domain in self.world.preferences]
         return f"{ {'status': 'success', 'data': data} }{_PREFERENCES}{preferences}", data, None
+
+
+def _normalised(call: ToolCall) -> dict[str, Any]:
+    """The arguments in the form that checks compare; as they are where the strict sandbox would refuse them."""
+    try:
+        return SPECS[call.name].checked(call.arguments)
+    except ToolError:
+        return dict(call.arguments)
 
 
 def _mutates(name: str) -> bool:
