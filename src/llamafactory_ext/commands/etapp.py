@@ -277,13 +277,14 @@ class Etapp:
             source: where the cases come from, as in `etapp run`.
             seed: of the draw.
         """
-        from ..checkpoint.own import claim, own_text
+        from ..checkpoint.own import claim, claim_plain, own_text
         from ..etapp.cases import open_source
         from ..etapp.export import split
 
         if type(train) is not int or type(seed) is not int:
             raise OptionError(f"--train {train} --seed {seed}: give whole numbers.")
         paths = [Path(str(out)) / "train.txt", Path(str(out)) / "test.txt"]
+        claim_plain(Path(str(out)))
         claim(paths)
         for path, ids in zip(paths, split(open_source(str(source)), train, seed), strict=True):
             own_text(path, "\n".join(ids) + "\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.model_folder import DamagedError, read_object
-from ..checkpoint.own import claim, own_text
+from ..checkpoint.own import claim, claim_plain, own_text
 from ..data.entries import DataEntry
 from ..data.files.writing import DATASET_INFO
 from ..errors import OptionError
@@ -64,6 +64,7 @@ class Skintern:
         if (stale := folder / f"step-{len(shares) + 1}").exists():
             raise OptionError(f"{stale} is of a build with more than {len(shares)} steps; name another --out.")
         names = (f"{name}.jsonl", DATASET_INFO, SOURCE)
+        claim_plain(folder)
         claim([place / file for place in places for file in names], inputs=[made.entry.path])
         for step, (share, place) in enumerate(zip(shares, places, strict=True)):
             for file, text in made.files(step, name).items():

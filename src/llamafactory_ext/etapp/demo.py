@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.own import claim, own_json, own_text
+from ..checkpoint.own import claim, claim_plain, own_json, own_text
 from ..metrics.report import Report, verdicts_path, write_report
 from . import agents
 from .cases import Source
@@ -24,6 +24,7 @@ def demo(out: Path, options: RunOptions | None = None) -> dict[str, Any]:
     """
     options = options or RunOptions(quiet=True)
     checked = {name: out / f"{name}.check.json" for name in agents.NAMES}
+    claim_plain(out)
     claim([out / REPORT, out / TABLE, *checked.values(), *map(verdicts_path, checked.values())])
     source, gold = load(), load_gold()
     rows = []

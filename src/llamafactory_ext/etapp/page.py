@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.own import claim, own_json, own_text
+from ..checkpoint.own import claim, claim_plain, own_json, own_text
 from ..errors import DataError, OptionError
 from ..metrics.report import Figure, Report, Verdict, read_report, read_verdicts, verdicts_path
 from ..report.tables import published
@@ -91,6 +91,7 @@ def write(source: Source, runs: Sequence[Run], folder: Path, inputs: Sequence[Pa
         OptionError: something of somebody else lies there.
     """
     paths = [folder / name for name in FILES]
+    claim_plain(folder)
     claim(paths, inputs=inputs)
     compared = _compared(runs)
     own_text(paths[0], markdown(runs, compared))
