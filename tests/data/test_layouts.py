@@ -396,3 +396,39 @@ def test_errors_beside_the_text_of_a_result_are_told() -> None:
     found = read({"messages": [USER, calls(CITY), {"role": "tool", "content": "1", "is_error": False}, DONE]})
     assert isinstance(found, Dialogue)
     assert found.lost == ()
+
+
+_CALL = json.dumps(CITY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _CALL,
+        f"<think>\nso\n</think>\n\n{_CALL}",
+        f"<think>so</think>{_CALL}",
+        f"<think>so</think>\n<tool_call>\n{_CALL}\n</tool_call>",
+        f"<thinking>so</thinking>\n{_CALL}",
+        "<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n</function>\n</tool_call>",
+        "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n</tool_call>",
+        f"<tool_call>\n{_CALL}",
+    ],
+)
+@pytest.mark.parametrize("words", [Words(), Words(call=("[TOOL_CALLS]", "[/TOOL_CALLS]")), Words(call=None)])
+def test_a_turn_of_calls_is_what_upstream_reads(text: str, words: Words) -> None:
+    """Between the template's own marks, or behind a thought between its own words, upstream reads JSON alone."""
+    messages = [{"from": "human", "value": "Go"}, {"from": "function_call", "value": text}]
+    entry = {"formatting": "sharegpt", "columns": {"messages": "m"}}
+    found = read(
+        {"m": [*messages, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "ok"}]}, words, **entry
+    )
+    assert isinstance(found, Dialogue), found
+    written = found.turns[1][1]
+    if words.call is not None and words.call[0] in written:
+        inner = written.partition(words.call[0])[2].partition(words.call[1])[0]
+    else:
+        before, _, rest = written.partition(words.thought[0])
+        inner = before + (rest.partition(words.thought[1])[2] if rest else "")
+    assert json.loads(inner) == CITY
+    if "so" in text and words.call is not None:
+        assert "so" in written

@@ -13,7 +13,6 @@ from ..templates.messages import read_calls
 from ..toolcalls import detect_turn
 from ..toolcalls.near import is_slip
 from ..toolcalls.pairs import Pairs
-from ..toolcalls.thoughts import split_thought
 from .dialogues import CALL_MARKS
 from .files.repeated import fault_of
 
@@ -284,14 +283,30 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
 
 def _upstream_reads(text: str, words: Words) -> bool:
     """Whether upstream finds the calls of a turn: between its template's marks, or as JSON behind a thought."""
-    if words.call is not None and words.call[0] in text:
-        before = text[: text.index(words.call[0])]
-        return not words.own_line or not before.strip(" ") or before.endswith("\n")
-    body = split_thought(text)[1] if "<" in text or "[" in text else text
-    if body.lstrip()[:1] not in ("{", "["):
+    if words.call is not None and (marked := _between(text, words.call)) is not None:
+        start, end = marked
+        before = text[: start - len(words.call[0])]
+        if words.own_line and before.strip(" ") and not before.endswith("\n"):
+            return False
+        return _are_calls(text[start:end])
+    thought = _between(text, words.thought)
+    if thought is not None:
+        text = text[: thought[0] - len(words.thought[0])] + text[thought[1] + len(words.thought[1]) :]
+    return _are_calls(text)
+
+
+def _between(text: str, marks: tuple[str, str]) -> tuple[int, int] | None:
+    """Where what stands between two marks begins and ends; None without both."""
+    start = text.find(marks[0])
+    end = text.find(marks[1], start + len(marks[0])) if start >= 0 else -1
+    return (start + len(marks[0]), end) if end >= 0 else None
+
+
+def _are_calls(text: str) -> bool:
+    if text.lstrip()[:1] not in ("{", "["):
         return False
     try:
-        value = json.loads(body)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return False
     return all(isinstance(call, dict) and "name" in call for call in (value if isinstance(value, list) else [value]))

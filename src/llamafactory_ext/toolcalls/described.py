@@ -10,11 +10,15 @@ from typing import Any
 from ..errors import DataError
 from .model import Tool
 from .tools import read_tool
+from .tools.function_object import read_function
+from .values import MAX_DEPTH, MAX_VALUES
 
 _MOST_FAILURES = 300  # starts of no JSON in one text; each may cost a look at all of it
 _SCHEMA_KEYS = ("input_schema", "inputSchema")  # Anthropic's and MCP's words for the parameters
 _EMPTY: Mapping[str, Callable[[], Any]] = {"properties": dict, "required": list}
 _NOTHING: tuple[Any, ...] = ([], {}, "", False)
+# In JSON text: what may be no finite number, a long integer, or half of a character.
+_UNUSUAL = re.compile(r"NaN|Infinity|[0-9.][eE]|[0-9]{400}|\\u[dD]")
 _START = re.compile(r"(?:\A|[\n:,])[ \t]*([{\[])")
 
 
@@ -37,18 +41,24 @@ def read_tools(column: Any) -> tuple[Tool, ...]:
     Raises:
         DataError: something else; the message names what is wrong.
     """
-    value = column
+    value, owned = column, False
     if isinstance(column, str):
         try:
             value = json.loads(column) if column.strip() else None
         except (ValueError, RecursionError) as error:
             raise DataError(f"they are no JSON ({error})") from None
+        owned = len(column) < MAX_VALUES and column.count("{") + column.count("[") <= MAX_DEPTH
+        owned = owned and _UNUSUAL.search(column) is None
     listed = [] if value is None else value if isinstance(value, list | tuple) else [value]
-    return tuple(described_tool(item) for item in listed)
+    return tuple(described_tool(item, owned=owned) for item in listed)
 
 
-def described_tool(value: Any) -> Tool:
+def described_tool(value: Any, *, owned: bool = False) -> Tool:
     """A tool in whichever of OpenAI's, Anthropic's, MCP's, API-Bank's and RoTBench's forms it is written.
+
+    Args:
+        value: the tool.
+        owned: whether nobody else holds the value and it is within the limits of JSON, so that it is not copied.
 
     Raises:
         DataError: it is none.
@@ -64,7 +74,7 @@ def described_tool(value: Any) -> Tool:
         raise DataError("a tool needs a name")
     if described.get("type") == "function":  # OpenAI's Responses API has no wrapper
         del described["type"]
-    return read_tool(_with_schema(described), "rotbench")
+    return read_function(_with_schema(described), owned=owned)
 
 
 def _stated(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 
 from .comments import without_comments
 from .formats.form import LOOSE_SEPARATORS, Format
+from .thoughts import split_thought
 
 # Brackets too many, the ends of fences, and end marks that are misspelt.
 _STRAY = re.compile(r"(?:[\s)}\]`]|<[/|｜][^\s<>]*+>)*+")
@@ -41,8 +42,10 @@ def in_a_row(gap: str, *forms: Format) -> bool:
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether calls have their lines for themselves, labels and closing marks apart."""
+    """Whether calls have their lines for themselves; labels, closing marks and a thought before them apart."""
     before = text[text.rfind("\n", 0, start) + 1 : start]
+    if before and not before.isspace():
+        before = text[max(start - len(before), len(split_thought(text)[0])) : start]
     line_end = text.find("\n", end)
     after = without_comments(text[end : line_end if line_end >= 0 else len(text)])
     return not any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", before + " " + after)))

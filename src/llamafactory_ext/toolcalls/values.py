@@ -15,6 +15,10 @@ MAX_VALUES = 50_000
 _MAX_INT = 10**4000  # Python refuses to write integers of more than 4,300 digits
 
 
+class Owned(dict[str, "Json"]):
+    """A JSON object within the limits that nobody else holds, so that it need not be copied."""
+
+
 def copy_json(value: object, what: str) -> Json:
     """A deep copy in plain Python (tuples become lists).
 
@@ -26,6 +30,8 @@ def copy_json(value: object, what: str) -> Json:
 
 def copy_object(value: object, what: str) -> dict[str, Json]:
     """A deep copy of a JSON object; raises DataError for anything else."""
+    if type(value) is Owned:
+        return value
     copy = copy_json(value, what)
     if not isinstance(copy, dict):
         raise DataError(f"{what} is no JSON object but {type(value).__name__}; give names and values.")

@@ -106,6 +106,34 @@ def test_calls_in_the_text_of_an_answer_are_read_in_any_format(tmp_path: Path) -
     assert result.calls == 6, "brackets may be missing"
 
 
+_SET = {"type": "object", "properties": {"level": {"type": "integer"}}, "required": ["level"]}
+_TOOLS = json.dumps([{"name": "SetLamp", "description": "Sets.", "parameters": _SET}])
+ANSWERED = {
+    "JSON": ('{"name": "SetLamp", "arguments": {"level": 3}}', None, 1),
+    "a thought and JSON": ('<think>so</think>{"name": "SetLamp", "arguments": {"level": 3}}', None, 1),
+    "the name as key": ('{"SetLamp": {"level": 3}}', None, 1),
+    "python": ("SetLamp(level=3)", None, 1),
+    "XML": ("<SetLamp><level>3</level></SetLamp>", "error", 0),
+    "YAML": ("tool: SetLamp\narguments:\n  level: 3", "error", 0),
+    "a label": ('调用：SetLamp\n参数：{"level": 3}', "error", 0),
+    "a key twice": ('{"name": "SetLamp", "arguments": {"level": 3, "level": 4}}', "error", 1),
+    "an undeclared tool": ('{"name": "Open", "arguments": {}}', "error", 1),
+    "words": ("I will set it.", "remark", 0),
+    "nothing": ("", "remark", 0),
+}
+
+
+@pytest.mark.parametrize("in_prompt", [True, False])
+@pytest.mark.parametrize("case", ANSWERED)
+def test_an_answer_that_a_tools_output_follows_holds_a_call(case: str, in_prompt: bool, tmp_path: Path) -> None:
+    text, told, calls = ANSWERED[case]
+    system, tools = (f"Tools:\n{_TOOLS}", "") if in_prompt else ("", _TOOLS)
+    turns = ("human", "a"), ("gpt", text), ("observation", "1"), ("gpt", "b")
+    result = look(tmp_path, [talk(*turns, system=system, tools=tools)])
+    assert (len(result.errors), len(result.remarks)) == (int(told == "error"), int(told == "remark"))
+    assert result.calls == calls
+
+
 _LAMP = '{"name": "set_lamp", "description": "Sets.", "parameters": {"type": "object", "properties": {}}}'
 
 

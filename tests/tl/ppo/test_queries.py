@@ -60,6 +60,23 @@ def test_every_call_that_was_no_error_is_a_query() -> None:
     assert last.place == "example 1, turn 6"
 
 
+CALL = '{"name": "Add", "arguments": {"a": 2}}'
+
+
+@pytest.mark.parametrize("tools", [TOOLS, ""])
+@pytest.mark.parametrize("text", [CALL, f"<tool_call>{CALL}</tool_call>", f"<think>so</think>{CALL}", "Add(a=2)"])
+def test_calls_of_an_assistants_turn_are_queries_too(text: str, tools: str) -> None:
+    system = "" if tools else f"Tools:\n{TOOLS}"
+    prompt = [turn("user", "Add."), turn("assistant", text), turn("observation", "3")]
+    example = {"_prompt": prompt, "_response": [turn("assistant", "It is 3.")], "_system": system, "_tools": tools}
+    queries, faults = queries_of(example)
+    assert [(query.reference, query.place) for query in queries] == [(text, "example 1, turn 2")]
+    assert faults.lines() == []
+    prompt[1] = turn("assistant", text.replace("2", "").replace("(a=", "(2"))  # malformed
+    _, faults = queries_of(example, TRAJECTORY, skip_bad=True)
+    assert [line.rpartition(": ")[2] for line in faults.lines()] == ["1 of 3 (example 1, turn 2)"]
+
+
 def test_tools_are_found_in_the_column_or_as_json_in_the_prompt() -> None:
     api_bank = {"apiCode": "Get", "description": "Gets.", "parameters": {"x": {"type": "str", "description": "X."}}}
     text = f"API descriptions:\n{json.dumps(api_bank)}\n{json.dumps(FUNCTION)}\nUser: {{'no': tool}} {{\"a\": 1}}"

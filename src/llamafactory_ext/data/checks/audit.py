@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,7 +41,11 @@ REPORTED = (
     'a call names a tool that "tools" does not declare, and its feedback reports the error; '
     f"{listed(tuple(row.name for row in methods() if row.weigher))} drops it"
 )
-BAD_TEXT_CALL = "a call within an answer does not parse in the format that its marker announces; mend it"
+BAD_TEXT_CALL = "a call within an answer does not parse; mend it"
+NO_TEXT_CALL = (
+    "an answer that a tool's output follows holds no call that can be read; "
+    f"{listed(tuple(row.name for row in methods() if row.weigher))} leaves the record out"
+)
 NOT_DESCRIBED = 'a call within an answer names a tool that neither "tools" nor the prompt describes; mend the name'
 BAD_TOOLS = '"tools" does not parse; write a JSON list of {"name", "description", "parameters"}'
 _DESCRIBED = re.compile(r"""["'](?:name|apiCode)["']: *["']([^"'\n]+)["']""")
@@ -171,12 +175,14 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
     declared = declared_names(dialogue.tools)
     if declared is None:
         faults.append(BAD_TOOLS)
-    known = declared if declared or declared is None else _described(dialogue)
+    tools = read_tools(dialogue.tools) if declared else _described(dialogue)
+    known = declared if declared or declared is None else {tool.name for tool in tools}
     count = 0
     for index, (role, text) in enumerate(dialogue.turns):
         if role == GPT:
-            fault, found = _text_calls(text, dialogue, index, declared or set())
+            fault, remark, found = _text_calls(text, dialogue, index, tools)
             faults += fault
+            remarks += remark
             count += found
         if role != CALL:
             continue
@@ -203,10 +209,10 @@ def _repeated(text: str) -> str | None:
         return None
 
 
-def _described(dialogue: Dialogue) -> set[str]:
-    """Names of the tools that stand as JSON in the prompts, which count where none is declared."""
+def _described(dialogue: Dialogue) -> tuple[Tool, ...]:
+    """The tools that stand as JSON in the prompts, which count for tl_sft where none is declared."""
     prompts = (text for role, text in dialogue.turns if role == HUMAN)
-    return {tool.name for tool in described_tools((dialogue.system, *prompts))}
+    return described_tools((dialogue.system, *prompts))
 
 
 def _reports_error(dialogue: Dialogue, index: int, number: int, calls: int) -> bool:
@@ -218,17 +224,24 @@ def _reports_error(dialogue: Dialogue, index: int, number: int, calls: int) -> b
     return feedback_error(parts[number] if len(parts) == calls else text) is not None
 
 
-def _text_calls(text: str, dialogue: Dialogue, index: int, declared: set[str]) -> tuple[list[str], int]:
-    """(faults, number of calls) of an answer that states calls in its text, as API-Bank's do."""
+def _text_calls(text: str, dialogue: Dialogue, index: int, tools: Sequence[Tool]) -> tuple[list[str], list[str], int]:
+    """(faults, remarks, number of calls) of an answer that states calls in its text, as API-Bank's do."""
     before = "\n".join([dialogue.system, *(said for _, said in dialogue.turns[:index])])
-    known = declared | set(_DESCRIBED.findall(before))
+    known = {tool.name: tool for tool in tools}
+    for name in _DESCRIBED.findall(before):
+        known.setdefault(name, Tool(name))
+    answered = index + 1 < len(dialogue.turns) and dialogue.turns[index + 1][0] == OBSERVATION
     try:
-        found = detect_turn(text, map(Tool, sorted(filter(None, known))))
+        found = detect_turn(text, known.values())
     except CallParseError:
-        return [BAD_TEXT_CALL], 0
-    if not (found.knows(known) and found.stands_alone(text)) and not found.is_marked(text):
-        return [], 0  # code, or words in parentheses
-    return [NOT_DESCRIBED for one in found.calls if known and one.call.name not in known], len(found.calls)
+        return [BAD_TEXT_CALL], [], 0
+    if answered and not found.calls:
+        return [], [NO_TEXT_CALL], 0
+    if not answered and not (found.knows(known) and found.stands_alone(text)) and not found.is_marked(text):
+        return [], [], 0  # code, or words in parentheses
+    faults = [NOT_DESCRIBED for one in found.calls if known and one.call.name not in known]
+    faults += [fault_of(found.repeated)] if found.repeated is not None else []
+    return faults, [], len(found.calls)
 
 
 def declared_names(tools: str) -> set[str] | None:

@@ -197,21 +197,27 @@ def _call_turns(example: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]
     """
     messages = [*example["_prompt"], *example["_response"][:1]]
     said = (message["content"] for message in messages if message["role"] == "user")
-    described = () if example.get("_tools") else described_tools((example.get("_system") or "", *said))
+    try:
+        tools = declared_tools(example.get("_tools"), (example.get("_system") or "", *said))
+    except DataError:
+        tools = ()  # the query of each call tells
     for place, message in enumerate(messages):
-        if message["role"] != "function" and not (message["role"] == "assistant" and _calls_one(message, described)):
-            continue
         following = messages[place + 1] if place + 1 < len(messages) else None
-        if following and following["role"] == "observation" and feedback_error(following["content"]):
+        answered = following is not None and following["role"] == "observation"
+        if message["role"] != "function" and not (
+            message["role"] == "assistant" and _calls_one(message, tools, answered=answered)
+        ):
+            continue
+        if following and answered and feedback_error(following["content"]):
             continue
         yield messages[: place + 1]
 
 
-def _calls_one(message: Mapping[str, str], described: Sequence[Tool]) -> bool:
-    """Whether an answer calls tools that the prompt describes, or tries to."""
+def _calls_one(message: Mapping[str, str], tools: Sequence[Tool], *, answered: bool) -> bool:
+    """Whether an answer calls tools that are known, or tries to; what a tool's output follows is a call."""
     try:
-        found = detect_turn(message["content"], described)
+        found = detect_turn(message["content"], tools)
     except CallParseError:
-        return bool(described) and LABEL in message["content"]
-    known = found.knows({tool.name for tool in described}) and found.stands_alone(message["content"])
-    return known or found.is_marked(message["content"])
+        return bool(tools) and (answered or LABEL in message["content"])
+    known = found.knows({tool.name for tool in tools}) and found.stands_alone(message["content"])
+    return known or found.is_marked(message["content"]) or (answered and bool(found.calls))

@@ -14,7 +14,18 @@ from typing import Any
 
 from . import fields as field_rules
 from .categories import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_INSTABILITY
-from .field_names import CODE_KEYS, ERROR_KEYS, MESSAGE_KEYS, REMARK_KEYS, STATUS_KEYS
+from .field_names import (
+    CODE_KEYS,
+    ERROR_CODE_KEYS,
+    ERROR_FLAGS,
+    ERROR_KEYS,
+    EXIT_KEYS,
+    MESSAGE_KEYS,
+    OUTCOME_KEYS,
+    REMARK_KEYS,
+    STATUS_KEYS,
+    SUCCESS_FLAGS,
+)
 from .fields import Fields
 from .kinds import kind_of
 from .loose_objects import loose_members
@@ -39,6 +50,13 @@ _OF_CONTENT = {
     "meta",
     "id",
 }
+# Fields of which one must stand in an object that reports an error, or holds such a report.
+_TELLING_KEYS = frozenset(
+    (
+        *(*ERROR_KEYS, *ERROR_CODE_KEYS, *ERROR_FLAGS, *CODE_KEYS, *STATUS_KEYS, *OUTCOME_KEYS, *EXIT_KEYS),
+        *(*SUCCESS_FLAGS, *MESSAGE_KEYS, *REMARK_KEYS, *_ENVELOPE_KEYS, "content", "type"),
+    )
+)
 _PAGE = re.compile(r"<(?:!doctype|html)\b", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"Status Code:? (?P<code>\d{3})\b[.,]?\s*(?:Response: ?)?(?P<rest>.*)", re.DOTALL)
 
@@ -131,6 +149,8 @@ def _is_part(item: Any) -> bool:
 
 def _of_object(members: Mapping[str, Any], depth: int) -> str | None:
     fields = field_rules.normalised(members)
+    if fields.keys().isdisjoint(_TELLING_KEYS):
+        return None
     refused = field_rules.states_http_error(fields, _inner_error(fields))
     if refused or field_rules.states_error(fields):
         named = (*ERROR_KEYS, *MESSAGE_KEYS, *REMARK_KEYS, "content")

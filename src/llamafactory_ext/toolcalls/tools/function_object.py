@@ -14,6 +14,7 @@ from typing import Any
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.toolcalls.model import Tool
 
+from ..values import Owned
 from .form import ToolFormat
 from .reading import mapping, objects
 from .schema import BFCL_NAMES, from_json_schema, to_json_schema
@@ -22,8 +23,14 @@ _ABSENT = "absent"  # members of the usual form that the source lacks
 _WRAPPER = "wrapper"  # what OpenAI's wrapper holds beyond "type" and "function"
 
 
-def read_function(data: Any, names: Mapping[str, str] | None = None) -> Tool:
-    """Read a bare function object, whose schemas use JSON's type names or `names`."""
+def read_function(data: Any, names: Mapping[str, str] | None = None, *, owned: bool = False) -> Tool:
+    """Read a bare function object, whose schemas use JSON's type names or `names`.
+
+    Args:
+        data: the object.
+        names: of the types, where they are not JSON's.
+        owned: whether nobody else holds the object and it is within the limits, so that its schemas are not copied.
+    """
     object_type = names["object"] if names else "object"
     function = mapping(data, "A function")
     outer = {"name": None, "description": "", "parameters": {}, **function}
@@ -39,10 +46,11 @@ def read_function(data: Any, names: Mapping[str, str] | None = None) -> Tool:
     extra |= {"parameters": inner} if inner else {}
     extra |= {_ABSENT: absent} if absent else {}
     properties = objects(schema["properties"], "Properties")
+    parameters = {name: to_json_schema(one, names) for name, one in properties.items()} if names else properties
     return Tool(
         name=outer["name"],
         description=outer["description"],
-        parameters={name: to_json_schema(one, names) if names else one for name, one in properties.items()},
+        parameters=Owned(parameters) if owned else parameters,  # type: ignore[arg-type]
         required=tuple(schema["required"]),
         extra=extra,
     )

@@ -6,8 +6,10 @@ note in place of themselves: every batch of rows ends with one note row, which `
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,19 @@ from .tagging import TaggedExample, declared_tools, encode_tagged
 
 NOTE_COLUMN = "tl_note"
 _SHOWN = 2_000  # characters of an example in the log
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Leave cycles alone for one batch: what is made in it stays to its end, and is looked at again and again."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @dataclass
@@ -67,6 +82,10 @@ class _Reading:
         tokenizer: Any
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        with _without_collection():
+            return self._prepared(examples)
+
+    def _prepared(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         settings, found = requested_weights(self.data_args), Findings()
         self._encoded: dict[int, TaggedExample] = {}
         self._codes: list[list[int]] = []
