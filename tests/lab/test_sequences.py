@@ -19,7 +19,7 @@ def test_sets_share_no_tool_and_splits_no_item() -> None:
     files = sequence_files()
     for name in SETS:
         splits = [files[f"{name}/{split}.json"] for split in ("train", "test")]
-        assert [len(records) for records in splits] == [120, 60]
+        assert [len(records) for records in splits] == [240, 60]
         prompts = [{record["instruction"] for record in records} for records in splits]
         assert not prompts[0] & prompts[1]
         for record in splits[0]:

@@ -41,6 +41,13 @@ def test_compiled_layers_read_the_gates_of_their_pass(tmp_path: Path, monkeypatc
     assert_equal(folder, replies)
 
 
+def test_two_processes_share_the_layers(tmp_path: Path) -> None:
+    folder = export(tmp_path / "out", low_rank=2, high_rank=3)  # five ranks do not divide evenly
+    with engine(folder, tensor_parallel_size=2, distributed_executor_backend="mp") as llm:
+        replies = answers(llm)
+    assert_equal(folder, replies)
+
+
 def test_missing_and_foreign_tensors_are_named(tmp_path: Path) -> None:
     folder = export(tmp_path / "out")
     weights, config = folder / "model.safetensors", folder / "config.json"

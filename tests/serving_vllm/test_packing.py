@@ -8,10 +8,11 @@ import pytest
 import torch
 from vllm.model_executor.layers.linear import MergedColumnParallelLinear, QKVParallelLinear
 
-from llamafactory_ext.citi.vllm import layer, models
+from llamafactory_ext.citi.vllm import layer
 from llamafactory_ext.citi.vllm.layer import PackedMoLora, Size
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.molora.kernel import Adapter, apply_molora
+from llamafactory_ext.serving.vllm_plugin import linears
 from llamafactory_ext.serving.vllm_plugin.geometry import Part, column_slot, row_slot
 
 SIZE = Size(experts=3, gates=4, rank=2, scaling=2.5)
@@ -51,7 +52,7 @@ def parts_of(rank: int, size: int) -> list[Part]:
         "total_num_kv_heads": KV_HEADS, "num_kv_heads": max(1, KV_HEADS // size),
         "num_kv_head_replicas": max(1, size // KV_HEADS),
     }  # fmt: skip
-    return models._parts(described(QKVParallelLinear, fields))
+    return linears.parts_of(described(QKVParallelLinear, fields))
 
 
 def described(kind: type, fields: dict[str, Any]) -> Any:
@@ -102,9 +103,9 @@ def test_inputs_spread_over_processes(size: int, monkeypatch: pytest.MonkeyPatch
 
 def test_gate_and_up_are_spread_by_their_own_widths() -> None:
     linear = described(MergedColumnParallelLinear, {"tp_rank": 1, "tp_size": 2, "output_sizes": [8, 12]})
-    assert models._parts(linear) == [Part(8, 4, 1), Part(12, 6, 1)]
-    assert column_slot("up", models._parts(linear), 1, 16, 6).pieces == ((6, 12, 4),)
-    assert column_slot("both", models._parts(linear), None, 16, 6).pieces == ((4, 8, 0), (14, 20, 4))
+    assert linears.parts_of(linear) == [Part(8, 4, 1), Part(12, 6, 1)]
+    assert column_slot("up", linears.parts_of(linear), 1, 16, 6).pieces == ((6, 12, 4),)
+    assert column_slot("both", linears.parts_of(linear), None, 16, 6).pieces == ((4, 8, 0), (14, 20, 4))
 
 
 def test_a_tensor_of_another_shape_or_kind_is_named() -> None:

@@ -14,7 +14,7 @@ from .tools import TOOLS, Tool, tool_request
 
 SETS = ("tools_a", "tools_b", "tools_c")
 TOOLS_OF_A_SET = 24
-TRAIN, TEST, GENERAL = 120, 60, 25
+TRAIN, TEST, GENERAL = 240, 60, 25
 _SEED = 5
 
 Record = dict[str, str]

@@ -51,7 +51,7 @@ def slot_of(model: Any, linear: Any, holder: str, name: str, ranks: int) -> Slot
         return row_slot(name, linear.tp_rank, linear.tp_size, linear.input_size, linear.output_size, ranks)
     fused = model.packed_modules_mapping[holder.rpartition(".")[2]]
     index = fused.index(name.rpartition(".")[2]) if len(fused) > 1 else None
-    return column_slot(name, _parts(linear), index, linear.input_size, ranks)
+    return column_slot(name, parts_of(linear), index, linear.input_size, ranks)
 
 
 def widths_of(linear: Any) -> tuple[int, int, bool]:
@@ -61,8 +61,8 @@ def widths_of(linear: Any) -> tuple[int, int, bool]:
     return width, sum(linear.output_partition_sizes), row and linear.tp_size > 1
 
 
-def _parts(linear: Any) -> list[Part]:
-    """What is fused into a column-parallel linear, and the share of each that is here."""
+def parts_of(linear: Any) -> list[Part]:
+    """Return what is fused into a column-parallel linear, and the share of each that is here."""
     if isinstance(linear, QKVParallelLinear):
         q = Part(linear.total_num_heads * linear.head_size, linear.num_heads * linear.head_size, linear.tp_rank)
         rank = linear.tp_rank // linear.num_kv_head_replicas
