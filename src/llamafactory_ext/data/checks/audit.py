@@ -210,7 +210,7 @@ def _repeated(text: str) -> str | None:
 
 
 def _described(dialogue: Dialogue) -> tuple[Tool, ...]:
-    """The tools that stand as JSON in the prompts, which count for tl_sft where none is declared."""
+    """The tools that stand as JSON in the prompts, which count where none is declared."""
     prompts = (text for role, text in dialogue.turns if role == HUMAN)
     return described_tools((dialogue.system, *prompts))
 

@@ -45,12 +45,23 @@ def wrap_create_footer(original: Function) -> Function:
 
         engine = _engine.get()
         _engine.set(None)
-        if engine is not None and not engine.demo_mode:  # a demonstration shows no files of its machine
+        # A demonstration shows no files of its machine.
+        if engine is not None and not engine.demo_mode and _has_its_parts():
             with gr.Tab("Data"):
                 engine.manager.add_elems("data", _create_data_tab(engine.manager))
         return original(*args, **named)
 
     return create_footer
+
+
+def _has_its_parts() -> bool:
+    """Whether upstream still has what the tab takes from it; without that the page is upstream's own."""
+    try:
+        from llamafactory.webui.common import DEFAULT_DATA_DIR  # noqa: F401
+        from llamafactory.webui.control import list_datasets  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _create_data_tab(manager: Any) -> dict[str, Any]:
