@@ -79,7 +79,7 @@ def unchanged(module: str, text: str) -> str:
 
 def renamed(symbol: str, room: str = PACKAGE) -> Transform:
     """The symbol has another name in all files of a room; a method of another package's objects keeps its own."""
-    pattern = re.compile(rf"(?<!\)\.)\b{symbol}\b")
+    pattern = re.compile(rf"(?<!\)\.)(?<!trainer\.)\b{symbol}\b")
     return lambda module, text: pattern.sub(symbol + MOVED, text) if module.startswith(room) else text
 
 
