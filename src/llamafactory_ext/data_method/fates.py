@@ -20,6 +20,11 @@ _FATES: Final[dict[str, Fate]] = {
     ),
     "streaming": refused("does not work with {method}, which keeps the data's hash with the adapter; remove it"),
     "optim_target_modules": refused("has no effect with {method}; remove it"),
+    "enable_liger_kernel": refused("was never run with {method}; remove it"),
+    **dict.fromkeys(
+        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"),
+        refused("would compute the gates of {method} in 8 bits; set bf16: true"),
+    ),
     **dict.fromkeys(
         ("torch_compile", "torch_compile_backend", "torch_compile_mode"),
         refused("does not work with {method}, whose gates follow the layers' calls; remove it"),
