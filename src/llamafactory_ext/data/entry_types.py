@@ -24,7 +24,7 @@ def _are_names(value: Any) -> bool:
 
 _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "num_samples": (_is_count, "write a whole number from 1 up, or remove it"),
-    "ranking": (lambda value: isinstance(value, bool), "write true or false, or remove it"),
+    "ranking": (lambda value: value in (True, False), "write true or false, or remove it"),
     "split": (_is_text, 'write the name of a split, such as "train"'),
     "subset": (_is_text, "write the name of a subset, or remove it"),
     "folder": (_is_text, "write the name of a folder, or remove it"),
@@ -32,7 +32,7 @@ _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tags": (_are_names, 'write an object of texts, such as {"role_tag": "from", "content_tag": "value"}'),
     **dict.fromkeys(REMOTE, (_is_text, "write an address as text, or remove it")),
 }
-_MAY_BE_NULL = ("num_samples", "subset", "folder")
+_MAY_BE_NULL = ("num_samples", "ranking", "subset", "folder")
 
 
 def entry_faults(entry: Mapping[str, Any], folder: Path) -> list[str]:
@@ -46,6 +46,9 @@ def entry_faults(entry: Mapping[str, Any], folder: Path) -> list[str]:
     for name, (is_right, advice) in _TAKES.items():
         if name in entry and not is_right(entry[name]) and not (name in _MAY_BE_NULL and entry[name] is None):
             faults.append(f"{name} is {_short(entry[name])}; {advice}")
+    file_name = entry.get("file_name")
+    if isinstance(file_name, str) and not _can_be_looked_at(folder / file_name):
+        faults.append(f"file_name is {_short(file_name)}, which no disk takes; write the name of the data file")
     cloud, script = entry.get("cloud_file_name"), entry.get("script_url")
     if _is_text(cloud) and not str(cloud).startswith(CLOUDS):
         faults.append(
@@ -57,10 +60,16 @@ def entry_faults(entry: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _is_there(path: Path) -> bool:
+    return _can_be_looked_at(path) and path.exists()
+
+
+def _can_be_looked_at(path: Path) -> bool:
+    """Whether a disk takes a name, be there a file or not."""
     try:
-        return path.exists()
+        path.exists()
     except (OSError, ValueError):
         return False
+    return True
 
 
 def _short(value: Any) -> str:

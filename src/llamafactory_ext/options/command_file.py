@@ -70,6 +70,8 @@ def word_problems(words: Sequence[str]) -> list[str]:
             skipped = False
         elif _DROPPED.fullmatch(word):
             continue
+        elif word.startswith("~"):
+            problems.append(f"{word}: after a file, ~name takes an option of it out; write a name and nothing else")
         elif word.startswith("="):
             problems.append(f"{word}: no name stands before the equals sign; write name{word}, or remove the word")
         elif _WORD.match(word) and not word.startswith("-"):
