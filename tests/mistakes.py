@@ -21,6 +21,7 @@ METHODS: dict[str, dict[str, Any]] = {
 BASELINES = ("lora", "full")
 CITI = ("citi", "tl_sft+citi")
 OURS = ("tl_sft", "tl_ppo", *CITI)
+LOADERS = (*OURS, *BASELINES)  # what reads data from elsewhere through LLaMA-Factory
 
 
 @dataclass(frozen=True)
@@ -312,8 +313,15 @@ MISTAKES: tuple[Mistake, ...] = (
     # Entries of dataset_info.json
     *(_of(f"entry {name}", name, dataset=name, dataset_dir="$infos/values") for name in ENTRIES),
     *(
-        _of(f"unreachable {name}", address, dataset=name, dataset_dir="$infos/unreachable")
+        _of(f"unreachable {name}", address, dataset=name, dataset_dir="$infos/unreachable", methods=LOADERS)
         for name, address in UNREACHABLE.items()
+    ),
+    _of(
+        "data on a hub",
+        "names no local file",
+        dataset="hf_hub_url",
+        dataset_dir="$infos/unreachable",
+        methods=("skintern",),
     ),
     # Words, keys and variables
     _of("word malformed", "seed=[1", words=("seed=[1",)),

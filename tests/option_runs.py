@@ -62,6 +62,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "tl_skip_bad": True,
         "cutoff_len": 1024,
     },
+    "skintern": {"stage": "skintern", "finetuning_type": "lora", "skintern_steps": 2, "skintern_shots": 1},
 }
 
 

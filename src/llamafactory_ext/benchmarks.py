@@ -10,6 +10,14 @@ from typing import Final
 from .methods import Name
 
 _PARTS: Final = "simple|multiple|parallel|parallel_multiple"
+_BBH: Final = (
+    "boolean_expressions|causal_judgement|date_understanding|disambiguation_qa|dyck_languages|formal_fallacies|"
+    "geometric_shapes|hyperbaton|logical_deduction_(?:three|five|seven)_objects|movie_recommendation|"
+    "multistep_arithmetic_two|navigate|object_counting|penguins_in_a_table|reasoning_about_colored_objects|ruin_names|"
+    "salient_translation_error_detection|snarks|sports_understanding|temporal_sequences|"
+    "tracking_shuffled_objects_(?:three|five|seven)_objects|web_of_lies|word_sorting"
+)
+_AGIEVAL: Final = "aqua-rat|logiqa-en|lsat-ar|lsat-lr|lsat-rc|sat-math|sat-en|sat-en-without-passage"
 _ROOT: Final = "llamafactory_ext"
 _METRICS: Final = f"{_ROOT}.metrics.benchmarks"
 _PUBLIC: Final = f"{_ROOT}.data.public"
@@ -162,6 +170,38 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         question=f"{_PUBLIC}.general:triviaqa_question",
         families=(f"{_PUBLIC}.general:TRIVIAQA",),
         score=f"{_METRICS}.questions:run_triviaqa",
+        named=True,
+    ),
+    Benchmark(
+        name="bbh",
+        title="BBH",
+        files=rf"(?:{_BBH})\.json",
+        folders=(".", "bbh"),
+        items=f"{_METRICS}.items:bbh",
+        required={"input": str, "target": str},
+        question=f"{_PUBLIC}.reasoning:bbh_question",
+        score=f"{_METRICS}.reasoning:run_bbh",
+        named=True,
+    ),
+    Benchmark(
+        name="agieval",
+        title="AGIEval",
+        files=rf"(?:{_AGIEVAL})\.jsonl",
+        folders=(".", "data/v1"),
+        items=f"{_METRICS}.items:numbered",
+        required={"question": str, "options": list, "label": str},
+        question=f"{_PUBLIC}.reasoning:agieval_question",
+        score=f"{_METRICS}.reasoning:run_agieval",
+        named=True,
+    ),
+    Benchmark(
+        name="arc",
+        title="ARC",
+        files=r"ARC-(?:Easy|Challenge)-(?:Test|Dev)\.jsonl",
+        items=f"{_METRICS}.items:arc",
+        required={"answerKey": str},
+        question=f"{_PUBLIC}.reasoning:arc_question",
+        score=f"{_METRICS}.reasoning:run_arc",
         named=True,
     ),
 )

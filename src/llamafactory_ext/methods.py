@@ -243,6 +243,21 @@ METHODS: tuple[Method, ...] = (
         works="llamafactory_ext.tl.ppo.estimate:works",
         lengths="llamafactory_ext.tl.ppo.estimate:lengths",
     ),
+    Method(
+        name="skintern",
+        option="stage",
+        title="SKIntern",
+        nearest="sft",
+        arguments="llamafactory_ext.skintern.options:SkinternArguments",
+        rules="llamafactory_ext.skintern.options:RULES",
+        run="llamafactory_ext.skintern.workflow:run_skintern",
+        column="llamafactory_ext.skintern.fates:COLUMN",
+        page="skintern.md",
+        check_options="llamafactory_ext.skintern.plan:check_options",
+        lengths="llamafactory_ext.skintern.estimate:lengths",
+        phased=True,
+        verbs=("skintern",),
+    ),
 )
 
 

@@ -23,6 +23,7 @@ from ppo_runs import ppo_options, write_ppo_data
 from processes import train_options
 from runs import citi_options
 from sampling import ALL, sample
+from skintern.knowledge import write_knowledge
 from tl.trajectories import records, write_data
 
 Options = dict[str, Any]
@@ -115,6 +116,22 @@ def _data(model: Path, folder: Path, output: Path, **changes: Any) -> Options:
     return train_options(model, tiny.write_tiny_data(folder / "tiny", 16), output, **(settings | SAVING | changes))
 
 
+def _skintern(model: Path, folder: Path, output: Path, **changes: Any) -> Options:
+    data = write_knowledge(folder / "knowledge", 16)
+    settings = {
+        "stage": "skintern",
+        "dataset": "knowledge",
+        "template": "llama3",
+        "skintern_steps": 3,
+        "skintern_shots": 2,
+        "cutoff_len": 1024,
+        "learning_rate": 1e-3,
+        "overwrite_cache": True,
+        "seed": 7,
+    }
+    return train_options(model, data, output, **(settings | SAVING | changes))
+
+
 METHODS: dict[str, tuple[Callable[..., Options], Options]] = {
     "citi": (_citi, {"loraplus_lr_ratio": 4}),
     "citi-lora": (_citi, {"citi_adapter": "lora", "citi_phases": "mi,uco", "citi_num_experts": None}),
@@ -134,9 +151,15 @@ METHODS: dict[str, tuple[Callable[..., Options], Options]] = {
     "tl_ppo-lora-own": (_tl_ppo, LORA | {"tl_critic": "own"}),
     "tl_ppo-freeze": (_tl_ppo, {"finetuning_type": "freeze", "freeze_trainable_layers": 1}),
     "tl_ppo-citi": (_tl_ppo, {"finetuning_type": "citi"}),
+    "skintern-lora": (_skintern, LORA | {"lora_dropout": 0.1}),
+    "skintern-full": (_skintern, {"finetuning_type": "full", "skintern_lr_schedule": "whole"}),
+    "skintern-freeze": (_skintern, {"finetuning_type": "freeze", "freeze_trainable_layers": 1}),
 }
 
-BRIEF = ("citi", "citi-lora", "data", "tl_sft-full", "tl_sft-lora", "tl_ppo-lora-own", "tl_ppo-freeze")
+BRIEF = (
+    *("citi", "citi-lora", "data", "tl_sft-full", "tl_sft-lora", "tl_ppo-lora-own", "tl_ppo-freeze"),
+    *("skintern-lora", "skintern-full"),
+)
 
 
 @dataclass(frozen=True)
@@ -165,11 +188,11 @@ def cases() -> list[Case]:
 
 
 class Interrupt(TrainerCallback):
-    """Ctrl+C after the third step: of phase mi in a run of citi."""
+    """Ctrl+C after the third step: of the second phase in a run in phases."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = Path(args.output_dir).name
-        if state.global_step == 3 and (not folder.startswith("phase-") or folder.endswith("-mi")):
+        if state.global_step == 3 and (not folder.startswith("phase-") or folder.startswith("phase-2-")):
             raise KeyboardInterrupt
 
 

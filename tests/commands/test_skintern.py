@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 def test_every_step_is_a_data_set(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Skintern().build(str(data), str(tmp_path / "out"), steps=3, shots=2)
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["step-1", "step-2", "step-3"]
-    lines = (tmp_path / "out" / "step-3" / "sums.jsonl").read_text("utf-8").splitlines()
+    lines = (tmp_path / "out" / "step-3" / "records.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["instruction"] for line in lines] == [
         record["instruction"] for record in json.loads(data.read_text("utf-8"))
     ]

@@ -100,7 +100,7 @@ VERBS: dict[str, Verb | None] = {
     "skintern build": Verb(
         "sums --dataset_dir data --out {out} --steps 2",
         "steps",
-        tuple(f"{{out}}/step-{step}/{name}" for step in (1, 2) for name in ("sums.jsonl", "dataset_info.json")),
+        tuple(f"{{out}}/step-{step}/{name}" for step in (1, 2) for name in ("records.jsonl", "dataset_info.json")),
     ),
     "skintern preview": None,
     "skintern flops": None,

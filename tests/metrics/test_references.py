@@ -22,6 +22,9 @@ PUBLISHED = {
     "gsm8k": ("gsm8k", 1319, "test:0"),
     "humaneval": ("humaneval", 164, "HumanEval/0"),
     "triviaqa": ("nq_open", 3610, "NQ-open:0"),
+    "bbh": ("bbh", 6511, "boolean_expressions:0"),
+    "agieval": ("agieval", 704, "aqua-rat:0"),
+    "arc": ("arc", 2376, "ARC-Easy-Test:0"),
 }
 
 
@@ -50,6 +53,9 @@ FOREIGN: dict[str, tuple[str, Any]] = {
     "gsm8k": ("test.jsonl", {"question": "?", "answer": 1}),
     "humaneval": ("HumanEval.jsonl", {"task_id": "HumanEval/0", "prompt": ""}),
     "triviaqa": ("dev.jsonl", {"question": "?", "answer": "text"}),
+    "bbh": ("word_sorting.json", {"input": 1, "target": "a b"}),
+    "agieval": ("sat-math.jsonl", {"question": "?", "options": [], "label": 1}),
+    "arc": ("ARC-Easy-Test.jsonl", {"question": 3, "answerKey": "A"}),
 }
 
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "data": {"stage": "sft", "finetuning_type": "data"},
     "tl_sft": {"stage": "tl_sft"},
     "tl_ppo": {"stage": "tl_ppo"},
+    "skintern": {"stage": "skintern"},
 }
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from llamafactory_ext.citi.options import CitiArguments
 from llamafactory_ext.options.groups import GROUPS, RULES, Group, option_names
 from llamafactory_ext.options.values import Number, check_values
+from llamafactory_ext.skintern.options import SkinternArguments
 
 pytestmark = pytest.mark.fast
+BEGINS = {CitiArguments: "CITI: ", SkinternArguments: "SKIntern: "}
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.arguments.__name__)
@@ -20,7 +22,7 @@ def test_every_option_has_a_rule_and_help(group: Group) -> None:
     assert tuple(group.rules) == option_names(group.arguments)
     assert set(group.shared) <= set(group.rules)
     for option in fields(group.arguments):
-        assert option.metadata["help"].startswith("CITI: " if group.arguments is CitiArguments else "TL: ")
+        assert option.metadata["help"].startswith(BEGINS.get(group.arguments, "TL: "))
         assert "%" not in option.metadata["help"]  # argparse would format it
         if get_origin(option.type) is Literal:
             assert str(group.rules[option.name]) == f"one of {', '.join(get_args(option.type))}"

@@ -63,6 +63,12 @@ RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gsm8k": ("test.jsonl", {"question": "", "answer": "#### 12"}),
     "triviaqa": ("dev.jsonl", {"question": "", "answer": ["a"]}),
+    "bbh": ("word_sorting.json", {"input": "b a", "target": "a b"}),
+    "agieval": ("sat-math.jsonl", {"question": "", "options": ["(A)1", "(B)2"], "label": "B"}),
+    "arc": (
+        "ARC-Easy-Test.jsonl",
+        {"question": {"stem": "", "choices": [{"label": "1", "text": "x"}]}, "answerKey": "1"},
+    ),
 }
 
 

@@ -10,27 +10,15 @@ import pytest
 
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.skintern.build import Settings, Steps, check_settings
+from llamafactory_ext.skintern.build import Settings, Steps, check_settings, write_step
 from llamafactory_ext.skintern.prompts import KNOWLEDGE_HEADING
 from llamafactory_ext.skintern.schedule import schedule
+from skintern.knowledge import COLUMNS, knowledge_records
 
 pytestmark = pytest.mark.fast
 
 SHARES = schedule(4, "linear")
-COLUMNS = {"prompt": "q", "response": "a", "knowledge": "k", "rationale": "r", "task": "t"}
-RECORDS: list[dict[str, Any]] = [
-    {
-        "q": f"What is {number} plus {number + 1}, in words number{number % 3}?",
-        "a": f"{2 * number + 1}",
-        "r": f"{number} and {number + 1} make {2 * number + 1}.",
-        "k": {
-            "summary": f"1. Add the numbers of task {number}.\n2. Say the sum.",
-            "supplement": "Sums commute always.",
-        },
-        "t": "sums" if number % 2 else "more",
-    }
-    for number in range(12)
-]
+RECORDS = knowledge_records(12)
 TOOLS = [
     {
         "name": "f",
@@ -89,22 +77,40 @@ def test_examples_are_of_the_task_and_never_the_item_or_its_double(tmp_path: Pat
 def test_the_same_seed_builds_the_same_and_the_file_is_sealed(tmp_path: Path) -> None:
     one, again, other = steps(tmp_path), steps(tmp_path), steps(tmp_path, seed=1)
     assert [*one.step(1)] == [*again.step(1)] != [*other.step(1)]
-    folder = one.write(1, tmp_path / "step", "built")
+    folder = tmp_path / "step"
+    write_step({"built": one}, 1, folder)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    again.write(1, folder, "built")
+    write_step({"built": again}, 1, folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     with pytest.raises(DataError, match="other records or settings"):
-        other.write(1, folder, "built")
+        write_step({"built": other}, 1, folder)
     changed = steps(tmp_path, [{**RECORDS[0], "k": "other"}, *RECORDS[1:]])
     with pytest.raises(DataError, match="other records or settings"):
-        changed.write(1, folder, "built")
+        write_step({"built": changed}, 1, folder)
 
 
 def test_what_is_written_is_an_ordinary_data_set(tmp_path: Path) -> None:
-    folder = steps(tmp_path).write(0, tmp_path / "step", "built")
-    read = DataEntry.named("built", folder)
+    write_step({"built": steps(tmp_path), "other": steps(tmp_path, RECORDS[:3])}, 0, tmp_path / "step")
+    read = DataEntry.named("built", tmp_path / "step")
+    assert len(list(DataEntry.named("other", tmp_path / "step").records())) == 3
     assert [record["q"] for _, record in read.records()] == [made["q"] for made in steps(tmp_path).step(0)]
     assert not {"knowledge", "rationale"} & read.entry["columns"].keys()
+
+
+def test_a_prompt_that_is_too_long_loses_examples_and_then_knowledge(tmp_path: Path) -> None:
+    found = entry(tmp_path, RECORDS, columns=COLUMNS)
+    whole = Steps(found, Settings(shares=SHARES, shots=3))
+    lengths = [len(made["q"]) for made in whole.step(0)]
+    for room in (max(lengths) + 60, 260, 140, 1):
+        built = Steps(found, Settings(shares=SHARES, shots=3), len, room)
+        for made, record, free in zip(built.step(0), built.records, whole.step(0), strict=True):
+            assert made["q"].endswith(record.question)
+            if len(made["q"]) < len(free["q"]):
+                assert record.place in built.counts.shortened
+                assert len(f"{made['q']}\n{record.target}") <= room or made["q"] == record.question
+                assert made["q"].count("Answer: ") == 0 or record.knowledge["summary"] in made["q"]
+        assert bool(built.counts.shortened) == (room <= 260)
+    assert [made["q"] for made in built.step(0)] == [record["q"] for record in RECORDS]
 
 
 def test_parts_may_be_left_out(tmp_path: Path) -> None:
@@ -171,6 +177,13 @@ def test_tools_fade_and_are_gone_in_the_end(tmp_path: Path) -> None:
     assert '"f"' in tools[2]
     assert tools[3] == ""
     assert all(built.at(0, step)["messages"] == record["messages"] for step in range(4))
+
+
+def test_tools_that_are_none_are_named_with_their_place(tmp_path: Path) -> None:
+    record = {"q": "Q?", "a": "A", "tools": "{not json"}
+    found = entry(tmp_path, [record], columns={"prompt": "q", "response": "a", "tools": "tools"})
+    with pytest.raises(DataError, match=r"d\.json, index 0: these tools are no JSON list"):
+        Steps(found, Settings(shares=SHARES))
 
 
 def test_a_first_turn_in_the_history_gets_the_knowledge(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ..checkpoint.own import claim, claim_plain, own_text
 from ..data.entries import DataEntry
 from ..data.files.writing import DATASET_INFO
 from ..errors import OptionError
-from ..skintern.build import SOURCE, Settings, Steps, check_settings
+from ..skintern.build import SOURCE, Settings, Steps, check_settings, step_files
 from ..skintern.flops import ModelSize, cache_bytes, generation_flops, reference_macs
 from ..skintern.preview import side_by_side
 from ..skintern.schedule import listed_shares, schedule
@@ -63,11 +63,11 @@ class Skintern:
         places = [folder / f"step-{step + 1}" for step in range(len(shares))]
         if (stale := folder / f"step-{len(shares) + 1}").exists():
             raise OptionError(f"{stale} is of a build with more than {len(shares)} steps; name another --out.")
-        names = (f"{name}.jsonl", DATASET_INFO, SOURCE)
+        names = ("records.jsonl", DATASET_INFO, SOURCE)
         claim_plain(folder)
         claim([place / file for place in places for file in names], inputs=[made.entry.path])
         for step, (share, place) in enumerate(zip(shares, places, strict=True)):
-            for file, text in made.files(step, name).items():
+            for file, text in step_files({name: made}, step).items():
                 own_text(place / file, text)
             print(f"{place}: {made.counts.records:,} records at {share:.0%} of the knowledge")
         if made.counts.without_knowledge:

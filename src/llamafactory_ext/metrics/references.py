@@ -60,13 +60,18 @@ Required = Mapping[str, type]  # keys and the types of their values
 BENCHMARKS = names()
 
 
-def records(path: Path, required: Required) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def records(path: Path, required: Required, list_key: str | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the records of a file with their places.
+
+    Args:
+        path: of the file.
+        required: what each must have.
+        list_key: under which an object holds their list.
 
     Raises:
         DataError: one lacks what this benchmark's have.
     """
-    for place, record in iter_records(path):
+    for place, record in iter_records(path, list_key):
         if not isinstance(record, dict):
             raise DataError(f"{path}, {place}: no JSON object; this is no file of the benchmark.")
         for key, kind in required.items():

@@ -28,6 +28,7 @@ from .records import KNOWLEDGE, PARTS, RATIONALE, Record, read_skintern_records
 from .schedule import shots
 
 SOURCE: Final = "SOURCE.json"
+_LESS, _LEAST = 0.8, 0.02  # of the knowledge of a prompt that is too long
 COMPRESSORS: Final = ("extractive", "tools")
 
 
@@ -44,6 +45,7 @@ class Settings:
         final: "question", or "reference" for the published code's last prompt.
         keep_share: share of the records that keep S = 1 in every step.
         drop_share: share of the records that are without knowledge in every step.
+        rationales: whether targets are rationales, where records have them, or the answers alone.
         seed: of all draws.
     """
 
@@ -55,37 +57,53 @@ class Settings:
     final: str = "question"
     keep_share: float = 0.0
     drop_share: float = 0.0
+    rationales: bool = True
     seed: int = 42
 
 
 @dataclass
 class Counts:
-    """What was built: records, and those that lack what the step would take away."""
+    """What was built.
+
+    Attributes:
+        records: all of them.
+        without_knowledge: those that lack what the steps would take away, and the places of the first.
+        shortened: records whose prompts lose more than the step takes, to fit, with their places.
+    """
 
     records: int = 0
     without_knowledge: int = 0
     places: list[str] = field(default_factory=list)
+    shortened: dict[str, None] = field(default_factory=dict)
 
 
 class Steps:
     """The data of all steps of one entry."""
 
-    def __init__(self, entry: DataEntry, settings: Settings, count: Callable[[str], int] | None = None) -> None:
+    def __init__(
+        self,
+        entry: DataEntry,
+        settings: Settings,
+        count: Callable[[str], int] | None = None,
+        room: int | None = None,
+    ) -> None:
         """Read the records.
 
         Args:
             entry: of the training data.
             settings: of the steps.
-            count: tokens of a text, for the compressor `tools`.
+            count: tokens of a text.
+            room: tokens that knowledge, examples, question and answer may take; a prompt that is longer loses
+                examples, the least similar first, then knowledge.
 
         Raises:
             DataError: records that cannot be read, or knowledge that no record has.
         """
-        self.entry, self.settings, self._count = entry, settings, count
+        self.entry, self.settings, self._count, self._room = entry, settings, count, room
         self.records = list(read_skintern_records(entry))
         lacking = [record.place for record in self.records if not self._has_knowledge(record)]
         self.counts = Counts(len(self.records), len(lacking), lacking[:3])
-        if len(lacking) == len(self.records) and not self._shots:
+        if len(lacking) == len(self.records) and not self._shots and any(settings.shares):
             what = "tools" if settings.compressor == "tools" else f'"{KNOWLEDGE}"'
             raise DataError(
                 f"{entry.path}: no record has {what} that a step could take away; name the column under "
@@ -99,6 +117,7 @@ class Steps:
             "settings": asdict(self.settings),
             "versions": [compress.VERSION, compress_tools.VERSION, examples.VERSION],
             "columns": columns_of(self.entry.entry),
+            "room": self._room,
             "records": hashlib.sha256(
                 "\n".join(
                     json.dumps(record.raw, sort_keys=True, ensure_ascii=False) for record in self.records
@@ -118,11 +137,30 @@ class Steps:
         if self.settings.compressor == "tools":
             tools = self._documents(record, share) if record.tools else ""
             return self._written(record, "", tools)
-        knowledge = "\n\n".join(ranked.shortened(share) for ranked in self._ranked(index)).strip()
-        solved = self._examples.of(index, step, shots(share, self._shots))
-        heading = self.settings.final == "reference" and step == len(self.settings.shares) - 1
-        front = prefix(knowledge, [(one.question, one.target) for one in solved], keeps_heading=heading)
+        front = self._front(
+            record, self._ranked(index), share, self._examples.of(index, step, shots(share, self._shots))
+        )
+        if not front and self.settings.final == "reference" and step == len(self.settings.shares) - 1:
+            front = prefix("", (), keeps_heading=True)
         return self._written(record, front, None)
+
+    def _front(self, record: Record, ranked: list[compress.Ranked], share: float, solved: list[Record]) -> str:
+        """Return what stands in front of the question, as much of it as fits."""
+        while True:
+            knowledge = "\n\n".join(filter(None, (one.shortened(share) for one in ranked))).strip()
+            front = prefix(knowledge, [(one.question, one.target) for one in solved])
+            if not front or self._fits(f"{front}{record.question}\n{record.target}"):
+                return front
+            self.counts.shortened[record.place] = None
+            if solved:
+                solved = solved[:-1]
+            else:
+                share = 0.0 if share < _LEAST else share * _LESS
+
+    def _fits(self, text: str) -> bool:
+        if self._room is None or len(text.encode()) <= self._room:  # no tokenizer of bytes makes more tokens
+            return True
+        return (self._count or _words)(text) <= self._room
 
     def share(self, index: int, step: int) -> float:
         """Return the share that a record keeps at a step."""
@@ -130,35 +168,6 @@ class Steps:
         if drawn < self.settings.keep_share:
             return 1.0
         return 0.0 if drawn >= 1 - self.settings.drop_share else self.settings.shares[step]
-
-    def files(self, step: int, name: str) -> dict[str, str]:
-        """Return the files of a step's data set by name: the records, dataset_info.json, and the mark of its hash."""
-        records = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in self.step(step))
-        mark = {"sha256": self.digest, "step": step + 1, "share": self.settings.shares[step]}
-        return {
-            f"{name}.jsonl": records,
-            DATASET_INFO: as_json({name: self._entry(f"{name}.jsonl")}),
-            SOURCE: as_json(mark),
-        }
-
-    def write(self, step: int, folder: Path, name: str) -> Path:
-        """Write a step's data set as one whole folder, unless it is there already.
-
-        Raises:
-            DataError: the folder holds something else.
-        """
-        files = self.files(step, name)
-        if not folder.exists():
-            with staged_folder(folder) as staged:
-                for file, text in files.items():
-                    write_text(staged / file, text)
-                publish_folder(staged, folder)
-        elif not (folder / SOURCE).is_file() or (folder / SOURCE).read_text("utf-8") != files[SOURCE]:
-            raise DataError(
-                f"{folder} was built from other records or settings; start with overwrite_output_dir, or name "
-                "another folder."
-            )
-        return folder
 
     @property
     def _shots(self) -> int:
@@ -185,7 +194,7 @@ class Steps:
         left = ToolDocuments(record.tools, record.called, self._count).at([share])[0]
         return json.dumps(left, ensure_ascii=False) if left else ""
 
-    def _entry(self, file_name: str) -> dict[str, Any]:
+    def entry_of(self, file_name: str) -> dict[str, Any]:
         entry = {key: value for key, value in self.entry.entry.items() if key not in ("file_name", "file_sha1")}
         columns = {
             key: value for key, value in columns_of(self.entry.entry).items() if key not in (KNOWLEDGE, RATIONALE)
@@ -200,7 +209,7 @@ class Steps:
         if tools is not None and (column := columns.get("tools")):
             raw[column] = tools
         if not self.entry.shape.messages:
-            if record.rationale:
+            if record.rationale and self.settings.rationales:
                 raw[self.entry.shape.response] = record.target
             return {**raw, **self._alpaca(raw, columns, front)} if front else raw
         raw[self.entry.shape.messages] = self._messages(record, front)
@@ -222,7 +231,7 @@ class Steps:
             if not isinstance(asked[tags.content], str):
                 raise DataError(f"{self.entry.path}, {record.place}: the question is no plain text.")
             asked[tags.content] = front + asked[tags.content]
-        if record.rationale:
+        if record.rationale and self.settings.rationales:
             answer = next(
                 message
                 for message in messages[messages.index(asked) :]
@@ -230,6 +239,46 @@ class Steps:
             )
             answer[tags.content] = record.target
         return messages
+
+
+def step_files(sets: Mapping[str, Steps], step: int) -> dict[str, str]:
+    """Return the files of one step by name: records of each data set, dataset_info.json, and the hashes they are of.
+
+    Args:
+        sets: the data sets by their names in dataset_info.json.
+        step: index of the step.
+    """
+    files, info, marks = {}, {}, {}
+    for number, (name, steps) in enumerate(sets.items(), 1):
+        file = f"{number}.jsonl" if len(sets) > 1 else "records.jsonl"
+        at = min(step, len(steps.settings.shares) - 1)
+        files[file] = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in steps.step(at))
+        info[name] = steps.entry_of(file)
+        marks[name] = {"sha256": steps.digest, "step": at + 1, "share": steps.settings.shares[at]}
+    return {**files, DATASET_INFO: as_json(info), SOURCE: as_json(marks)}
+
+
+def write_step(sets: Mapping[str, Steps], step: int, folder: Path) -> None:
+    """Write the data of a step as one whole folder, unless it is there already.
+
+    Raises:
+        DataError: the folder holds a step of other records or settings.
+    """
+    files = step_files(sets, step)
+    if not folder.exists():
+        with staged_folder(folder) as staged:
+            for file, text in files.items():
+                write_text(staged / file, text)
+            publish_folder(staged, folder)
+    elif not (folder / SOURCE).is_file() or (folder / SOURCE).read_text("utf-8") != files[SOURCE]:
+        raise DataError(
+            f"{folder} was built from other records or settings; put the old ones back, or start with "
+            "overwrite_output_dir: true, or name another output_dir."
+        )
+
+
+def _words(text: str) -> int:
+    return len(compress.words_of(text))
 
 
 def check_settings(settings: Settings) -> None:

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from ..data.dialogues import CALL, GPT, HUMAN
 from ..data.entries import DataEntry
+from ..data.public.reasoning import CUE
 from ..data.shape import columns_of
 from ..errors import CallParseError, DataError
 from ..toolcalls import detect
+from .compress_tools import read_tools
 
 KNOWLEDGE: Final = "knowledge"
 RATIONALE: Final = "rationale"
-CUE: Final = "Therefore, the answer is"  # the paper's words; the scorers look for them
 PARTS: Final = ("summary", "supplement", "examples")
 
 
@@ -78,6 +79,8 @@ def read_skintern_records(entry: DataEntry) -> Iterator[Record]:
         if question is None or answer is None:
             raise DataError(f"{entry.path}, {place}: a record needs a question and an answer.")
         where = f"{entry.path}, {place}"
+        if dialogue.tools:
+            _check_tools(dialogue.tools, where)
         name = str(raw.get(columns.get("id") or "id") or index)
         if name in seen:
             raise DataError(f"{where}: the id {name!r} stands at {seen[name]} already; give each record its own.")
@@ -94,6 +97,13 @@ def read_skintern_records(entry: DataEntry) -> Iterator[Record]:
             called=frozenset(_called(dialogue.turns)),
             raw=raw,
         )
+
+
+def _check_tools(text: str, where: str) -> None:
+    try:
+        read_tools(text)
+    except DataError as error:
+        raise DataError(f"{where}: {error.message}") from None
 
 
 def _called(turns: tuple[tuple[str, str], ...]) -> Iterator[str]:

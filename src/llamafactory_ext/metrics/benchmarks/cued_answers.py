@@ -1,4 +1,4 @@
-"""Read the answer that follows a cue: of BBH, AGIEval and ARC (SKIntern, arXiv:2409.13183, section 4.1).
+"""Read the answer that follows a cue: of BBH, AGIEval and ARC (arXiv:2409.13183, section 4.1).
 
 `strict` takes what follows the last cue up to the end of its line; without a cue the reply is wrong. `lenient` takes
 the last candidate of the reply then. `reference` reads as the published evaluator does, with its faults: it cuts at
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from ...data.public.reasoning import CUE
 from ..thoughts import final_text
 
-CUE: Final = "Therefore, the answer is"
 _CUE: Final = re.compile(r"\bthe\s+(?:final\s+)?answer\s+is\b\s*:?", re.IGNORECASE)
 _LETTER: Final = re.compile(r"\(\s*([A-Z])\s*\)|(?<![\w'’])([A-Z])(?=[).:,;]|\s*$)")
 _NUMBER: Final = re.compile(

@@ -20,6 +20,20 @@ def numbered(path: Path, required: Required) -> Iterator[Item]:
         yield Item(f"{_stem(path)}:{number}", _stem(path), record)
 
 
+def bbh(path: Path, required: Required) -> Iterator[Item]:
+    """Yield the examples of a task, which stand in an object beside BIG-bench's canary."""
+    for number, (_, record) in enumerate(records(path, required, "examples")):
+        yield Item(f"{_stem(path)}:{number}", _stem(path), record)
+
+
+def arc(path: Path, required: Required) -> Iterator[Item]:
+    """Yield ARC's questions; one without a question is damaged."""
+    for number, (place, record) in enumerate(records(path, required)):
+        if not isinstance(record.get("question"), str | dict):
+            raise DataError(f"{path}, {place}: 'question' is missing; get the published file again.")
+        yield Item(f"{_stem(path)}:{number}", _stem(path), record)
+
+
 def rotbench(path: Path, required: Required) -> Iterator[Item]:
     """Both turns have files of the same names: what the model has said before tells them apart."""
     for number, (_, record) in enumerate(records(path, required)):

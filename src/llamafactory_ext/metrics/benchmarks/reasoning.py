@@ -1,20 +1,22 @@
 """Score BBH (arXiv:2210.09261), AGIEval's English multiple choice (arXiv:2304.06364) and ARC (arXiv:1803.05457).
 
 `strict` gives each item two figures, the share of right answers behind the cue and, as "lenient", of right last
-candidates where the cue is missing. `official` reads as SKIntern's published evaluator does (`reference_answer`).
+candidates where the cue is missing. `official` reads as the published evaluator of arXiv:2409.13183 does
+(`reference_answer`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
+from ...data.public.reasoning import arc_choices
 from ...errors import DataError
-from ..answers import Answered, Scored
+from ..answers import Answered, Context, Scored
 from ..references import Item
 from ..report import Mode, Verdict
 from .cued_answers import (
@@ -43,19 +45,19 @@ class Gold:
     option: str = ""
 
 
-def score_bbh(answered: Sequence[Answered], mode: Mode) -> Scored:
+def run_bbh(answered: Sequence[Answered], context: Context) -> Scored:
     """Score BBH; the answer's kind follows from the target."""
-    return _scored(answered, mode, "BBH", _bbh)
+    return _scored(answered, context.mode, "BBH", _bbh)
 
 
-def score_agieval(answered: Sequence[Answered], mode: Mode) -> Scored:
+def run_agieval(answered: Sequence[Answered], context: Context) -> Scored:
     """Score AGIEval's multiple choice."""
-    return _scored(answered, mode, "AGIEval", _agieval)
+    return _scored(answered, context.mode, "AGIEval", _agieval)
 
 
-def score_arc(answered: Sequence[Answered], mode: Mode) -> Scored:
+def run_arc(answered: Sequence[Answered], context: Context) -> Scored:
     """Score ARC."""
-    return _scored(answered, mode, "ARC", _arc)
+    return _scored(answered, context.mode, "ARC", _arc)
 
 
 def _scored(answered: Sequence[Answered], mode: Mode, name: str, gold_of: Callable[[Item], Gold]) -> Scored:
@@ -95,7 +97,7 @@ def _bbh(item: Item) -> Gold:
     target, task = str(item.record["target"]).strip(), item.group
     if letter := re.fullmatch(r"\(([A-Z])\)", target):
         options = dict(_OPTION.findall(str(item.record["input"])))
-        return Gold(letter[1], lambda text: read_choice(text, options), target, options.get(letter[1], ""))
+        return Gold(letter[1], partial(read_choice, options=options), target, options.get(letter[1], ""))
     for words in _WORDS:
         if target.lower() in words:
             return Gold(target.lower(), partial(read_word, words=words), target)
@@ -115,13 +117,13 @@ def _number(text: str) -> Decimal | None:
 
 def _agieval(item: Item) -> Gold:
     label = item.record.get("label")
-    options = agieval_options(item)
+    options = _agieval_options(item)
     if not isinstance(label, str) or label not in options:
         raise DataError(f"{item.id}: its label {label!r} names none of its options; get the published file again.")
-    return Gold(label, lambda text: read_choice(text, options), f"({label})", options[label])
+    return Gold(label, partial(read_choice, options=options), f"({label})", options[label])
 
 
-def agieval_options(item: Item) -> dict[str, str]:
+def _agieval_options(item: Item) -> dict[str, str]:
     """Return the options of an AGIEval item by letter.
 
     Raises:
@@ -134,32 +136,11 @@ def agieval_options(item: Item) -> dict[str, str]:
 
 
 def _arc(item: Item) -> Gold:
-    options, key = arc_options(item), str(item.record["answerKey"])
-    letter = dict(zip(_labels(item), options, strict=True)).get(key)
+    choices, key = arc_choices(item.record), str(item.record["answerKey"])
+    if not choices:
+        raise DataError(f"{item.id}: its choices are no labels with texts; get the published file again.")
+    options = {chr(65 + index): text for index, (_, text) in enumerate(choices)}
+    letter = next((chr(65 + index) for index, (label, _) in enumerate(choices) if label == key), None)
     if letter is None:
         raise DataError(f"{item.id}: its answerKey {key!r} names none of its choices; get the published file again.")
-    return Gold(letter, lambda text: read_choice(text, options), f"({letter})", options[letter])
-
-
-def arc_options(item: Item) -> dict[str, str]:
-    """Return the choices of an ARC item under the letters A, B, ..; the published ones are numbers in a few items.
-
-    Raises:
-        DataError: labels and texts do not belong together.
-    """
-    texts = _choices(item).get("text")
-    if not isinstance(texts, list) or len(texts) != len(_labels(item)):
-        raise DataError(f"{item.id}: labels and texts of its choices differ in number; get the published file again.")
-    return {chr(65 + index): str(text) for index, text in enumerate(texts)}
-
-
-def _labels(item: Item) -> list[str]:
-    labels = _choices(item).get("label")
-    return [str(label) for label in labels] if isinstance(labels, list) else []
-
-
-def _choices(item: Item) -> Mapping[str, Any]:
-    choices = item.record["choices"]
-    if isinstance(choices, list):  # the first release: [{"text", "label"}, ..], inside of "question"
-        return {key: [choice.get(key) for choice in choices] for key in ("label", "text")}
-    return choices if isinstance(choices, Mapping) else {}
+    return Gold(letter, partial(read_choice, options=options), f"({letter})", options[letter])

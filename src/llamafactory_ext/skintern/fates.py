@@ -1,0 +1,30 @@
+"""What becomes of upstream's options with `stage: skintern`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..options.fates.row import Column, Fate, idle, refused
+
+_FATES: Final[dict[str, Fate]] = {
+    "optim_target_modules": idle("has no effect without an optim such as galore_adamw"),
+    "streaming": refused("does not work with {method}, which builds the data of every step; remove it"),
+    "tokenized_path": refused("does not work with {method}, which tokenizes the data of every step; remove it"),
+    "val_size": refused("would split the data of every step anew; remove it, or name eval_dataset"),
+    "adapter_name_or_path": refused(
+        "is not used with {method}, which starts from the model; merge the adapter first and remove it"
+    ),
+    "resume_from_checkpoint": refused(
+        "does not work with {method}, whose steps have checkpoints of their own; remove it and repeat the command"
+    ),
+    **dict.fromkeys(
+        ("pissa_init", "pissa_convert", "create_new_adapter"),
+        refused("does not work with {method}, whose steps go on with one adapter; remove it"),
+    ),
+    "push_to_hub": refused(
+        "does not work with {method}, whose output_dir holds more than a model; remove it, and upload the finished "
+        "folder with `hf upload`"
+    ),
+}
+
+COLUMN: Final = Column(fates=_FATES)

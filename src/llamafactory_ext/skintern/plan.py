@@ -1,0 +1,127 @@
+"""The steps of a run as phases, and what shapes the outcome (SKIntern, arXiv:2409.13183, section 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, ClassVar, Final
+
+from ..errors import ExtError, OptionError
+from ..tl.plan import plan_of
+from ..training.phased import Phase, PhasedFolder
+from .build import Settings, check_settings
+from .options import MOST_STEPS, SkinternArguments
+from .schedule import listed_shares, schedule
+
+DATA: Final = "step_data"
+_DIVISION: Final = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "world_size",
+    "num_train_epochs",
+    "max_steps",
+)
+_OF_DATA: Final = (
+    "template",
+    "cutoff_len",
+    "packing",
+    "neat_packing",
+    "train_on_prompt",
+    "mask_history",
+    "max_samples",
+)
+
+
+class SkinternFolder(PhasedFolder):
+    """`output_dir` of a run of SKIntern."""
+
+    NAMES: ClassVar[tuple[str, ...]] = tuple(f"s{step}" for step in range(1, MOST_STEPS + 1))
+
+
+def shares_of(args: Any) -> tuple[float, ...]:
+    """Return the share of the knowledge of each step; a rival of SKIntern has its own.
+
+    Raises:
+        OptionError: a pattern that cannot be.
+    """
+    baseline = args.skintern_baseline
+    if baseline in ("std_cot", "ft"):
+        return (0.0,)
+    if baseline == "drop":
+        return (1.0,)
+    if baseline == "abrupt":
+        return (1.0, 0.0)
+    listed = listed_shares(args.skintern_pattern)
+    steps = len(listed) if listed is not None else args.skintern_steps
+    if steps > MOST_STEPS:
+        raise OptionError(f"skintern_pattern={args.skintern_pattern!r}: list at most {MOST_STEPS} shares.")
+    shares = schedule(steps, args.skintern_pattern, args.skintern_decay)
+    return (0.0,) * steps if baseline == "std_restarts" else shares
+
+
+def settings_of(args: Any, seed: int) -> Settings:
+    """Return what decides the data of the steps.
+
+    Raises:
+        OptionError: options that cannot be, all of them at once.
+    """
+    settings = Settings(
+        shares=shares_of(args),
+        shots=args.skintern_shots,
+        examples=args.skintern_examples,
+        parts=tuple(part.strip() for part in args.skintern_parts.split(",") if part.strip()),
+        compressor=args.skintern_compressor,
+        final=args.skintern_final,
+        keep_share=args.skintern_keep_share,
+        drop_share=0.5 if args.skintern_baseline == "drop" else 0.0,
+        rationales=args.skintern_baseline != "ft",
+        seed=seed,
+    )
+    check_settings(settings)
+    return settings
+
+
+def steps_of(args: Any, epochs: float, lr: float) -> tuple[Phase, ...]:
+    """Return the steps as phases: `epochs` divided among them, each at the same peak learning rate."""
+    shares = shares_of(args)
+    last = args.skintern_last_share or 1 / len(shares)
+    divided = [(1 - last) / (len(shares) - 1)] * (len(shares) - 1) + [last] if len(shares) > 1 else [1.0]
+    return tuple(
+        Phase(f"s{step}", f"{share:.0%} of the knowledge", frozenset(), epochs * part, lr)
+        for step, (share, part) in enumerate(zip(shares, divided, strict=True), 1)
+    )
+
+
+def check_options(args: Any) -> list[str]:
+    """Return what is wrong among SKIntern's own options, before anything is loaded."""
+    try:
+        shares = shares_of(args)
+        settings_of(args, 0)
+    except ExtError as error:
+        return [line.strip("- .") for line in error.message.splitlines() if not line.endswith(":")]
+    problems = []
+    if args.skintern_last_share and len(shares) == 1:
+        problems.append(
+            f"skintern_last_share has no effect with skintern_baseline: {args.skintern_baseline}; remove it"
+        )
+    if args.skintern_lr_schedule == "whole" and args.skintern_baseline == "std_restarts":
+        problems.append("skintern_lr_schedule: whole makes std_restarts one run; set std_cot, or remove it")
+    return problems
+
+
+def make_plan(
+    model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, digests: dict[str, str]
+) -> dict[str, Any]:
+    """Return everything that shapes the outcome; an interrupted run resumes only under the same plan.
+
+    Args:
+        model_args: upstream's group of the options.
+        data_args: likewise.
+        training_args: likewise.
+        finetuning_args: likewise.
+        digests: of the records and settings of each data set.
+    """
+    plan = plan_of(model_args, data_args, training_args, finetuning_args)
+    plan |= {option.name: getattr(finetuning_args, option.name) for option in fields(SkinternArguments)}
+    plan |= {name: getattr(training_args, name) for name in _DIVISION}
+    plan |= {name: getattr(data_args, name) for name in _OF_DATA}
+    return plan | {"model_name_or_path": model_args.model_name_or_path, DATA: digests}

@@ -1,0 +1,363 @@
+"""`llamafactory-cli train` with `stage: skintern`: the data of each step, its training, its seal.
+
+What it does: wiring only. Every step leaves a complete folder behind; the same command resumes from the newest one.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.base import MANIFEST
+from ..checkpoint.folders import newest_complete
+from ..data.entries import DataEntry
+from ..data.intake import Intake
+from ..errors import CheckpointError, DataError
+from ..tl.intake_report import check_intake, intake_lines, write_intake
+from ..tl.plan import with_contents
+from ..training.engines import engine_of, renew_engine
+from ..training.parameters import RAISED, raise_to_float32
+from ..training.phased import METHOD, Phase
+from ..training.phases_run import PhasedRun
+from ..training.processes import by_main
+from ..training.same_data import check_same_base, check_same_data, content_hash
+from ..training.stopping import Stop, how_to_resume, stoppable
+from ..training.together import check_options, together
+from ..upstream.pipeline.api import (
+    SupervisedCollator,
+    accuracy_of,
+    calculate_tps,
+    get_dataset,
+    get_logger,
+    load_model,
+    load_tokenizer,
+    loading_data,
+    plot_evaluated,
+    plot_loss,
+)
+from ..upstream.pipeline.fitting import check_vocabulary, fit_template
+from ..upstream.pipeline.requests import request_records
+from ..upstream.pipeline.weights import take_notes
+from .build import Settings, Steps, write_step
+from .plan import SkinternFolder, make_plan, settings_of, steps_of
+from .trainer import SkinternTrainer
+
+CONTENTS = "contents"  # in the manifest: hashes of data and base of each step that has begun
+logger = get_logger("llamafactory.skintern")  # below upstream's root logger, whose handlers print it
+
+
+def run_skintern(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: Sequence[Any] | None = None,
+) -> None:
+    """Run or resume all steps (SKIntern, arXiv:2409.13183, section 3.3); the arguments are upstream's groups.
+
+    Raises:
+        ExtError: options, data or an earlier run in the folder do not fit; nothing was trained.
+    """
+    run = _Skintern(model_args, data_args, training_args, finetuning_args, list(callbacks or []))
+    with stoppable(run.kept) as stop, together(training_args, logger.warning):
+        run.stop = stop
+        check_options(model_args, data_args, training_args, finetuning_args)
+        run.run()
+
+
+def training_rows(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> Any:
+    """Return the rows of the first step, whose prompts are the longest, in a folder that is removed.
+
+    Raises:
+        ExtError: options or data do not fit.
+    """
+    import tempfile
+
+    run = _Skintern(model_args, data_args, training_args, finetuning_args, [])
+    with tempfile.TemporaryDirectory() as folder:
+        write_step(run.sets, 0, Path(folder) / "data")
+        return run.rows(Path(folder) / "data")["train_dataset"]
+
+
+@dataclass
+class _Skintern(PhasedRun):
+    """One run; its parts are made when they are first needed."""
+
+    model_args: Any
+    data_args: Any
+    training: Any
+    finetuning_args: Any
+    callbacks: list[Any]
+    stop: Stop = field(default_factory=Stop)
+    contents: dict[str, str] = field(default_factory=dict)
+    _data: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        args = self.training_args
+        plan = make_plan(self.model_args, self.data_args, args, self.finetuning_args, self._digests())
+        if not args.overwrite_output_dir:
+            self.folder.check(plan)
+        self._report_records()
+        with args.main_process_first(desc="start the run", local=False):
+            if args.should_save:
+                self.folder.start(self._manifest(plan), overwrite=args.overwrite_output_dir)
+        left = self.folder.phases[len(self.done()) :]
+        if left:
+            self.data_of(left[0])  # whatever is wrong with the data is said before the model is loaded
+        self.run_phases(None if engine_of(args) is not None else self.fresh_model())
+        if args.should_save:
+            self.folder.finish()
+            logger.info_rank0(f"Finished: the model of the last step is in {self.folder.path}.")
+
+    def kept(self) -> str:
+        """Return what an interrupted run has kept, and how to resume it."""
+        done = [phase.name for phase in self.folder.done()]
+        left = [self.folder.folder(phase) for phase in reversed(self.folder.phases) if phase.name not in done]
+        if any(newest_complete(place) is not None for place in left):
+            return how_to_resume(self.training_args, *left)
+        if not done:
+            return "no checkpoint was saved yet. Repeat the command to begin again."
+        without = " without overwrite_output_dir" if self.training_args.overwrite_output_dir else ""
+        return f"steps {', '.join(done)} are kept. Repeat the command{without} to resume from there."
+
+    # Options
+
+    @property
+    def training_args(self) -> Any:
+        return self.training
+
+    @cached_property
+    def settings(self) -> Settings:
+        return settings_of(self.finetuning_args, self.training_args.seed)
+
+    @cached_property
+    def folder(self) -> SkinternFolder:
+        args = self.training_args
+        phases = steps_of(self.finetuning_args, args.num_train_epochs, args.learning_rate)
+        return SkinternFolder(Path(args.output_dir), phases)
+
+    def _manifest(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        versions = ("llamafactory", "llamafactory_ext", "torch", "transformers", "peft", "accelerate")
+        return {
+            METHOD: "skintern",
+            "plan": dict(plan),
+            "phases": [
+                {"name": phase.name, "title": phase.title, "epochs": phase.epochs, "lr": phase.lr}
+                for phase in self.folder.phases
+            ],
+            CONTENTS: {},
+            "versions": {name: importlib.metadata.version(name) for name in versions},
+        }
+
+    # Data
+
+    @cached_property
+    def tokenizers(self) -> dict[str, Any]:
+        return load_tokenizer(self.model_args)
+
+    @cached_property
+    def template(self) -> Any:
+        return fit_template(self.tokenizers, self.data_args)
+
+    @cached_property
+    def sets(self) -> dict[str, Steps]:
+        """The data sets of the run by name; those of the evaluation have no knowledge at any step."""
+        tokenizer = self.tokenizers["tokenizer"]
+
+        def count(text: str) -> int:
+            return len(tokenizer.encode(text, add_special_tokens=False))
+
+        plain = replace(self.settings, shares=(0.0,), keep_share=0.0, drop_share=0.0)
+        room = self._room()
+        trained, evaluated = self.data_args.dataset or [], self.data_args.eval_dataset or []
+        if twice := sorted({*trained} & {*evaluated}):
+            raise DataError(f"eval_dataset: {twice[0]} is trained on; name data that is not.")
+        folder = self.data_args.dataset_dir
+        if not isinstance(folder, str):
+            raise DataError("dataset_dir: name the folder of dataset_info.json.")
+        return {
+            name: Steps(DataEntry.named(name, Path(folder)), settings, count, room)
+            for names, settings in ((trained, self.settings), (evaluated, plain))
+            for name in names
+        }
+
+    def _room(self) -> int:
+        """Return the tokens that a prompt and its answer may take beside what the template writes around them."""
+        empty = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+        prompt, answer = self.template.encode_oneturn(self.tokenizers["tokenizer"], empty)
+        return max(1, self.data_args.cutoff_len - len(prompt) - len(answer))
+
+    def _digests(self) -> dict[str, str]:
+        return {name: steps.digest for name, steps in self.sets.items()}
+
+    def _report_records(self) -> None:
+        for name, steps in self.sets.items():
+            counts = steps.counts
+            if counts.without_knowledge and any(steps.settings.shares):
+                logger.warning_rank0(
+                    f"{name}: {counts.without_knowledge:,} of {counts.records:,} records have no knowledge, such as "
+                    f"{', '.join(counts.places)}."
+                )
+
+    def _build(self, phase: Phase) -> Path:
+        """Return the folder of a step's data, which the first process writes."""
+        step = list(self.folder.phases).index(phase)
+        place = self.folder.folder(phase) / "data"
+        with self.training_args.main_process_first(desc=f"build step {step + 1}", local=False):
+            if self.training_args.should_save:
+                write_step(self.sets, step, place)
+        short = {name: list(steps.counts.shortened) for name, steps in self.sets.items() if steps.counts.shortened}
+        for name, places in short.items():
+            text = (
+                f"{name}: the prompts of {len(places):,} records are longer than cutoff_len: "
+                f"{self.data_args.cutoff_len}, such as {', '.join(places[:3])}"
+            )
+            if self.finetuning_args.skintern_overflow == "error":
+                raise DataError(
+                    f"{text} (skintern_overflow: error). Raise cutoff_len, or set skintern_overflow: shots."
+                )
+            logger.warning_rank0(f"{text}; they lose examples, then knowledge.")
+        return place
+
+    def data_of(self, phase: Phase) -> dict[str, Any]:
+        """Return the data sets of a step; only those of one step are kept."""
+        if phase.name not in self._data:
+            self._data.clear()
+            self._data[phase.name] = self.rows(self._build(phase))
+        return self._data[phase.name]
+
+    def rows(self, folder: Path) -> dict[str, Any]:
+        """Return upstream's preprocessed data sets of a step's folder, and say what becomes of the records."""
+        asked = request_records(self.data_args, self.finetuning_args.cutoff_action)
+        asked.dataset_dir = str(folder)
+        with loading_data():
+            module = get_dataset(
+                self.template, self.model_args, asked, self.training_args, stage="sft", **self.tokenizers
+            )
+        taken: dict[str, Any] = {}
+        intakes: dict[str, Intake] = {}
+        action = self.finetuning_args.cutoff_action
+        for key, dataset in module.items():
+            name = key.removesuffix("_dataset")
+            parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
+            found = {part: take_notes(rows, None, action) for part, rows in parts.items()}
+            taken[key] = (
+                {part: rows for part, (rows, _) in found.items()} if isinstance(dataset, Mapping) else found[""][0]
+            )
+            intakes |= {f"{name} {part}".strip(): findings.intake for part, (_, findings) in found.items()}
+        lines = intake_lines(intakes, self.data_args.cutoff_len)
+        for line in lines:
+            logger.info_rank0(line)
+        if self.training_args.should_save and folder.parent.parent == self.folder.path:
+            write_intake(intakes, self.data_args.cutoff_len, action, folder.parent)
+        check_intake(intakes, self.data_args.cutoff_len, action, self.finetuning_args.record_check)
+        highest = max((found.highest_id for found in intakes.values()), default=-1)
+        check_vocabulary(highest, self.model_args, self.data_args.template)
+        if not len(taken["train_dataset"]):
+            listed = [f"  - {line}" for line in lines]
+            raise DataError("\n".join(["No example of the training data is left:", *listed]))
+        return taken
+
+    # Steps
+
+    def say(self, text: str) -> None:
+        logger.info_rank0(text)
+
+    def fresh_model(self) -> Any:
+        """Return the model as the last complete step left it; before the first one, as the options name it."""
+        model_args, done = copy.copy(self.model_args), self.done()
+        if done:
+            last = str(self.folder.adapter(done[-1]))
+            if self._moves_whole_model:
+                model_args.model_name_or_path = last
+            else:
+                model_args.adapter_name_or_path = [last]
+        model = load_model(self.tokenizers["tokenizer"], model_args, self.finetuning_args, is_trainable=True)
+        check_same_base(model, self.training_args)
+        if raise_to_float32(model, self.training_args):
+            self.say(RAISED)
+        return model
+
+    def restored(self, model: Any) -> Any:
+        return model
+
+    def begin(self, model: Any, phase: Phase) -> Mapping[str, Sequence[int]]:
+        self.say(f"Step {phase.name}: {phase.title}, {phase.epochs:g} epochs at {phase.lr:g}.")
+        rows = self.data_of(phase)["train_dataset"]
+        check_same_data({"training": rows})
+        found = with_contents({}, content_hash(rows), model, self.model_args, self.training_args)
+        if self._moves_whole_model and phase is not self.folder.phases[0]:
+            found.pop("base model (hash)", None)
+        by_main(partial(self._compare, phase, found))
+        self.contents = found
+        return {}
+
+    @property
+    def _moves_whole_model(self) -> bool:
+        return self.finetuning_args.finetuning_type in ("full", "freeze")
+
+    def _compare(self, phase: Phase, found: Mapping[str, str]) -> None:
+        """Keep the hashes of a step's rows and, where it is as loaded, of the base; earlier ones must be the same.
+
+        Raises:
+            CheckpointError: they differ.
+        """
+        path = self.folder.path / MANIFEST
+        manifest = read_json(path, "manifest")
+        known = manifest.get(CONTENTS, {}).get(phase.name, {})
+        if changed := [name for name in found if known.get(name, found[name]) != found[name]]:
+            raise CheckpointError(
+                f"{self.folder.path} holds a run whose step {phase.name} began with other {' and '.join(changed)}. "
+                "Put the old one back to resume, or choose another output_dir, or set overwrite_output_dir: true to "
+                "start anew."
+            )
+        manifest.setdefault(CONTENTS, {})[phase.name] = dict(found)
+        write_json(path, manifest)
+
+    def make_trainer(self, model: Any, phase: Phase) -> SkinternTrainer:
+        args = self.arguments_of(phase)
+        renew_engine(args)
+        phases = list(self.folder.phases)
+        before = sum(other.epochs for other in phases[: phases.index(phase)]) / phase.epochs
+        whole = sum(other.epochs for other in phases) / phase.epochs
+        trainer = SkinternTrainer(
+            before=before,
+            whole=whole if self.finetuning_args.skintern_lr_schedule == "whole" else None,
+            model=model,
+            args=args,
+            finetuning_args=self.finetuning_args,
+            data_collator=SupervisedCollator(
+                template=self.template,
+                model=model,
+                pad_to_multiple_of=8,
+                label_pad_token_id=-100,
+                block_diag_attn=self.model_args.block_diag_attn,
+                neat_packing=self.data_args.neat_packing,
+                attn_implementation=getattr(model.config, "_attn_implementation", None),
+                compute_dtype=self.model_args.compute_dtype,
+                **self.tokenizers,
+            ),
+            callbacks=[*self.callbacks, self.stop.callback],
+            **accuracy_of(self.finetuning_args),
+            **self.data_of(phase),
+            **self.tokenizers,
+        )
+        trainer.plan = {**read_json(self.folder.path / MANIFEST, "manifest")["plan"], **self.contents}
+        return trainer
+
+    def measured(self, trainer: SkinternTrainer, metrics: dict[str, Any]) -> None:
+        if self.finetuning_args.include_effective_tokens_per_second:
+            rate = calculate_tps(trainer.train_dataset, metrics, stage="sft")
+            metrics["effective_tokens_per_sec"] = rate
+
+    def draw(self, trainer: SkinternTrainer, staged: Path) -> None:
+        if self.finetuning_args.plot_loss:
+            evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
+            plot_loss(str(staged), keys=["loss", *evaluated])

@@ -1,0 +1,48 @@
+"""Every YAML of SKIntern runs: the lab's on a few records, the paper's on a tiny model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llamafactory.train.tuner import run_exp
+from omegaconf import OmegaConf
+
+import tiny
+from skintern.knowledge import write_knowledge
+
+ROOT = Path(__file__).parents[2]
+YAMLS = ROOT / "examples" / "yaml" / "skintern"
+SMALL = {"max_steps": 1, "max_samples": 16, "report_to": "none", "plot_loss": False, "preprocessing_num_workers": 1}
+
+
+def read(name: str) -> dict[str, Any]:
+    options: Any = OmegaConf.to_container(OmegaConf.load(YAMLS / f"{name}.yaml"))
+    return options
+
+
+def test_no_yaml_is_left_out() -> None:
+    assert {file.stem for file in YAMLS.glob("*.yaml")} == {"tiny", "bbh_tinyllama"}
+
+
+def test_the_labs_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run_exp({**read("tiny"), **SMALL, "output_dir": str(tmp_path / "out")}, [])
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+
+def test_the_papers_yaml(tmp_path: Path) -> None:
+    model = tiny.save_tiny_model(tmp_path / "model", vocab_size=400)
+    own = {
+        "model_name_or_path": str(model),
+        "dataset": "knowledge",
+        "dataset_dir": str(write_knowledge(tmp_path / "data", 16)),
+        "output_dir": str(tmp_path / "out"),
+        "per_device_train_batch_size": 4,
+        "fp16": None,
+        "use_cpu": True,
+    }
+    options = {**read("bbh_tinyllama"), **SMALL, **own}
+    run_exp({name: value for name, value in options.items() if value is not None}, [])
+    assert len(list((tmp_path / "out").glob("phase-*/adapter"))) == 4
