@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamafactory_ext.citi.options import CitiArguments
+from llamafactory_ext.data_method.options import DataMethodArguments
 from llamafactory_ext.options.groups import GROUPS, RULES, Group, option_names
 from llamafactory_ext.options.values import Number, check_values
 from llamafactory_ext.skintern.options import SkinternArguments
 
 pytestmark = pytest.mark.fast
-BEGINS = {CitiArguments: "CITI: ", SkinternArguments: "SKIntern: "}
+BEGINS = {CitiArguments: "CITI: ", SkinternArguments: "SKIntern: ", DataMethodArguments: "DATA: "}
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.arguments.__name__)
