@@ -18,7 +18,7 @@ FUNCTIONS = ["fork", "forkpty", "setsid", "killpg", "getuid", "geteuid", "getgid
 # Started in a folder of their own, by a module that refuses to do so elsewhere than on Linux.
 SCRIPTS = {"metrics.sandbox.jail", "metrics.sandbox.syscall_filter"}
 # vLLM is another environment's.
-OTHERS = ("serving.vllm_plugin.", "citi.vllm.", "serving.infer.vllm")
+OTHERS = ("serving.vllm_plugin.", "citi.vllm.", "data_method.vllm.", "serving.infer.vllm")
 CODE = """
 import importlib, importlib.abc, json, os, sys, warnings
 warnings.simplefilter("ignore")

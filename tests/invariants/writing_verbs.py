@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from citi.test_importance_file import FULL
+from cl.test_driver import options_of
 from data.samples import write_sample
 from data.test_mix import alpaca, put
 from etapp.small_checkout import make
@@ -104,6 +105,9 @@ VERBS: dict[str, Verb | None] = {
     ),
     "skintern preview": None,
     "skintern flops": None,
+    "cl run": Verb("cl.yaml", "compared", ("compared/result.json",), is_long=True),
+    "cl convert": Verb("trace --source trace --out {out}", "task", ("{out}/train.json", "{out}/test.json")),
+    "lab sequence": Verb("--out {out}", "sequence", ("{out}/general.json",)),
     "lab data": Verb("--out {out}", "lab", ("{out}/lab_tool.json", "{out}/lab_trajectories.json")),
     "lab build": Verb("{out}", "built", ("{out}/config.json",), is_long=True),
     "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),
@@ -145,6 +149,12 @@ def fill(folder: Path, model: Path) -> None:
     source = load()
     run(source, source.cases[:2], agent("gold", load_gold()), {}, RunOptions(quiet=True), folder / "acted.jsonl")
     (folder / "ppo.yaml").write_text("stage: tl_ppo\n")
+    comparison = options_of(folder / "cl", Path("model"), out="compared")
+    (folder / "cl.yaml").write_text(json.dumps(comparison))
+    (folder / "trace").mkdir()
+    for split, count in (("train", 6), ("test", 3)):
+        items = [{"prompt": f"{split} {number}", "answer": str(number)} for number in range(count)]
+        (folder / "trace" / f"{split}.json").write_text(json.dumps(items))
     (folder / "model").mkdir()
     for file in model.iterdir():
         (folder / "model" / file.name).write_bytes(file.read_bytes())

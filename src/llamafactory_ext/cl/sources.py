@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..checkpoint.own import claim, own_json
+from ..checkpoint.own import claim, claim_plain, own_json
 from ..errors import DataError, OptionError
 
 Record = dict[str, str]
@@ -122,6 +122,7 @@ def convert(kind: str, source: Path, out: Path, *, allow_leak: bool = False, pre
     if not found.test:
         raise DataError(f"{source / 'test.json'} has no item with an answer; nothing was written.")
     files = {out / "train.json": found.train, out / "test.json": found.test}
+    claim_plain(out)
     claim(files, inputs=list(_splits(source)))
     out.mkdir(parents=True, exist_ok=True)
     for path, records in files.items():

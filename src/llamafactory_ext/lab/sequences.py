@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from ..checkpoint.own import claim, own_json
+from ..checkpoint.own import claim, claim_plain, own_json
 from . import world
 from .example import Example, Split, draw
 from .tools import TOOLS, Tool, tool_request
@@ -51,6 +51,7 @@ def sequence_files(train: int = TRAIN, test: int = TEST, general: int = GENERAL)
 def write_sequence(out: Path) -> list[Path]:
     """Write the files into a folder; return their paths."""
     files = {out / name: records for name, records in sequence_files().items()}
+    claim_plain(out)
     claim(files)
     for path, records in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
