@@ -7,6 +7,7 @@ import ast
 import functools
 import importlib.util
 import linecache
+import os
 import re
 import types
 from collections.abc import Callable
@@ -19,6 +20,21 @@ MOVED = "_moved"
 NEW = "wanted_by_upstream"
 Transform = Callable[[str, str], str]
 Change = Callable[[types.ModuleType], None]
+
+
+_find_file = PathFinder.find_spec
+
+
+def hide_file(name: str) -> None:
+    """Let nobody find a module's file, with or without importing it, by its whole name or its last part."""
+    folder, _, last = name.replace(".", os.sep).rpartition(os.sep)
+
+    def find(fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname == name or (fullname == last and any(str(place).endswith(folder) for place in path or ())):
+            return None
+        return _find_file(fullname, path, target)
+
+    PathFinder.find_spec = find  # type: ignore[assignment, method-assign]
 
 
 class ChangedLoader(SourceFileLoader):
@@ -53,7 +69,7 @@ class ChangingFinder:
         if fullname.partition(".")[0] != PACKAGE or (self.moved and fullname == self.moved):
             return None
         real = fullname.removesuffix(MOVED) if self.moved and fullname == self.moved + MOVED else fullname
-        spec = PathFinder.find_spec(real, path, target)
+        spec = _find_file(real, path, target)
         if spec is None or not isinstance(spec.loader, SourceFileLoader):
             return None
         loader = ChangedLoader(fullname, spec.loader.path, self.transform, self.changes.get(real))

@@ -29,6 +29,7 @@ from changed_sources import (
     Transform,
     asking,
     by_plugin,
+    hide_file,
     moved_text,
     other_type,
     renamed,
@@ -100,6 +101,7 @@ def set_up(case: dict[str, Any]) -> None:
     elif kind == "moved":
         transform = moved_text(module)
         sys.meta_path.insert(0, NoModule(module))
+        hide_file(module)
     elif kind in ("wrapped", "replaced"):
         change(functools.partial(by_plugin, opaque=kind == "replaced"))
     elif kind == "raises":

@@ -47,8 +47,13 @@ class Case:
         """What of ours needs what has changed."""
         if self.kind in HARMLESS:
             return set()
-        parts = (*PATCHES, *USES) if self.kind == "moved" else PATCHES
-        rows = [row for row in parts if row.module == self.module and self.symbol in ("", row.symbol)]
+        parts = (*PATCHES, *USES) if self.kind in ("moved", "asks") else PATCHES
+        # A function with another parameter has it wherever it is imported from.
+        rows = [
+            row
+            for row in parts
+            if self.symbol in ("", row.symbol) and (row.module == self.module or self.kind == "asks")
+        ]
         return {feature for row in rows for feature in row.needed_by}
 
 
@@ -163,7 +168,8 @@ def test_runs_that_are_not_ours_end_as_without_us_and_ours_in_one_line(case: Cas
             assert "reached" not in outcome["printed"]
             assert said.splitlines()[-1:] == said.splitlines(), said
             assert said.startswith(f"UpstreamError: {feature} does not work with LLaMA-Factory "), said
-            assert (f"{case.module}.{case.symbol}" if case.symbol else case.module) in said
+            named = f"{case.module}.{case.symbol}" if case.symbol else case.module
+            assert (case.symbol if case.kind == "asks" else named) in said
         elif "error" not in without["train"]:
             assert outcome["printed"] == "reached\n", outcome
             assert "Traceback" not in said
