@@ -21,6 +21,14 @@ _FATES: Final[dict[str, Fate]] = {
         ("pissa_init", "pissa_convert", "create_new_adapter"),
         refused("does not work with {method}, whose steps go on with one adapter; remove it"),
     ),
+    **dict.fromkeys(
+        ("torch_compile", "torch_compile_backend", "torch_compile_mode"),
+        refused("was never run with {method}, whose steps share one model; remove it"),
+    ),
+    **dict.fromkeys(
+        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather", "enable_liger_kernel"),
+        refused("was never run with {method}; remove it"),
+    ),
     "push_to_hub": refused(
         "does not work with {method}, whose output_dir holds more than a model; remove it, and upload the finished "
         "folder with `hf upload`"

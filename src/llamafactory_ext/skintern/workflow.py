@@ -8,18 +8,15 @@ from __future__ import annotations
 import copy
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import newest_complete
-from ..data.entries import DataEntry
-from ..data.intake import Intake
-from ..errors import CheckpointError, DataError
-from ..tl.intake_report import check_intake, intake_lines, write_intake
+from ..errors import CheckpointError
 from ..tl.plan import with_contents
 from ..training.engines import engine_of, renew_engine
 from ..training.parameters import RAISED, raise_to_float32
@@ -33,23 +30,16 @@ from ..upstream.pipeline.api import (
     SupervisedCollator,
     accuracy_of,
     calculate_tps,
-    get_dataset,
-    get_logger,
     load_model,
-    load_tokenizer,
-    loading_data,
     plot_evaluated,
     plot_loss,
 )
-from ..upstream.pipeline.fitting import check_vocabulary, fit_template
-from ..upstream.pipeline.requests import request_records
-from ..upstream.pipeline.weights import take_notes
-from .build import Settings, Steps, write_step
-from .plan import SkinternFolder, make_plan, settings_of, steps_of
+from .build import write_step
+from .inputs import Inputs, logger
+from .plan import SkinternFolder, make_plan
 from .trainer import SkinternTrainer
 
 CONTENTS = "contents"  # in the manifest: hashes of data and base of each step that has begun
-logger = get_logger("llamafactory.skintern")  # below upstream's root logger, whose handlers print it
 
 
 def run_skintern(
@@ -65,7 +55,7 @@ def run_skintern(
     Raises:
         ExtError: options, data or an earlier run in the folder do not fit; nothing was trained.
     """
-    run = _Skintern(model_args, data_args, training_args, finetuning_args, list(callbacks or []))
+    run = _Skintern(Inputs(model_args, data_args, training_args, finetuning_args), list(callbacks or []))
     with stoppable(run.kept) as stop, together(training_args, logger.warning):
         run.stop = stop
         check_options(model_args, data_args, training_args, finetuning_args)
@@ -80,37 +70,33 @@ def training_rows(model_args: Any, data_args: Any, training_args: Any, finetunin
     """
     import tempfile
 
-    run = _Skintern(model_args, data_args, training_args, finetuning_args, [])
+    inputs = Inputs(model_args, data_args, training_args, finetuning_args)
     with tempfile.TemporaryDirectory() as folder:
-        write_step(run.sets, 0, Path(folder) / "data")
-        return run.rows(Path(folder) / "data")["train_dataset"]
+        write_step(inputs.sets, 0, Path(folder) / "data")
+        return inputs.rows(Path(folder) / "data")["train_dataset"]
 
 
 @dataclass
 class _Skintern(PhasedRun):
     """One run; its parts are made when they are first needed."""
 
-    model_args: Any
-    data_args: Any
-    training: Any
-    finetuning_args: Any
+    inputs: Inputs
     callbacks: list[Any]
     stop: Stop = field(default_factory=Stop)
     contents: dict[str, str] = field(default_factory=dict)
-    _data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self) -> None:
         args = self.training_args
-        plan = make_plan(self.model_args, self.data_args, args, self.finetuning_args, self._digests())
+        plan = make_plan(self.model_args, self.data_args, args, self.finetuning_args, self.inputs.digests())
         if not args.overwrite_output_dir:
             self.folder.check(plan)
-        self._report_records()
+        self.inputs.report_records()
         with args.main_process_first(desc="start the run", local=False):
             if args.should_save:
                 self.folder.start(self._manifest(plan), overwrite=args.overwrite_output_dir)
         left = self.folder.phases[len(self.done()) :]
         if left:
-            self.data_of(left[0])  # whatever is wrong with the data is said before the model is loaded
+            self.inputs.data_of(left[0])  # whatever is wrong with the data is said before the model is loaded
         self.run_phases(None if engine_of(args) is not None else self.fresh_model())
         if args.should_save:
             self.folder.finish()
@@ -130,18 +116,24 @@ class _Skintern(PhasedRun):
     # Options
 
     @property
+    def model_args(self) -> Any:
+        return self.inputs.model_args
+
+    @property
+    def data_args(self) -> Any:
+        return self.inputs.data_args
+
+    @property
     def training_args(self) -> Any:
-        return self.training
+        return self.inputs.training_args
 
-    @cached_property
-    def settings(self) -> Settings:
-        return settings_of(self.finetuning_args, self.training_args.seed)
+    @property
+    def finetuning_args(self) -> Any:
+        return self.inputs.finetuning_args
 
-    @cached_property
+    @property
     def folder(self) -> SkinternFolder:
-        args = self.training_args
-        phases = steps_of(self.finetuning_args, args.num_train_epochs, args.learning_rate)
-        return SkinternFolder(Path(args.output_dir), phases)
+        return self.inputs.folder
 
     def _manifest(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         versions = ("llamafactory", "llamafactory_ext", "torch", "transformers", "peft", "accelerate")
@@ -155,115 +147,6 @@ class _Skintern(PhasedRun):
             CONTENTS: {},
             "versions": {name: importlib.metadata.version(name) for name in versions},
         }
-
-    # Data
-
-    @cached_property
-    def tokenizers(self) -> dict[str, Any]:
-        return load_tokenizer(self.model_args)
-
-    @cached_property
-    def template(self) -> Any:
-        return fit_template(self.tokenizers, self.data_args)
-
-    @cached_property
-    def sets(self) -> dict[str, Steps]:
-        """The data sets of the run by name; those of the evaluation have no knowledge at any step."""
-        tokenizer = self.tokenizers["tokenizer"]
-
-        def count(text: str) -> int:
-            return len(tokenizer.encode(text, add_special_tokens=False))
-
-        plain = replace(self.settings, shares=(0.0,), keep_share=0.0, drop_share=0.0)
-        room = self._room()
-        trained, evaluated = self.data_args.dataset or [], self.data_args.eval_dataset or []
-        if twice := sorted({*trained} & {*evaluated}):
-            raise DataError(f"eval_dataset: {twice[0]} is trained on; name data that is not.")
-        folder = self.data_args.dataset_dir
-        if not isinstance(folder, str):
-            raise DataError("dataset_dir: name the folder of dataset_info.json.")
-        return {
-            name: Steps(DataEntry.named(name, Path(folder)), settings, count, room)
-            for names, settings in ((trained, self.settings), (evaluated, plain))
-            for name in names
-        }
-
-    def _room(self) -> int:
-        """Return the tokens that a prompt and its answer may take beside what the template writes around them."""
-        empty = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
-        prompt, answer = self.template.encode_oneturn(self.tokenizers["tokenizer"], empty)
-        return max(1, self.data_args.cutoff_len - len(prompt) - len(answer))
-
-    def _digests(self) -> dict[str, str]:
-        return {name: steps.digest for name, steps in self.sets.items()}
-
-    def _report_records(self) -> None:
-        for name, steps in self.sets.items():
-            counts = steps.counts
-            if counts.without_knowledge and any(steps.settings.shares):
-                logger.warning_rank0(
-                    f"{name}: {counts.without_knowledge:,} of {counts.records:,} records have no knowledge, such as "
-                    f"{', '.join(counts.places)}."
-                )
-
-    def _build(self, phase: Phase) -> Path:
-        """Return the folder of a step's data, which the first process writes."""
-        step = list(self.folder.phases).index(phase)
-        place = self.folder.folder(phase) / "data"
-        with self.training_args.main_process_first(desc=f"build step {step + 1}", local=False):
-            if self.training_args.should_save:
-                write_step(self.sets, step, place)
-        short = {name: list(steps.counts.shortened) for name, steps in self.sets.items() if steps.counts.shortened}
-        for name, places in short.items():
-            text = (
-                f"{name}: the prompts of {len(places):,} records are longer than cutoff_len: "
-                f"{self.data_args.cutoff_len}, such as {', '.join(places[:3])}"
-            )
-            if self.finetuning_args.skintern_overflow == "error":
-                raise DataError(
-                    f"{text} (skintern_overflow: error). Raise cutoff_len, or set skintern_overflow: shots."
-                )
-            logger.warning_rank0(f"{text}; they lose examples, then knowledge.")
-        return place
-
-    def data_of(self, phase: Phase) -> dict[str, Any]:
-        """Return the data sets of a step; only those of one step are kept."""
-        if phase.name not in self._data:
-            self._data.clear()
-            self._data[phase.name] = self.rows(self._build(phase))
-        return self._data[phase.name]
-
-    def rows(self, folder: Path) -> dict[str, Any]:
-        """Return upstream's preprocessed data sets of a step's folder, and say what becomes of the records."""
-        asked = request_records(self.data_args, self.finetuning_args.cutoff_action)
-        asked.dataset_dir = str(folder)
-        with loading_data():
-            module = get_dataset(
-                self.template, self.model_args, asked, self.training_args, stage="sft", **self.tokenizers
-            )
-        taken: dict[str, Any] = {}
-        intakes: dict[str, Intake] = {}
-        action = self.finetuning_args.cutoff_action
-        for key, dataset in module.items():
-            name = key.removesuffix("_dataset")
-            parts = dataset if isinstance(dataset, Mapping) else {"": dataset}
-            found = {part: take_notes(rows, None, action) for part, rows in parts.items()}
-            taken[key] = (
-                {part: rows for part, (rows, _) in found.items()} if isinstance(dataset, Mapping) else found[""][0]
-            )
-            intakes |= {f"{name} {part}".strip(): findings.intake for part, (_, findings) in found.items()}
-        lines = intake_lines(intakes, self.data_args.cutoff_len)
-        for line in lines:
-            logger.info_rank0(line)
-        if self.training_args.should_save and folder.parent.parent == self.folder.path:
-            write_intake(intakes, self.data_args.cutoff_len, action, folder.parent)
-        check_intake(intakes, self.data_args.cutoff_len, action, self.finetuning_args.record_check)
-        highest = max((found.highest_id for found in intakes.values()), default=-1)
-        check_vocabulary(highest, self.model_args, self.data_args.template)
-        if not len(taken["train_dataset"]):
-            listed = [f"  - {line}" for line in lines]
-            raise DataError("\n".join(["No example of the training data is left:", *listed]))
-        return taken
 
     # Steps
 
@@ -279,7 +162,7 @@ class _Skintern(PhasedRun):
                 model_args.model_name_or_path = last
             else:
                 model_args.adapter_name_or_path = [last]
-        model = load_model(self.tokenizers["tokenizer"], model_args, self.finetuning_args, is_trainable=True)
+        model = load_model(self.inputs.tokenizers["tokenizer"], model_args, self.finetuning_args, is_trainable=True)
         check_same_base(model, self.training_args)
         if raise_to_float32(model, self.training_args):
             self.say(RAISED)
@@ -290,7 +173,7 @@ class _Skintern(PhasedRun):
 
     def begin(self, model: Any, phase: Phase) -> Mapping[str, Sequence[int]]:
         self.say(f"Step {phase.name}: {phase.title}, {phase.epochs:g} epochs at {phase.lr:g}.")
-        rows = self.data_of(phase)["train_dataset"]
+        rows = self.inputs.data_of(phase)["train_dataset"]
         check_same_data({"training": rows})
         found = with_contents({}, content_hash(rows), model, self.model_args, self.training_args)
         if self._moves_whole_model and phase is not self.folder.phases[0]:
@@ -334,7 +217,7 @@ class _Skintern(PhasedRun):
             args=args,
             finetuning_args=self.finetuning_args,
             data_collator=SupervisedCollator(
-                template=self.template,
+                template=self.inputs.template,
                 model=model,
                 pad_to_multiple_of=8,
                 label_pad_token_id=-100,
@@ -342,12 +225,12 @@ class _Skintern(PhasedRun):
                 neat_packing=self.data_args.neat_packing,
                 attn_implementation=getattr(model.config, "_attn_implementation", None),
                 compute_dtype=self.model_args.compute_dtype,
-                **self.tokenizers,
+                **self.inputs.tokenizers,
             ),
             callbacks=[*self.callbacks, self.stop.callback],
             **accuracy_of(self.finetuning_args),
-            **self.data_of(phase),
-            **self.tokenizers,
+            **self.inputs.data_of(phase),
+            **self.inputs.tokenizers,
         )
         trainer.plan = {**read_json(self.folder.path / MANIFEST, "manifest")["plan"], **self.contents}
         return trainer
