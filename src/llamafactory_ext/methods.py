@@ -254,6 +254,7 @@ METHODS: tuple[Method, ...] = (
         column="llamafactory_ext.skintern.fates:COLUMN",
         page="skintern.md",
         check_options="llamafactory_ext.skintern.plan:check_options",
+        check_training="llamafactory_ext.skintern.plan:check_training",
         lengths="llamafactory_ext.skintern.estimate:lengths",
         phased=True,
         verbs=("skintern",),

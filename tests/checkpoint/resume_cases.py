@@ -188,11 +188,11 @@ def cases() -> list[Case]:
 
 
 class Interrupt(TrainerCallback):
-    """Ctrl+C after the third step: of the second phase in a run in phases."""
+    """Ctrl+C after the third step: of phase mi in a run of citi, of step s2 in one of SKIntern."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = Path(args.output_dir).name
-        if state.global_step == 3 and (not folder.startswith("phase-") or folder.startswith("phase-2-")):
+        if state.global_step == 3 and (not folder.startswith("phase-") or folder.endswith(("-mi", "-s2"))):
             raise KeyboardInterrupt
 
 

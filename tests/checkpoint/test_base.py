@@ -130,7 +130,7 @@ def test_damage_is_named(adapter: Path, tmp_path: Path, damage: Callable[[Path],
 
 def test_an_adapter_of_another_method_is_named(tmp_path: Path) -> None:
     get_peft_model(tiny.tiny_model(), LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA one; set finetuning_type"):
+    with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA or DATA one; set finetuning_type"):
         check_base(tiny.tiny_model(), tmp_path)
 
 

@@ -202,6 +202,7 @@ def test_a_first_turn_in_the_history_gets_the_knowledge(tmp_path: Path) -> None:
         ({"k": {"summary": 3}}, '"k" is no text'),
         ({"r": ["x"]}, '"r" is no text'),
         ({"id": "same"}, "'same'"),
+        ({"q": "half \ud800"}, "half a character"),
         ({"a": 3}, '"a"'),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_step_begins_where_the_one_before_ended(model: Path, tmp_path: Path) -
 
 def test_a_finished_run_is_not_written_over(finished: Path, model: Path) -> None:
     before = {path: path.read_bytes() for path in (finished / "out").rglob("*.safetensors")}
-    with pytest.raises(OptionError, match="overwrite_output_dir"):
+    with pytest.raises(OptionError, match="holds a finished run"):
         run_exp(options(model, finished), [])
     assert {path: path.read_bytes() for path in (finished / "out").rglob("*.safetensors")} == before
 
@@ -181,6 +181,20 @@ def test_evaluation_has_no_knowledge_at_any_step(model: Path, tmp_path: Path) ->
         run_exp(options(model, tmp_path, "other", **{**changes, "eval_dataset": "knowledge"}), [])
 
 
+@pytest.mark.parametrize(("size", "count"), [(0.25, 2), (3, 3)])
+def test_held_out_records_are_never_trained_on_nor_shown(model: Path, tmp_path: Path, size: float, count: int) -> None:
+    changes = {"val_size": size, "do_eval": True, "eval_strategy": "steps", "eval_steps": 1, "skintern_pattern": "1,0"}
+    run_exp(options(model, tmp_path, max_steps=1, **changes), [])
+    for step in (tmp_path / "out").glob("phase-*"):
+        trained, held = ((step / "data" / f"{number}.jsonl").read_text("utf-8") for number in (1, 2))
+        questions = [json.loads(line)["q"] for line in held.splitlines()]
+        assert len(questions) == count
+        assert len(trained.splitlines()) == 8 - count
+        assert not any(question in trained for question in questions)
+    with pytest.raises(DataError, match="leave some to train on"):
+        run_exp(options(model, tmp_path, "other", **{**changes, "val_size": 8}), [])
+
+
 def test_too_long_prompts_are_an_error_where_asked(model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="skintern_overflow: error"):
         run_exp(options(model, tmp_path, cutoff_len=60, skintern_overflow="error"), [])
@@ -197,8 +211,10 @@ def test_full_tuning_hands_the_whole_model_over(model: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"finetuning_type": "citi"}, "citi"),
-        ({"val_size": 0.2}, "val_size"),
+        ({"finetuning_type": "citi", "lora_rank": None, "lora_target": None}, "stage: skintern does not work with"),
+        ({"finetuning_type": "data", "lora_rank": None, "lora_target": None}, "finetuning_type: data"),
+        ({"finetuning_type": "oft", "lora_rank": None, "lora_target": None}, "finetuning_type: oft"),
+        ({"skintern_parts": ""}, "skintern_parts"),
         ({"skintern_steps": 1}, "skintern_steps"),
         ({"skintern_pattern": "1,0.5"}, "skintern_pattern"),
         ({"skintern_parts": "all"}, "skintern_parts"),

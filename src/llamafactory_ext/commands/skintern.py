@@ -12,6 +12,7 @@ from ..data.files.writing import DATASET_INFO
 from ..errors import OptionError
 from ..skintern.build import SOURCE, Settings, Steps, check_settings, step_files
 from ..skintern.flops import ModelSize, cache_bytes, generation_flops, reference_macs
+from ..skintern.options import MOST_STEPS
 from ..skintern.preview import side_by_side
 from ..skintern.schedule import listed_shares, schedule
 
@@ -123,9 +124,12 @@ class Skintern:
         """
         config = _config(Path(str(model)))
         size = ModelSize.of(config)
-        lengths = prompt if isinstance(prompt, tuple | list) else (prompt,)
-        if not all(isinstance(length, int) and not isinstance(length, bool) for length in (*lengths, generated)):
-            raise OptionError("--prompt and --generated are whole numbers of tokens; several prompts: 1000,150.")
+        lengths = tuple(prompt) if isinstance(prompt, tuple | list) else (prompt,)
+        counts = (*lengths, generated)
+        if not lengths or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in counts):
+            raise OptionError(
+                "--prompt and --generated are whole numbers of tokens from 1; several prompts: 1000,150."
+            )
         print(
             f"{'prompt':>8} {'generated':>10} {'FLOPs':>10} {'of first':>9} {'cache bytes':>12} "
             f"{'MACs (published count)':>23}"
@@ -142,6 +146,8 @@ class Skintern:
 def _shares(steps: int, pattern: Any, decay: float) -> tuple[float, ...]:
     pattern = ",".join(map(str, pattern)) if isinstance(pattern, tuple | list) else pattern
     listed = listed_shares(pattern) if isinstance(pattern, str) else None
+    if isinstance(steps, int) and steps > MOST_STEPS:
+        raise OptionError(f"--steps={steps}: give at most {MOST_STEPS}.")
     return schedule(len(listed) if listed else steps, pattern, decay)
 
 

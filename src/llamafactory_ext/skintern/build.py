@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -86,6 +87,8 @@ class Steps:
         settings: Settings,
         count: Callable[[str], int] | None = None,
         room: int | None = None,
+        held_out: float = 0,
+        evaluates: bool = False,
     ) -> None:
         """Read the records.
 
@@ -95,19 +98,22 @@ class Steps:
             count: tokens of a text.
             room: tokens that knowledge, examples, question and answer may take; a prompt that is longer loses
                 examples, the least similar first, then knowledge.
+            held_out: share, from 1 up number, of the records that are not trained on.
+            evaluates: take these, and not the others.
 
         Raises:
             DataError: records that cannot be read, or knowledge that no record has.
         """
         self.entry, self.settings, self._count, self._room = entry, settings, count, room
-        self.records = list(read_skintern_records(entry))
+        self._held_out = (held_out, evaluates)
+        self.records = _part(list(read_skintern_records(entry)), held_out, evaluates, settings.seed)
         lacking = [record.place for record in self.records if not self._has_knowledge(record)]
         self.counts = Counts(len(self.records), len(lacking), lacking[:3])
         if len(lacking) == len(self.records) and not self._shots and any(settings.shares):
             what = "tools" if settings.compressor == "tools" else f'"{KNOWLEDGE}"'
             raise DataError(
                 f"{entry.path}: no record has {what} that a step could take away; name the column under "
-                f'"columns" in {DATASET_INFO}, or write it with: llamafactory-ext skintern collect.'
+                f'"columns" in {DATASET_INFO}, or write it into the records.'
             )
 
     @cached_property
@@ -118,6 +124,7 @@ class Steps:
             "versions": [compress.VERSION, compress_tools.VERSION, examples.VERSION],
             "columns": columns_of(self.entry.entry),
             "room": self._room,
+            "held_out": self._held_out,
             "records": hashlib.sha256(
                 "\n".join(
                     json.dumps(record.raw, sort_keys=True, ensure_ascii=False) for record in self.records
@@ -277,6 +284,17 @@ def write_step(sets: Mapping[str, Steps], step: int, folder: Path) -> None:
         )
 
 
+def _part(records: list[Record], held_out: float, evaluates: bool, seed: int) -> list[Record]:
+    """Return the records to train on, or those held out; the same ones for a seed."""
+    if not held_out:
+        return records
+    count = int(held_out) if held_out >= 1 else math.ceil(held_out * len(records))
+    if not 0 < count < len(records):
+        raise DataError(f"val_size={held_out} holds out {count} of {len(records)} records; leave some to train on.")
+    chosen = set(random.Random(f"{seed}:held out").sample(range(len(records)), count))
+    return [record for index, record in enumerate(records) if (index in chosen) is evaluates]
+
+
 def _words(text: str) -> int:
     return len(compress.words_of(text))
 
@@ -298,6 +316,8 @@ def check_settings(settings: Settings) -> None:
     ]
     if unknown := [part for part in settings.parts if part not in PARTS]:
         problems.append(f"skintern_parts: {unknown[0]!r} is none of {', '.join(PARTS)}")
+    if not settings.parts:
+        problems.append(f"skintern_parts is empty; name some of {', '.join(PARTS)}")
     for option, number in (("skintern_shots", settings.shots), ("seed", settings.seed)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             problems.append(f"{option}={number!r}: give a whole number of at least 0")

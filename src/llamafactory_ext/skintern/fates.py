@@ -10,7 +10,6 @@ _FATES: Final[dict[str, Fate]] = {
     "optim_target_modules": idle("has no effect without an optim such as galore_adamw"),
     "streaming": refused("does not work with {method}, which builds the data of every step; remove it"),
     "tokenized_path": refused("does not work with {method}, which tokenizes the data of every step; remove it"),
-    "val_size": refused("would split the data of every step anew; remove it, or name eval_dataset"),
     "adapter_name_or_path": refused(
         "is not used with {method}, which starts from the model; merge the adapter first and remove it"
     ),

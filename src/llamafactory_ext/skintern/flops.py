@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..errors import OptionError
+
+_SIZES: Final = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,19 @@ class ModelSize:
         Raises:
             OptionError: a size that is missing, or experts.
         """
-        missing = [
+        numbers = {key: config.get(key) for key in (*_SIZES, "head_dim", "num_key_value_heads")}
+        wrong = [
             key
-            for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-            if not config.get(key)
+            for key, value in numbers.items()
+            if (value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1))
+            or (value is None and key in _SIZES)
         ]
-        inner = config.get("intermediate_size")
-        if missing or not inner or config.get("num_experts") or config.get("num_local_experts"):
+        if wrong or config.get("num_experts") or config.get("num_local_experts"):
             raise OptionError(
-                "FLOPs are counted for decoders with a gated MLP and without experts; config.json lacks "
-                f"{', '.join(missing) or 'such an MLP'}."
+                "FLOPs are counted for decoders with a gated MLP and without experts; in config.json "
+                f"{', '.join(wrong) or 'the experts'} {'are' if len(wrong) != 1 else 'is'} in the way."
             )
+        inner = config["intermediate_size"]
         width, heads = config["hidden_size"], config["num_attention_heads"]
         head_width = config.get("head_dim") or width // heads
         kv = (config.get("num_key_value_heads") or heads) * head_width

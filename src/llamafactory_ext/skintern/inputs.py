@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..data.entries import DataEntry
 from ..data.intake import Intake
@@ -20,6 +20,7 @@ from ..upstream.pipeline.weights import take_notes
 from .build import Settings, Steps, write_step
 from .plan import SkinternFolder, settings_of, steps_of
 
+HELD_OUT: Final = "_held_out"  # behind the name of a data set: those of its records that val_size keeps apart
 logger = get_logger("llamafactory.skintern")  # below upstream's root logger, whose handlers print it
 
 
@@ -67,11 +68,16 @@ class Inputs:
         folder = self.data_args.dataset_dir
         if not isinstance(folder, str):
             raise DataError("dataset_dir: name the folder of dataset_info.json.")
-        return {
-            name: Steps(DataEntry.named(name, Path(folder)), settings, count, room)
-            for names, settings in ((trained, self.settings), (evaluated, plain))
-            for name in names
-        }
+        held_out = self.data_args.val_size
+        entries = {name: DataEntry.named(name, Path(folder)) for name in (*trained, *evaluated)}
+        sets = {name: Steps(entries[name], self.settings, count, room, held_out) for name in trained}
+        sets |= {name: Steps(entries[name], plain, count, room) for name in evaluated}
+        if held_out:
+            sets |= {
+                f"{name}{HELD_OUT}": Steps(entries[name], plain, count, room, held_out, evaluates=True)
+                for name in trained
+            }
+        return sets
 
     def _room(self) -> int:
         """Return the tokens that a prompt and its answer may take beside what the template writes around them."""
@@ -124,6 +130,9 @@ class Inputs:
         """Return upstream's preprocessed data sets of a step's folder, and say what becomes of the records."""
         asked = request_records(self.data_args, self.finetuning_args.cutoff_action)
         asked.dataset_dir = str(folder)
+        if asked.val_size:
+            asked.eval_dataset = [name for name in self.sets if name.endswith(HELD_OUT)]
+            asked.val_size = 0.0
         with loading_data():
             module = get_dataset(
                 self.template, self.model_args, asked, self.training_args, stage="sft", **self.tokenizers

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from ..errors import ExtError, OptionError
+from ..checkpoint.atomic import read_json
+from ..checkpoint.base import MANIFEST
+from ..checkpoint.folders import SEAL
+from ..errors import CheckpointError, ExtError, OptionError
 from ..tl.plan import plan_of
-from ..training.phased import Phase, PhasedFolder
+from ..training.phased import METHOD, Phase, PhasedFolder
 from .build import Settings, check_settings
 from .options import MOST_STEPS, SkinternArguments
 from .schedule import listed_shares, schedule
 
 DATA: Final = "step_data"
+TYPES: Final = ("lora", "full", "freeze")
 _DIVISION: Final = (
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
@@ -68,7 +73,7 @@ def settings_of(args: Any, seed: int) -> Settings:
         shares=shares_of(args),
         shots=args.skintern_shots,
         examples=args.skintern_examples,
-        parts=tuple(part.strip() for part in args.skintern_parts.split(",") if part.strip()),
+        parts=tuple(part.strip() for part in (args.skintern_parts or "").split(",") if part.strip()),
         compressor=args.skintern_compressor,
         final=args.skintern_final,
         keep_share=args.skintern_keep_share,
@@ -93,6 +98,11 @@ def steps_of(args: Any, epochs: float, lr: float) -> tuple[Phase, ...]:
 
 def check_options(args: Any) -> list[str]:
     """Return what is wrong among SKIntern's own options, before anything is loaded."""
+    if args.finetuning_type not in TYPES:
+        return [
+            f"stage: skintern does not work with finetuning_type: {args.finetuning_type}; set lora, full or "
+            "freeze, or another stage"
+        ]
     try:
         shares = shares_of(args)
         settings_of(args, 0)
@@ -106,6 +116,20 @@ def check_options(args: Any) -> list[str]:
     if args.skintern_lr_schedule == "whole" and args.skintern_baseline == "std_restarts":
         problems.append("skintern_lr_schedule: whole makes std_restarts one run; set std_cot, or remove it")
     return problems
+
+
+def check_training(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
+    """Return what keeps a command from training: a finished run in its folder."""
+    folder = Path(training_args.output_dir)
+    if not training_args.do_train or training_args.overwrite_output_dir or not (folder / SEAL).is_file():
+        return []
+    try:
+        method = read_json(folder / MANIFEST, "manifest").get(METHOD)
+    except (CheckpointError, AttributeError):
+        return []
+    if method != "skintern":
+        return []
+    return [f"output_dir={folder} holds a finished run; choose another folder, or set overwrite_output_dir: true"]
 
 
 def make_plan(

@@ -7,6 +7,7 @@ own tools, and serve as knowledge for the compressor `tools`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,6 +80,7 @@ def read_skintern_records(entry: DataEntry) -> Iterator[Record]:
         if question is None or answer is None:
             raise DataError(f"{entry.path}, {place}: a record needs a question and an answer.")
         where = f"{entry.path}, {place}"
+        _check_text(raw, where)
         if dialogue.tools:
             _check_tools(dialogue.tools, where)
         name = str(raw.get(columns.get("id") or "id") or index)
@@ -97,6 +99,13 @@ def read_skintern_records(entry: DataEntry) -> Iterator[Record]:
             called=frozenset(_called(dialogue.turns)),
             raw=raw,
         )
+
+
+def _check_text(raw: Any, where: str) -> None:
+    try:
+        json.dumps(raw, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: a text holds half a character (a lone surrogate); mend or remove it.") from None
 
 
 def _check_tools(text: str, where: str) -> None:

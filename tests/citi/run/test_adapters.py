@@ -134,7 +134,7 @@ def test_another_base_is_noticed(variant: tuple[str, dict[str, Any], Run, Snapsh
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(run.path / file, tmp_path / file)
     if run.json("adapter_config.json")["peft_type"] == "LORA":
-        with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA one; set finetuning_type"):
+        with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA or DATA one; set"):
             check_base(tiny.tiny_model(), tmp_path)
 
 

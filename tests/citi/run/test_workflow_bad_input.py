@@ -103,7 +103,7 @@ def test_a_missing_or_malformed_dataset_info(tiny_llama_dir: Path, tmp_path: Pat
 def test_max_samples_may_leave_a_kind_out(tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path) -> None:
     """The files hold both kinds; what is left of them does not."""
     message = refused(citi_options(tiny_llama_dir, tiny_data_dir, tmp_path / "run", max_samples=1), DataError)
-    assert "the training data has no general examples" in message
+    assert "no general example is among those that are trained: max_samples: 1" in message
 
 
 def test_evaluation_data_without_marks(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -249,8 +249,8 @@ def test_other_types_are_untouched(options: dict[str, Any]) -> None:
 
 
 def test_lists_that_others_have_imported() -> None:
-    assert METHODS == ["full", "freeze", "lora", "oft", "citi"]
-    assert {"lora", "oft", "citi"} == PEFT_METHODS
+    assert METHODS == ["full", "freeze", "lora", "oft", "citi", "data"]
+    assert {"lora", "oft", "citi", "data"} == PEFT_METHODS
 
 
 def test_reading_raw_arguments() -> None:
