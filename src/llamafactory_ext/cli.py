@@ -1,12 +1,13 @@
 """The command `llamafactory-ext`: one verb per room, each imported only when it is called."""
 
 import difflib
+import signal
 import sys
 from importlib import import_module
 from typing import Any, Final
 
 from .commands.usage import Command, asks_for_help, commands
-from .errors import ExtError, OptionError
+from .errors import ExtError, InterruptedRun, OptionError
 
 VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
@@ -100,6 +101,7 @@ def main() -> None:
     if verb in ("--help", "-h", "help"):
         print(USAGE)
         return
+    before = _take_sigterm()
     try:
         if verb not in VERBS:
             raise OptionError(f"There is no verb {verb!r}.\n{USAGE}")
@@ -116,6 +118,27 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         print(f"OSError: {place}{error.strerror or error}; check the path, permissions and room.", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as error:
+        number = int(getattr(error, "number", signal.SIGINT))
+        kept = getattr(error, "message", "") or "Repeat the command; what it keeps as it goes is kept."
+        name = "SIGTERM" if number == signal.SIGTERM else "Ctrl-C"
+        print(kept if kept.startswith("Interrupted") else f"Interrupted by {name}. {kept}", file=sys.stderr)
+        sys.exit(128 + number)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _take_sigterm() -> Any:
+    """Let SIGTERM end a verb as Ctrl-C does; return what it did before, None where signals are not ours."""
+
+    def take(number: int, _: object) -> None:
+        raise InterruptedRun(number)
+
+    try:
+        return signal.signal(signal.SIGTERM, take)
+    except ValueError:  # not the main thread
+        return None
 
 
 if __name__ == "__main__":

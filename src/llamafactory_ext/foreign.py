@@ -6,19 +6,23 @@ Every client of ours asks through `exchange`. No redirect is followed, so that a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import queue
 import re
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
     import httpx
 
+_T = TypeVar("_T")
 MOST_BYTES = 64 << 20
 MOST_DEPTH = 64
 _SHOWN = 300
@@ -148,6 +152,51 @@ def shown_url(url: str) -> str:
         password = None
     hide(password or "")
     return shown(url, 500)
+
+
+class Asking:
+    """Threads that ask others; a command that Ctrl-C ends does not wait for the answers under way.
+
+    Args:
+        most: threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def submit(self, ask: Callable[..., _T], *given: Any) -> Future[_T]:
+        """Ask as soon as a thread is free."""
+        future: Future[_T] = Future()
+        self._jobs.put((future, functools.partial(ask, *given)))
+        if len(self._threads) < self._most:
+            self._threads.append(threading.Thread(target=self._work, daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, ask = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(ask())
+                except BaseException as error:
+                    future.set_exception(error)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with contextlib.suppress(queue.Empty):
+                while (job := self._jobs.get_nowait()) is not None:
+                    job[0].cancel()
+        for _thread in self._threads:
+            self._jobs.put(None)
+        if kind is None or issubclass(kind, Exception):
+            for thread in self._threads:
+                thread.join()
 
 
 def new_client(timeout: float, connect: float = 30, headers: Mapping[str, str] | None = None) -> httpx.Client:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import OptionError
+from .words import refuse_numbers, switch
+
+_LEAST_SECONDS = 0.001  # of a request
 
 
 class Etapp:
@@ -112,12 +115,10 @@ class Etapp:
         from ..etapp.wording import published
         from ..serving.infer.server import ChatServer
 
-        numbers = {"trials": trials, "turns": turns, "max_new_tokens": max_new_tokens, "concurrency": concurrency}
-        wrong = [f"--{name} {value} is no whole number" for name, value in numbers.items() if type(value) is not int]
-        shares = {"temperature": temperature, "faults": faults, "timeout": timeout}
-        wrong += [f"--{n} {v} is no number" for n, v in shares.items() if type(v) not in (int, float) or v < 0]
-        if wrong:
-            raise OptionError.listing("etapp run:", wrong)
+        least = {"trials": (trials, 1), "turns": (turns, 1), "max_new_tokens": (max_new_tokens, 1)}
+        least |= {"concurrency": (concurrency, 1), "retries": (retries, 0), "seed": (seed, 0)}
+        shares = {"temperature": (temperature, 0), "faults": (faults, 0), "timeout": (timeout, _LEAST_SECONDS)}
+        refuse_numbers("etapp run", whole=least, real=shares)
         options = RunOptions(
             setting=setting,  # type: ignore[arg-type]
             strategy=strategy,  # type: ignore[arg-type]
@@ -207,20 +208,20 @@ class Etapp:
         from ..etapp.judging import asking, judge_all, judge_options, report_of
         from ..etapp.judging import estimate as estimated
         from ..etapp.published_judge import published_prompter
+        from ..metrics.judge import claim_log
         from ..metrics.report import verdicts_path, write_report
         from .score import show
 
+        estimate = switch("estimate", estimate)
         if mode not in MODES:
             raise OptionError(f"--mode {mode}: choose one of {', '.join(MODES)}.")
-        numbers = {"samples": (samples, 1), "concurrency": (concurrency, 1), "limit": (limit, 0)}
-        wrong = [
-            f"--{n} {v}: give a whole number from {least}" for n, (v, least) in numbers.items() if _below(v, least)
-        ]
-        if wrong:
-            raise OptionError.listing("etapp judge:", wrong)
+        whole = {"samples": (samples, 1), "concurrency": (concurrency, 1), "limit": (limit, 0)}
+        refuse_numbers("etapp judge", whole=whole, real={})
         path = Path(str(predictions))
         target = Path(str(out)) if out else path.with_name(f"{path.stem}.judge.json")
+        log = target.with_suffix(".log.jsonl")
         claim([target, verdicts_path(target)], inputs=[path])
+        claim_log(log, [path])
         world = open_source(str(source))
         file, acted = read_acted(world, path)
         acted = acted[:limit] if limit else acted
@@ -229,9 +230,9 @@ class Etapp:
         make = published_prompter(Checkout(Path(world.folder))) if prompts == "checkout" else prompt
         options = judge_options()
         print(estimated(world, acted, samples, options.prices, make))
-        if estimate is True:
+        if estimate:
             return
-        with asking(options, target.with_suffix(".log.jsonl")) as judge:
+        with asking(options, log) as judge:
             judged = judge_all(world, acted, judge, mode, samples, concurrency, make)  # type: ignore[arg-type]
         words = "of the checkout" if prompts == "checkout" else ""
         summary, n = judge.summary(), len(world.cases)
@@ -322,13 +323,16 @@ class Etapp:
         from ..etapp.export import Wanted, export, read_ids
         from ..metrics.report import read_verdicts
 
+        no_thought = switch("no_thought", no_thought)
+        scores = {"min_procedure": (min_procedure, 0), "min_personalization": (min_personalization, 0)}
+        refuse_numbers("etapp export_sft", whole={}, real=scores | {"min_proactivity": (min_proactivity, 0)})
         path, world = Path(str(predictions)), open_source(str(source))
         wanted = Wanted(
             min_procedure,
             min_personalization,
             min_proactivity,
             str(checks),
-            no_thought is True,
+            no_thought,
             read_ids(Path(str(held_out))) if held_out else frozenset(),
         )
         judged = {one.id: one for one in read_verdicts(Path(str(verdicts)))} if verdicts else {}
@@ -360,7 +364,3 @@ class Etapp:
             pass
         finally:
             server.server_close()
-
-
-def _below(value: object, least: int) -> bool:
-    return type(value) is not int or value < least

@@ -10,9 +10,10 @@ from rich.table import Table
 from ..benchmarks import names, needing
 from ..checkpoint.own import claim
 from ..errors import OptionError
-from ..metrics.judge import Judge, JudgeOptions
+from ..metrics.judge import Judge, JudgeOptions, claim_log
 from ..metrics.report import MODES, Report, verdicts_path, write_report
 from ..metrics.scoring import score as score_files
+from .words import switch
 
 
 def score(
@@ -46,6 +47,7 @@ def score(
         any_format: let bfcl_ast's official mode read calls that the published decoder refuses (JSON, chat marks,
             prose around them); the report counts them.
     """
+    execute, judge, any_format = switch("execute", execute), switch("judge", judge), switch("any_format", any_format)
     needed = {"a benchmark": benchmark, "--predictions": predictions, "--references": references}
     missing = [name for name, given in needed.items() if not given]
     if missing:
@@ -73,18 +75,20 @@ def score(
     part = target.with_suffix(".verdicts.part.jsonl")
     log = target.with_suffix(".judge.jsonl")
     claim([target, verdicts_path(target)], inputs=[source, Path(str(references))])
-    asked = Judge(JudgeOptions.from_environment(), log) if judge is True else None
+    if judge:
+        claim_log(log, [source, Path(str(references))])
+    asked = Judge(JudgeOptions.from_environment(), log) if judge else None
     report = score_files(
         str(benchmark),
         source,
         Path(str(references)),
         known,
-        execute=execute is True,
+        execute=execute,
         checkout=str(checkout),
         embedder=str(embedder),
         judge=asked,
         bfcl_version=str(bfcl_version),
-        any_format=any_format is True,
+        any_format=any_format,
         kept=part,
     )
     write_report(report, target)

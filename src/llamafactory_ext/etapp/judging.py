@@ -6,13 +6,13 @@ import contextlib
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint.locks import lock
 from ..errors import DataError, OptionError
+from ..foreign import Asking
 from ..metrics.judge import Judge, JudgeOptions
 from ..metrics.predictions import PredictionFile
 from ..metrics.report import Figure, Report
@@ -108,13 +108,9 @@ def judge_all(
     """
     if mode not in MODES:
         raise OptionError(f"--mode {mode}: choose one of {', '.join(MODES)}.")
-    with ThreadPoolExecutor(concurrency) as pool:
+    with Asking(concurrency) as pool:
         running = [pool.submit(_judged, prompt_of(source, one, make), one, judge, mode, samples) for one in acted]
-        try:
-            return [future.result() for future in running]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        return [future.result() for future in running]
 
 
 def _judged(asked: str, one: Acted, judge: Judge, mode: Mode, samples: int) -> Judged:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ..errors import DataError, ExtError, OptionError
+from ..errors import DataError, ExtError, InterruptedRun, OptionError
+from ..foreign import Asking
 from ..metrics.predictions import read_predictions
 from ..progress import Shown
 from ..serving.agent.dialogue import PromptTooLongError
@@ -136,9 +138,8 @@ def run(
                     shown.tell(piece, "cases", len(file.done), len(jobs))
         except ExtError as error:
             raise type(error)(f"{error.message}\n{_kept(file, jobs)}") from None
-        except KeyboardInterrupt:
-            print(_kept(file, jobs), file=sys.stderr)
-            raise
+        except KeyboardInterrupt as error:
+            raise InterruptedRun(getattr(error, "number", signal.SIGINT), _kept(file, jobs)) from None
         if failures:
             first, why = next(iter(failures.items()))
             raise DataError(f"{len(failures)} cases had errors, the first {first}: {why}\n{_kept(file, jobs)}")
@@ -227,28 +228,25 @@ def _answers(
 ) -> Iterator[tuple[_Job, tuple[Episode, AnySandbox] | str]]:
     """Each job with its episode, or with what went wrong in it alone, in the order in which they finish."""
     queues = _Queues(source, jobs, done, options)
-    with ThreadPoolExecutor(options.concurrency) as pool:
+    with Asking(options.concurrency) as pool:
         running: dict[Future[tuple[Episode, AnySandbox]], _Job] = {}
         failure: ExtError | None = None
-        try:
-            while True:
-                while failure is None and len(running) < options.concurrency and (job := queues.take()) is not None:
-                    running[pool.submit(_act, source, job, queues.sandbox(job), make_ask, options)] = job
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    job = running.pop(future)
-                    try:
-                        yield job, future.result()
-                        queues.give_back(job, is_kept=True)
-                    except DataError as error:
-                        queues.give_back(job, is_kept=False)
-                        yield job, error.message
-                    except ExtError as error:  # the model is gone; what is under way and succeeds is kept
-                        failure = failure or error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while True:
+            while failure is None and len(running) < options.concurrency and (job := queues.take()) is not None:
+                running[pool.submit(_act, source, job, queues.sandbox(job), make_ask, options)] = job
+            if not running:
+                break
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                job = running.pop(future)
+                try:
+                    yield job, future.result()
+                    queues.give_back(job, is_kept=True)
+                except DataError as error:
+                    queues.give_back(job, is_kept=False)
+                    yield job, error.message
+                except ExtError as error:  # the model is gone; what is under way and succeeds is kept
+                    failure = failure or error
         if failure is not None:
             raise failure
 

@@ -11,13 +11,14 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..checkpoint.own import same_file
 from ..errors import DataError, OptionError
 from ..foreign import Answer, ForeignError, clean_key, count_of, exchange, hide, new_client, shown, shown_url
 
@@ -28,6 +29,7 @@ _PREFIX = "LLAMAFACTORY_EXT_JUDGE_"
 _RETRIED = (408, 409, 425, 429)
 _SECONDS = 300.0  # for one reply, whole
 _LONGEST_WAIT = 60.0
+_FIRST_BYTES = b'{"key": "'  # of every line of a log
 
 
 @dataclass(frozen=True)
@@ -222,21 +224,60 @@ def _asked_wait(stated: str | None, otherwise: float) -> float:
         return otherwise
 
 
+def claim_log(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Make sure, before any work, that a log may be written: it is not there, or holds replies of a judge alone.
+
+    Raises:
+        OptionError: it is read by the command, a folder, or a file of somebody else.
+    """
+    if any(same_file(path, source) for source in inputs):
+        raise OptionError(f"{path}, the log of replies, is read by this command; name another --out.")
+    if path.is_dir():
+        raise OptionError(f"{path}, the log of replies, is a folder; name another --out.")
+    try:
+        _parse_log(path)
+    except DataError as error:
+        raise OptionError(f"{error.message} Nothing was written; or name another --out.") from None
+
+
 def _read_log(path: Path) -> dict[str, _Reply]:
     """Replies so far; a cut last line is cut off, so that the next one is whole."""
-    if not path.exists():
-        return {}
+    known, cut = _parse_log(path)
+    if cut is not None:
+        with path.open("r+b") as file:
+            file.truncate(cut)
+    return known
+
+
+def _parse_log(path: Path) -> tuple[dict[str, _Reply], int | None]:
+    """Return the replies and, where the last line is a cut reply, where it begins; the file stays as it is."""
     known: dict[str, _Reply] = {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    for number, line in enumerate(whole.splitlines(), start=1):
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}, None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); move it away.") from None
+    start = content.rfind(b"\n") + 1
+    for number, line in enumerate(content[:start].split(b"\n")[:-1], start=1):
         try:
             record: Mapping[str, Any] = json.loads(line.decode("utf-8"))
             reply = _Reply(str(record["text"]), int(record["prompt_tokens"]), int(record["completion_tokens"]))
             known[record["key"]] = reply
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: no reply of a judge ({error}); delete the line.") from None
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    return known
+            raise DataError(
+                f"{path}, line {number}: no reply of a judge ({shown(str(error))}); delete the line, or move the file "
+                "away."
+            ) from None
+    last = content[start:]
+    if last and not (_FIRST_BYTES.startswith(last) or (last.startswith(_FIRST_BYTES) and not _is_whole(last))):
+        raise DataError(f"{path}: its last line is no reply of a judge; move the file away.")
+    return known, start if last else None
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -91,9 +91,9 @@ def _ask(backend: Backend, prompts: Sequence[Prompt], file: AnswerFile) -> None:
                 shown.tell(piece, "answers", answered, len(prompts))
     except ExtError as error:
         raise type(error)(f"{error.message}\n{_kept(file, prompts)}") from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _tell([_kept(file, prompts)])
-        sys.exit(130)
+        sys.exit(128 + getattr(error, "number", 2))
     if too_long:
         _tell([f"{len(too_long)} prompts leave no room for an answer ({', '.join(too_long[:5])}); theirs are empty."])
     print(f"{len(file.done)} answers: {file.path}")

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import httpx
 
 from ...benchmarks import benchmark_of
 from ...errors import DataError, ExtError, OptionError
-from ...foreign import Answer, ForeignError, clean_key, count_of, exchange, new_client, shown, shown_url
+from ...foreign import Answer, Asking, ForeignError, clean_key, count_of, exchange, new_client, shown, shown_url
 from ..agent.dialogue import Episode, Limits, PromptTooLongError, TextChat, ToolChat, dialogue
 from ..agent.tools import HttpToolServer
 from .names import SentNames
@@ -199,7 +199,7 @@ class ServerBackend:
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Any]]:
         """Each prompt with its answer, in the order in which they finish."""
-        with ThreadPoolExecutor(self._options.concurrency) as pool:
+        with Asking(self._options.concurrency) as pool:
             running: dict[Future[Any], Prompt] = {}
             try:
                 for prompt in prompts:
@@ -219,7 +219,6 @@ class ServerBackend:
                 raise
             finally:
                 self._server.end()
-                pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
         """Close all connections; tell how the dialogues ended."""

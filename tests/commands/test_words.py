@@ -1,0 +1,187 @@
+"""What stands behind options, logs that are somebody else's, and Ctrl-C, in the commands that ask others."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamafactory_ext import cli
+from llamafactory_ext.commands.words import switch
+from llamafactory_ext.errors import OptionError
+from llamafactory_ext.etapp.agents import agent
+from llamafactory_ext.etapp.mini import load, load_gold
+from llamafactory_ext.etapp.run import RunOptions, run
+from metrics.benchmarks.test_rotbench import WEATHER, record
+from metrics.judge_stub import judge_stub
+from metrics.published_data import write_predictions
+from processes import environment
+from serving.stub_server import Stub
+
+pytestmark = pytest.mark.fast
+REPLY = {"key": "a", "text": "t", "prompt_tokens": 1, "completion_tokens": 2}
+ON, OFF = (True, "True", "true", "yes", "YES", 1, "1"), (False, "False", "false", "no", 0, "0")
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["llamafactory-ext", *words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    source = load()
+    run(source, source.cases[:1], agent("gold", load_gold()), {}, RunOptions(quiet=True), tmp_path / "p.jsonl")
+    (tmp_path / "clean.json").write_text(json.dumps([record(WEATHER)]), encoding="utf-8")
+    write_predictions(tmp_path / "r.jsonl", "rotbench", {"clean:0": WEATHER})
+    return tmp_path
+
+
+def test_a_switch_takes_six_words() -> None:
+    assert all(switch("x", word) for word in ON)
+    assert not any(switch("x", word) for word in OFF)
+    for odd in ("maybe", "", "on", 2, None, [True], 1.0):
+        with pytest.raises(OptionError, match=r"--x .*: give true"):
+            switch("x", odd)
+
+
+@pytest.mark.parametrize(
+    "words", ["--estimate", "--estimate yes", "--estimate=true", "--estimate 1", "--estimate=maybe"]
+)
+def test_an_estimate_asks_nobody(words: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with judge_stub() as stub:
+        monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_URL", stub.url)
+        monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_MODEL", "m")
+        assert call(monkeypatch, "etapp", "judge", f"{folder}/p.jsonl", *words.split()) == 2 * words.endswith("maybe")
+        assert stub.bodies == []
+
+
+@pytest.mark.parametrize("option", ["--judge", "--execute", "--any_format"])
+def test_score_refuses_an_odd_switch(
+    option: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("rotbench", "--predictions", f"{folder}/r.jsonl", "--references", f"{folder}", f"{option}=perhaps")
+    assert call(monkeypatch, "score", *words) == 2
+    assert f"{option} perhaps: give true" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "my notes",
+        "my notes\n",
+        json.dumps({"key": "a", "value": 1}),
+        json.dumps(REPLY) + "\nand a note",
+        json.dumps(REPLY) + "\nand a note\n",
+        "\n" + json.dumps(REPLY) + "\n",
+        "[" * 5_000,
+        "\ud800",
+        None,
+    ],
+)
+@pytest.mark.parametrize("verb", ["etapp", "score"])
+def test_a_log_of_somebody_else_stays(
+    verb: str, content: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is no reply of a judge is refused before anybody is asked, and stays byte for byte."""
+    log = folder / ("notes.log.jsonl" if verb == "etapp" else "notes.judge.jsonl")
+    before = b"" if content is None else content.encode("utf-8", "surrogatepass")
+    log.mkdir() if content is None else log.write_bytes(before)
+    words = {
+        "etapp": ("etapp", "judge", f"{folder}/p.jsonl"),
+        "score": ("score", "toolalpaca", "--predictions", f"{folder}/r.jsonl", "--references", f"{folder}", "--judge"),
+    }[verb]
+    with judge_stub() as stub:
+        monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_URL", stub.url)
+        monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_MODEL", "m")
+        assert call(monkeypatch, *words, "--out", f"{folder}/notes.json") == 2
+        assert stub.bodies == []
+    assert str(log) in capsys.readouterr().err
+    assert log.is_dir() if content is None else log.read_bytes() == before
+    assert not (folder / "notes.json").exists()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 30])
+def test_a_cut_log_goes_on(cut: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "notes.log.jsonl").write_text(json.dumps(REPLY) + "\n" + json.dumps(REPLY)[:cut], encoding="utf-8")
+    with judge_stub() as stub:
+        monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_URL", stub.url)
+        monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_MODEL", "m")
+        call(monkeypatch, "etapp", "judge", f"{folder}/p.jsonl", "--out", f"{folder}/notes.json")
+        assert stub.bodies
+    lines = (folder / "notes.log.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 1 + len(stub.bodies)
+    assert all("text" in json.loads(line) for line in lines)
+
+
+@pytest.mark.parametrize("words", ["--retries x", "--retries=-1", "--timeout 0", "--max_new_tokens=-1", "--turns 0"])
+def test_etapp_run_refuses_odd_numbers(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", "m", "--url", "http://127.0.0.1:9/v1", "--out", f"{tmp_path}/a.jsonl", *words.split())
+    assert call(monkeypatch, "etapp", "run", *given) == 2
+    assert words.replace("=", " ") in capsys.readouterr().err
+
+
+def test_export_refuses_a_word_as_least_score(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("export_sft", f"{folder}/p.jsonl", "--out", f"{folder}/o.json", "--min_procedure", "high")
+    assert call(monkeypatch, "etapp", *words) == 2
+    assert "--min_procedure high: give a number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("verb", ["run", "judge"])
+def test_a_signal_ends_an_open_request(verb: str, number: int, folder: Path) -> None:
+    """A server that never answers keeps no command from ending; the wait below is far shorter than its time-out."""
+    asked, ended = threading.Event(), threading.Event()
+
+    def silent(path: str, body: Any) -> Any:
+        if body is None:
+            return 200, {"data": [{"id": "m"}]}
+        asked.set()
+        ended.wait(120)
+        return 500, "late"
+
+    stub = Stub(silent)
+    url = f"{stub.url}/v1"
+    words = {
+        "run": ("--model", "m", "--url", url, "--out", f"{folder}/a.jsonl"),
+        "judge": (f"{folder}/p.jsonl",),
+    }[verb]
+    judge = {"LLAMAFACTORY_EXT_JUDGE_URL": url, "LLAMAFACTORY_EXT_JUDGE_MODEL": "m", "NO_PROXY": "127.0.0.1"}
+    command = [sys.executable, "-m", "llamafactory_ext.cli", "etapp", verb, *words]
+    with subprocess.Popen(command, env=environment(**judge), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert asked.wait(90)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            ended.set()
+            stub.stop()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert "Interrupted by" in said.splitlines()[-1]
+
+
+def test_ctrl_c_in_any_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(verb: str) -> Any:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "load_verb", stopped)
+    assert call(monkeypatch, "doctor") == 130
+    assert capsys.readouterr().err == "Interrupted by Ctrl-C. Repeat the command; what it keeps as it goes is kept.\n"
+    assert signal.getsignal(signal.SIGTERM) is before
