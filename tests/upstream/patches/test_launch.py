@@ -52,8 +52,8 @@ def test_lmf_and_help(probe: Path) -> None:
     assert result.returncode == 0, result.stderr
     for name in option_names():
         assert f"--{name}" in result.stdout
-    assert "{lora,oft,freeze,full,citi}" in result.stdout
-    assert "{pt,sft,rm,ppo,dpo,kto,tl_sft,tl_ppo}" in result.stdout
+    assert "{lora,oft,freeze,full,citi,data}" in result.stdout
+    assert "{pt,sft,rm,ppo,dpo,kto,tl_sft,tl_ppo,skintern}" in result.stdout
 
 
 def test_torchrun_children(probe: Path) -> None:

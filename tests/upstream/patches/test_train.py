@@ -65,7 +65,7 @@ def test_inference_without_adapter_is_the_base(tiny_llama_dir: Path) -> None:
 def test_wrong_checkpoints(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_path: Path) -> None:
     lora = tmp_path / "lora"
     get_peft_model(tiny.tiny_model(), LoraConfig(target_modules=["q_proj"])).save_pretrained(lora)
-    with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA one; set finetuning_type"):
+    with pytest.raises(CheckpointError, match="holds a LORA adapter, not a MOLoRA or DATA one; set finetuning_type"):
         infer(tiny_llama_dir, lora)
     with pytest.raises(OptionError, match=r"has no adapter_config\.json; name the output_dir of a finished run"):
         infer(tiny_llama_dir, tiny_llama_dir)
