@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from llamafactory.train.tuner import run_exp
 
-from llamafactory_ext.cl.answering import answer
+from cl.comparisons import METHODS, TASKS, Here, plan_of, records, silent
 from llamafactory_ext.cl.driver import run_plan
 from llamafactory_ext.cl.plan import Plan, read_plan
 from llamafactory_ext.cl.report import as_markdown, write_report
@@ -19,93 +18,6 @@ from llamafactory_ext.errors import OptionError, UpstreamError
 from llamafactory_ext.lab.sequences import write_sequence
 
 ROOT = Path(__file__).parents[2]
-TASKS = ("colours", "numbers", "animals")
-WORDS = {"colours": ("red", "blue"), "numbers": ("one", "two"), "animals": ("dog", "cat")}
-METHODS: dict[str, Any] = {
-    "data": {"options": {"data_low_rank": 2, "data_high_rank": 2, "data_components": 2}},
-    "seq_lora": {"options": {"lora_rank": 4}},
-    "replay": {"share": 0.5, "options": {"lora_rank": 4}},
-    "multi_task": {"options": {"lora_rank": 4}},
-    "per_task": {"options": {"lora_rank": 4}},
-}
-
-
-def records(task: str, first: int, count: int) -> list[dict[str, str]]:
-    return [
-        {"instruction": f"Say item {i} of {task}.", "input": "", "output": WORDS[task][i % 2]}
-        for i in range(first, first + count)
-    ]
-
-
-def options_of(folder: Path, model: Path, /, **changes: Any) -> dict[str, Any]:
-    """The options of a comparison, with the data that they name."""
-    for task in TASKS:
-        (folder / task).mkdir(parents=True, exist_ok=True)
-        for name, items in (("train", records(task, 0, 6)), ("test", records(task, 20, 4))):
-            (folder / task / f"{name}.json").write_text(json.dumps(items), encoding="utf-8")
-    settings = {
-        "name": "words",
-        "out": str(folder / "out"),
-        "model": str(model),
-        "template": "llama3",
-        "methods": METHODS,
-        "seeds": [1],
-        "train": {
-            "use_cpu": True,
-            "max_steps": 2,
-            "learning_rate": 1e-2,
-            "per_device_train_batch_size": 2,
-            "cutoff_len": 128,
-            "lora_target": "all",
-        },
-        "tasks": [
-            {
-                "name": task,
-                "train": str(folder / task / "train.json"),
-                "test": str(folder / task / "test.json"),
-                "max_new_tokens": 2,
-            }
-            for task in TASKS
-        ],
-        "evaluate": {
-            "general": [{"name": "general", "test": str(folder / "colours" / "train.json"), "max_new_tokens": 2}]
-        },
-    }
-    settings["train"].pop("lora_target")
-    return settings | changes
-
-
-def plan_of(folder: Path, model: Path, /, **changes: Any) -> Plan:
-    path = folder / "cl.yaml"
-    path.write_text(yaml.safe_dump(options_of(folder, model, **changes)), encoding="utf-8")
-    return read_plan(path)
-
-
-class Here:
-    """Runs the driver's commands in this process.
-
-    Attributes:
-        done: what was run, in order.
-        ends: after how many commands the driver is killed; None for never.
-    """
-
-    def __init__(self, ends: int | None = None) -> None:
-        self.done: list[str] = []
-        self.ends = ends
-
-    def __call__(self, command: Sequence[str], log: Path) -> None:
-        if self.ends is not None and len(self.done) == self.ends:
-            raise KeyboardInterrupt
-        if command[1] == "train":
-            run_exp(yaml.safe_load(Path(command[2]).read_text("utf-8")))
-            self.done.append(f"train {Path(command[2]).parent.relative_to(Path(command[2]).parents[3])}")
-        else:
-            answer(json.loads(Path(command[3]).read_text("utf-8")))
-            self.done.append(f"answer {Path(command[3]).parent.name}")
-
-
-def silent(_: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -230,44 +142,3 @@ def test_somebodys_folder_stays(tiny_llama_dir: Path, tmp_path: Path) -> None:
     (plan.out / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OptionError, match="holds something already"):
         run_plan(plan, Here(), silent)
-
-
-BAD = {
-    "unknown": ({"colour": 1}, "colour is unknown"),
-    "no model": ({"model": "nowhere"}, "model=nowhere is no folder"),
-    "method": ({"methods": {"magic": {}}}, "choose one of data, seq_lora"),
-    "share": ({"methods": {"replay": {"share": 2}}}, "methods.replay.share=2"),
-    "share without effect": ({"methods": {"per_task": {"share": 0.1}}}, "has no effect with kind: per_task"),
-    "driver's": ({"train": {"output_dir": "x"}}, "train.output_dir is set by the driver"),
-    "gap": ({"order": ["colours", "plants"]}, "order names plants, which tasks lacks: the sequence has a gap"),
-    "order": ({"order": "long_9"}, "order='long_9': give a list of tasks, or one of standard_1"),
-    "seeds": ({"seeds": "1"}, "seeds='1'"),
-    "rows": ({"evaluate": {"rows": "first"}}, "evaluate.rows='first'"),
-    "tasks": ({"tasks": []}, "tasks is empty"),
-    "no methods": ({"methods": {}}, "methods is missing"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_what_does_not_work_is_said_at_once(case: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
-    changes, message = BAD[case]
-    with pytest.raises(OptionError, match=message):
-        plan_of(tmp_path, tiny_llama_dir, **changes)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("test", [], "has no test items"),
-        ("test", records("colours", 0, 6), "6 of 6 items stand in"),
-        ("train", [], "has no training items"),
-        ("train", {"a": 1}, "is no list of records"),
-        ("train", [{"instruction": "x"}], "record 1 lacks instruction or output"),
-    ],
-)
-def test_bad_files_are_named(name: str, content: Any, message: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
-    path = tmp_path / "cl.yaml"
-    path.write_text(yaml.safe_dump(options_of(tmp_path, tiny_llama_dir)), encoding="utf-8")
-    (tmp_path / "colours" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(OptionError, match=message):
-        read_plan(path)

@@ -50,6 +50,27 @@ def test_a_task_without_an_instruction_has_none(mnli: Path) -> None:
     assert read_cl_benchmark(mnli, prefix=False).test[0]["instruction"].startswith("Option: ")
 
 
+@pytest.mark.parametrize(
+    "content", [[], None, 3, "x", {"NLI": ["x"]}, {"NLI": {}}, {"NLI": 1}, {"NLI": [{"instruction": ["x"]}]}]
+)
+def test_a_damaged_instruction_file_is_named(content: Any, mnli: Path) -> None:
+    write(mnli.parents[1] / "instruction_config.json", content)
+    with pytest.raises(DataError, match=r"instruction_config.json: NLI is no list of"):
+        read_cl_benchmark(mnli)
+
+
+def test_half_characters_are_named(mnli: Path) -> None:
+    write(mnli / "labels.json", ["a\ud800"])
+    with pytest.raises(DataError, match="holds half a character"):
+        read_cl_benchmark(mnli)
+
+
+@pytest.mark.parametrize("kind", [["trace"], {"a": 1}, 3, "other"])
+def test_an_unknown_reader_is_named(kind: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="There is no reader of"):
+        convert(kind, tmp_path, tmp_path / "out")
+
+
 @pytest.fixture
 def numglue(tmp_path: Path) -> Path:
     folder = tmp_path / "NumGLUE-cm"

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,39 +19,21 @@ from typing import Any
 import yaml
 
 from ..checkpoint.atomic import read_json, write_json, write_text
-from ..checkpoint.own import claim_folder, sha256
+from ..checkpoint.own import sha256
 from ..errors import CheckpointError, DataError, UpstreamError
 from ..metrics.predictions import read_predictions
-from ..options.command_file import CHECKS
 from .metrics import summarise
+from .place import files_of, held, remove_adapter
 from .plan import Method, Plan, Task
+from .running import run_command
 from .scoring import Score, score
 from .tasks import read_records, training_records
 
 RESULT = "result.json"
-_OWNER = "comparison.json"  # in `out`: it is ours
 Run = Callable[[Sequence[str], Path], None]
 Tell = Callable[[str], None]
 _TRAINED = "trained.json"
 _ADAPTER = "adapter_model.safetensors"
-
-
-def run_command(command: Sequence[str], log: Path) -> None:
-    """Run a command to its end, its output in a file.
-
-    Raises:
-        UpstreamError: it failed; the message names the log.
-    """
-    environment = dict(os.environ, HF_HUB_OFFLINE="1") | {CHECKS: "1"}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        code = subprocess.run(command, env=environment, stdout=file, stderr=file, check=False).returncode
-    if code:
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["(empty)"]
-        raise UpstreamError(
-            f"{Path(command[0]).name} {command[1] if len(command) > 1 else ''} failed with exit code {code}: "
-            f"{last[0][:300]}\nRead {log}, then run the same command again; finished steps are kept."
-        )
 
 
 def run_plan(plan: Plan, run: Run = run_command, tell: Tell = print) -> dict[str, Any]:
@@ -67,7 +47,11 @@ def run_plan(plan: Plan, run: Run = run_command, tell: Tell = print) -> dict[str
     Raises:
         ExtError: a step failed; what was done is kept.
     """
-    _claim(plan)
+    with held(plan.out, plan.name):
+        return _measured(plan, run, tell)
+
+
+def _measured(plan: Plan, run: Run, tell: Tell) -> dict[str, Any]:
     base = _Base(plan, run, tell).scores() if plan.base else None
     result: dict[str, Any] = {
         "name": plan.name,
@@ -81,13 +65,6 @@ def run_plan(plan: Plan, run: Run = run_command, tell: Tell = print) -> dict[str
         write_json(plan.out / RESULT, result)
     write_json(plan.out / RESULT, result)
     return result
-
-
-def _claim(plan: Plan) -> None:
-    if not (plan.out / _OWNER).is_file():
-        claim_folder(plan.out, option="out")
-        plan.out.mkdir(parents=True, exist_ok=True)
-    write_json(plan.out / _OWNER, {"name": plan.name})
 
 
 def _digest(*parts: Any) -> str:
@@ -267,8 +244,8 @@ class _Sequence:
                 return adapter
             self.tell(f"{adapter / _ADAPTER} is not what was trained; it is trained anew")
         begun = _fact(place / "begun.json").get("made_from") == made_from
-        if adapter.exists() and not (begun and self.method.kind == "data" and not kept):
-            shutil.rmtree(adapter)  # within `out`, which is ours
+        if os.path.lexists(adapter) and not (begun and self.method.kind == "data" and not kept):
+            remove_adapter(adapter, self.plan.out, kept.get("files"))
         (place / _TRAINED).unlink(missing_ok=True)
         place.mkdir(parents=True, exist_ok=True)
         write_json(place / "begun.json", {"made_from": made_from})
@@ -282,7 +259,8 @@ class _Sequence:
         if not (adapter / _ADAPTER).is_file():
             raise UpstreamError(f"The training wrote no {adapter / _ADAPTER}; read {place / 'train.log'}.")
         steps = _fact(adapter / "trainer_state.json").get("global_step")
-        write_json(place / _TRAINED, {"made_from": made_from, "adapter": sha256(adapter / _ADAPTER), "steps": steps})
+        made = {"adapter": sha256(adapter / _ADAPTER), "steps": steps, "files": files_of(adapter)}
+        write_json(place / _TRAINED, {"made_from": made_from, **made})
         return adapter
 
     def _records(self, t: int) -> list[Any]:

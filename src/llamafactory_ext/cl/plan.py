@@ -10,6 +10,8 @@ from typing import Any, Final
 import yaml
 
 from ..errors import OptionError
+from ..foreign import shown
+from .names import TAKEN, halves, name_problem, twice, unknown_keys
 from .scoring import METRICS
 from .sources import ORDERS, leaked_items
 from .tasks import read_records
@@ -88,15 +90,19 @@ def read_plan(path: Path, *, allow_leak: bool = False) -> Plan:
     """
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
+        odd = halves(raw)
     except FileNotFoundError:
         raise OptionError(f"{path} does not exist; name the file of the comparison.") from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise OptionError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}).") from None
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
+        why = shown(str(error), 200)
+        raise OptionError(f"{path} cannot be read ({why}); name a YAML file, or mend it.") from None
+    if odd:
+        raise OptionError(f"{path}: {odd[0]} holds half a character or a zero byte; write it whole.")
     if not isinstance(raw, dict):
         raise OptionError(f"{path} holds no options; see examples/yaml/cl/tools_tiny.yaml.")
     reader = _Reader(raw)
     plan = reader.plan()
-    problems = reader.problems or _problems(plan, allow_leak)
+    problems = list(dict.fromkeys(reader.problems)) or _problems(plan, allow_leak)
     if problems:
         raise OptionError.listing(f"{path} does not work:", problems)
     return plan
@@ -106,35 +112,46 @@ class _Reader:
     """Collects what is wrong while it reads."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
-        self.raw, self.problems = raw, [f"{key} is unknown; remove it" for key in raw if key not in _KEYS]
+        self.raw, self.problems = raw, unknown_keys(raw, _KEYS)
 
     def plan(self) -> Plan:
         evaluate = self._mapping(self.raw.get("evaluate"), "evaluate")
-        unknown = set(evaluate) - {"rows", "base", "general", "limit", "batch_size"}
-        self.problems += [f"evaluate.{key} is unknown; remove it" for key in sorted(unknown)]
+        self.problems += unknown_keys(evaluate, ("rows", "base", "general", "limit", "batch_size"), "evaluate.")
         rows = evaluate.get("rows", "seen")
         if rows not in ROWS:
             self.problems.append(f"evaluate.rows={rows!r}: choose one of {', '.join(ROWS)}")
-        seeds = self.raw.get("seeds", [42])
-        if not (isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)):
-            self.problems.append(f"seeds={seeds!r}: give a list of whole numbers, such as [1, 2, 3]")
-            seeds = [42]
         tasks = self._tasks(self.raw.get("tasks"), "tasks", train=True)
+        general = self._tasks(evaluate.get("general", []), "evaluate.general", train=False)
+        for name in twice(task.name for task in (*tasks, *general)):
+            self.problems.append(f"{name} stands twice among tasks and evaluate.general; rename one")
+        name, base = self.raw.get("name", "comparison"), evaluate.get("base", True)
+        if not isinstance(name, str) or not name.strip():
+            self.problems.append(f"name={name!r}: write a text")
+        if not isinstance(base, bool):
+            self.problems.append(f"evaluate.base={base!r}: write true or false")
         return Plan(
-            name=str(self.raw.get("name", "comparison")),
+            name=str(name),
             out=Path(self._text("out")),
             model=self._text("model"),
             template=self._text("template"),
             methods=self._methods(),
             tasks=self._ordered(tasks),
-            general=self._tasks(evaluate.get("general", []), "evaluate.general", train=False),
+            general=general,
             train=self._options(self.raw.get("train"), "train"),
-            seeds=tuple(seeds),
+            seeds=self._seeds(),
             rows=rows,
-            base=bool(evaluate.get("base", True)),
+            base=bool(base),
             limit=self._whole(evaluate.get("limit", 0), "evaluate.limit", 0),
             batch_size=self._whole(evaluate.get("batch_size", 16), "evaluate.batch_size", 1),
         )
+
+    def _seeds(self) -> tuple[int, ...]:
+        seeds = self.raw.get("seeds", [42])
+        if not (isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds)):
+            self.problems.append(f"seeds={seeds!r}: give a list of whole numbers from 0, such as [1, 2, 3]")
+            return (42,)
+        self.problems += [f"seeds: {seed} stands there twice; remove one" for seed in twice(seeds)]
+        return tuple(seeds)
 
     def _text(self, key: str) -> str:
         value = self.raw.get(key)
@@ -170,20 +187,20 @@ class _Reader:
                 given.get("kind", name),
                 given.get("share", 0.1 if given.get("kind", name) == "replay" else 0.0),
             )
+            if problem := name_problem(str(name), TAKEN):
+                self.problems.append(f"methods.{name}: the name {problem}")
             if kind not in KINDS:
                 self.problems.append(f"methods.{name}.kind={kind!r}: choose one of {', '.join(KINDS)}")
-            if not isinstance(share, int | float) or not 0 <= share <= 1 or (kind == "replay" and share == 0):
+            is_number = isinstance(share, int | float) and not isinstance(share, bool)
+            if not is_number or not 0 <= share <= 1 or (kind == "replay" and share == 0):
                 self.problems.append(f"methods.{name}.share={share!r}: give a number above 0 and up to 1")
                 share = 0.0
             if share and kind in ("multi_task", "per_task"):
                 self.problems.append(f"methods.{name}.share has no effect with kind: {kind}; remove it")
-            self.problems += [
-                f"methods.{name}.{key} is unknown; remove it"
-                for key in given
-                if key not in ("kind", "share", "options")
-            ]
+            self.problems += unknown_keys(given, ("kind", "share", "options"), f"methods.{name}.")
             options = self._options(given.get("options"), f"methods.{name}.options")
             found.append(Method(str(name), str(kind), float(share), options))
+        self.problems += [f"methods: {name} stands there twice; rename one" for name in twice(m.name for m in found)]
         if not found and not self.problems:
             self.problems.append(f"methods is missing; name at least one of {', '.join(KINDS)}")
         return tuple(found)
@@ -197,11 +214,13 @@ class _Reader:
             given = self._mapping(item, f"{where} {number}")
             name, known = given.get("name"), {"name", "train", "test", "metric", "max_new_tokens", "epochs", "options"}
             at = f"{where}.{name or number}"
-            self.problems += [f"{at}.{key} is unknown; remove it" for key in given if key not in known]
-            for key in ("name", "test", *(["train"] if train else [])):
-                if not isinstance(given.get(key), str):
-                    self.problems.append(f"{at}.{key} is missing; write {key}: ...")
-            if given.get("metric", "exact") not in METRICS:
+            self.problems += unknown_keys(given, known, f"{at}.")
+            for key in ("name", "test", *(["train"] if train or given.get("train") is not None else [])):
+                if not isinstance(given.get(key), str) or not given[key]:
+                    self.problems.append(f"{at}.{key} is missing or no text; write {key}: ...")
+            if isinstance(name, str) and (problem := name_problem(name)):
+                self.problems.append(f"{at}: the name {problem}")
+            if given.get("metric", "exact") not in tuple(METRICS):
                 self.problems.append(f"{at}.metric={given['metric']!r}: choose one of {', '.join(METRICS)}")
             options = dict(self._options(given.get("options"), f"{at}.options"))
             if "epochs" in given:
@@ -216,8 +235,6 @@ class _Reader:
                     options=options,
                 )
             )
-        names = [task.name for task in found]
-        self.problems += [f"{where}: {name} stands there twice" for name in {n for n in names if names.count(n) > 1}]
         return tuple(found)
 
     def _ordered(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
@@ -230,14 +247,15 @@ class _Reader:
                 return tasks
             order = list(ORDERS[order])
         named = {task.name: task for task in tasks}
-        if not isinstance(order, list):
+        if not isinstance(order, list) or not order:
             self.problems.append(f"order={order!r}: give a list of tasks, or one of {', '.join(ORDERS)}")
             return tasks
-        if missing := [name for name in order if name not in named]:
+        if missing := [name for name in order if not isinstance(name, str) or name not in named]:
             self.problems.append(
                 f"order names {', '.join(map(str, missing))}, which tasks lacks: the sequence has a gap"
             )
             return tasks
+        self.problems += [f"order names {name} twice; remove one" for name in twice(order)]
         return tuple(named[name] for name in order)
 
 

@@ -69,7 +69,7 @@ def read_cl_benchmark(folder: Path, *, prefix: bool = True) -> Converted:
     def record(item: Mapping[str, Any], path: Path) -> Record:
         sentence, label = (_text(item, key, path) for key in ("sentence", "label"))
         head = f"Task:{task}\nDataset:{name}\n" if prefix else ""
-        options = f"Option: {', '.join(map(str, labels))} \n"
+        options = f"Option: {', '.join(_whole_text(str(label), folder) for label in labels)} \n"
         return {"instruction": f"{head}{instruction}{options}{sentence}\nAnswer:", "input": "", "output": label}
 
     train, test = ([record(item, path) for item in _list(path)] for path in _splits(folder))
@@ -110,7 +110,7 @@ def convert(kind: str, source: Path, out: Path, *, allow_leak: bool = False, pre
         OptionError: no such kind, or the target is somebody's.
         DataError: files are missing or malformed, or the test items were trained on.
     """
-    if kind not in READERS:
+    if not isinstance(kind, str) or kind not in READERS:
         raise OptionError(f"There is no reader of {kind!r}; choose one of {', '.join(READERS)}.")
     found = read_cl_benchmark(source, prefix=prefix) if kind == "cl_benchmark" else read_trace(source)
     if found.leaks and not allow_leak:
@@ -151,12 +151,28 @@ def _splits(folder: Path) -> tuple[Path, Path]:
 def _instruction(root: Path, task: str) -> str:
     for path in (root / "instruction_config.json", root.parent / "configs" / "instruction_config.json"):
         if path.is_file():
-            found = _json(path).get(task, [])
-            return str(found[0].get("instruction", "")) if found else ""
+            return _first_instruction(_json(path), task, path)
     raise DataError(
         f"{root} has no instruction_config.json, which says how each task is asked; copy O-LoRA's configs/"
         "instruction_config.json there."
     )
+
+
+def _first_instruction(config: Any, task: str, path: Path) -> str:
+    """Return how a task is asked; an empty text where the file does not name the task."""
+    asked = config.get(task, []) if isinstance(config, dict) else None
+    if asked == []:
+        return ""
+    first = asked[0] if isinstance(asked, list) else None
+    if not isinstance(first, dict) or not isinstance(first.get("instruction", ""), str):
+        raise DataError(f"{path}: {task} is no list of {{instruction: text}}; take O-LoRA's file.")
+    return _whole_text(first.get("instruction", ""), path)
+
+
+def _whole_text(text: str, path: Path) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise DataError(f"{path} holds half a character (a surrogate); download it again.")
+    return text
 
 
 def _list(path: Path) -> list[Any]:
@@ -179,4 +195,4 @@ def _text(item: Any, key: str, path: Path) -> str:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, str | int | float):
         raise DataError(f"{path}: an item has no text {key!r}; name a folder of the published data.")
-    return str(value)
+    return _whole_text(str(value), path)

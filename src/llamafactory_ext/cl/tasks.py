@@ -31,6 +31,14 @@ def read_records(path: Path) -> list[Record]:
         texts = [record.get(name) for name in ("instruction", "output")] if isinstance(record, dict) else [None]
         if not all(isinstance(text, str) for text in texts):
             raise OptionError(f"{path}: record {number} lacks instruction or output as texts.")
+        if not isinstance(record.get("input", ""), str):
+            raise OptionError(f"{path}: record {number} has an input that is no text; write it as a text.")
+        try:
+            json.dumps(record, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise OptionError(
+                f"{path}: record {number} holds half a character (a surrogate); write it whole."
+            ) from None
     return found
 
 

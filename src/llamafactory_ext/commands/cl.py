@@ -19,7 +19,7 @@ class Cl:
         from ..cl.plan import read_plan
         from ..cl.report import as_markdown, write_report
 
-        found = read_plan(Path(plan), allow_leak=allow_leak)
+        found = read_plan(Path(str(plan)), allow_leak=allow_leak)
         result = run_plan(found)
         paths = write_report(result, found.out)
         print(as_markdown(result).partition("\n## ")[0])
@@ -37,7 +37,7 @@ class Cl:
         """
         from ..cl.sources import convert
 
-        found = convert(kind, Path(source), Path(out), allow_leak=allow_leak, prefix=prefix)
+        found = convert(kind, Path(str(source)), Path(str(out)), allow_leak=allow_leak, prefix=prefix)
         print(f"{len(found.train)} training and {len(found.test)} test items: {out}")
         if found.unanswerable:
             print(f"{found.unanswerable} test items have no answer and were left out.")
