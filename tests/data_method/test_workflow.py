@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from transformers import TrainerCallback
 import tiny
 from llamafactory_ext.checkpoint.atomic import write_json
 from llamafactory_ext.errors import CheckpointError, OptionError
+from llamafactory_ext.upstream.pipeline.named import strange_adapters
 from processes import run, train_options
 from runs import WEIGHTS, equal
 from tl.trajectories import records, write_data
@@ -213,7 +217,32 @@ def _damaged(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(content)
 
 
-BAD_STARTS = {
+def _holding(name: str, content: Any) -> Callable[[Path], None]:
+    """Give a file another content; a dictionary changes parts of what it holds. Only the seal itself stays sealed."""
+
+    def change(folder: Path) -> None:
+        if name != "adapter_seal.json":
+            (folder / "adapter_seal.json").unlink()
+        whole = json.loads((folder / name).read_text("utf-8"))
+        write_json(folder / name, whole | content if isinstance(content, dict) else content)
+
+    return change
+
+
+DAMAGED = {
+    "adapter_config.json": [[], 3, {"tasks": 3}, {"tasks": "first"}, {"tasks": [[]]}, {"low_rank": "2"}, {"gate": []}],
+    "manifest.json": [[], 3, {"sequence": 3}, {"sequence": {}}, {"base": []}],
+    "adapter_seal.json": [[], 3, {"files": []}],
+}
+BAD_STARTS: dict[str, tuple[Callable[[Path], Any] | None, dict[str, Any], str]] = {
+    **{
+        f"{name} {content}": (_holding(name, content), {}, name)
+        for name, contents in DAMAGED.items()
+        for content in contents
+    },
+    "too wide a rank": (None, {"adapter_name_or_path": None, "data_low_rank": 10**9}, "data_low_rank=1000000000 is"),
+    "too many rows": (None, {"adapter_name_or_path": None, "data_components": 10**8}, "need 100000000 rows per gate"),
+    "too long a group": (None, {"adapter_name_or_path": None, "data_layers_per_gate": 3}, "data_layers_per_gate=3 is"),
     "another method": (_of_another_method, {}, "holds a LORA adapter, not one of DATA"),
     "a gap": (_with_a_gap, {}, "a task is missing"),
     "damaged": (_damaged, {}, "is not what was saved"),
@@ -241,7 +270,7 @@ def test_what_cannot_go_on_is_said_before_a_model_is_loaded(
     given = {"data_task": "second", "adapter_name_or_path": "{path}", **more}
     given = {name: value.format(path=path) if isinstance(value, str) else value for name, value in given.items()}
     settings = options(tiny_llama_dir, tiny_data_dir, tmp_path / "out", data_low_rank=4) | given
-    if case != "another shape":
+    if case not in ("another shape", "too wide a rank"):
         settings["data_low_rank"] = 2
     with pytest.raises((OptionError, CheckpointError), match=message):
         run_exp(settings)
@@ -255,10 +284,28 @@ def test_an_adapter_of_another_base_and_rows_that_run_out_are_refused(
     more = {"data_task": "second", "adapter_name_or_path": str(first)}
     with pytest.raises(CheckpointError, match="trained on another base model"):
         run_exp(options(other, tiny_data_dir, tmp_path / "out", **more))
-    with pytest.raises(OptionError, match="components need 40 rows per gate"):
+    with pytest.raises(OptionError, match="need 40 rows per gate"):
         run_exp(options(tiny_llama_dir, tiny_data_dir, tmp_path / "out", data_components=40))
 
 
 def test_a_finished_folder_is_not_trained_again(first: Path, tiny_llama_dir: Path, tiny_data_dir: Path) -> None:
     with pytest.raises(OptionError, match="holds a finished run"):
         run_exp(options(tiny_llama_dir, tiny_data_dir, first))
+
+
+def test_no_adapter_of_a_method_is_taken_for_one_of_lora(first: Path, tmp_path: Path) -> None:
+    """A method may train one of LoRA: that one is."""
+    model_args = SimpleNamespace(adapter_name_or_path=[str(first)], adapter_folder=None, model_name_or_path="none")
+    finetuning_args = SimpleNamespace(finetuning_type="lora")
+    (line,) = strange_adapters(model_args, finetuning_args)
+    assert line.endswith("holds a DATA adapter, not one of LoRA; set finetuning_type: data, or name a LoRA adapter")
+    copy = shutil.copytree(first, tmp_path / "copy")
+    _of_another_method(copy)
+    model_args.adapter_name_or_path = [str(copy)]
+    assert not any("not one of LoRA" in line for line in strange_adapters(model_args, finetuning_args))
+
+
+def test_an_estimate_reads_the_data(tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path, capsys: Any) -> None:
+    run_exp(options(tiny_llama_dir, tiny_data_dir, tmp_path, dry_run=True, dry_run_gpus=8))
+    (count,) = re.findall(r"Data: ([\d,]+) examples", capsys.readouterr().out)
+    assert int(count.replace(",", "")) > 0

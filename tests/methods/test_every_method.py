@@ -207,3 +207,9 @@ def test_unused_it_leaves_upstreams_options_alone(world: dict[str, str], name: s
     defaults = load(row.arguments)()
     assert (finetuning.stage, finetuning.finetuning_type, finetuning.tl_stage) == ("sft", "lora", None)
     assert all(getattr(finetuning, option.name) == getattr(defaults, option.name) for option in fields(defaults))
+
+
+def test_every_method_that_trains_says_what_an_estimate_reads() -> None:
+    ours = [row for row in methods() if row.run.startswith("llamafactory_ext.")]
+    assert ours
+    assert [row.name for row in ours if not row.lengths] == []

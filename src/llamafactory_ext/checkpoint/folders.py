@@ -92,6 +92,11 @@ def check_adapter(folder: Path) -> None:
     for mark in (SEAL, COMPLETE):
         files = _said(folder / mark).get("files") if (folder / mark).is_file() else {}
         if not isinstance(files, dict):
+            if mark == SEAL:
+                raise CheckpointError(
+                    f"{folder / mark} is damaged: it does not say what was saved. Use a whole copy of the folder, or "
+                    "delete this file to take the adapter as it is."
+                )
             continue
         for name in _ADAPTER:
             facts = files.get(name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.atomic import read_json
 from ..checkpoint.base import MANIFEST, check_base
 from ..checkpoint.folders import check_adapter, newest_complete
+from ..checkpoint.model_folder import DamagedError, read_object
 from ..errors import CheckpointError, OptionError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -22,6 +22,10 @@ SHAPE = {
     "data_gate": "gate",
     "data_init": "init",
 }
+
+
+SAVED = ("tasks", *SHAPE.values())
+_COPY = "use a whole copy of the folder, or train it anew"
 
 
 def is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -88,16 +92,20 @@ def check_sequence(path: Path, finetuning_args: Any) -> dict[str, Any]:
             "remove the option to begin a sequence."
         )
     check_adapter(path)
-    config: dict[str, Any] = read_json(path / CONFIG, "adapter configuration")
+    config = _read(path / CONFIG)
     if not is_ours(path, config):
         raise CheckpointError(
             f"adapter_name_or_path={path} holds a {config.get('peft_type')} adapter, not one of DATA; name the "
             "output_dir of the task before."
         )
-    tasks = config.get("tasks") or []
+    _check_fields(path / CONFIG, config)
+    tasks = config["tasks"]
     if (path / MANIFEST).is_file():
-        manifest = read_json(path / MANIFEST, "manifest")
-        said = [step.get("task") for step in manifest.get("sequence", []) if isinstance(step, dict)]
+        manifest = _read(path / MANIFEST)
+        steps = manifest.get("sequence", [])
+        if not isinstance(steps, list) or not isinstance(manifest.get("base"), dict):
+            raise CheckpointError(f"{path / MANIFEST} is damaged (sequence is no list, or base no object); {_COPY}.")
+        said = [step.get("task") for step in steps if isinstance(step, dict)]
         if said != tasks:
             raise CheckpointError(
                 f"{path}: the adapter knows the tasks {', '.join(tasks)}, and its {MANIFEST} the runs "
@@ -122,6 +130,31 @@ def check_sequence(path: Path, finetuning_args: Any) -> dict[str, Any]:
     return config
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file of an adapter holds."""
+    try:
+        return read_object(path)
+    except DamagedError as error:
+        raise CheckpointError(f"{path} {error}; {_COPY}.") from None
+
+
+def _check_fields(path: Path, config: Mapping[str, Any]) -> None:
+    """Make sure that an adapter's configuration has the types that it was saved with."""
+    from ..duo.config import CHECKS
+
+    for fits, wanted, names in CHECKS:
+        for name in names:
+            if name in SAVED and not (name in config and _fits(fits, config[name])):
+                raise CheckpointError(f"{path} is damaged ({name} must be {wanted}); {_COPY}.")
+
+
+def _fits(test: Callable[[Any], bool], value: Any) -> bool:
+    try:
+        return test(value)
+    except TypeError:  # of a value that cannot be compared
+        return False
+
+
 def given_of(finetuning_args: Any) -> list[str]:
     """Return the options that differ from their defaults."""
     from ..options.groups import changed_options
@@ -142,8 +175,11 @@ def load_adapter(model: Any, model_args: Any, finetuning_args: Any, paths: list[
     if not (path / CONFIG).is_file():
         raise CheckpointError(f"adapter_name_or_path={path} holds no {CONFIG}; name the output_dir of a data run.")
     check_adapter(path)
+    config = _read(path / CONFIG)
+    if is_ours(path, config):
+        _check_fields(path / CONFIG, config)
     if (path / MANIFEST).is_file():
-        restore_rows(model, read_json(path / MANIFEST, "manifest"), own_vocabulary(model_args))
+        restore_rows(model, _read(path / MANIFEST), own_vocabulary(model_args))
     check_base(model, path)
     loaded = _placed(model, path, trains=False)
     if finetuning_args.data_rows == "task":

@@ -75,6 +75,15 @@ def run_data(
         _Data(model_args, data_args, training_args, finetuning_args, list(callbacks or []), stop).run()
 
 
+def training_rows(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> Any:
+    """Return the rows that a run would train on, and say what becomes of the records.
+
+    Raises:
+        ExtError: options or data do not fit.
+    """
+    return _Data(model_args, data_args, training_args, finetuning_args, [], Stop())._data()["train_dataset"]
+
+
 @dataclass
 class _Data:
     """One run; its parts are made when they are first needed."""

@@ -21,6 +21,7 @@ from ...checkpoint.model_folder import (
 from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
 from ...errors import CheckpointError, DataError
+from ...methods import load, methods
 
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 _HERE = "correct the path, or name a model of the Hugging Face hub that can be reached from here"
@@ -64,6 +65,8 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
         return []
     from .skeleton import config_of, lost_part, misfit, skeleton
 
+    if foreign := [line for folder in folders if (line := _of_a_method(folder))]:
+        return foreign
     try:
         model = skeleton(config_of(model_args))
     except Exception:  # whatever a model's own code meets; loading it says more
@@ -85,6 +88,23 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
                 f"{model_args.model_name_or_path} ({fault}); name its own"
             )
     return problems
+
+
+def _of_a_method(folder: Path) -> str | None:
+    """Say whose adapter it is, if it is one of a method of ours and thus none of LoRA."""
+    try:
+        config = read_object(folder / ADAPTER_CONFIG)
+    except DamagedError:  # said elsewhere
+        return None
+    if config.get("peft_type") == "LORA":  # also of a method that trains one
+        return None
+    for row in methods("finetuning_type"):
+        if row.adapter is not None and load(row.adapter.check)(folder, config):
+            return (
+                f"adapter_name_or_path={folder} holds a {row.adapter.title} adapter, not one of LoRA; set "
+                f"{row.shown}, or name a LoRA adapter"
+            )
+    return None
 
 
 def _model_problems(model_args: Any, weights: bool) -> list[str]:
