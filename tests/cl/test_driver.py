@@ -13,7 +13,7 @@ import yaml
 from cl.comparisons import METHODS, TASKS, Here, plan_of, records, silent
 from llamafactory_ext.cl.driver import run_plan
 from llamafactory_ext.cl.plan import Plan, read_plan
-from llamafactory_ext.cl.report import as_markdown, write_report
+from llamafactory_ext.cl.report import as_figure, as_markdown, write_report
 from llamafactory_ext.errors import OptionError, UpstreamError
 from llamafactory_ext.lab.sequences import write_sequence
 
@@ -71,6 +71,11 @@ def test_the_report_says_what_was_measured(whole: tuple[Plan, dict[str, Any], He
     plan, result, _ = whole
     text = as_markdown(result)
     assert "| replay (50% replayed) | 6 |" in text
+    assert "\\" not in text
+    assert "|  |" not in text
+    assert text.count("\n| base | ") == 1 + len(METHODS)
+    first = result["base"][TASKS[0]]
+    assert f"| base | {first['score']:.3f} ± {first['se']:.3f} (n 4) |" in text
     assert text.count("## ") == len(METHODS)
     assert all(path.stat().st_size > 100 for path in write_report(result, plan.out))
 
@@ -142,3 +147,27 @@ def test_somebodys_folder_stays(tiny_llama_dir: Path, tmp_path: Path) -> None:
     (plan.out / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OptionError, match="holds something already"):
         run_plan(plan, Here(), silent)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("per_task", "per_task"),
+        ("_a_", r"\_a\_"),
+        ("a|b", r"a\|b"),
+        ("a\nb", "a b"),
+        ("sst-2", "sst-2"),
+        ("a_ b", r"a\_ b"),
+    ],
+)
+def test_names_are_shown_as_they_are(name: str, shown: str) -> None:
+    cell = {"score": 0.5, "n": 4, "se": 0.25}
+    run = {"seed": 1, "matrix": [[0.5]], "cells": {"0,0": cell}, "steps": [1]}
+    run |= dict.fromkeys(("ap", "bwt", "forgetting", "plasticity", "fwt", "general_change"))
+    method = {"kind": "data", "share": 0.0, "runs": [run]}
+    result = {"name": "x$y$", "tasks": [name], "base": {name: cell}, "methods": {"m": method}}
+    assert f"| {shown} | 0.500 ± 0.250 (n 4) |" in as_markdown(result)
+    figure = as_figure(result)
+    assert figure.get_suptitle() == r"x\$y\$: score on each task after each task, seed 1"
+    assert [axis.get_ylabel() for axis in figure.axes] == ["", "score"]
+    figure.canvas.draw()
