@@ -12,12 +12,17 @@ from typing import Any
 
 import pytest
 
+from citi.test_importance_file import FULL
 from llamafactory_ext import cli
+from llamafactory_ext.checkpoint.own import own_text
 from llamafactory_ext.commands.words import switch
-from llamafactory_ext.errors import OptionError
+from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.agents import agent
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.run import RunOptions, run
+from llamafactory_ext.metrics.benchmarks.rotbench import _gold
+from llamafactory_ext.metrics.references import Item
+from llamafactory_ext.report.runs import _is_report
 from metrics.benchmarks.test_rotbench import WEATHER, record
 from metrics.judge_stub import judge_stub
 from metrics.published_data import write_predictions
@@ -185,3 +190,102 @@ def test_ctrl_c_in_any_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert call(monkeypatch, "doctor") == 130
     assert capsys.readouterr().err == "Interrupted by Ctrl-C. Repeat the command; what it keeps as it goes is kept.\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+PATHS = [
+    *("examples 7", "data convert gsm8k --source 7 --out 7", "data mix --tool 7 --general 7 --dataset_dir 7"),
+    *("data check 7 --dataset_dir 7", "data preview 7 --template default --model 7", "data stats 7 --out 7"),
+    *(
+        "importance show 7",
+        "importance show [a]",
+        "importance plot 7 --out 7",
+        "importance plot importance.json --out 7",
+    ),
+    *("score rotbench --predictions 7 --references 7", "score rotbench --predictions [a] --references 7 --out 7"),
+    *("report 7 --out 7", "etapp cases 7", "etapp inventory 7 --out 7", "etapp demo --out 7", "etapp check 7"),
+    *("etapp judge 7 --out 7", "etapp agree 7 7", "etapp report 7 --out 7", "etapp split 7 --train 8"),
+    *(
+        "etapp export_sft 7 7",
+        "etapp export_sft 7 --out 7 --verdicts 7 --held_out 7",
+        "cl run 7",
+        "cl convert trace 7 7",
+    ),
+    *(
+        "skintern build 7 7",
+        "skintern preview 7",
+        "skintern flops 7 --prompt 7",
+        "lab data --out 7",
+        "lab data --out [7]",
+    ),
+    *("lab sequence --out 7", "lab build 7", "lab evaluate --out 7", "lab demo --out 7", "lab ppo --out 7"),
+    *("etapp run --model 7 --url 7 --out 7 --source 7", "infer --dataset 7 --model 7 --backend openai --out 7"),
+]
+
+
+@pytest.mark.parametrize("words", PATHS)
+def test_a_number_in_place_of_a_path(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """python-fire reads 7 as a number and [a] as a list; where a path is asked for, both are names of files."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("7", "['a']", "[7]"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    FULL.save(tmp_path / "importance.json")
+    assert call(monkeypatch, *words.split()) == 2
+    assert (tmp_path / "7").read_text("utf-8") == "x"
+    said = capsys.readouterr().err
+    assert "Error: " in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("lab evaluate --limit x", "lab demo --limit 0", "lab ppo --seeds x", "lab build out --steps x"),
+        *("lab build out --minutes x", "importance show importance.json --top x", "importance show f --top nan"),
+        "importance plot importance.json --bottom=-1",
+    ],
+)
+def test_a_word_in_place_of_a_number(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *words.split()) == 2
+    option = next(word for word in words.split() if word.startswith("--")).partition("=")[0]
+    assert f"  - {option} " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}\n{"a": 2}\n', "[1, 2]", "7: a", "a: &a [*a]", "\x00", "[" * 3_000, ""])
+def test_a_yaml_that_is_none(content: str, tmp_path: Path) -> None:
+    from llamafactory_ext.upstream.pipeline.dialogues import read_training_args
+
+    (tmp_path / "d.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(OptionError, match=r"d\.jsonl( is no YAML| holds no options|: its options do not work)"):
+        read_training_args(tmp_path / "d.jsonl")
+
+
+def test_half_a_surrogate_pair_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    with pytest.raises(DataError, match="half a surrogate pair"):
+        own_text(tmp_path / "a", "b\ud800")
+    assert (tmp_path / "a").read_text() == ""
+
+
+@pytest.mark.parametrize("odd", [7, None, [], {}, "", True])
+@pytest.mark.parametrize("place", ["system", "conversation", "tools"])
+def test_odd_values_of_rotbench(odd: Any, place: str) -> None:
+    item = record(WEATHER)
+    if place == "system":
+        item["conversations"][0]["value"] = odd
+    elif place == "conversation":
+        item["conversations"] = odd
+    else:
+        item["conversations"][0]["value"] = "[1, 2]"
+    with pytest.raises(DataError, match="x: not in RoTBench's form"):
+        _gold(Item("x", "clean", item))
+
+
+def test_a_deep_file_beside_reports_is_none(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    assert not _is_report(tmp_path / "deep.json")

@@ -26,6 +26,7 @@ from llamafactory_ext.serving.infer.identity import adapter_base
 from llamafactory_ext.serving.infer.questions import of_file
 from llamafactory_ext.tl.statistics import error_statistics
 from metrics.benchmarks.test_rotbench import WEATHER, record
+from security.etapp_readers import ETAPP_READERS
 from tl import trajectories
 
 Reader = Callable[[Path], Any]
@@ -162,6 +163,7 @@ READERS: dict[str, tuple[str, str, Reader]] = {
         json.dumps({"files": {"a": {"bytes": 1, "sha256": "x"}}, "resumable": True, "run": "r"}),
         _mark,
     ),
+    **ETAPP_READERS,
     "adapter": (
         "adapter_config.json",
         json.dumps({"peft_type": "MOLORA", "base_model_name_or_path": "b", "r": 8, "target_modules": ["a"]}),

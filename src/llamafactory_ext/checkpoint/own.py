@@ -127,9 +127,21 @@ def own_file(path: Path, known: Iterable[str] = ()) -> Iterator[Path]:
 
 
 def own_text(path: Path, text: str, known: Iterable[str] = ()) -> None:
-    """Write a text file of the user's in UTF-8."""
-    with own_file(path, known) as staged, staged.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    """Write a text file of the user's in UTF-8.
+
+    Raises:
+        DataError: it holds half a surrogate pair, or cannot be written.
+        OptionError: it has become somebody else's.
+    """
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path} was not written: the data holds half a surrogate pair ({error.reason}), which is no text; mend "
+            "what was read."
+        ) from None
+    with own_file(path, known) as staged:
+        staged.write_bytes(content)
 
 
 def own_json(path: Path, data: Any) -> None:

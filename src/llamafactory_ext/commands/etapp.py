@@ -334,6 +334,7 @@ class Etapp:
             str(checks),
             no_thought,
             read_ids(Path(str(held_out))) if held_out else frozenset(),
+            Path(str(verdicts)),
         )
         judged = {one.id: one for one in read_verdicts(Path(str(verdicts)))} if verdicts else {}
         _, acted = read_acted(world, path)

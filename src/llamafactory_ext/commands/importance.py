@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..checkpoint.own import claim, own_file
 from ..citi.importance_file import Importance as ImportanceFile
+from .words import refuse_numbers
 
 
 class Importance:
@@ -19,7 +20,8 @@ class Importance:
             top: share of components that get MOLoRA.
             bottom: share of components that are tuned in full; 0 for none.
         """
-        importance = ImportanceFile.load(Path(file))
+        refuse_numbers("importance", whole={}, real={"top": (top, 0), "bottom": (bottom, 0)})
+        importance = ImportanceFile.load(Path(str(file)))
         selection = importance.select(top, bottom)
         tool, general = importance.tool_scores(), importance.general_scores()
         width = max(map(len, tool))
@@ -46,10 +48,11 @@ class Importance:
         """
         from ..figures.run import importance_map
 
-        claim([Path(out)], inputs=[Path(file)])
-        importance = ImportanceFile.load(Path(file))
+        refuse_numbers("importance", whole={}, real={"top": (top, 0), "bottom": (bottom, 0)})
+        claim([Path(str(out))], inputs=[Path(str(file))])
+        importance = ImportanceFile.load(Path(str(file)))
         selection = importance.select(top, bottom)
-        with own_file(Path(out)) as staged, staged.open("wb") as picture:
+        with own_file(Path(str(out))) as staged, staged.open("wb") as picture:
             importance_map(
                 importance.tool_scores(), importance.general_scores(), selection.adapted, selection.tuned, picture
             )

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OptionError
+from .words import refuse_numbers
 
 
 class Lab:
@@ -17,7 +18,7 @@ class Lab:
         """
         from ..lab.datasets import write_training_files
 
-        for path in write_training_files(Path(out)):
+        for path in write_training_files(Path(str(out))):
             print(path)
 
     def sequence(self, out: str = "data/cl") -> None:
@@ -28,7 +29,7 @@ class Lab:
         """
         from ..lab.sequences import write_sequence
 
-        for path in write_sequence(Path(out)):
+        for path in write_sequence(Path(str(out))):
             print(path)
 
     def build(
@@ -54,8 +55,14 @@ class Lab:
         from ..lab.pretrain import Recipe
 
         given = {"steps": steps, "seed": seed}
+        whole = {
+            name: (value, least)
+            for name, value, least in (("steps", steps, 1), ("seed", seed, 0))
+            if value is not None
+        }
+        refuse_numbers("lab build", whole=whole, real={} if minutes is None else {"minutes": (minutes, 0)})
         recipe = replace(Recipe(), **{key: value for key, value in given.items() if value is not None})
-        build(Path(out), recipe, minutes, device)
+        build(Path(str(out)), recipe, minutes, device)
 
     def evaluate(
         self, model: str | None = None, adapter: str | None = None, limit: int = 400, out: str | None = None
@@ -72,17 +79,18 @@ class Lab:
         from ..lab.evaluate import evaluate
         from ..lab.methods import SHIPPED_MODEL
 
-        if limit < 1:
-            raise OptionError(f"--limit is {limit}; give at least 1")
+        refuse_numbers("lab evaluate", whole={"limit": (limit, 1)}, real={})
         if out is not None:
-            claim([Path(out)], inputs=[Path(folder) for folder in (model, adapter) if folder])
-        measured = evaluate(Path(model) if model else SHIPPED_MODEL, Path(adapter) if adapter else None, limit)
+            claim([Path(str(out))], inputs=[Path(str(folder)) for folder in (model, adapter) if folder])
+        measured = evaluate(
+            Path(str(model)) if model else SHIPPED_MODEL, Path(str(adapter)) if adapter else None, limit
+        )
         for name, score in measured.scores.items():
             extra = f", {score.unparsable} unparsable" if name.startswith("tool") else ""
             print(f"{name:<13}{score.accuracy:7.1%} +- {score.standard_error:.1%}  (n={score.n}{extra})")
         print(f"{'general mean':<13}{measured.general:7.1%}")
         if out is not None:
-            own_json(Path(out), measured.to_dict())
+            own_json(Path(str(out)), measured.to_dict())
 
     def demo(self, out: str = "runs/demo", limit: int = 400) -> None:
         """Run CITI, LoRA and full fine-tuning on the tiny model, and show what each gains and loses.
@@ -93,7 +101,8 @@ class Lab:
         """
         from ..lab.demo import demo
 
-        demo(Path(out), limit)
+        refuse_numbers("lab demo", whole={"limit": (limit, 1)}, real={})
+        demo(Path(str(out)), limit)
 
     def ppo(self, out: str = "runs/ppo", seeds: int = 3, sft: str | None = None) -> None:
         """Show that TL-Training's PPO learns: curves of reward and right calls on held-out requests.
@@ -105,13 +114,12 @@ class Lab:
         """
         from ..lab.ppo import learn
 
-        if seeds < 1:
-            raise OptionError(f"--seeds is {seeds}; give at least 1")
-        for curve in learn(Path(out), seeds, Path(sft) if sft else None):
+        refuse_numbers("lab ppo", whole={"seeds": (seeds, 1)}, real={})
+        for curve in learn(Path(str(out)), seeds, Path(str(sft)) if sft else None):
             gains = curve.gains()
             print(
                 f"seed {curve.seed}: right calls {curve.correct[0]:.1%} -> {curve.correct[-1]:.1%} "
                 f"({gains['correct_in_standard_errors']:+.1f} standard errors), mean reward {curve.reward[0]:.3f} -> "
                 f"{curve.reward[-1]:.3f} ({gains['reward_in_standard_errors']:+.1f}), {curve.seconds:.0f} s"
             )
-        print(f"Written: {Path(out) / 'ppo.json'}, {Path(out) / 'ppo.png'}")
+        print(f"Written: {Path(str(out)) / 'ppo.json'}, {Path(str(out)) / 'ppo.png'}")

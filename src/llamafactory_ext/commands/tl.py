@@ -15,7 +15,7 @@ class Tl:
         """
         from ..tl.ppo.verl_export import export_verl
 
-        exported = export_verl(Path(yaml), Path(out))
+        exported = export_verl(Path(str(yaml)), Path(str(out)))
         for line in exported.left_out:
             print(f"Left out: {line}")
         for file in exported.files:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import DataError
 from ..metrics.report import read_verdicts
 from .figures import quadratic_kappa, spearman
-from .judge_prompt import CRITERIA
+from .judge_prompt import CRITERIA, finals_of
 
 PUBLISHED = "The paper is reported to state a mean difference of 0.01 and 89.6 % of scores within one point."
 
@@ -22,7 +22,7 @@ def agreement(human: Path, verdicts: Path) -> str:
         DataError: a file is missing or malformed, or they have no case in common.
     """
     said = _human(human)
-    judged = {one.id: json.loads(one.detail) for one in read_verdicts(verdicts) if one.parsed and one.scores}
+    judged = {one.id: finals_of(one, verdicts) for one in read_verdicts(verdicts) if one.parsed and one.scores}
     both = [key for key in said if key in judged]
     if not both:
         raise DataError(f"{human} and {verdicts} have no judged case in common; check that they are of one run.")

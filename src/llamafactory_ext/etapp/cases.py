@@ -118,7 +118,7 @@ def trial_id(case_id: str, trial: int) -> str:
 def trial_of(key: str) -> int:
     """Return the trial that an id names."""
     number = key.partition(_TRIAL)[2]
-    return int(number) if number.isdigit() else 0
+    return int(number) if number.isdecimal() and len(number) < 10 else 0
 
 
 def reasoning_cases(users: Sequence[str], instructions: int) -> list[tuple[str, int]]:

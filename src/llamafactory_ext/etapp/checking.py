@@ -14,6 +14,7 @@ from ..metrics.predictions import Prediction, PredictionFile, read_predictions
 from ..metrics.report import Figure, Report, Verdict
 from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
+from .episodes import fault_of
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
 from .run import BENCHMARK
 
@@ -52,13 +53,17 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
     """
     file = read_predictions(path, BENCHMARK)
     acted = []
+    if not file.predictions:
+        raise DataError(f"{path} holds no episode; run `llamafactory-ext etapp run`.")
     for prediction in file.predictions:
         case, episode = source.case(prediction.id), prediction.episode
         if episode is None:
             raise DataError(f"{path}: {prediction.id} has no episode; run it with `llamafactory-ext etapp run`.")
+        if (fault := fault_of(episode, prediction.messages or ())) is not None:
+            raise DataError(f"{path}: the episode of {prediction.id} is damaged ({fault}); run it again.")
         try:
             outcome = None if case.checks is None else _checked(source, case, prediction, episode)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
             raise DataError(f"{path}: the episode of {prediction.id} is damaged ({error!r}); run it again.") from None
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
     order = {case.id: place for place, case in enumerate(source.cases)}
@@ -97,8 +102,9 @@ def report_of(source: Source, file: PredictionFile, acted: Sequence[Acted], n_re
     successes = successes_of(acted)
     trials = 1 + max(one.trial for one in acted)
     for k in range(2, trials + 1):
-        if (power := pass_power(successes, k)) is not None:
-            figures.append(Figure(f"pass^{k}", power, len(successes), 0, None))
+        if (power := pass_power(successes, k)) is None:
+            break
+        figures.append(Figure(f"pass^{k}", power, len(successes), 0, None))
     return Report(
         BENCHMARK,
         "strict",

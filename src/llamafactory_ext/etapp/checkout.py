@@ -178,7 +178,7 @@ class Checkout:
         if tool in absent or name is None:
             return ()
         rows = self.table(name)
-        return tuple(without_gaps(rows, columns) if columns else rows)
+        return tuple(without_gaps(rows, columns, str(self.folder / name)) if columns else rows)
 
     def world(self, user: str, profile: Mapping[str, Any], shared: Shared) -> World:
         """Return the world of a user.

@@ -29,6 +29,7 @@ from ..templates.messages import RESULT_SEPARATOR
 from .arguments import UnreadableError, read_call
 from .cases import Source
 from .checking import Acted
+from .judge_prompt import finals_of
 from .prompts import FEEDBACK, opening
 from .registry import ALL, FINDERS
 from .sandbox import UNREADABLE
@@ -47,6 +48,7 @@ class Wanted:
         checks: pass: all conditions of the case hold; any: they do not count.
         no_thought: leave out what a model says before a call.
         held_out: ids of cases for testing, none of which may be exported.
+        judged: the file of verdicts, for messages.
     """
 
     procedure: float = 4
@@ -55,6 +57,7 @@ class Wanted:
     checks: str = "pass"
     no_thought: bool = False
     held_out: frozenset[str] = frozenset()
+    judged: Path = Path("the verdicts")
 
 
 @dataclass
@@ -111,7 +114,12 @@ def export(
         if reason:
             done.left_out[reason] += 1
         else:
-            rows.append(record(source, one, no_thought=wanted.no_thought))
+            try:
+                rows.append(record(source, one, no_thought=wanted.no_thought))
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                raise DataError(
+                    f"{reads}: the dialogue of {one.prediction.id} is damaged ({error!r}); run it again."
+                ) from None
     if not rows:
         raise DataError(f"no dialogue is left to export: {_counts(done.left_out)}; run more cases or ask for less.")
     with own_data(out, known) as handle:
@@ -140,7 +148,7 @@ def _left_out(one: Acted, verdict: Verdict | None, judged: bool, wanted: Wanted)
         return ""
     if verdict is None or not verdict.parsed:
         return "has no verdict of the judge"
-    scores = json.loads(verdict.detail)
+    scores = finals_of(verdict, wanted.judged)
     least = {name: getattr(wanted, name) for name in ("procedure", "personalization", "proactivity")}
     return "" if all(scores[name] >= value for name, value in least.items()) else "scored too low"
 

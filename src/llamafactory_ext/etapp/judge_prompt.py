@@ -6,8 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..errors import DataError
+from ..metrics.report import Verdict
 from .cases import Case
 from .registry import ALL
 from .world import Shared, World
@@ -41,6 +44,29 @@ def form(case: Case) -> dict[str, Any]:
         }
         for name in CRITERIA
     }
+
+
+def finals_of(verdict: Verdict, path: Path) -> dict[str, float]:
+    """Return the final scores, each from 0 to 5, that a judge's verdict holds; by criterion, in small letters.
+
+    Args:
+        verdict: of a file that `etapp judge` wrote.
+        path: the file, for the message.
+
+    Raises:
+        DataError: a score is missing or none.
+    """
+    try:
+        detail = json.loads(verdict.detail)
+        finals = {name.lower(): detail[name.lower()] for name in CRITERIA}
+        wrong = [name for name, score in finals.items() if type(score) not in (int, float) or not 0 <= score <= 5]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is no number from 0 to 5")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{path}: the verdict on {verdict.id} has no final scores ({error!r}); give the verdicts of `etapp judge`."
+        ) from None
+    return finals
 
 
 def preferences(world: World, case: Case, called: Sequence[str]) -> list[Any]:

@@ -90,7 +90,16 @@ def _column(cells: Sequence[str]) -> list[Any]:
     return [math.nan if cell in GAPS else cell for cell in cells]
 
 
-def without_gaps(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows that have no gap in any column, with these columns alone."""
+def without_gaps(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], place: str = "the table"
+) -> list[dict[str, Any]]:
+    """Return the rows that have no gap in any column, with these columns alone.
+
+    Raises:
+        DataError: a column is not there.
+    """
+    lacking = [name for name in columns if rows and name not in rows[0]]
+    if lacking:
+        raise DataError(f"{place} has no column {', '.join(lacking)}; get the file again.")
     whole = [row for row in rows if not any(isinstance(value, float) and math.isnan(value) for value in row.values())]
     return [{name: row[name] for name in columns} for row in whole]

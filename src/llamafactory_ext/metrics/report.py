@@ -225,6 +225,19 @@ def write_report(report: Report, path: Path) -> None:
     own_json(path, report.to_json())
 
 
+def _verdict_of(record: Any) -> Verdict:
+    """Return the verdict that a line holds; TypeError or ValueError where a value is of another kind."""
+    verdict = Verdict(**record)
+    texts = (verdict.id, verdict.category, verdict.detail, verdict.group)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(verdict.parsed, bool):
+        raise TypeError("a field is of another kind")
+    json.dumps(record, ensure_ascii=False).encode()  # no half of a surrogate pair
+    scores: Iterable[Any] = verdict.scores.values() if isinstance(verdict.scores, dict) else (None,)
+    if not all(type(score) in (int, float) and math.isfinite(score) for score in scores):
+        raise TypeError("scores are no numbers by name")
+    return verdict
+
+
 def read_verdicts(path: Path) -> tuple[Verdict, ...]:
     """Read the verdicts that `write_report` wrote.
 
@@ -240,7 +253,7 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
         ) from None
     for number, line in enumerate(lines, start=1):
         try:
-            verdicts.append(Verdict(**json.loads(line)))
-        except (TypeError, ValueError, RecursionError) as error:
+            verdicts.append(_verdict_of(json.loads(line)))
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise DataError(f"{path}, line {number}: no verdict ({error}); score again.") from None
     return tuple(verdicts)

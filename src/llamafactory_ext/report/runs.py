@@ -131,7 +131,7 @@ def _is_report(path: Path) -> bool:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         return True
-    except ValueError:
+    except (ValueError, RecursionError):
         return path.stem.endswith((".official", ".strict"))
     return isinstance(record, dict) and "figures" in record and "benchmark" in record
 

@@ -66,7 +66,7 @@ def _gold(item: Item) -> tuple[list[str], list[str]]:
         names = [tool["name"] for tool in tools]
         if len(names) < 2 or not isinstance(alternatives, list):
             raise DataError(f"{item.id}: no alternatives, or fewer than two tools; get RoTBench's files again.")
-    except (TypeError, KeyError, IndexError, ValueError) as error:
+    except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
         raise DataError(f"{item.id}: not in RoTBench's form ({error!r}); get its files again.") from None
     return alternatives, names
 

@@ -10,6 +10,8 @@ from llamafactory.data.data_utils import split_dataset
 from llamafactory.data.loader import _get_merged_dataset
 from llamafactory.hparams import get_train_args
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ...errors import OptionError
 from .requests import request_records
@@ -64,6 +66,15 @@ def read_training_args(yaml: Path) -> tuple[Any, Any, Any, Any]:
     """
     if not yaml.is_file():
         raise OptionError(f"{yaml} does not exist; name a YAML file for `llamafactory-cli train`.")
-    options: Any = OmegaConf.to_container(OmegaConf.load(yaml))
-    model_args, data_args, training_args, finetuning_args, _ = get_train_args(options)
+    try:
+        options: Any = OmegaConf.to_container(OmegaConf.load(yaml))
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        first = str(error).partition("\n")[0]
+        raise OptionError(f"{yaml} is no YAML file for `llamafactory-cli train` ({first}); name one.") from None
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
+        raise OptionError(f"{yaml} holds no options by name; name a YAML file for `llamafactory-cli train`.")
+    try:
+        model_args, data_args, training_args, finetuning_args, _ = get_train_args(options)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{yaml}: its options do not work ({error}); mend them.") from None
     return model_args, data_args, training_args, finetuning_args
