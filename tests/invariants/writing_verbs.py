@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from citi.test_importance_file import FULL
-from cl.test_driver import options_of
+from cl.comparisons import options_of
 from data.samples import write_sample
 from data.test_mix import alpaca, put
 from etapp.small_checkout import make
