@@ -41,6 +41,23 @@ BAD = {
     "half a character": ({"name": "a\ud800"}, r"a\\ud800 holds half a character"),
     "zero byte": ({"model": "a\0b"}, "holds half a character or a zero byte"),
     "share true": ({"methods": {"replay": {"share": True}}}, "methods.replay.share=True"),
+    "unknown option": (
+        {"train": {"lerning_rate": 1}},
+        r"train.lerning_rate is no .*did you mean learning_rate",
+    ),
+    "impossible value": ({"train": {"learning_rate": "fast"}}, "train.learning_rate='fast': give a number"),
+    "epochs": ({"train": {"num_train_epochs": [1]}}, r"train.num_train_epochs=\[1\]: give a number"),
+    "a method's option": ({"methods": {"data": {"options": {"data_low_rnk": 1}}}}, "did you mean data_low_rank"),
+    "a method's value": (
+        {"methods": {"data": {"options": {"data_low_rank": 0}}}},
+        "options.data_low_rank=0: give",
+    ),
+    "another's option": (
+        {"methods": {"seq_lora": {"options": {"data_low_rank": 2}}}},
+        "no effect with kind: seq_lora",
+    ),
+    "another's in train": ({"train": {"data_gate": "none"}}, "methods.replay: data_gate has no effect"),
+    "the way it trains": ({"train": {"finetuning_type": "full"}}, "train.finetuning_type is set by the driver"),
     "no methods": ({"methods": {}}, "methods is missing"),
 }
 
@@ -111,3 +128,9 @@ def test_a_task_has_a_plain_name(name: str, tiny_llama_dir: Path, tmp_path: Path
     tasks = options_of(tmp_path, tiny_llama_dir)["tasks"]
     with pytest.raises(OptionError, match="the name is"):
         plan_of(tmp_path, tiny_llama_dir, tasks=[{**tasks[0], "name": name}])
+
+
+def test_all_that_does_not_work_is_said_together(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as error:
+        plan_of(tmp_path, tiny_llama_dir, colour=1, model="nowhere", seeds=[], train={"lerning_rate": 1})
+    assert len(error.value.message.splitlines()) == 1 + 4

@@ -15,6 +15,7 @@ from .names import TAKEN, halves, name_problem, twice, unknown_keys
 from .scoring import METRICS
 from .sources import ORDERS, leaked_items
 from .tasks import read_records
+from .training_options import idle_options, option_problems
 
 KINDS: Final = ("data", "seq_lora", "replay", "multi_task", "per_task")
 ROWS: Final = ("seen", "all", "last")
@@ -27,7 +28,15 @@ _OURS: Final = (
     "template",
     "seed",
     "adapter_name_or_path",
+    "finetuning_type",
+    "do_train",
+    "do_predict",
+    "dry_run",
+    "dry_run_gpus",
+    "resume_from_checkpoint",
+    "data_task",
 )
+_MISSING: Final = "?"  # where a file's name was missing, which has been said
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ def read_plan(path: Path, *, allow_leak: bool = False) -> Plan:
         raise OptionError(f"{path} holds no options; see examples/yaml/cl/tools_tiny.yaml.")
     reader = _Reader(raw)
     plan = reader.plan()
-    problems = list(dict.fromkeys(reader.problems)) or _problems(plan, allow_leak)
+    problems = list(dict.fromkeys([*reader.problems, *_idle(plan), *_problems(plan, allow_leak)]))
     if problems:
         raise OptionError.listing(f"{path} does not work:", problems)
     return plan
@@ -157,7 +166,7 @@ class _Reader:
         value = self.raw.get(key)
         if not isinstance(value, str) or not value:
             self.problems.append(f"{key} is missing; write {key}: ...")
-            return "missing"
+            return _MISSING
         return value
 
     def _whole(self, value: Any, name: str, least: int) -> int:
@@ -177,6 +186,7 @@ class _Reader:
     def _options(self, value: Any, name: str) -> Mapping[str, Any]:
         options = self._mapping(value, name)
         self.problems += [f"{name}.{key} is set by the driver; remove it" for key in _OURS if key in options]
+        self.problems += option_problems({k: v for k, v in options.items() if k not in _OURS}, name)
         return options
 
     def _methods(self) -> tuple[Method, ...]:
@@ -209,6 +219,8 @@ class _Reader:
         if not isinstance(raw, list):
             self.problems.append(f"{where} is no list of tasks; write - name: ... for each")
             return ()
+        if train and not raw:
+            self.problems.append(f"{where} is empty; give at least one task")
         found = []
         for number, item in enumerate(raw, 1):
             given = self._mapping(item, f"{where} {number}")
@@ -228,8 +240,8 @@ class _Reader:
             found.append(
                 Task(
                     name=str(name),
-                    test=Path(str(given.get("test"))),
-                    train=Path(str(given["train"])) if given.get("train") else None,
+                    test=_path(given.get("test")),
+                    train=_path(given["train"]) if given.get("train") else None,
                     metric=str(given.get("metric", "exact")),
                     max_new_tokens=self._whole(given.get("max_new_tokens", 50), f"{at}.max_new_tokens", 1),
                     options=options,
@@ -259,12 +271,30 @@ class _Reader:
         return tuple(named[name] for name in order)
 
 
+def _path(value: Any) -> Path:
+    return Path(value if isinstance(value, str) and value else _MISSING)
+
+
+def _idle(plan: Plan) -> list[str]:
+    """What the file asks of methods that know nothing of it."""
+    problems = []
+    for method in plan.methods:
+        if method.kind in KINDS:
+            asked = dict(plan.train)
+            for task in plan.tasks:
+                asked |= task.options
+            problems += idle_options({**asked, **method.options}, method.kind, f"methods.{method.name}")
+    return problems
+
+
 def _problems(plan: Plan, allow_leak: bool) -> list[str]:
     """What is wrong with the files."""
     problems = []
-    if not Path(plan.model).is_dir():
+    if plan.model != _MISSING and not Path(plan.model).is_dir():
         problems.append(f"model={plan.model} is no folder; name a model's folder")
     for task in (*plan.tasks, *plan.general):
+        if _MISSING in (str(task.test), str(task.train)):
+            continue
         try:
             test = read_records(task.test)
             train = [] if task.train is None else read_records(task.train)
@@ -281,6 +311,4 @@ def _problems(plan: Plan, allow_leak: bool) -> list[str]:
                 f"{task.test}: {leaked} of {len(test)} items stand in {task.train} too; take test items that are not "
                 "trained on, or give --allow_leak"
             )
-    if not plan.tasks:
-        problems.append("tasks is empty; give at least one task")
     return problems
