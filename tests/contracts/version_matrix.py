@@ -137,7 +137,7 @@ def run_serving(cell: Serving, setting: Setting) -> dict[str, Any]:
         (setting.folder / f"{cell.name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
         said = done.stderr.strip().splitlines() or [""]
         refused = done.returncode == 1 and re.fullmatch(
-            rf".*vLLM {cell.vllm}.* is too old for CITI models.*", said[-1]
+            rf".*vLLM {cell.vllm}.* is too old for CITI (?:and DATA )?models.*", said[-1]
         )
         entry["runs"]["too old"] = "ok" if refused and "Traceback" not in done.stderr else said[-1][-300:]
         return entry
