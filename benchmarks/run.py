@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import data_adapter
 import layer
 import linear
 import mi
@@ -25,8 +26,6 @@ from measure import Row, write
 from rich.console import Console
 from setting import SHAPES, Setting
 
-import duo
-
 HERE = Path(__file__).parent
 ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "1": layer.run,
@@ -41,9 +40,9 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "11": tl_sft.step,
     "12": tl_sft.loss,
     "13": prepare.run,
-    "14": duo.linears,
-    "15": duo.gates,
-    "16": duo.against_the_floor,
+    "14": data_adapter.linears,
+    "15": data_adapter.gates,
+    "16": data_adapter.against_the_floor,
     "linear": linear.run,
 }
 APART: dict[str, Callable[[Setting], list[Row]]] = {

@@ -20,6 +20,7 @@ from ..upstream.pipeline.weights import take_notes
 from .build import Settings, Steps, write_step
 from .plan import SkinternFolder, settings_of, steps_of
 
+PLAIN: Final = "_without_knowledge"  # behind the name of a data set that is trained on, for the evaluation
 HELD_OUT: Final = "_held_out"  # behind the name of a data set: those of its records that val_size keeps apart
 logger = get_logger("llamafactory.skintern")  # below upstream's root logger, whose handlers print it
 
@@ -63,21 +64,23 @@ class Inputs:
         plain = replace(self.settings, shares=(0.0,), keep_share=0.0, drop_share=0.0)
         room = self._room()
         trained, evaluated = self.data_args.dataset or [], self.data_args.eval_dataset or []
-        if twice := sorted({*trained} & {*evaluated}):
-            raise DataError(f"eval_dataset: {twice[0]} is trained on; name data that is not.")
         folder = self.data_args.dataset_dir
         if not isinstance(folder, str):
             raise DataError("dataset_dir: name the folder of dataset_info.json.")
         held_out = self.data_args.val_size
         entries = {name: DataEntry.named(name, Path(folder)) for name in (*trained, *evaluated)}
         sets = {name: Steps(entries[name], self.settings, count, room, held_out) for name in trained}
-        sets |= {name: Steps(entries[name], plain, count, room) for name in evaluated}
+        sets |= {self._evaluated(name): Steps(entries[name], plain, count, room) for name in evaluated}
         if held_out:
             sets |= {
                 f"{name}{HELD_OUT}": Steps(entries[name], plain, count, room, held_out, evaluates=True)
                 for name in trained
             }
         return sets
+
+    def _evaluated(self, name: str) -> str:
+        """Return the name under which data are evaluated; data that are trained on have knowledge under their own."""
+        return f"{name}{PLAIN}" if name in (self.data_args.dataset or []) else name
 
     def _room(self) -> int:
         """Return the tokens that a prompt and its answer may take beside what the template writes around them."""
@@ -130,6 +133,7 @@ class Inputs:
         """Return upstream's preprocessed data sets of a step's folder, and say what becomes of the records."""
         asked = request_records(self.data_args, self.finetuning_args.cutoff_action)
         asked.dataset_dir = str(folder)
+        asked.eval_dataset = [self._evaluated(name) for name in asked.eval_dataset or []] or None
         if asked.val_size:
             asked.eval_dataset = [name for name in self.sets if name.endswith(HELD_OUT)]
             asked.val_size = 0.0

@@ -162,7 +162,7 @@ def test_while_the_result_is_copied_to_the_top(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("llamafactory_ext.citi.run.folder.shutil.copyfile", stop_at_weights)
+        patch.setattr("llamafactory_ext.training.phased.shutil.copyfile", stop_at_weights)
         interrupt(settings)
     assert (tmp_path / "adapter_config.json").is_file()
     run, steps = resume(settings, straight)
