@@ -11,7 +11,7 @@ several machines need a shared disk, or `save_on_each_node: true`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shutil import copyfile
 from types import MappingProxyType
@@ -26,7 +26,17 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..errors import CheckpointError
 from .atomic import read_json
-from .folders import COMPLETE, RUN, STAGING, newest_checkpoint, publish_checkpoint, remove_old, run_of
+from .folders import (
+    COMPLETE,
+    RUN,
+    STAGING,
+    discard_checkpoints,
+    newest_checkpoint,
+    publish_checkpoint,
+    remove_leftovers,
+    remove_old,
+    run_of,
+)
 from .optimizer import by_name, by_number, group_names
 from .plain import read_state, write_state
 from .plans import PLAN, check_plan
@@ -58,6 +68,28 @@ class SafeCheckpoints(Trainer):
         return newest_checkpoint(
             Path(self.args.output_dir), check=self.args.should_save, lowest=self._lowest_of_all_processes
         )
+
+    def checkpoint_to_resume(self, say: Callable[[str], None]) -> str | None:
+        """Return the checkpoint that the command names, or else the newest whole one; None where it starts anew.
+
+        Args:
+            say: writes a line of the run's log.
+        """
+        if self.args.resume_from_checkpoint:
+            return str(self.args.resume_from_checkpoint)
+        folder = Path(self.args.output_dir)
+        if self.args.overwrite_output_dir:
+            if self.args.should_save:
+                discard_checkpoints(folder)
+            return None
+        if self.args.should_save:
+            remove_leftovers(folder)
+        newest, skipped = self.newest_checkpoint()
+        for line in skipped:
+            say(line)
+        if newest is not None:
+            say(f"Resuming from {newest}.")
+        return None if newest is None else str(newest)
 
     def _run_epoch(self, **parts: Any) -> None:
         """Transformers' epoch; nothing when the checkpoint to go on from was the last: it would take one step more."""

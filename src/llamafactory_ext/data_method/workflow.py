@@ -18,7 +18,7 @@ from transformers import set_seed
 
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST
-from ..checkpoint.folders import discard_checkpoints, remove_leftovers, seal_adapter
+from ..checkpoint.folders import seal_adapter
 from ..checkpoint.own import sha256
 from ..checkpoint.plans import plain
 from ..errors import DataError
@@ -252,7 +252,7 @@ class _Data:
     # Training
 
     def _train(self, trainer: DataTrainer) -> None:
-        result = trainer.train(resume_from_checkpoint=self._checkpoint(trainer))
+        result = trainer.train(resume_from_checkpoint=trainer.checkpoint_to_resume(logger.info_rank0))
         self.stop.check(trainer.state)
         trainer.save_model()
         trainer.log_metrics("train", result.metrics)
@@ -262,24 +262,6 @@ class _Data:
             evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
             plot_loss(self.training_args.output_dir, keys=["loss", "loss_ortho", *evaluated])
         self.stop.check()
-
-    def _checkpoint(self, trainer: DataTrainer) -> str | None:
-        """The one that the command names, or else the newest complete one; none where the run shall start anew."""
-        args = self.training_args
-        if args.resume_from_checkpoint:
-            return str(args.resume_from_checkpoint)
-        if args.overwrite_output_dir:
-            if args.should_save:
-                discard_checkpoints(Path(args.output_dir))
-            return None
-        if args.should_save:
-            remove_leftovers(Path(args.output_dir))
-        newest, skipped = trainer.newest_checkpoint()
-        for line in skipped:
-            logger.info_rank0(line)
-        if newest is not None:
-            logger.info_rank0(f"Resuming from {newest}.")
-        return None if newest is None else str(newest)
 
     def _finish(self, manifest: dict[str, Any], trainer: DataTrainer) -> None:
         """Write where the adapter comes from, what its gates did, and the seal."""

@@ -15,6 +15,31 @@ SHOWN: Final = {row.name: row.shown for row in methods()}
 Kind = Literal["works", "refused", "no effect"]
 
 
+# What only GaLore, APOLLO and BAdam read.
+OF_OPTIMISERS: Final = (
+    "galore_target",
+    "galore_rank",
+    "galore_update_interval",
+    "galore_scale",
+    "galore_proj_type",
+    "apollo_target",
+    "apollo_rank",
+    "apollo_update_interval",
+    "apollo_scale",
+    "apollo_proj",
+    "apollo_proj_type",
+    "apollo_scale_type",
+    "apollo_scale_front",
+    "badam_mode",
+    "badam_start_block",
+    "badam_switch_mode",
+    "badam_switch_interval",
+    "badam_update_ratio",
+    "badam_mask_mode",
+    "badam_verbose",
+)
+
+
 @dataclass(frozen=True)
 class Fate:
     """What becomes of an option with one method.

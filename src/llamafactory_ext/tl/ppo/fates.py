@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...options.fates.row import Column, Command, Fate, idle, refused
+from ...options.fates.row import OF_OPTIMISERS, Column, Command, Fate, idle, refused
 
 _FATES: Final[dict[str, Fate]] = {
     "moe_aux_loss_coef": refused("adds a loss that {method} does not compute; remove it"),
@@ -91,28 +91,7 @@ _FATES: Final[dict[str, Fate]] = {
     ),
     "pissa_convert": refused("does not find the adapter beside the critic of {method}; remove it"),
     **dict.fromkeys(
-        (
-            "galore_target",
-            "galore_rank",
-            "galore_update_interval",
-            "galore_scale",
-            "galore_proj_type",
-            "apollo_target",
-            "apollo_rank",
-            "apollo_update_interval",
-            "apollo_scale",
-            "apollo_proj",
-            "apollo_proj_type",
-            "apollo_scale_type",
-            "apollo_scale_front",
-            "badam_mode",
-            "badam_start_block",
-            "badam_switch_mode",
-            "badam_switch_interval",
-            "badam_update_ratio",
-            "badam_mask_mode",
-            "badam_verbose",
-        ),
+        OF_OPTIMISERS,
         refused("has no effect with {method}; remove it"),
     ),
     "ppo_epochs": refused("is of LLaMA-Factory's stage: ppo; set tl_ppo_epochs"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoint.atomic import write_json
-from ...checkpoint.folders import discard_checkpoints, remove_leftovers, sealing
+from ...checkpoint.folders import sealing
 from ...errors import DataError, OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
@@ -311,7 +311,7 @@ class _TlSft:
         )
 
     def _train(self, trainer: TlSftTrainer) -> None:
-        result = trainer.train(resume_from_checkpoint=self._checkpoint(trainer))
+        result = trainer.train(resume_from_checkpoint=trainer.checkpoint_to_resume(logger.info_rank0))
         self.stop.check(trainer.state)
         with sealing(Path(self.training_args.output_dir), writes=self.training_args.should_save):
             trainer.save_model()
@@ -325,21 +325,3 @@ class _TlSft:
             evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
             plot_loss(self.training_args.output_dir, keys=["loss", *evaluated])
         self.stop.check()
-
-    def _checkpoint(self, trainer: TlSftTrainer) -> str | None:
-        """The one that the command names, or else the newest complete one; none where the run shall start anew."""
-        args = self.training_args
-        if args.resume_from_checkpoint:
-            return str(args.resume_from_checkpoint)
-        if args.overwrite_output_dir:
-            if args.should_save:
-                discard_checkpoints(Path(args.output_dir))
-            return None
-        if args.should_save:
-            remove_leftovers(Path(args.output_dir))
-        newest, skipped = trainer.newest_checkpoint()
-        for line in skipped:
-            logger.info_rank0(line)
-        if newest is not None:
-            logger.info_rank0(f"Resuming from {newest}.")
-        return None if newest is None else str(newest)
