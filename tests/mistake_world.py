@@ -112,6 +112,7 @@ def _damaged_models(folder: Path) -> None:
     }.items():
         changed = {key: value for key, value in (config | changes).items() if value is not None}
         (copied(model, models / name) / "config.json").write_text(json.dumps(changed))
+    (copied(model, models / "list_generation") / "generation_config.json").write_text("[1]")
     (copied(model, models / "ends") / "generation_config.json").write_text('{"eos_token_id": "end"}')
     (copied(model, models / "special_tokens") / "special_tokens_map.json").write_text("{")
     (copied(model, models / "no_pieces") / "tokenizer.json").write_text('{"model": {}}')

@@ -131,6 +131,7 @@ MISTAKES: tuple[Mistake, ...] = (
     _of("model empty", "model_name_or_path", model_name_or_path=""),
     _model("model file", "file"),
     _model("model no_config", "config.json"),
+    _model("model list_generation", "generation_config.json", "delete it"),
     _model("model bad_config", "config.json"),
     _model("model list_config", "config.json"),
     _model("model no_type", "config.json"),

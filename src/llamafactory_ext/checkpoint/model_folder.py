@@ -60,8 +60,21 @@ def model_problems(folder: Path, *, weights: bool = True, tokenizer: bool = True
         return [f"{folder / CONFIG} {error}; get the model again"]
     if not isinstance(config.get("model_type"), str):
         return [f"{folder / CONFIG} has no model_type; get the model again"]
-    problems = _odd_numbers(folder, config) + (_weight_problems(folder) if weights else [])
+    problems = _odd_numbers(folder, config) + _generation_problems(folder)
+    problems += _weight_problems(folder) if weights else []
     return problems + (_tokenizer_problems(folder) if tokenizer else [])
+
+
+def _generation_problems(folder: Path) -> list[str]:
+    """Say what is wrong with the file of the generation's defaults, which a model need not have."""
+    file = folder / GENERATION
+    if not file.is_file():
+        return []
+    try:
+        read_object(file)
+    except DamagedError as error:
+        return [f"{file} {error}; delete it, or get the model again"]
+    return []
 
 
 def adapter_problems(folder: Path) -> list[str]:
