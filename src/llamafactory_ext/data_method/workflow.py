@@ -21,8 +21,8 @@ from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import seal_adapter
 from ..checkpoint.own import sha256
 from ..checkpoint.plans import plain
-from ..errors import DataError
 from ..options.groups import option_names
+from ..tl.intake_report import check_some_left
 from ..tl.plan import check_plan_of_newest, plan_of, with_contents
 from ..tl.sft.examples import Settings
 from ..tl.sft.findings import Findings
@@ -191,8 +191,8 @@ class _Data:
         highest = max(found.intake.highest_id for found in self.findings.values())
         if remark := untrained_rows(highest, self.model_args, self.data_args.template, "data"):
             logger.warning_rank0(remark)
-        if len(data["train_dataset"]) == 0:
-            raise DataError("No example of the training data is left; see the warnings above.")
+        intake = self.findings["train"].intake
+        check_some_left("train", intake, len(data["train_dataset"]), self.data_args.cutoff_len)
         return data
 
     # Model

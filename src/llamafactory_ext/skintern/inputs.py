@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..data.entries import DataEntry
 from ..data.intake import Intake
 from ..errors import DataError
-from ..tl.intake_report import check_intake, intake_lines, write_intake
+from ..tl.intake_report import check_intake, check_some_left, intake_lines, write_intake
 from ..training.phased import Phase
 from ..upstream.pipeline.api import get_dataset, get_logger, load_tokenizer, loading_data
 from ..upstream.pipeline.fitting import check_vocabulary, fit_template
@@ -160,7 +160,5 @@ class Inputs:
         check_intake(intakes, self.data_args.cutoff_len, action, self.finetuning_args.record_check)
         highest = max((found.highest_id for found in intakes.values()), default=-1)
         check_vocabulary(highest, self.model_args, self.data_args.template)
-        if not len(taken["train_dataset"]):
-            listed = [f"  - {line}" for line in lines]
-            raise DataError("\n".join(["No example of the training data is left:", *listed]))
+        check_some_left("train", intakes["train"], len(taken["train_dataset"]), self.data_args.cutoff_len)
         return taken

@@ -11,6 +11,7 @@ from ..data.intake import DROP, ERROR, Intake
 from ..errors import CheckpointError, DataError
 
 REPORT = "data_report.json"
+NAMES = {"train": "training data", "eval": "evaluation data"}
 
 
 def check_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str, record_check: str) -> None:
@@ -60,12 +61,30 @@ def check_records(intakes: Mapping[str, Intake], record_check: str) -> None:
 
 def intake_lines(intakes: Mapping[str, Intake], cutoff_len: int) -> list[str]:
     """One line for each thing to say, with the data set's name in front."""
-    names = {"train": "Training data", "eval": "Evaluation data"}
     return [
-        f"{names.get(name, f'Data {name}')}: {line}"
+        f"{NAMES[name].capitalize() if name in NAMES else f'Data {name}'}: {line}"
         for name, found in intakes.items()
         for line in found.lines(cutoff_len)
     ]
+
+
+def check_some_left(name: str, intake: Intake, examples: int, cutoff_len: int) -> None:
+    """Refuse a data set of which no example is left, and say what became of its records.
+
+    Args:
+        name: of the data set, as in `intake_lines`.
+        intake: what was counted of it.
+        examples: number of its examples that a run would read.
+        cutoff_len: the run's limit of tokens.
+
+    Raises:
+        DataError: there is none.
+    """
+    if examples:
+        return
+    listed = [f"  - {line}" for line in intake_lines({name: intake}, cutoff_len)]
+    said = f"No example of the {NAMES.get(name, name)} is left"
+    raise DataError("\n".join([f"{said}:", *listed]) if listed else f"{said}; see the warnings above.")
 
 
 def write_intake(intakes: Mapping[str, Intake], cutoff_len: int, action: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...checkpoint.atomic import write_json
 from ...checkpoint.folders import sealing
-from ...errors import DataError, OptionError
+from ...errors import OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
 from ...training.stopping import Stop, how_to_resume, stoppable
@@ -35,7 +35,7 @@ from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.requests import in_order, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedCollator, take_notes, without_notes
-from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
+from ..intake_report import check_intake, check_resumed, check_some_left, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..start import REPORT, dated_template, start_facts
 from .examples import Settings
@@ -268,10 +268,10 @@ class _TlSft:
         report_intake(findings, self.model_args, self.data_args, args, self.finetuning_args)
         for key, rows in data.items():
             name = key.removesuffix("_dataset")
-            if not isinstance(rows, Mapping) and (
-                not findings[name].intake.trained if self.data_args.streaming else len(rows) == 0
-            ):
-                raise DataError(f"No example of the {name} data is left; see the warnings above.")
+            if not isinstance(rows, Mapping):
+                intake = findings[name].intake
+                left = intake.trained if self.data_args.streaming else len(rows)
+                check_some_left(name, intake, left, self.data_args.cutoff_len)
         return data
 
     def _rows(self, asked: Any, training_args: Any) -> dict[str, Any]:
