@@ -104,6 +104,10 @@ def _damaged_models(folder: Path) -> None:
         torch.save(value, copied(model, models / name, "*.safetensors") / "pytorch_model.bin")
     (copied(model, models / "link") / "model.safetensors").write_bytes(LINK)
     config = json.loads((model / "config.json").read_text())
+    for name in (*mistakes.QUANTIZED, "quantized"):
+        stated: dict[str, Any] = {"quant_method": name, "bits": 4} if name in mistakes.QUANTIZED else {}
+        stated |= {"load_in_4bit": True} if name == "bitsandbytes" else {}
+        (copied(model, models / name) / "config.json").write_text(json.dumps(config | {"quantization_config": stated}))
     for name, changes in {
         "rope": {"rope_scaling": {"rope_type": "foo", "factor": 2.0}, "rope_parameters": None},
         "activation": {"hidden_act": "foo"},

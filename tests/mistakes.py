@@ -120,6 +120,15 @@ DAMAGED: dict[str, tuple[str, ...]] = {
     "special_tokens": ("special_tokens_map.json",),
     "no_pieces": ("tokenizer.json", "holds no tokenizer"),
 }
+# Folders of models by the method that has quantized them, and the package that it needs.
+QUANTIZED = {"bitsandbytes": "bitsandbytes", "gptq": "optimum", "awq": "gptqmodel", "hqq": "hqq"}
+# Lists with something in them that is no name.
+LISTS: dict[str, Any] = {
+    "a number": ["tiny", 3],
+    "a list": [["tiny"]],
+    "an object": [{"tiny": 1}],
+    "null": ["tiny", None],
+}
 
 
 MISTAKES: tuple[Mistake, ...] = (
@@ -148,6 +157,14 @@ MISTAKES: tuple[Mistake, ...] = (
     _of("template number", "template", "3", template=3),
     # Data
     _of("dataset", "dataset", "tinny", "tiny", dataset="tinny"),
+    *(_of(f"dataset of {kind}", "dataset", dataset=names) for kind, names in LISTS.items()),
+    _of("dataset of nothing", "dataset names nothing", dataset=[]),
+    _of("dataset an object", "dataset={'tiny': 1}", dataset={"tiny": 1}),
+    _of("dataset of endless name", "dataset", "characters ...]", dataset="x" * 9999),
+    _of("eval_dataset of a number", "eval_dataset=3", eval_dataset=[3], do_eval=True),
+    _of("report_to of a list", "report_to=[[1]]", report_to=[[1]]),
+    _of("fsdp of a number", "fsdp", "3", fsdp=[3], methods=("tl_sft", "tl_ppo", "lora")),
+    _of("fsdp_config a list", "fsdp_config", fsdp_config=[1]),
     _of("dataset left out", "dataset", dataset=None),
     _of("dataset_dir", "dataset_dir", "no/such/data", dataset_dir="no/such/data"),
     _of("dataset_dir file", "tiny.json", dataset_dir="$data/tiny.json"),
@@ -247,6 +264,20 @@ MISTAKES: tuple[Mistake, ...] = (
     _of("deepspeed", "deepspeed", deepspeed="$folder/zero2.json", packages=("deepspeed",)),
     _of("deepspeed file", "deepspeed", deepspeed="no/such/zero.json"),
     _of("quantization", "quantization_bit", quantization_bit=4, packages=("bitsandbytes",)),
+    _of("quantization method", "quantization_method", "bnb", quantization_method="foo"),
+    _of(
+        "quantization by gptq",
+        *("quantization_method=gptq", "bnb, hqq, eetq"),
+        quantization_bit=4,
+        quantization_method="gptq",
+        methods=("tl_sft", "tl_ppo", "lora"),
+    ),
+    _of("quantization bits", "quantization_bit=5", "4 or 8", quantization_bit=5, methods=("tl_sft", "tl_ppo", "lora")),
+    *(
+        _of(f"model of {name}", "is quantized", package, model_name_or_path=f"$models/{name}", packages=(package,))
+        for name, package in QUANTIZED.items()
+    ),
+    _of("model of no quantizer", "names no quant_method", model_name_or_path="$models/quantized"),
     _of("optimiser", "optim", optim="adamw_8bit", packages=("bitsandbytes",)),
     _of("optimiser unknown", "optim", optim="adamx"),
     _of("scheduler unknown", "lr_scheduler_type", lr_scheduler_type="cosinus"),

@@ -1,10 +1,35 @@
 """The one exception family: every error a user can cause, with a message that says what to do next."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
+
+_LONG_WORD = re.compile(r"\S{301,}")
+_LONGEST_LINE = 1200
+
+
+def brief(text: str) -> str:
+    """Return a message in which no word and no line is endless: data and names of others may stand in it."""
+    if len(text) <= 300:
+        return text
+    text = _LONG_WORD.sub(lambda word: _without_middle(word[0], 150, 80), text)
+    return "\n".join(
+        line if len(line) <= _LONGEST_LINE else _without_middle(line, 800, 300) for line in text.split("\n")
+    )
+
+
+def _without_middle(text: str, first: int, last: int) -> str:
+    return f"{text[:first]} [... {len(text) - first - last} characters ...] {text[-last:]}"
 
 
 class ExtError(Exception):
-    """Base of all errors this package raises on purpose; its text is all the user sees."""
+    """Base of all errors this package raises on purpose; its text is all the user sees.
+
+    Endless words and lines lose their middle: what a message begins with, and its advice at the end, stay.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(brief(arg) if isinstance(arg, str) else arg for arg in args))
 
     @property
     def message(self) -> str:

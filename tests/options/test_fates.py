@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from llamafactory.hparams import parser
 
+from llamafactory_ext.options.fates.declared import declared_rules
 from llamafactory_ext.options.fates.judge import (
     broken_conditions,
     defaults_of,
@@ -24,8 +25,8 @@ from llamafactory_ext.options.fates.judge import (
 from llamafactory_ext.options.fates.page import page
 from llamafactory_ext.options.fates.row import METHODS, SHOWN
 from llamafactory_ext.options.fates.table import PARTS, ROWS
-from llamafactory_ext.options.groups import option_names
-from llamafactory_ext.options.values import Number, Switch, Text
+from llamafactory_ext.options.groups import RULES, option_names
+from llamafactory_ext.options.values import Number, Switch, Text, Texts
 
 pytestmark = pytest.mark.fast
 
@@ -176,6 +177,38 @@ def test_what_is_written_in_has_the_type_of_its_field() -> None:
             assert "int" in kinds[name] or (not row.takes.whole and "float" in kinds[name]), name
         elif name in kinds and isinstance(row.takes, Text):
             assert "str" in kinds[name] or "Literal" in kinds[name], name
+
+
+DECLARED = declared_rules(parser._TRAIN_ARGS)
+LISTS = [name for name, rule in DECLARED.items() if isinstance(rule, Texts) and name not in RULES]
+
+
+def test_options_without_a_rule_of_their_own_go_by_their_type() -> None:
+    assert {"dataset", "eval_dataset", "lora_target", "additional_target", "report_to", "fsdp"} <= set(LISTS)
+    for name, default in DEFAULTS.items():
+        if name in DECLARED and default is not None:
+            DECLARED[name].read(getattr(default, "value", default))
+    wrong = {
+        "quantization_method": "foo",
+        "image_max_pixels": "big",
+        "optim_args": [1],
+        "double_quantization": "maybe",
+    }
+    assert wrong_values(wrong, DEFAULTS, DECLARED).keys() == wrong.keys()
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_texts_holds_texts_alone(name: str) -> None:
+    for wrong in (None, True, ["tiny"], {"tiny": 1}):
+        (message,) = wrong_values({name: ["tiny", wrong]}, DEFAULTS, DECLARED).values()
+        assert message == f"{name}={['tiny', wrong]!r}: give a text, or a list of texts"
+    assert wrong_values({name: {"tiny": 1}}, DEFAULTS, DECLARED).keys() == {name}
+    assert wrong_values({name: True}, DEFAULTS, DECLARED)[name].startswith(f"{name} names nothing: ")
+    for fine, read in ((["tiny", 2026], ["tiny", "2026"]), (2026, "2026"), ([0.5, "b"], ["0.5", "b"])):
+        assert wrong_values({name: fine}, DEFAULTS, DECLARED) == {}
+        assert read_values({name: fine}, DEFAULTS, DECLARED) == {name: read}
+    for fine in ("tiny,more", ["tiny", "more"]):
+        assert wrong_values({name: fine}, DEFAULTS, DECLARED) == read_values({name: fine}, DEFAULTS, DECLARED) == {}
 
 
 def test_upstreams_own_values_are_in_range() -> None:

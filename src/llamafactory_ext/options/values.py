@@ -20,6 +20,8 @@ class Number:
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
+        if (self.low, self.high) == (-math.inf, math.inf):
+            return kind
         low = f"{'above' if self.open_low else 'from'} {_figure(self.low)}"
         high = "" if self.high == math.inf else f" {'to below' if self.open_high else 'to'} {_figure(self.high)}"
         return f"{kind} {low}{high or '' if self.open_low or high else ' up'}"
@@ -104,6 +106,23 @@ class Text:
         return raw or None
 
 
+class Texts:
+    """Texts as a list, or as one text with commas."""
+
+    def __str__(self) -> str:
+        return "a text, or a list of texts"
+
+    def read(self, raw: Any) -> str | list[str] | None:
+        """The text or the texts; a name such as 2026, which YAML took for a number, is text."""
+        if raw is None or raw == "":
+            return None
+        parts = raw if isinstance(raw, (list, tuple)) else [raw]
+        if not all(isinstance(part, (str, int, float)) and not isinstance(part, bool) for part in parts):
+            raise ValueError
+        texts = [str(part) for part in parts]
+        return texts if parts is raw else texts[0]
+
+
 @dataclass(frozen=True)
 class Phases:
     """Phases in their fixed order, as a list or as text with commas.
@@ -128,7 +147,7 @@ class Phases:
         return names
 
 
-Rule = Number | Choice | Switch | File | Text | Phases
+Rule = Number | Choice | Switch | File | Text | Texts | Phases
 
 
 def rules_of(arguments: type, **own: Rule) -> dict[str, Rule]:

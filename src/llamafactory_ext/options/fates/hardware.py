@@ -37,6 +37,24 @@ def _mode_fault(mode: Any) -> str:
     return ""
 
 
+def fsdp_start_problems(command: Command) -> list[str]:
+    """Settings of FSDP that accelerate cannot begin with on this machine."""
+    from accelerate import FullyShardedDataParallelPlugin
+    from transformers.training_args import FSDPOption
+
+    known = [word.value for word in FSDPOption]
+    if strange := [str(word) for word in command.fsdp or () if getattr(word, "value", word) not in known]:
+        return [f"fsdp: {', '.join(strange)} does not exist; take some of {', '.join(known)}"]
+    settings = getattr(command.group_of("fsdp"), "fsdp_plugin_args", None)
+    try:
+        if settings:
+            FullyShardedDataParallelPlugin(**settings)
+    except Exception as error:  # of accelerate's and torch's kinds
+        text = " ".join(str(error).split())[:200]
+        return [f"fsdp does not start here ({text}); remove it, or correct fsdp_config"]
+    return []
+
+
 def accelerator_problems(command: Command) -> list[str]:
     """Settings of accelerate that are none, or of a wrong type; LLaMA-Factory hands them on as they are."""
     from transformers.trainer_pt_utils import AcceleratorConfig

@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from enum import Enum
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from ...methods import chosen, row_of
-from ..values import Rule, Switch, Text
+from ..values import Rule, Switch, Text, Texts
 from .conditions import is_set
 from .row import SHOWN, Command, MissingOptionError, Row, column_of
 from .table import ROWS
 
 Given = Mapping[str, Any]
+Rules = Mapping[str, Rule]
+NO_RULES: Final[Rules] = {}
 _NOTHING = ("", "none", "null")
 _STRATEGIES = {"logging_steps": "logging_strategy", "save_steps": "save_strategy", "eval_steps": "eval_strategy"}
 
@@ -71,41 +73,53 @@ def same(raw: Any, default: Any) -> bool:
         return str(raw) == str(default)
 
 
-def wrong_values(given: Given, defaults: Given) -> dict[str, str]:
-    """Return a sentence for each option whose value cannot work, by its name."""
+def wrong_values(given: Given, defaults: Given, declared: Rules = NO_RULES) -> dict[str, str]:
+    """Return a sentence for each option whose value cannot work, by its name.
+
+    Args:
+        given: raw values by the names of fields.
+        defaults: of upstream's classes.
+        declared: what options take whose rows say nothing of it.
+    """
     found = {}
     for name, raw in given.items():
-        row = ROWS.get(name)
-        if row is None or row.takes is None or name not in defaults or same(raw, defaults[name]):
+        rule = _rule(name, declared)
+        if rule is None or name not in defaults or same(raw, defaults[name]):
             continue
         if _is_unused(name, raw, given, defaults):
             continue
         try:
-            _read(row.takes, raw)
+            _read(rule, raw)
         except (ValueError, OverflowError):
-            found[name] = f"{name}={raw!r}: give {row.takes}"
+            nothing = raw is True and isinstance(rule, Texts)  # an empty list, by now
+            found[name] = f"{name} names nothing: give {rule}" if nothing else f"{name}={raw!r}: give {rule}"
     return found
 
 
-def read_values(given: Given, defaults: Given) -> dict[str, Any]:
+def read_values(given: Given, defaults: Given, declared: Rules = NO_RULES) -> dict[str, Any]:
     """Return the values that are written in another type than their option takes, as it takes them, by name.
 
     Upstream puts what a file says into its options as it stands: `max_steps: 2.0` or "0.9" for a number fail late.
     """
     found = {}
     for name, raw in given.items():
-        row = ROWS.get(name)
-        if row is None or row.takes is None or name not in defaults:
+        rule = _rule(name, declared)
+        if rule is None or name not in defaults:
             continue
         try:
-            value = _read(row.takes, raw)
+            value = _read(rule, raw)
         except (ValueError, OverflowError):
             continue  # said by `wrong_values`, or as good as the default
         if isinstance(value, float) and str(raw).strip().lstrip("+-").isdecimal():
             value = int(raw)  # options that count steps from 1 up take both kinds, and are written back as given
-        if value is not None and not isinstance(raw, type(value)):
+        if value is not None and (not isinstance(raw, type(value)) or (isinstance(raw, list) and raw != value)):
             found[name] = value
     return found
+
+
+def _rule(name: str, declared: Rules) -> Rule | None:
+    row = ROWS.get(name)
+    return (row.takes if row is not None else None) or declared.get(name)
 
 
 def _read(rule: Rule, raw: Any) -> Any:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from .row import Command, column_of
 
 _QUANTIZERS = {"bnb": "bitsandbytes", "hqq": "hqq", "eetq": "eetq"}
+_BITS = {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
 
 
 def quantization_problems(command: Command) -> list[str]:
@@ -18,7 +19,16 @@ def quantization_problems(command: Command) -> list[str]:
         return []
     method = str(getattr(command.quantization_method, "value", command.quantization_method))
     package = _QUANTIZERS.get(method)
-    if package is None or package in sys.modules or find_spec(package) is not None:
+    if package is None:
+        return [
+            f"quantization_method={method} quantizes no model at its loading; take one of {', '.join(_QUANTIZERS)}"
+        ]
+    if command.quantization_bit not in _BITS[method]:
+        return [
+            f"quantization_bit={command.quantization_bit} is nothing that {method} does; take "
+            f"{' or '.join(map(str, _BITS[method]))}"
+        ]
+    if package in sys.modules or find_spec(package) is not None:
         return []
     try:
         config = AutoConfig.from_pretrained(

@@ -4,7 +4,7 @@ from typing import Final
 
 from ..values import Choice, Number, Switch, Text
 from .conditions import optimiser_problems, recomputation_problems, scheduler_problems
-from .hardware import accelerator_problems, compiler_problems
+from .hardware import accelerator_problems, compiler_problems, fsdp_start_problems
 from .row import Row, group, idle, refused, row
 
 _EAGER: Final = {"torch_compile": True, "torch_compile_backend": "eager"}
@@ -98,7 +98,7 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         {"tp_size": 2},
         every=refused("takes an object of accelerate, which no file can hold; remove it"),
     ),
-    row("fsdp", untried="needs several processes; tests/tl/ppo/test_engines.py"),
+    row("fsdp", check=fsdp_start_problems, untried="needs several processes; tests/tl/ppo/test_engines.py"),
     row("fsdp_config", untried="acts with fsdp"),
     row("deepspeed", needs="deepspeed", untried="needs deepspeed and several processes"),
     *group(

@@ -16,6 +16,7 @@ from ...methods import row_of
 from ...options.attention import attention_remarks
 from ...options.command_file import checks_asked
 from ...options.fates.conditions import resume_remarks
+from ...options.fates.declared import declared_rules
 from ...options.fates.judge import (
     defaults_of,
     normal_names,
@@ -38,7 +39,16 @@ from .patch import Arguments
 Function = Callable[..., Any]
 _LOWERED = "ext_lowered"  # an attribute: the type of ours that upstream is not shown
 # What upstream ends a command with that it cannot understand; a missing package is an ImportError.
-FAILURES = (ValueError, TypeError, AssertionError, OSError, ImportError, KeyError, NotImplementedError)
+FAILURES = (
+    ValueError,
+    TypeError,
+    AssertionError,
+    OSError,
+    ImportError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+)
 
 
 def is_ours(call: Arguments) -> bool:
@@ -91,10 +101,11 @@ def wrap_parse_args(original: Function) -> Function:
         plain = normal_names(given_options(args), defaults)
         args, engine = for_other_gpus(args, plain)
         plain = normal_names(given_options(args), defaults)
-        if wanted:
-            args = rewritten(args, read_values(plain, defaults))
+        declared = {name: rule for name, rule in declared_rules(kinds).items() if name not in RULES}
+        if wanted or checks_asked():
+            args = rewritten(args, read_values(plain, defaults, declared))
             plain = normal_names(given_options(args), defaults)
-        faults = wrong_values(plain, defaults) | refusals(plain, defaults, trains=trains(plain))
+        faults = wrong_values(plain, defaults, declared) | refusals(plain, defaults, trains=trains(plain))
         problems += faults.values()
         dropped = {*(raw.keys() - valid.keys()), *faults, *(f"no_{name}" for name in faults)}
         with collecting_problems() as collected:
@@ -105,9 +116,10 @@ def wrap_parse_args(original: Function) -> Function:
                 if not any(name in line for line in said for name in plain):
                     kept = without(args, dropped)
                     said = named_by_trial(said, plain, lambda name: original(parser, without(kept, {name})))
+                said = [line for line in said if not _is_of(faults, line)]
                 raise OptionError.listing(HEADING, [*problems, *collected, *said]) from error
         problems += collected
-        problems += conflicts(args, plain, parsed)
+        problems += [line for line in conflicts(args, plain, parsed) if not _is_of(faults, line)]
         if problems:
             raise OptionError.listing(HEADING, problems)
         if engine is not None:
@@ -115,6 +127,11 @@ def wrap_parse_args(original: Function) -> Function:
         return parsed
 
     return parse_args
+
+
+def _is_of(faults: Iterable[str], line: str) -> bool:
+    """Whether a sentence misses an option that was given, and dropped for its value."""
+    return any(line.startswith((f"{name} is missing", f"Please provide `{name}`")) for name in faults)
 
 
 def wrap_parse_group(original: Function) -> Function:

@@ -22,6 +22,7 @@ from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
 from ...errors import CheckpointError, DataError
 from ...methods import load, methods
+from .quantizers import quantizer_problems
 
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 _HERE = "correct the path, or name a model of the Hugging Face hub that can be reached from here"
@@ -117,7 +118,9 @@ def _model_problems(model_args: Any, weights: bool) -> list[str]:
     if folder.is_dir():
         problems = model_problems(folder, weights=weights)
         problems = [f"model_name_or_path={line}" for line in problems] or _config_problems(model_args, option)
-        return problems or (_strange_weights(model_args, folder, option) if weights else [])
+        if weights and not problems:
+            problems = quantizer_problems(model_args, option) or _strange_weights(model_args, folder, option)
+        return problems
     if _other_hub():
         return []
     from transformers.utils import cached_file
@@ -127,7 +130,7 @@ def _model_problems(model_args: Any, weights: bool) -> list[str]:
         cached_file(name, "config.json", token=model_args.hf_hub_token, **where)
     except (OSError, ValueError) as error:
         return [f"{option} cannot be found ({str(error).splitlines()[0]}); {_HERE}"]
-    return _config_problems(model_args, option)
+    return _config_problems(model_args, option) or (quantizer_problems(model_args, option) if weights else [])
 
 
 def _config_problems(model_args: Any, option: str) -> list[str]:
