@@ -23,3 +23,8 @@ def words(prediction: str, reference: str, tools: Sequence[Tool]) -> str:
 def vowels(prediction: str, reference: str, tools: Sequence[Tool]) -> float:
     """As `length`, for any tools."""
     return sum(letter in "aeiou" for letter in prediction) / 4 - len(prediction) / 40
+
+
+def same(prediction: str, reference: str, tools: Sequence[Tool]) -> float:
+    """The same for all texts."""
+    return 1.0

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from ..errors import ExtError
 from ..options.user_functions import load_function
 from .ppo.engine_conflicts import ppo_engine_conflicts
+from .ppo.settings import GAE
 
 OF_MAE = ("tl_feedback_rules", "tl_feedback_function")
 OF_PKT = ("tl_w_max", "tl_key_variant")
+OF_CRITIC = (*("tl_critic", "tl_critic_lr", "tl_value_clip", "tl_value_coef", "tl_gamma", "tl_lambda", "tl_whiten"),)
 
 
 def stage_conflicts(args: Any) -> list[str]:
@@ -25,9 +27,31 @@ def stage_conflicts(args: Any) -> list[str]:
 
 def ppo_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
     """Return the conflicts between the option groups of a training command of the second stage."""
-    problems = function_conflicts(model_args, training_args, finetuning_args)
+    problems = function_conflicts(model_args, training_args, finetuning_args) + group_conflicts(finetuning_args)
     problems += ppo_engine_conflicts(model_args, training_args)
     return problems + source_conflicts(training_args, finetuning_args)
+
+
+def group_conflicts(args: Any) -> list[str]:
+    """Return the conflicts of `tl_advantage`, and of where the KL counts."""
+    problems = []
+    if args.tl_kl_in == "loss" and args.tl_kl_estimator == "k1":
+        problems.append(
+            "tl_kl_in: loss with tl_kl_estimator: k1 has a gradient of zero on average; set tl_kl_estimator: k3 or k2"
+        )
+    if args.tl_advantage == GAE:
+        return problems + _idle(args, "tl_advantage: gae", ("tl_group_scale",))
+    if args.tl_group_size < 2:
+        problems.append(
+            f"tl_advantage: {args.tl_advantage} compares responses to the same prompt and needs tl_group_size of at "
+            "least 2; set it, for example to 8"
+        )
+    if args.tl_temperature == 0:
+        problems.append(
+            f"tl_advantage: {args.tl_advantage} with tl_temperature: 0 compares equal responses; raise tl_temperature"
+        )
+    unused = OF_CRITIC if args.tl_advantage == "group" else (*OF_CRITIC, "tl_group_scale")
+    return problems + _idle(args, f"tl_advantage: {args.tl_advantage}", unused)
 
 
 def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
@@ -77,11 +101,13 @@ def function_conflicts(model_args: Any, training_args: Any, finetuning_args: Any
 
 
 def _without_effect(args: Any, switch: str, names: tuple[str, ...]) -> list[str]:
-    if getattr(args, switch):
-        return []
+    return [] if getattr(args, switch) else _idle(args, f"{switch}: false", names)
+
+
+def _idle(args: Any, beside: str, names: tuple[str, ...]) -> list[str]:
     defaults = type(args)
     return [
-        f"{name} has no effect with {switch}: false; remove it"
+        f"{name} has no effect with {beside}; remove it"
         for name in names
         if getattr(args, name) != getattr(defaults, name)
     ]

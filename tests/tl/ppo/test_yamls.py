@@ -18,7 +18,7 @@ SMALL = {
     "dataset": "lab_trajectories",
     "max_samples": 8,
     "per_device_train_batch_size": 2,
-    "gradient_accumulation_steps": 2,
+    "gradient_accumulation_steps": 4,
     "max_steps": 1,
     "tl_max_new_tokens": 8,
     "save_strategy": "no",
@@ -45,9 +45,12 @@ def test_the_papers_settings(tiny_llama_dir: Path, tmp_path: Path, monkeypatch: 
     assert -2 <= logged["reward"] <= 1
 
 
-def test_the_labs_yaml_goes_on_from_the_labs_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["tl_ppo_tiny", "tl_group_tiny"])
+def test_the_labs_yaml_goes_on_from_the_labs_first_stage(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    options, first = read("tl_ppo_tiny"), read("tl_sft_tiny")
+    options, first = read(name), read("tl_sft_tiny")
     assert options["model_name_or_path"] == first["output_dir"]
     assert (options["template"], options["dataset"]) == (first["template"], first["dataset"])
     changes = {"model_name_or_path": str(SHIPPED_MODEL), "output_dir": str(tmp_path)}

@@ -37,7 +37,7 @@ class PpoCheckpoints(SafeCheckpoints):
     """Mixin, before the trainer of PPO; the policy is saved as upstream saves one, and `save_model` saves it alone."""
 
     actor_critic: ActorCritic
-    reference: Reference
+    reference: Reference | None
     carried = (REPORT,)
     coefficient: float
     watch: Watch
@@ -93,7 +93,8 @@ class PpoCheckpoints(SafeCheckpoints):
         if not self._engine_saves:
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
-        self.reference.keep(partial(let_go, self.model_wrapped))
+        if self.reference is not None:
+            self.reference.keep(partial(let_go, self.model_wrapped))
         if resume_from_checkpoint is not None:
             self._resume_engine(Path(resume_from_checkpoint))
         return prepared

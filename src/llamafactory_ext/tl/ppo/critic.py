@@ -25,23 +25,24 @@ class ActorCritic(nn.Module):
     Args:
         policy: a causal language model of transformers, or one with adapters, ready to train.
         own_critic: the value head reads a copy of the policy's model, in which the same weights train; False: it reads
-            the policy's own last hidden state, and its gradient goes into the policy's weights.
+            the policy's own last hidden state, and its gradient goes into the policy's weights. None: there is none.
         temperature: of sampling; log-probabilities are those of the distribution that responses are drawn from.
         twin: the policy loaded once more, for an own critic in the place of a copy, which parts of weights do not
             allow; it becomes part of the result.
     """
 
-    def __init__(self, policy: Any, *, own_critic: bool, temperature: float, twin: Any = None) -> None:
+    def __init__(self, policy: Any, *, own_critic: bool | None, temperature: float, twin: Any = None) -> None:
         super().__init__()
         disable_dropout(policy)
         self.policy = policy
         self.critic = (copy_without_head(policy) if twin is None else without_head(twin)) if own_critic else None
         head = policy.get_output_embeddings()
         width = policy.config.get_text_config().hidden_size
-        # Values start at zero: the first advantages are the rewards themselves.
-        self.value_head = nn.Linear(width, 1, device=head.weight.device)
-        nn.init.zeros_(self.value_head.weight)
-        nn.init.zeros_(self.value_head.bias)
+        if own_critic is not None:
+            # Values start at zero: the first advantages are the rewards themselves.
+            self.value_head = nn.Linear(width, 1, device=head.weight.device)
+            nn.init.zeros_(self.value_head.weight)
+            nn.init.zeros_(self.value_head.bias)
         self.temperature = temperature
         parameters = inspect.signature(_plain(policy).forward).parameters
         self._few_logits = "logits_to_keep" in parameters
@@ -103,8 +104,8 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def rollout_values(self) -> Iterator[Callable[[], Tensor] | None]:
-        """Within, the values (B) of the policy's last pass, from its last position; None with an own critic."""
-        if self.critic is not None:
+        """Within, the values (B) of the policy's last pass, from its last position; None with no or an own critic."""
+        if self.critic is not None or not hasattr(self, "value_head"):
             yield None
             return
         with self._states() as seen:

@@ -9,6 +9,7 @@ from torch import nn
 from ...training.estimates import moved_weights
 from ...training.scale import Work
 from ..stages import PPO_STAGE
+from .settings import settings_of
 
 
 def trial(small: Any, asked: Any) -> int:
@@ -31,7 +32,8 @@ def works(model: nn.Module, groups: tuple[Any, ...], tokens: float, micro: int) 
         micro: tokens of a micro-batch on one GPU.
     """
     model_args, _, training_args, args = groups[:4]
-    full, own = args.finetuning_type == "full", args.tl_critic == "own"
+    settings = settings_of(args)
+    full, own = args.finetuning_type == "full", settings.has_critic and args.tl_critic == "own"
     moved, added = moved_weights(model, args)
     critic = moved if own and full else 0
     longest = micro / training_args.per_device_train_batch_size
@@ -45,7 +47,7 @@ def works(model: nn.Module, groups: tuple[Any, ...], tokens: float, micro: int) 
             micro,
             not model_args.disable_gradient_checkpointing,
             share=1.0 if full else 0.0,
-            copies=int(full) + int(own and not full),
+            copies=int(full and settings.has_reference) + int(own and not full),
             drawn=args.tl_max_new_tokens / max(1, longest),
             learned=args.tl_ppo_epochs,
         )
@@ -53,8 +55,9 @@ def works(model: nn.Module, groups: tuple[Any, ...], tokens: float, micro: int) 
 
 
 def lengths(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> list[int]:
-    """Return the tokens of every prompt with its response, and say what becomes of the records."""
+    """Return the tokens of every prompt with each of its responses, and say what becomes of the records."""
     from .workflow import prompts_of
 
     queries = prompts_of(model_args, data_args, training_args, finetuning_args)
-    return [len(query.ids) + finetuning_args.tl_max_new_tokens for query in queries]
+    drawn = finetuning_args.tl_group_size
+    return [len(query.ids) + finetuning_args.tl_max_new_tokens for query in queries for _ in range(drawn)]

@@ -28,6 +28,7 @@ class Experience:
         values_NR: the critic's then.
         advantages_NR: whitened, if the run whitens.
         returns_NR: what the critic learns.
+        reference_NR: log-probabilities under the reference, where the loss has a KL to it.
         orders_KN: the order of the responses in each of the K passes.
     """
 
@@ -39,6 +40,7 @@ class Experience:
     values_NR: Tensor
     advantages_NR: Tensor
     returns_NR: Tensor
+    reference_NR: Tensor
     orders_KN: Tensor
 
     @classmethod
@@ -49,7 +51,7 @@ class Experience:
         response_NR, mask_NR = backwards.flip(1), mask_NR.flip(1).float()
         zeros_NR = torch.zeros_like(mask_NR)
         none = torch.zeros((0, len(prompts)), dtype=torch.long)
-        return cls(prompt_NP, prompt_mask_NP, response_NR, mask_NR, *(zeros_NR,) * 4, none)
+        return cls(prompt_NP, prompt_mask_NP, response_NR, mask_NR, *(zeros_NR,) * 5, none)
 
     def __len__(self) -> int:
         return len(self.prompt_NP)
@@ -95,5 +97,6 @@ class Experience:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Experience:
-        """What `state` gave."""
+        """Return what `state` gave; checkpoints from before groups have no reference in it."""
+        state = {"reference_NR": torch.zeros_like(state["mask_NR"]), **state}
         return cls(**{part.name: state[part.name] for part in fields(cls)})

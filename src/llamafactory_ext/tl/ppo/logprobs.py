@@ -17,6 +17,7 @@ from torch import Tensor
 from .critic import ActorCritic
 from .experience import Experience
 from .rollout.local import Response, Sampling
+from .settings import PpoSettings
 
 
 class PpoLooks:
@@ -27,6 +28,7 @@ class PpoLooks:
     args: Any
     model_wrapped: Any
     sampling: Sampling
+    settings: PpoSettings
     _engine_saves: bool
 
     def _draws_exactly(self) -> bool:
@@ -38,10 +40,17 @@ class PpoLooks:
         return not coarse and not self._engine_saves and self.actor_critic.in_float32()
 
     def _policy_and_critic(self, batch: Experience, responses: Sequence[Response]) -> list[Tensor]:
-        """Log-probabilities and values (N, R): those that the rollout gave, if it is exact, the others by a look."""
+        """Log-probabilities and values (N, R): those that the rollout gave, if it is exact, the others by a look.
+
+        Without a critic the values are zeros.
+        """
+        valued = self.settings.has_critic
         if not responses[0].logp or not self._draws_exactly():
-            return self._look_at(batch)
+            looked = self._look_at(batch, values=valued)
+            return looked if valued else [*looked, torch.zeros_like(batch.mask_NR)]
         logp_NR = batch.column([response.logp for response in responses])
+        if not valued:
+            return [logp_NR, torch.zeros_like(batch.mask_NR)]
         if not responses[0].values:
             return [logp_NR, *self._look_at(batch, logp=False)]
         return [logp_NR, batch.column([response.values for response in responses])]

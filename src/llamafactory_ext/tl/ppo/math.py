@@ -84,14 +84,54 @@ def whiten(values_BR: Tensor, mask_BR: Tensor, add_up: Callable[[Tensor], Tensor
 
 
 def policy_loss(
-    logp_BR: Tensor, old_BR: Tensor, advantages_BR: Tensor, mask_BR: Tensor, clip: float
+    logp_BR: Tensor,
+    old_BR: Tensor,
+    advantages_BR: Tensor,
+    mask_BR: Tensor,
+    clip: float,
+    *,
+    high: float | None = None,
+    sequence: bool = False,
+    weight_BR: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """PPO's clipped surrogate, summed over the tokens; and how many of them are clipped."""
-    ratio_BR = torch.exp((logp_BR - old_BR) * mask_BR)
+    """Return PPO's clipped surrogate, summed over the tokens; and how many of them are clipped.
+
+    Args:
+        logp_BR: now.
+        old_BR: when the responses were drawn.
+        advantages_BR: per token.
+        mask_BR: 1 on tokens of a response.
+        clip: how far the ratio may fall below 1, and rise above it unless `high` says otherwise.
+        high: how far it may rise above 1 (clip-higher, DAPO, arXiv:2503.14476, section 3.1).
+        sequence: take one ratio per response, the geometric mean of its tokens' (GSPO, arXiv:2507.18071, eq. 7).
+        weight_BR: of each token in the sum; None is 1 on every token.
+    """
+    moved_BR = (logp_BR - old_BR) * mask_BR
+    if sequence:
+        moved_BR = (moved_BR.sum(1, keepdim=True) / mask_BR.sum(1, keepdim=True)).expand_as(moved_BR)
+    ratio_BR = torch.exp(moved_BR)
     plain_BR = -advantages_BR * ratio_BR
-    clipped_BR = -advantages_BR * ratio_BR.clamp(1 - clip, 1 + clip)
-    loss = (torch.maximum(plain_BR, clipped_BR) * mask_BR).sum()
+    clipped_BR = -advantages_BR * ratio_BR.clamp(1 - clip, 1 + (clip if high is None else high))
+    loss = (torch.maximum(plain_BR, clipped_BR) * (mask_BR if weight_BR is None else weight_BR)).sum()
     return loss, ((clipped_BR > plain_BR) * mask_BR).sum().detach()
+
+
+def loss_weights(mask_BR: Tensor, mean: str, longest: int) -> Tensor:
+    """Return the weight of each token in the policy's summed loss (B, R).
+
+    Args:
+        mask_BR: 1 on tokens of a response.
+        mean: "token" weighs all alike, to be divided by their number (DAPO, arXiv:2503.14476, section 3.3); "response"
+            gives each response the weight 1 (GRPO, arXiv:2402.03300, eq. 3); "constant" gives each token
+            1 / longest (Dr. GRPO, arXiv:2503.20783, section 3.2). The last two are divided by the number of responses.
+        longest: tokens that a response may have.
+    """
+    if mean == "token":
+        return mask_BR
+    if mean == "response":
+        return mask_BR / mask_BR.sum(1, keepdim=True)
+    assert mean == "constant"
+    return mask_BR / longest
 
 
 def value_loss(

@@ -70,6 +70,50 @@ class TlPpoArguments:
     tl_cache: Literal["dynamic", "static"] = field(
         default="dynamic", metadata={"help": "TL: keys and values grow with the responses or have one size."}
     )
+    tl_advantage: Literal["gae", "group", "rloo"] = field(
+        default="gae",
+        metadata={
+            "help": "TL: what an action is compared with: the critic's values (PPO), the mean reward of a group of "
+            "responses to the same prompt (GRPO), or that of the others in it (RLOO). The last two have no critic."
+        },
+    )
+    tl_group_size: int = field(
+        default=1,
+        metadata={"help": "TL: responses drawn to each prompt; group and rloo need at least 2 (GRPO's paper: 64)."},
+    )
+    tl_group_scale: bool = field(
+        default=True,
+        metadata={"help": "TL: tl_advantage: group divides by the group's standard deviation; Dr. GRPO does not."},
+    )
+    tl_loss_mean: Literal["token", "response", "constant"] = field(
+        default="token",
+        metadata={
+            "help": "TL: the policy's loss is a mean over all tokens (PPO, DAPO), over responses of the means of "
+            "their tokens (GRPO), or a sum per response divided by tl_max_new_tokens (Dr. GRPO)."
+        },
+    )
+    tl_ratio: Literal["token", "sequence"] = field(
+        default="token",
+        metadata={
+            "help": "TL: probability ratio of each token, or one of the whole response, the geometric mean of its "
+            "tokens' (GSPO, whose paper clips it at 0.0003 below and 0.0004 above)."
+        },
+    )
+    tl_clip_high: float = field(
+        default=0.0,
+        metadata={"help": "TL: upper clip range of the ratio; 0 takes tl_clip for both ends (DAPO: 0.28)."},
+    )
+    tl_mask_cut: bool = field(
+        default=False,
+        metadata={"help": "TL: responses that tl_max_new_tokens cuts move the policy nowhere (DAPO's filter)."},
+    )
+    tl_kl_in: Literal["reward", "loss"] = field(
+        default="reward",
+        metadata={
+            "help": "TL: the KL is a part of the reward (PPO, RLOO), or a term of the loss (GRPO, with "
+            "tl_kl_estimator: k3)."
+        },
+    )
     tl_ppo_epochs: int = field(default=1, metadata={"help": "TL: passes over each batch of responses."})
     tl_minibatches: int = field(
         default=1,
@@ -124,6 +168,8 @@ RULES: Final[Mapping[str, Rule]] = rules_of(
     tl_max_new_tokens=Number(1, whole=True),
     tl_rollout_timeout=Number(0, open_low=True),
     tl_rollout_batch_size=Number(1, whole=True),
+    tl_group_size=Number(1, whole=True),
+    tl_clip_high=Number(0),
     tl_ppo_epochs=Number(1, whole=True),
     tl_minibatches=Number(1, whole=True),
     tl_kl_coef=Number(0),

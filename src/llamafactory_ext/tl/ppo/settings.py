@@ -7,6 +7,8 @@ from typing import Any
 
 from ...errors import OptionError
 
+GAE = "gae"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PpoSettings:
@@ -28,6 +30,25 @@ class PpoSettings:
     reward_clip: float | None
     critic_lr: float | None
     show: int
+    advantage: str
+    group: int
+    scale: bool
+    mean: str
+    ratio: str
+    clip_high: float | None
+    mask_cut: bool
+    kl_in: str
+    longest: int
+
+    @property
+    def has_critic(self) -> bool:
+        """Tell whether a critic values the states; groups of responses do without."""
+        return self.advantage == GAE
+
+    @property
+    def has_reference(self) -> bool:
+        """Tell whether the KL to a reference is measured; without a critic only where it counts."""
+        return self.has_critic or self.kl_coef > 0 or self.kl_target is not None
 
 
 def settings_of(args: Any) -> PpoSettings:
@@ -49,20 +70,34 @@ def settings_of(args: Any) -> PpoSettings:
         reward_clip=args.tl_reward_clip or None,
         critic_lr=args.tl_critic_lr or None,
         show=args.tl_show_responses,
+        advantage=args.tl_advantage,
+        group=args.tl_group_size,
+        scale=args.tl_group_scale,
+        mean=args.tl_loss_mean,
+        ratio=args.tl_ratio,
+        clip_high=args.tl_clip_high or None,
+        mask_cut=args.tl_mask_cut,
+        kl_in=args.tl_kl_in,
+        longest=args.tl_max_new_tokens,
     )
 
 
 def check_batch(queries: int, training_args: Any, settings: PpoSettings) -> int:
-    """Return the queries of a batch of responses on one process.
+    """Return the responses of a batch on one process, those to one query in a row.
 
     Raises:
-        OptionError: the data has too few for one batch.
+        OptionError: the data has too few queries for one batch, or a batch is no whole number of groups.
     """
     rows = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
     rows *= settings.minibatches
-    if queries < rows * training_args.world_size:
+    if rows % settings.group:
         raise OptionError(
-            f"A batch of responses takes {rows * training_args.world_size} queries and the data has {queries}; lower "
+            f"tl_group_size={settings.group} does not divide the {rows} responses of a batch on one process "
+            "(per_device_train_batch_size x gradient_accumulation_steps x tl_minibatches); change one of them."
+        )
+    if queries < (needed := rows // settings.group * training_args.world_size):
+        raise OptionError(
+            f"A batch of responses takes {needed} queries and the data has {queries}; lower "
             "per_device_train_batch_size, gradient_accumulation_steps or tl_minibatches."
         )
     return int(rows)

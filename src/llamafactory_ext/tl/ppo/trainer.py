@@ -22,6 +22,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ...errors import OptionError
 from ...training.processes import sum_named, sum_of_all
+from ..advantages import equal_groups
 from .answers import Answers, Drawer, own_share
 from .batches import QueryLoader, batches_of_epoch, micro_batches
 from .checkpoints import PpoCheckpoints
@@ -29,22 +30,15 @@ from .critic import ActorCritic
 from .engines import ThroughRoot, prepare_for_engine, whole_policy
 from .experience import Experience
 from .logprobs import PpoLooks
-from .math import (
-    adapted_coefficient,
-    advantages_and_returns,
-    kl_estimate,
-    policy_loss,
-    token_rewards,
-    value_loss,
-    whiten,
-)
+from .math import adapted_coefficient, kl_estimate, loss_weights, policy_loss, value_loss
 from .reference import Reference
 from .rewards import Query, RewardFunction
 from .rollout.local import Response, Sampling, draw_responses
 from .settings import PpoSettings, check_batch
 from .watch import AFTER_NAN, Watch
+from .worth import advantages_of
 
-OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_update")
+OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_update", "kl_loss")
 WATCHED = ("reward", "reward_spread", "kl", "value", "response_tokens", "empty")
 
 
@@ -56,7 +50,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         queries: the training prompts with their answers.
         held_out: prompts for evaluation, answered greedily.
         reward: scores a response.
-        reference: what the KL is measured from.
+        reference: what the KL is measured from; None where it is not measured.
         settings: PPO's numbers.
         sampling: how responses are drawn.
         server: another source of responses than the model in training.
@@ -74,7 +68,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         queries: Sequence[Query],
         held_out: Sequence[Query] | None,
         reward: RewardFunction,
-        reference: Reference,
+        reference: Reference | None,
         settings: PpoSettings,
         sampling: Sampling,
         server: Drawer | None,
@@ -95,7 +89,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         self.experience: Experience | None = None
         self.tracked: dict[str, list[float]] = {}
         self._parts: list[Tensor] = []
-        self._micro, self._tokens = 0, torch.zeros(())
+        self._micro, self._tokens, self._responses = 0, torch.zeros(()), torch.zeros(())
         self._rows = check_batch(len(queries), self.args, settings)
         self.updates = settings.epochs * settings.minibatches
         set_seed(self.args.seed + self.args.process_index)  # processes draw different responses
@@ -104,12 +98,13 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
 
     def get_train_dataloader(self) -> QueryLoader:
         """Places of queries: each batch once per micro-batch that learns from it."""
-        args, count = self.args, len(self.queries)
+        args, count, group = self.args, len(self.queries), self.settings.group
         first = args.seed if args.data_seed is None else args.data_seed
 
         def batches(epoch: int) -> list[list[int]]:
             seed = first + epoch if self.shuffles else None
-            return batches_of_epoch(count, self._rows, args.process_index, args.world_size, seed)
+            asked = batches_of_epoch(count, self._rows // group, args.process_index, args.world_size, seed)
+            return [[place for place in batch for _ in range(group)] for batch in asked]
 
         return QueryLoader(count, batches, self.updates * args.gradient_accumulation_steps)
 
@@ -170,27 +165,33 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         ).to(device)
         mask_NR = batch.mask_NR
         logp_NR, values_NR = self._policy_and_critic(batch, responses)
-        with self.reference.in_place():
-            (reference_NR,) = self._look_at(batch, values=False)
+        reference_NR = self._reference_logp(batch, logp_NR)
         kl_NR = kl_estimate(logp_NR, reference_NR, settings.kl_estimator) * mask_NR
         scores_N = torch.tensor([reward.total for reward in answers.rewards], dtype=torch.float32, device=device)
         if settings.reward_clip is not None:
             scores_N = scores_N.clamp(-settings.reward_clip, settings.reward_clip)
-        coefficient = self._report(answers, kl_NR, values_NR, mask_NR, seconds)
-        rewards_NR = token_rewards(scores_N, kl_NR, mask_NR, coefficient)
-        advantages_NR, returns_NR = advantages_and_returns(
-            rewards_NR, values_NR, mask_NR, settings.gamma, settings.lam
+        coefficient = self._report(answers, scores_N, kl_NR, values_NR, mask_NR, seconds)
+        ended_N = torch.tensor([float(response.ended) for response in responses], device=device)
+        advantages_NR, returns_NR = advantages_of(
+            scores_N, kl_NR, values_NR, mask_NR, ended_N, coefficient, settings, sum_of_all
         )
-        if settings.whiten:
-            advantages_NR = whiten(advantages_NR, mask_NR, sum_of_all)
         return replace(
             batch,
             logp_NR=logp_NR,
             values_NR=values_NR,
             advantages_NR=advantages_NR,
             returns_NR=returns_NR,
+            reference_NR=reference_NR if settings.kl_in == "loss" else batch.reference_NR,
             orders_KN=torch.stack([torch.randperm(len(batch)) for _ in range(settings.epochs)]).to(device),
         )
+
+    def _reference_logp(self, batch: Experience, logp_NR: Tensor) -> Tensor:
+        """Log-probabilities under the reference (N, R); the policy's own where none is measured."""
+        if self.reference is None:
+            return logp_NR
+        with self.reference.in_place():
+            (reference_NR,) = self._look_at(batch, values=False)
+        return reference_NR
 
     # Updates
 
@@ -215,26 +216,45 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         parts = self.args.gradient_accumulation_steps
         order_N, lengths_N = self.experience.orders_KN[epoch], self.experience.lengths()
         self._parts = micro_batches(order_N, lengths_N, self.settings.minibatches, parts)[part]
-        self._tokens = sum_of_all(self.experience.mask_NR[torch.cat(self._parts)].sum())
+        mask_UR = self.experience.mask_NR[torch.cat(self._parts)]
+        self._tokens, self._responses = sum_of_all(torch.stack([mask_UR.sum(), mask_UR[:, 0].sum()])).unbind()
 
     def compute_loss(self, model: nn.Module, inputs: Any, **_: Any) -> Any:
         """PPO's loss of one micro-batch: its part of the mean over all tokens of the update."""
         assert self.experience is not None
         settings, batch = self.settings, self.experience.rows(self._parts[self._micro])
         self._micro += 1
-        logp_BR, values_BR = model(*batch.inputs())
+        logp_BR, *values = model(*batch.inputs(), values=settings.has_critic)
         mask_BR = batch.mask_NR
-        policy, clipped = policy_loss(logp_BR, batch.logp_NR, batch.advantages_NR, mask_BR, settings.clip)
-        value, value_clipped = value_loss(values_BR, batch.values_NR, batch.returns_NR, mask_BR, settings.value_clip)
-        moved = ((batch.logp_NR - logp_BR.detach()) * mask_BR).sum()
-        sums = torch.stack([policy.detach(), value.detach(), clipped, value_clipped, moved]) / self._tokens
-        for name, value_sum in zip(OF_UPDATES, sums.tolist(), strict=True):
+        weight_BR = loss_weights(mask_BR, settings.mean, settings.longest)
+        # The policy's mean may be over responses, all else is over tokens.
+        share = 1.0 if settings.mean == "token" else self._tokens / self._responses
+        policy, clipped = policy_loss(
+            *(logp_BR, batch.logp_NR, batch.advantages_NR, mask_BR, settings.clip),
+            high=settings.clip_high,
+            sequence=settings.ratio == "sequence",
+            weight_BR=weight_BR,
+        )
+        found = {"policy_loss": policy * share, "clipped": clipped}
+        found["kl_update"] = ((batch.logp_NR - logp_BR.detach()) * mask_BR).sum()
+        summed = found["policy_loss"]
+        if settings.kl_in == "loss" and self.reference is not None:
+            kl_BR = kl_estimate(logp_BR, batch.reference_NR, settings.kl_estimator)
+            found["kl_loss"] = self.coefficient * (kl_BR * weight_BR).sum() * share
+            summed = summed + found["kl_loss"]
+        if settings.has_critic:
+            found["value_loss"], found["value_clipped"] = value_loss(
+                values[0], batch.values_NR, batch.returns_NR, mask_BR, settings.value_clip
+            )
+            summed = summed + settings.value_coef * found["value_loss"]
+        sums = torch.stack([part.detach() for part in found.values()]) / self._tokens
+        for name, part in zip(found, sums.tolist(), strict=True):
             seen = self.tracked.setdefault(name, [])
             if self._micro == 1:
                 seen.append(0.0)
-            seen[-1] += value_sum
+            seen[-1] += part
         # Gradients are averaged over processes; the mean is over the tokens of all of them.
-        loss = (policy + settings.value_coef * value) * (self.args.world_size / self._tokens)
+        loss = summed * (self.args.world_size / self._tokens)
         if not bool(torch.isfinite(loss)):
             raise OptionError(f"Step {self.state.global_step + 1}: the loss is {loss.item()}. {AFTER_NAN}")
         return loss
@@ -259,18 +279,30 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _report(self, answers: Answers, kl_NR: Tensor, values_NR: Tensor, mask_NR: Tensor, seconds: float) -> float:
+    def _report(
+        self,
+        answers: Answers,
+        scores_N: Tensor,
+        kl_NR: Tensor,
+        values_NR: Tensor,
+        mask_NR: Tensor,
+        seconds: float,
+    ) -> float:
         """Tells the log and the watch about a batch; the KL coefficient for it, which then adapts."""
         means, step = answers.means(), self.state.global_step + 1
         count = means.pop("count")
         sums = {"kl": kl_NR.sum().item(), "value": (values_NR.sum(1) / mask_NR.sum(1)).sum().item()}
+        if not self.settings.has_critic:
+            sums["equal_groups"] = equal_groups(scores_N, self.settings.group).item() * len(scores_N)
         means |= {name: value / count for name, value in sum_named(sums).items()}
         for line in self.watch.see(step, {name: means[name] for name in WATCHED}, round(count)):
             self.say(line)
         if not all(math.isfinite(means[name]) for name in WATCHED):
             raise OptionError(f"Step {step}: rewards, KL or values are no numbers any more. {AFTER_NAN}")
+        unknown = {"value": self.settings.has_critic, "kl": self.reference is not None}
         for name, value in {**means, "kl_coef": self.coefficient, "rollout_seconds": seconds}.items():
-            self.tracked.setdefault(name, []).append(value)
+            if unknown.get(name, True):
+                self.tracked.setdefault(name, []).append(value)
         for line in answers.shown(self.settings.show):
             self.say(line)
         used, target = self.coefficient, self.settings.kl_target

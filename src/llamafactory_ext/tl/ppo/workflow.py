@@ -98,14 +98,17 @@ def _run(
         keep_start(Path(training_args.output_dir), {"stage": PPO_STAGE, **facts})
     settle_measure(training_args, finetuning_args)
     start_communication(training_args)
-    own_critic, spread = finetuning_args.tl_critic == "own", engine_of(training_args) is not None
+    settings, spread = settings_of(finetuning_args), engine_of(training_args) is not None
+    own_critic = finetuning_args.tl_critic == "own" if settings.has_critic else None
     loaded = []
     for _ in range(2 if own_critic and is_deepspeed_zero3_enabled() else 1):
         set_seed(training_args.seed)  # fresh adapters of policy and critic begin alike
         loaded.append(load_policy(load_model, tokenizer, model_args, training_args, finetuning_args))
     (policy, fresh), *twins = loaded
     check_same_base(policy, training_args)
-    reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh, spread=spread)
+    reference = None
+    if settings.has_reference:
+        reference = Reference(policy, finetuning_args.tl_reference, fresh=fresh, spread=spread)
     model = ActorCritic(
         policy,
         own_critic=own_critic,
@@ -121,7 +124,7 @@ def _run(
         held_out=held_out,
         reward=reward,
         reference=reference,
-        settings=settings_of(finetuning_args),
+        settings=settings,
         sampling=sampling_of(finetuning_args, template, tokenizer),
         server=_server_of(finetuning_args, training_args, policy, tokenizer),
         say=logger.warning_rank0,
@@ -182,7 +185,8 @@ def _train(trainer: PpoTrainer, finetuning_args: Any, stop: Stop) -> None:
     trainer.save_state()
     if args.should_save and finetuning_args.plot_loss:
         evaluated = ["eval_reward"] if args.eval_strategy != "no" else []
-        plot_loss(args.output_dir, keys=["loss", "reward", "kl", *evaluated])
+        kl = ["kl"] if trainer.reference is not None else []
+        plot_loss(args.output_dir, keys=["loss", "reward", *kl, *evaluated])
     stop.check()
 
 
@@ -300,9 +304,13 @@ def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Dr
     )
 
 
-def _say_model(model: ActorCritic, reference: Reference) -> None:
+def _say_model(model: ActorCritic, reference: Reference | None) -> None:
     actor, critic = (
         total_size(weight for _, weight in part) for part in (model.actor_parameters(), model.critic_parameters())
     )
-    kept = "the policy with its adapter off" if reference.adapter_off else f"a copy of {reference.copied:,} weights"
+    kept = "none"
+    if reference is not None:
+        kept = (
+            "the policy with its adapter off" if reference.adapter_off else f"a copy of {reference.copied:,} weights"
+        )
     logger.info_rank0(f"PPO trains {actor:,} weights of the policy, {critic:,} of the critic; reference: {kept}.")

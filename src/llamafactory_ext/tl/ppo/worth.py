@@ -1,0 +1,54 @@
+"""What the tokens of a batch of responses are worth to the policy: by a critic, or by groups. Tensors in, tensors out.
+
+Shapes: N responses of this process, those to one query in a row; R token positions of a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ..advantages import group_advantages, leave_one_out_advantages
+from .math import advantages_and_returns, token_rewards, whiten
+from .settings import PpoSettings
+
+
+def advantages_of(
+    scores_N: Tensor,
+    kl_NR: Tensor,
+    values_NR: Tensor,
+    mask_NR: Tensor,
+    ended_N: Tensor,
+    coefficient: float,
+    settings: PpoSettings,
+    add_up: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return the advantages of all tokens and the returns that a critic learns; zeros without one (both N, R).
+
+    Args:
+        scores_N: rewards of the responses.
+        kl_NR: KL per token; 0 where no reference is measured.
+        values_NR: the critic's; unused without one.
+        mask_NR: 1 on tokens of a response.
+        ended_N: 1 where a response ended by itself, 0 where a limit cut it.
+        coefficient: of the KL.
+        settings: PPO's numbers.
+        add_up: sums a tensor over all processes.
+    """
+    coefficient = coefficient if settings.kl_in == "reward" else 0.0
+    if settings.has_critic:
+        rewards_NR = token_rewards(scores_N, kl_NR, mask_NR, coefficient)
+        advantages_NR, returns_NR = advantages_and_returns(
+            rewards_NR, values_NR, mask_NR, settings.gamma, settings.lam
+        )
+        if settings.whiten:
+            advantages_NR = whiten(advantages_NR, mask_NR, add_up)
+    else:
+        worth_N = scores_N - coefficient * kl_NR.sum(1)
+        if settings.advantage == "rloo":
+            advantages_N = leave_one_out_advantages(worth_N, settings.group)
+        else:
+            advantages_N = group_advantages(worth_N, settings.group, settings.scale)
+        advantages_NR, returns_NR = advantages_N[:, None] * mask_NR, mask_NR * 0.0
+    return (advantages_NR * ended_N[:, None] if settings.mask_cut else advantages_NR), returns_NR
