@@ -138,7 +138,7 @@ class Etapp:
         server = ChatServer(str(url), str(model), retries, timeout)
         try:
             server.check()
-            ask = served(server, max_new_tokens, temperature, seed)
+            ask = served(server, max_new_tokens, temperature, seed, stops=sandbox != "reference")
             settings = {"served_model": str(model), "temperature": temperature, "max_new_tokens": max_new_tokens}
             print(run_all(world, asked, ask, settings, options, Path(str(out))))
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..toolcalls.feedback.parts import content_text
 from .cases import Case
-from .prompts import FEEDBACK, Strategy
+from .prompts import Strategy
 from .registry import ALL, DOCUMENT
 from .sandbox import Setting
 from .strategies import Ask, Messages, Said
@@ -52,7 +52,7 @@ def scripted(calls: Sequence[tuple[str, Any]], answer: str, strategy: Strategy) 
     def ask(messages: Messages, tools: Sequence[Mapping[str, Any]], tokens: int) -> Said:
         if _is_plan(messages, strategy):
             return Said({"role": "assistant", "content": '{"personal": [], "proactive": []}'})
-        place = _made(messages)
+        place = _made(messages, strategy)
         return _said(calls[place] if place < len(calls) else None, answer, place, strategy)
 
     return ask
@@ -62,13 +62,9 @@ def _is_plan(messages: Messages, strategy: Strategy) -> bool:
     return strategy == "e-react" and not any(message["role"] == "assistant" for message in messages)
 
 
-def _made(messages: Messages) -> int:
-    """How many calls have been answered."""
-    return sum(
-        message["role"] == "tool"
-        or (message["role"] == "user" and content_text(message.get("content")).startswith(FEEDBACK))
-        for message in messages
-    )
+def _made(messages: Messages, strategy: Strategy) -> int:
+    """How many replies came before, the plan aside."""
+    return sum(message["role"] == "assistant" for message in messages) - (strategy == "e-react")
 
 
 def _said(call: tuple[str, Any] | None, answer: str, place: int, strategy: Strategy) -> Said:
@@ -98,7 +94,7 @@ def _random(case: Case, seed: int, strategy: Strategy) -> Ask:
     def ask(messages: Messages, tools: Sequence[Mapping[str, Any]], tokens: int) -> Said:
         if _is_plan(messages, strategy):
             return Said({"role": "assistant", "content": "{}"})
-        place = _made(messages)
+        place = _made(messages, strategy)
         read = content_text(messages[-1].get("content")) if place else ""
         return _said(calls[place] if place < len(calls) else None, read[:2000], place, strategy)
 

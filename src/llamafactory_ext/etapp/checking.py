@@ -73,8 +73,10 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
 def _checked(source: Source, case: Case, prediction: Prediction, episode: Mapping[str, Any]) -> Outcome:
     world = source.worlds[case.user]
     assert case.checks is not None
+    is_kept = episode["sandbox"] != "reference"  # there no change reaches the world, so its state tells nothing
+    checks = {part: value for part, value in case.checks.items() if is_kept or part != "state"}
     deeds = Deeds(episode["calls"], prediction.prediction, episode["diff"], world)
-    return check(case.checks, source.slots.get(case.user, {}), deeds)
+    return check(checks, source.slots.get(case.user, {}), deeds)
 
 
 def scores_of(one: Acted) -> dict[str, float]:
@@ -167,6 +169,8 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     notes.append(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sums.items()))
     modes = {(one.episode["sandbox"], one.episode["setting"], one.episode["strategy"]) for one in acted}
     notes += [f"sandbox {mode}, tools {setting}, strategy {strategy}" for mode, setting, strategy in sorted(modes)]
+    refused = sum(one.episode.get("refused_expressions", 0) for one in acted)
+    notes += [f"{refused} arguments were expressions, which nothing here evaluates"] if refused else []
     flips = flip_rate(successes)
     notes += [f"{flips:.1%} of cases succeed in some trials and fail in others"] if flips is not None else []
     unchecked = sum(one.outcome is None for one in acted)

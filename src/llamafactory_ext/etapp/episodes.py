@@ -29,6 +29,11 @@ def fault_of(episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) 
     for name in _COUNTS:
         if type(value := episode.get(name)) is not int or not 0 <= value <= _MOST:
             return f'"{name}" is missing or no count'
+    history = episode.get("history", [])
+    if not isinstance(history, list) or not all(map(_is_kept, history)):
+        return '"history" is no list of messages'
+    if type(episode.get("refused_expressions", 0)) is not int:
+        return '"refused_expressions" is no count'
     if not isinstance(episode.get("diff"), list):
         return '"diff" is missing or no list'
     calls = episode.get("calls")
@@ -48,6 +53,19 @@ def _is_call(call: Any) -> bool:
         and isinstance(call.get("arguments"), dict)
         and isinstance(call.get("failed", 0), str | None)
         and isinstance(call.get("effect", 0), dict | None)
+    )
+
+
+def _is_kept(message: Any) -> bool:
+    """Tell whether a message is one as the published code keeps it."""
+    if not isinstance(message, dict) or not isinstance(message.get("tool_calls"), list | None):
+        return False
+    texts = [message.get("role"), message.get("content")]
+    calls = message.get("tool_calls") or ()
+    if not all(isinstance(call, dict) for call in calls):
+        return False
+    return all(
+        isinstance(text, str) for text in [*texts, *(call.get(n) for call in calls for n in ("name", "arguments"))]
     )
 
 

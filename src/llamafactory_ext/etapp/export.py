@@ -26,6 +26,7 @@ from ..data.files.writing import (
 from ..errors import DataError, OptionError
 from ..metrics.report import Verdict
 from ..templates.messages import RESULT_SEPARATOR
+from ..toolcalls.feedback.errors import feedback_error
 from .arguments import UnreadableError, read_call
 from .cases import Source
 from .checking import Acted
@@ -180,12 +181,12 @@ def _turns(one: Acted, no_thought: bool) -> list[dict[str, str]]:
     messages = [dict(message) for message in one.prediction.messages or ()][1:]
     if one.episode["strategy"] == "e-react":  # the plan and the words that asked for it
         del messages[1:3]
-    logged = iter(one.episode["calls"])
+    logged, results = iter(one.episode["calls"]), iter(one.episode["calls"])
     turns: list[dict[str, str]] = []
     for message in messages:
         text = str(message.get("content") or "")
-        if message["role"] == "tool" or (message["role"] == "user" and text.startswith(f"{FEEDBACK} ")):
-            told = text if message["role"] == "tool" else text.removeprefix(f"{FEEDBACK} ")
+        if _is_result(message, text, one, is_first=not turns):
+            told = _observed(text.removeprefix(f"{FEEDBACK} "), next(results))
             if turns[-1]["from"] == "observation":
                 turns[-1]["value"] += RESULT_SEPARATOR + told
             else:
@@ -197,6 +198,20 @@ def _turns(one: Acted, no_thought: bool) -> list[dict[str, str]]:
     if turns[-1]["from"] == "gpt":
         turns[-1]["value"] = one.prediction.prediction
     return turns
+
+
+def _is_result(message: Mapping[str, Any], text: str, one: Acted, *, is_first: bool) -> bool:
+    """Tell whether a message shows a result; the published loop shows it as any user's words."""
+    if message["role"] != "user":
+        return bool(message["role"] == "tool")
+    return text.startswith(f"{FEEDBACK} ") or (one.episode["sandbox"] == "reference" and not is_first)
+
+
+def _observed(told: str, call: Mapping[str, Any]) -> str:
+    """What training data shows of a result: failures as errors, so that TL-Training finds them."""
+    if call["failed"] is None or feedback_error(told) == call["failed"]:
+        return told
+    return json.dumps({"error": told}, ensure_ascii=False)
 
 
 def _spoken(message: Mapping[str, Any], text: str, logged: Any, one: Acted, no_thought: bool) -> dict[str, str]:

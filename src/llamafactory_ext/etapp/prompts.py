@@ -43,6 +43,22 @@ PLAN = (
     '"proactive" what would help beyond it. Write nothing else yet.'
 )
 GO_ON = f"Now act on these points. {_REACT}"
+PREFERENCES = "\nPreferences about these tools:\n"
+_FORM = (
+    'That is not the form. Write:\nThought: ...\nAction: the name of one tool\nAction Input: {"parameter": "value"}'
+)
+SENTENCES = {
+    "no call": f"There is neither a call nor an answer. {_REACT}",
+    "react": f"{_FORM}\nOne call at a time.",
+    "e-react": _FORM,
+    "fc": "The arguments cannot be read; write them as JSON.",
+    "turns": "The case is not solved: too many turns.",
+    "tokens": "The case is not solved: too many tokens.",
+    "context": "The case is not solved: too many tokens.",
+    "calls": "The case is not solved: too many calls.",
+    "preferences": PREFERENCES,
+}
+"""What the published loop says between a model's replies, in our words."""
 
 
 def preferences(world: World, case: Case) -> list[Mapping[str, Any]]:

@@ -37,12 +37,13 @@ def published_prompter(checkout: Checkout) -> Prompter:
         filled = {name: {point: _value(rows[name], {}) for point in points[name]} for name in _LISTS}
         called = [str(call["name"]) for call in episode["calls"]]
         liked = [next(iter(one.values())) for one in preferences(world, case, called)]
-        skipped = 4 if episode["strategy"] == "e-react" else 2
+        shown = episode.get("history") or [_shown(message) for message in messages[2:]]
+        skipped = 2 if episode["strategy"] == "e-react" else 0  # the plan and the words that asked for it
         return template.format(
             profile=f"{json.dumps(world.profile)}\n{liked}",
             query=case.query,
             output_format=json.dumps(_value(form, filled), indent=4),
-            output="\n".join(str(_shown(message)) for message in messages[skipped:]),
+            output="\n".join(map(str, shown[skipped:])),
             keypoint_for_personal=list(case.personal),
             keypoint_for_proactive=list(case.proactive),
             **filled,

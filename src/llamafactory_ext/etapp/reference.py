@@ -15,6 +15,7 @@ from ..toolcalls import ToolCall
 from ..toolcalls.feedback.categories import OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_HALLUCINATION
 from . import reference_home, reference_tools
 from .calls import TIME, ToolError
+from .prompts import PREFERENCES
 from .reference_tools import Instances
 from .registry import ALL, DOCUMENT, FINDERS, SEARCH, SPECS
 from .retrieval import Search, by_words
@@ -41,7 +42,6 @@ CLASSES: Mapping[str, str] = {
 """Whose methods the tools are; the names stand in the texts of errors."""
 _FINDER_PARAMS = {SEARCH: (("keywords",), ("K",)), DOCUMENT: (("tools_name",), ())}
 TOOLS = {**reference_tools.TOOLS, **reference_home.TOOLS}
-_PREFERENCES = "\nPreferences about these tools:\n"
 _SEARCH = by_words()
 
 
@@ -77,14 +77,13 @@ def bind(name: str, arguments: Mapping[str, Any]) -> None:
     Raises:
         CallError: no such tool, an unknown argument, or missing ones.
     """
+    for own in ("self", "tool_name"):  # B20: the manager's own parameters
+        if own in arguments:
+            text = f"ToolManager.api_call() got multiple values for argument '{own}'"
+            raise CallError(PARAMETER_HALLUCINATION, text)
     if name not in ALL:
         raise CallError(TOOL_HALLUCINATION, f"invalid tool name {name}.")
-    if "tool_name" in arguments:  # B20: the manager's own parameter
-        text = "ToolManager.api_call() got multiple values for argument 'tool_name'"
-        raise CallError(PARAMETER_HALLUCINATION, text)
     method, (needed, optional) = f"{CLASSES[name]}.{name}()", _PARAMS[name]
-    if "self" in arguments:
-        raise CallError(PARAMETER_HALLUCINATION, f"{method} got multiple values for argument 'self'")
     unknown = [one for one in arguments if one not in (*needed, *optional)]
     if unknown:
         raise CallError(PARAMETER_HALLUCINATION, f"{method} got an unexpected keyword argument '{unknown[0]}'")
@@ -129,6 +128,8 @@ class ReferenceSandbox:
         setting: given or retrieval.
         search: finds tools by descriptions.
         configs: of tools that are described in other words than ours.
+        first: character of a result with which it begins, if it is too long (L5).
+        label: what stands before preferences, where a document comes with them.
 
     Attributes:
         start: the world, which nothing changes.
@@ -145,13 +146,16 @@ class ReferenceSandbox:
         setting: Setting = "given",
         search: Search = _SEARCH,
         configs: Mapping[str, Any] | None = None,
+        first: int = 0,
+        label: str = PREFERENCES,
     ) -> None:
         self.start = self.world = own.world
         self.log: list[Logged] = []
         self.turn = 1
         self._own, self._now, self._search = own, now.strftime(TIME), search
         self._configs = configs or {}
-        self._listed = tuple(FINDERS) if setting == "retrieval" else tuple(given)
+        self._first, self._label, self._finds = first, label, setting == "retrieval"
+        self._listed = tuple(FINDERS) if self._finds else tuple(given)
 
     def tools(self) -> list[dict[str, Any]]:
         """Return the tools of requests; in retrieval they stay the two that find others (L11)."""
@@ -166,7 +170,8 @@ class ReferenceSandbox:
         is_done = isinstance(result, dict) and result.get("status") == "success"
         effect = {"tool": call.name, "args": _normalised(call)} if is_done and _mutates(call.name) else None
         self.log.append(Logged(self.turn, call.name, call.arguments, failed, effect))
-        return told if call.name == DOCUMENT else told[:LONGEST]
+        is_whole = failed is not None or len(told) <= LONGEST or (call.name == DOCUMENT and self._finds)
+        return told if is_whole else told[self._first : LONGEST]
 
     def unreadable(self, why: str) -> str:
         """Log a call that could not be read; returns what the model is told."""
@@ -191,10 +196,13 @@ class ReferenceSandbox:
                 "exception": None,
             }
             return json.dumps(found, ensure_ascii=False), found, None
-        data = {name: spec.config() for name, spec in ALL.items() if name in words}
+        data = {name: self._configs.get(name) or spec.config() for name, spec in ALL.items() if name in words}
+        found = {"status": "success", "data": data}
+        if not self._finds:
+            return json.dumps(found, ensure_ascii=False), found, None
         liked = dict.fromkeys(ALL[name].domain for name in data)
         preferences = [self.world.preferences[domain] for domain in liked if domain in self.world.preferences]
-        return f"{ {'status': 'success', 'data': data} }{_PREFERENCES}{preferences}", data, None
+        return f"{found}{self._label}{preferences}", found, None
 
 
 def _normalised(call: ToolCall) -> dict[str, Any]:

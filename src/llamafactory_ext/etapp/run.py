@@ -23,9 +23,10 @@ from ..serving.infer.identity import settings_hash
 from ..serving.infer.prompts import Prompt
 from ..serving.infer.questions import Question
 from .agents import MakeAsk
-from .cases import Case, Source, trial_id, trial_of
+from .cases import Case, Source, trial_id
 from .prompts import STRATEGIES, Strategy
 from .reference import ReferenceSandbox, replayed
+from .reference_loop import run_published
 from .reference_tools import Instances
 from .sandbox import SETTINGS, Sandbox, Setting
 from .strategies import AnySandbox, Episode, Limits, record, run_case
@@ -85,7 +86,8 @@ class RunOptions:
         """Return what answers depend on."""
         limits = {f"most_{name}": value for name, value in vars(self.limits).items()}
         names = ("setting", "strategy", "sandbox", "trials", "faults", "seed")
-        return {name: getattr(self, name) for name in names} | limits | {"prompts": self.wording.name}
+        loop = {"loop": "published"} if self.sandbox == "reference" else {}
+        return {name: getattr(self, name) for name in names} | limits | {"prompts": self.wording.name} | loop
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,15 @@ class _Queues:
         if self._options.sandbox == "reference":
             own = self._own[job.case.user, job.trial]
             configs = self._options.wording.configs
-            return ReferenceSandbox(own, job.case.now, job.case.given, self._options.setting, configs=configs)
+            return ReferenceSandbox(
+                own,
+                job.case.now,
+                job.case.given,
+                self._options.setting,
+                configs=configs,
+                first=1 if self._options.strategy == "e-react" else 0,
+                label=self._options.wording.sentences["preferences"],
+            )
         return _sandbox(self._source, job.case, job.trial, self._options)
 
 
@@ -254,17 +264,13 @@ def _answers(
 def _act(
     source: Source, job: _Job, sandbox: AnySandbox, make_ask: MakeAsk, options: RunOptions
 ) -> tuple[Episode, AnySandbox]:
-    ask = make_ask(job.case, options.setting, options.strategy)
+    ask, setting, strategy = make_ask(job.case, options.setting, options.strategy), options.setting, options.strategy
+    if isinstance(sandbox, ReferenceSandbox):
+        done = run_published(job.case, sandbox, ask, setting, strategy, options.limits, wording=options.wording)
+        return done, sandbox
     slots = source.slots.get(job.case.user, {})
     try:
-        done = run_case(
-            job.case, sandbox, ask, slots, options.setting, options.strategy, options.limits, wording=options.wording
-        )
+        done = run_case(job.case, sandbox, ask, slots, setting, strategy, options.limits, wording=options.wording)
         return done, sandbox
     except PromptTooLongError:
         return Episode(end="context", messages=list(job.prompt.messages)), sandbox
-
-
-def case_of(source: Source, key: str) -> tuple[Case, int]:
-    """Return the case and the trial of an id."""
-    return source.case(key), trial_of(key)

@@ -37,11 +37,13 @@ class Said:
         message: the assistant's.
         completion_tokens: of it.
         prompt_tokens: of what it answers.
+        finish: why it ends, as the server says; "" of one that does not.
     """
 
     message: Mapping[str, Any]
     completion_tokens: int = 0
     prompt_tokens: int = 0
+    finish: str = ""
 
 
 Ask = Callable[[Messages, Sequence[Mapping[str, Any]], int], Said]
@@ -82,6 +84,8 @@ class Episode:
         premature_answers: replies that answered behind a call.
         plan: of E-ReAct.
         follow_ups: what the user has said meanwhile.
+        refused_expressions: arguments that the published loop would have evaluated; in the reference alone.
+        history: the messages as the published code keeps them; in the reference alone.
     """
 
     answer: str = ""
@@ -95,6 +99,8 @@ class Episode:
     plan: str | None = None
     follow_ups: int = 0
     seconds: float = 0.0
+    refused_expressions: int = 0
+    history: list[dict[str, Any]] | None = None
 
     def count(self, said: Said) -> None:
         """Add a reply's tokens."""
@@ -253,6 +259,7 @@ def _read_react(said: Said, sandbox: AnySandbox, done: Episode) -> _Turn:
 
 def record(done: Episode, sandbox: AnySandbox, setting: str, strategy: str, mode: str, trial: int) -> dict[str, Any]:
     """Return an episode as the prediction file keeps it."""
+    kept = {} if done.history is None else {"history": done.history, "refused_expressions": done.refused_expressions}
     return {
         "strategy": strategy,
         "setting": setting,
@@ -269,4 +276,4 @@ def record(done: Episode, sandbox: AnySandbox, setting: str, strategy: str, mode
         "premature_answers": done.premature_answers,
         "follow_ups": done.follow_ups,
         "plan": done.plan,
-    }
+    } | kept

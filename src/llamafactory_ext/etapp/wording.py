@@ -14,6 +14,7 @@ from .calls import TIME
 from .cases import Case
 from .checkout import Checkout
 from .prompts import Strategy
+from .published_sentences import published_sentences, tree_of
 from .registry import ALL, FINDERS
 from .sandbox import Setting
 from .world import World
@@ -23,7 +24,6 @@ _MODULES = {
     "retrieval": "Inference/prompts/generation_retrieval_prompt.py",
 }
 _NAMES = {"fc": "FC", "react": "REACT", "e-react": "E_REACT"}
-_MOST_BYTES = 1 << 20
 
 
 class Wording(Protocol):
@@ -36,6 +36,10 @@ class Wording(Protocol):
     @property
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
         """Of tools that have other descriptions than ours."""
+
+    @property
+    def sentences(self) -> Mapping[str, str]:
+        """What the published loop says between replies; see `prompts.SENTENCES`."""
 
     def opening(
         self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
@@ -52,6 +56,7 @@ class Ours:
 
     name: str = "ours"
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sentences: Mapping[str, str] = field(default_factory=lambda: prompts.SENTENCES)
 
     def opening(
         self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
@@ -74,11 +79,13 @@ class Published:
     Attributes:
         texts: by setting and the constant's name.
         configs: of all tools.
+        sentences: of the loop.
         name: checkout.
     """
 
     texts: Mapping[str, Mapping[str, str]]
     configs: Mapping[str, Mapping[str, Any]]
+    sentences: Mapping[str, str]
     name: str = "checkout"
 
     def opening(
@@ -145,20 +152,13 @@ def published(checkout: Checkout) -> Published:
         raise DataError(
             f"--prompts checkout: {checkout.folder} lacks {', '.join(missing[:5])}; complete the checkout."
         )
-    return Published(texts, configs)
+    return Published(texts, configs, published_sentences(checkout))
 
 
 def _constants(checkout: Checkout, name: str) -> dict[str, str]:
     """The texts that a module assigns to names; nothing of it is run."""
-    path = checkout.file(name)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path} is longer than {_MOST_BYTES:,} bytes; it is no file of the published code.")
-        tree = ast.parse(path.read_text("utf-8"))
-    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise DataError(f"--prompts checkout: {path} cannot be read ({error}); complete the checkout.") from None
     found: dict[str, str] = {}
-    for node in tree.body:
+    for node in tree_of(checkout, name).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             found |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
     return found

@@ -40,11 +40,13 @@ class Reply:
         message: the assistant's message.
         tokens: that it consists of, as the server counts; of one that does not count, a quarter of its characters.
         prompt_tokens: of what it answers, as the server counts; 0 of one that does not count.
+        finish: why it ends, as the server says; "" of one that does not.
     """
 
     message: Mapping[str, Any]
     tokens: int
     prompt_tokens: int = 0
+    finish: str = ""
 
 
 class RefusedError(DataError):
@@ -116,7 +118,7 @@ class ChatServer:
             raise kind(f"{self._shown} refuses a request ({response.status_code}): {said}")
         try:
             data = response.json()
-            message = data["choices"][0]["message"]
+            message, finish = data["choices"][0]["message"], data["choices"][0].get("finish_reason")
             if not isinstance(message, dict):
                 raise TypeError
             usage = data.get("usage") or {}
@@ -124,7 +126,7 @@ class ChatServer:
             prompt_tokens = count_of(usage.get("prompt_tokens")) or 0
         except (ValueError, LookupError, TypeError, AttributeError):
             raise DataError(f"{self._shown} gives no chat completion but: {said}") from None
-        return Reply(message, tokens, prompt_tokens)
+        return Reply(message, tokens, prompt_tokens, finish if isinstance(finish, str) else "")
 
     def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         """One request, repeated while its failure may pass."""
