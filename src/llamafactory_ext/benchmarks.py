@@ -4,7 +4,7 @@ Standard library only. A benchmark is a file with its scorer and a row here; CON
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from .methods import Name
@@ -40,6 +40,8 @@ class Benchmark:
         question: (record of an item) -> what a model is asked, as converters say it; by default the first family's.
         families: its converters for `data convert`.
         score: (answered items, Context) -> what was found (metrics/answers.py).
+        act: (options of `infer`) -> file; for a benchmark in which an agent acts, which has no items and no `score`.
+        check: (predictions, references, mode) -> its report; likewise.
         needs: options of `llamafactory-ext score` that it reads, beside those of every benchmark.
         keeps_calls: whether its decoder takes a server's `tool_calls` and not the JSON text of a call.
         published_part: of a run's parts, the one that the papers report.
@@ -49,10 +51,12 @@ class Benchmark:
 
     name: str
     title: str
-    files: str
-    items: Name
-    required: Mapping[str, type]
-    score: Name
+    files: str = ""
+    items: Name = ""
+    required: Mapping[str, type] = field(default_factory=dict)
+    score: Name = ""
+    act: Name = ""
+    check: Name = ""
     folders: tuple[str, ...] = (".",)
     default_file: str = ""
     beside: Name = ""
@@ -203,6 +207,12 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         question=f"{_PUBLIC}.reasoning:arc_question",
         score=f"{_METRICS}.reasoning:run_arc",
         named=True,
+    ),
+    Benchmark(
+        name="etapp",
+        title="ETAPP",
+        act=f"{_ROOT}.etapp.benchmark:act",
+        check=f"{_ROOT}.etapp.benchmark:check",
     ),
 )
 

@@ -101,6 +101,8 @@ BAD_BENCHMARKS: dict[str, tuple[Callable[[], tuple[Benchmark, ...]], str]] = {
     "two rows of one name": (lambda: (benchmark(), benchmark()), "two rows of a benchmark are called bad"),
     "no question": (lambda: (benchmark(families=(), question=""),), "neither question nor families"),
     "a broken pattern": (lambda: (benchmark(files="("),), "files is no pattern"),
+    "no items": (lambda: (benchmark(items=""),), "items is empty"),
+    "half an agent": (lambda: (benchmark(act=benchmarks()[-1].act),), "mend check, items, score"),
 }
 
 

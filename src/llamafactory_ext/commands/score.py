@@ -32,10 +32,10 @@ def score(
     """Score saved predictions of a benchmark.
 
     Args:
-        benchmark: api_bank, toolalpaca, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval or
-            triviaqa.
+        benchmark: api_bank, toolalpaca, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval,
+            triviaqa, bbh, agieval, arc or etapp.
         predictions: the file that `llamafactory-ext infer` wrote.
-        references: the folder with the benchmark's published files, or one of them.
+        references: the folder with the benchmark's published files, or one of them; etapp: mini or your checkout.
         mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
         out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
         checkout: your checkout of API-Bank, whose API classes api_bank's official mode runs in the sandbox.

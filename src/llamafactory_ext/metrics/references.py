@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..benchmarks import Benchmark, benchmark_of, names
+from ..benchmarks import Benchmark, benchmark_of, benchmarks, names
 from ..data.files.reading import iter_records
 from ..errors import DataError, OptionError
 from ..methods import load
@@ -57,7 +57,7 @@ class References:
 
 
 Required = Mapping[str, type]  # keys and the types of their values
-BENCHMARKS = names()
+BENCHMARKS = tuple(row.name for row in benchmarks() if row.items)
 
 
 def records(path: Path, required: Required, list_key: str | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -100,6 +100,10 @@ def read_references(benchmark: str, path: Path) -> References:
     row = benchmark_of(benchmark)
     if row is None:
         raise OptionError(f"There is no benchmark {benchmark!r}; choose one of {', '.join(names())}.")
+    if not row.items:
+        raise OptionError(
+            f"{benchmark} has no items that are asked one by one; an agent acts in it (docs/{benchmark}.md)."
+        )
     files = _files(row, path)
     notes: tuple[str, ...] = load(row.check_files)(files, path) if row.check_files else ()
     read, beside = load(row.items), load(row.beside) if row.beside else None

@@ -17,7 +17,7 @@ from .runs import Cell, Run
 
 GENERAL: Final = ("gsm8k/GSM", "humaneval/HE", "triviaqa/TQA", "mt_bench/MT")
 MEAN: Final = "general mean"
-TITLES: Final = {**{row.name: row.title for row in benchmarks()}, "mt_bench": "MT-Bench", "etapp": "ETAPP"}
+TITLES: Final = {**{row.name: row.title for row in benchmarks()}, "mt_bench": "MT-Bench"}
 LESS_IS_BETTER: Final = tuple(f"{row.name}/{name}" for row in benchmarks() for name in row.lower_is_better)
 NAMED: Final = (*(row.name for row in benchmarks() if row.named), "mt_bench")  # by a figure's name alone
 

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from ...benchmarks import benchmark_of
 from ...checkpoint.own import same_file
 from ...errors import ExtError, OptionError
+from ...methods import load
 from ...progress import Shown
 from .answers import AnswerFile, check_out, settings_path
 from .identity import settings_hash
@@ -63,6 +65,10 @@ def infer(*extra: object, **given: object) -> None:
 def run(options: InferOptions) -> Path:
     """Ask all questions that the file of answers lacks; returns its path."""
     _check_out(options)
+    row = benchmark_of(options.benchmark)
+    if row is not None and row.act and not options.dataset:
+        path: Path = load(row.act)(options)
+        return path
     questions = _questions(options)
     backend = _backend(options)
     try:
