@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from etapp.acting import saying
+from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.data.checks.audit import audit
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError, OptionError
@@ -116,3 +117,28 @@ def test_cases_for_testing_are_refused(tmp_path: Path) -> None:
     assert len(exported(tmp_path, [one for one in cases if one.case.id in train], wanted)) == 32
     with pytest.raises(OptionError, match="give 1 to 11"):
         split(SOURCE, 12, seed=0)
+
+
+def test_a_split_by_user(tmp_path: Path) -> None:
+    train, test = split(SOURCE, 2, seed=0, by="user")
+    assert (len(train), len(test)) == (24, 24)
+    users = [{key.partition(":")[0] for key in part} for part in (train, test)]
+    assert users[0] | users[1] == set(SOURCE.worlds)
+    assert not users[0] & users[1]
+    for wrong, told in ((4, "give 1 to 3"), (0, "has 4 users")):
+        with pytest.raises(OptionError, match=told):
+            split(SOURCE, wrong, seed=0, by="user")
+    with pytest.raises(OptionError, match="--by tool: choose instruction or user"):
+        split(SOURCE, 2, seed=0, by="tool")
+
+
+def test_gold_of_some_users_is_exported_by_command(tmp_path: Path) -> None:
+    etapp = Etapp()
+    acted(tmp_path / "gold.jsonl", agent("gold", GOLD))
+    etapp.split(str(tmp_path), 2, by="user")
+    given = {"predictions": str(tmp_path / "gold.jsonl"), "held_out": str(tmp_path / "test.txt")}
+    with pytest.raises(DataError, match="--cases"):
+        etapp.export_sft(**given, out=str(tmp_path / "data" / "gold.json"))
+    etapp.export_sft(**given, cases=str(tmp_path / "train.txt"), out=str(tmp_path / "data" / "gold.json"))
+    rows = json.loads((tmp_path / "data" / "gold.json").read_text())
+    assert {row["id"] for row in rows} == set((tmp_path / "train.txt").read_text().split())

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from etapp.acting import act, outcome
+from llamafactory_ext import lab
+from llamafactory_ext.errors import OptionError
 from llamafactory_ext.etapp import mini
 from llamafactory_ext.etapp.agents import NAMES, agent
 from llamafactory_ext.etapp.cases import Case, reasoning_cases
@@ -20,6 +23,7 @@ from llamafactory_ext.etapp.world import diff
 pytestmark = pytest.mark.fast
 SOURCE, GOLD = mini.load(), mini.load_gold()
 CASES = SOURCE.cases
+LAB = Path(lab.__file__).parent / "model"
 
 
 def calls_of(key: str) -> list[tuple[str, dict[str, Any]]]:
@@ -96,6 +100,24 @@ def test_the_demo_tells_gold_from_null_and_random(tmp_path: Path) -> None:
     assert rows["null"]["success"] < 0.2
     assert rows["random"]["success"] < 0.2
     assert demo(tmp_path / "out") == content  # finished episodes are kept
+
+
+def test_cases_of_one_tool_fit_a_small_context(tmp_path: Path) -> None:
+    source = mini.one_tool()
+    assert [case.number for case in source.cases] == [0, 11] * 4
+    assert {len(case.given) for case in source.cases} == {1}
+    assert source.sha256 != SOURCE.sha256
+    content = demo(tmp_path / "out", "mini-one-tool")
+    rows = {row["agent"]: row for row in content["agents"]}
+    assert (rows["gold"]["n"], rows["gold"]["success"], rows["null"]["success"]) == (8, 1, 0)
+    with pytest.raises(OptionError, match="--source elsewhere: choose one of mini, mini-one-tool"):
+        demo(tmp_path / "out", "elsewhere")
+    tokenizer = Tokenizer.from_file(str(LAB / "tokenizer.json"))
+    longest = json.loads((LAB / "config.json").read_text())["max_position_embeddings"]
+    for case in source.cases:
+        episode, sandbox = act(case, agent("gold", GOLD)(case, "given", "react"), "given", "react")
+        whole = "".join(str(message["content"]) for message in episode.messages)
+        assert len(tokenizer.encode(whole + json.dumps(sandbox.tools())).ids) < longest
 
 
 def test_the_published_subset_has_two_users_an_instruction() -> None:

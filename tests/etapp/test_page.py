@@ -11,8 +11,10 @@ import pytest
 from etapp.acting import saying
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.agents import agent
+from llamafactory_ext.etapp.groups import KINDS
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.page import read_runs, write
+from llamafactory_ext.etapp.registry import ALL
 from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.report.tables import published
 
@@ -35,7 +37,24 @@ def test_it_compares_runs_and_shows_every_trajectory(tmp_path: Path) -> None:
     assert "within noise" not in paths[0].read_text()
     gap = next(row for row in data["differences"] if row["figure"] == "SR")
     assert gap["difference"] == -1
-    assert "no figures" in page  # the paper's tables
+    assert page.count("could not be obtained") == 1  # the paper's tables
+
+
+def test_figures_by_group(tmp_path: Path) -> None:
+    gold = acted(tmp_path / "gold.jsonl", agent("gold", GOLD))
+    null = acted(tmp_path / "null.jsonl", agent("null", GOLD))
+    paths = write(SOURCE, read_runs(SOURCE, [f"gold={gold}", f"null={null}"]), tmp_path / "page")
+    rows = json.loads(paths[1].read_text())["runs"][0]["groups"]
+    assert {row["kind"] for row in rows} == set(KINDS)
+    domains = {row["group"]: row for row in rows if row["kind"] == "domain"}
+    wanted = {ALL[name].domain.replace("_", " ") for case in SOURCE.cases[:12] for name in case.given} - {""}
+    assert set(domains) == wanted
+    assert all(row["SR"] == 1 for row in rows)
+    homes = sum(any(ALL[name].domain == "smart_home_devices" for name in c.given) for c in SOURCE.cases[:12])
+    assert domains["smart home devices"]["episodes"] == homes
+    text = paths[0].read_text()
+    assert f"| smart home devices | 100.0%, n = {homes} | 0.0%, n = {homes} |" in text
+    assert "## By domain" in text
 
 
 def test_what_a_model_says_is_text(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from llamafactory_ext.etapp.cases import Case
 from llamafactory_ext.etapp.checking import read_acted, report_of, values_of
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.prompts import FEEDBACK
-from llamafactory_ext.etapp.run import RunOptions, run
+from llamafactory_ext.etapp.run import RunOptions, run, searching
 from llamafactory_ext.etapp.sandbox import UNREADABLE
 from llamafactory_ext.etapp.strategies import Ask, Said
 from llamafactory_ext.metrics.predictions import read_predictions
 from llamafactory_ext.serving.agent.dialogue import PromptTooLongError
+from metrics.benchmarks.api_bank.test_execution import embedder_folder
 from sampling import ALL as EVERYTHING
 
 pytestmark = pytest.mark.fast
@@ -276,3 +278,24 @@ def test_scores_are_means_over_trials(tmp_path: Path) -> None:
     path = go(tmp_path / "a.jsonl", "gold", CASES[:2], trials=2)
     _, acted = read_acted(SOURCE, path)
     assert set(values_of(acted, "SR").values()) == {1.0}
+
+
+def test_an_embedder_searches_for_tools(tmp_path: Path) -> None:
+    folder = embedder_folder(tmp_path / "embedder")
+    options = searching(RunOptions(setting="retrieval", quiet=True), folder)
+    said = [("search_tools", {"keywords": ["an alarm", "light"]}), ("get_tool_doc", {"tools_name": "add_alarm"})]
+    for sandbox in ("strict", "reference"):
+        path = tmp_path / f"{sandbox}.jsonl"
+        ask = lambda *_: saying(said, "done")  # noqa: E731
+        run(SOURCE, CASES[:1], ask, {}, replace(options, sandbox=sandbox), path)
+        (only,) = read_predictions(path).predictions
+        assert only.episode is not None
+        found = only.episode["found"]
+        assert 3 <= len(found) <= 6
+        assert "search recall" in {figure.name for figure in figures(path)}
+        with pytest.raises(OptionError, match="embedder was"):
+            run(SOURCE, CASES[:1], ask, {}, RunOptions(setting="retrieval", sandbox=sandbox, quiet=True), path)
+    with pytest.raises(OptionError, match="--embedder goes with --setting retrieval"):
+        RunOptions(embedder="x")
+    with pytest.raises(DataError, match="holds no model"):
+        searching(RunOptions(setting="retrieval"), tmp_path)

@@ -44,15 +44,16 @@ class Etapp:
             lists = {"missing": checkout.missing(), "degraded": degraded, "sha256": checkout.hashes}
             own_json(Path(str(out)), {"source": found.sha256, **lists})
 
-    def demo(self, out: str = "runs/etapp") -> None:
+    def demo(self, out: str = "runs/etapp", source: str = "mini") -> None:
         """Let scripted agents (gold, null, random) act in the mini world: run, check and report, without a model.
 
         Args:
             out: folder for the episodes, the checks of each agent, report.json and report.md.
+            source: mini, or mini-one-tool (the cases that fit a small context).
         """
         from ..etapp.demo import REPORT, as_table, demo
 
-        content = demo(Path(str(out)))
+        content = demo(Path(str(out)), str(source))
         print(as_table(content["agents"]))
         print(Path(str(out)) / REPORT)
 
@@ -77,6 +78,7 @@ class Etapp:
         timeout: float = 300.0,
         wikipedia: str = "",
         prompts: str = "ours",
+        embedder: str = "",
     ) -> None:
         """Let a served model act in all cases; the same command goes on where it stopped.
 
@@ -87,7 +89,8 @@ class Etapp:
             model: as the server calls it.
             url: of the OpenAI-compatible server, up to and with /v1.
             out: the file of episodes, JSON lines.
-            source: mini, the world that comes with this package, or the folder of your checkout of ETAPP.
+            source: mini, the world that comes with this package, mini-one-tool (its cases for a small context), or the
+                folder of your checkout of ETAPP.
             setting: given (the tools are offered) or retrieval (the model has to find them).
             strategy: fc (function calls), react (calls as text) or e-react (key points first, then react).
             sandbox: strict, or reference (the published one, with its faults; its figures stand apart).
@@ -103,12 +106,14 @@ class Etapp:
             timeout: seconds of one request.
             wikipedia: JSON lines of title and text, for a checkout, which has no encyclopedia.
             prompts: ours, or checkout (the texts of your clone, with their example).
+            embedder: of the search for tools, in the setting retrieval: a local copy of
+                sentence-transformers/paraphrase-MiniLM-L3-v2, as published. Default: a search by words.
         """
         from dataclasses import replace
 
         from ..etapp.cases import chosen, open_source
         from ..etapp.checkout import Checkout
-        from ..etapp.run import RunOptions
+        from ..etapp.run import RunOptions, searching
         from ..etapp.run import run as run_all
         from ..etapp.served import served
         from ..etapp.strategies import Limits
@@ -128,6 +133,7 @@ class Etapp:
             faults=faults,
             seed=seed,
             concurrency=concurrency,
+            embedder=str(embedder),
         )
         world = open_source(str(source), str(wikipedia))
         if prompts not in ("ours", "checkout") or (prompts == "checkout" and not world.folder):
@@ -135,6 +141,8 @@ class Etapp:
         if prompts == "checkout":
             options = replace(options, wording=published(Checkout(Path(world.folder))))
         asked = chosen(world, str(cases))
+        if embedder:
+            options = searching(options, Path(str(embedder)))
         server = ChatServer(str(url), str(model), retries, timeout)
         try:
             server.check()
@@ -269,14 +277,15 @@ class Etapp:
         for path in write(world, read_runs(world, words), Path(str(out)), inputs):
             print(path)
 
-    def split(self, out: str, train: int, source: str = "mini", seed: int = 0) -> None:
-        """Divide the cases by instruction, for training on some and testing on others.
+    def split(self, out: str, train: int, source: str = "mini", seed: int = 0, by: str = "instruction") -> None:
+        """Divide the cases by instruction or by user, for training on some and testing on others.
 
         Args:
             out: folder for train.txt and test.txt, ids one a line, as `etapp run --cases` takes them.
-            train: how many instructions are for training.
+            train: how many instructions, or users, are for training.
             source: where the cases come from, as in `etapp run`.
             seed: of the draw.
+            by: instruction (both parts have all users) or user (both parts have all instructions).
         """
         from ..checkpoint.own import claim, claim_plain, own_text
         from ..etapp.cases import open_source
@@ -287,7 +296,7 @@ class Etapp:
         paths = [Path(str(out)) / "train.txt", Path(str(out)) / "test.txt"]
         claim_plain(Path(str(out)))
         claim(paths)
-        for path, ids in zip(paths, split(open_source(str(source)), train, seed), strict=True):
+        for path, ids in zip(paths, split(open_source(str(source)), train, seed, str(by)), strict=True):
             own_text(path, "\n".join(ids) + "\n")
             print(f"{path}: {len(ids)} cases")
 
@@ -302,6 +311,7 @@ class Etapp:
         min_proactivity: float = 3,
         checks: str = "pass",
         no_thought: bool = False,
+        cases: str = "all",
         held_out: str = "",
     ) -> None:
         """Write training data of good episodes, with their entry in dataset_info.json beside it.
@@ -316,9 +326,10 @@ class Etapp:
             min_proactivity: least final score of the judge.
             checks: pass (every condition of a case holds) or any.
             no_thought: leave out what the model says before its calls.
+            cases: export these alone: all, reasoning, or a file with one id a line.
             held_out: list of cases for testing, none of which may be exported.
         """
-        from ..etapp.cases import open_source
+        from ..etapp.cases import chosen, open_source
         from ..etapp.checking import read_acted
         from ..etapp.export import Wanted, export, read_ids
         from ..metrics.report import read_verdicts
@@ -338,6 +349,8 @@ class Etapp:
         )
         judged = {one.id: one for one in read_verdicts(Path(str(verdicts)))} if verdicts else {}
         _, acted = read_acted(world, path)
+        wished = {case.id for case in chosen(world, str(cases))}
+        acted = [one for one in acted if one.case.id in wished]
         done = export(world, acted, judged, wanted, Path(str(out)), path)
         for reason, count in done.left_out.most_common():
             print(f"{count} left out: {reason}")

@@ -13,6 +13,7 @@ from ..errors import DataError, OptionError
 from .world import World
 
 _TRIAL = "@"
+SHIPPED = ("mini", "mini-one-tool")
 
 
 @dataclass(frozen=True)
@@ -89,22 +90,22 @@ class Source:
 
 
 def open_source(source: str, wikipedia: str = "") -> Source:
-    """Return the mini world, or a checkout of ETAPP.
+    """Return the mini world, its cases of one tool, or a checkout of ETAPP.
 
     Args:
-        source: mini, or the folder of a checkout.
+        source: mini, mini-one-tool, or the folder of a checkout.
         wikipedia: JSON lines for the encyclopedia, which no checkout has.
 
     Raises:
         DataError: no checkout there.
         OptionError: an encyclopedia for the mini world, which has its own.
     """
-    if source == "mini":
-        from .mini import load
+    if source in SHIPPED:
+        from .mini import load, one_tool
 
         if wikipedia:
             raise OptionError("--wikipedia goes with a checkout; the mini world has an encyclopedia of its own.")
-        return load()
+        return load() if source == "mini" else one_tool()
     from .checkout import Checkout
 
     return Checkout(Path(source), Path(wikipedia) if wikipedia else None).source()

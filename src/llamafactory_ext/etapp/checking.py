@@ -92,7 +92,10 @@ def scores_of(one: Acted) -> dict[str, float]:
         scores["valid calls"] = sum(call["failed"] is None for call in calls) / len(calls)
         named = {call["name"] for call in calls}
         scores["tool precision"] = len(named & set(one.case.given)) / len(named)
-    scores["tool recall"] = len({call["name"] for call in calls} & set(one.case.given)) / len(set(one.case.given))
+    offered = set(one.case.given)
+    scores["tool recall"] = len({call["name"] for call in calls} & offered) / len(offered)
+    if one.episode["setting"] == "retrieval":
+        scores["search recall"] = len(set(one.episode.get("found") or ()) & offered) / len(offered)
     return scores
 
 
@@ -169,7 +172,7 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     notes.append(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sums.items()))
     modes = {(one.episode["sandbox"], one.episode["setting"], one.episode["strategy"]) for one in acted}
     notes += [f"sandbox {mode}, tools {setting}, strategy {strategy}" for mode, setting, strategy in sorted(modes)]
-    refused = sum(one.episode.get("refused_expressions", 0) for one in acted)
+    refused = sum(one.episode.get("refused_expressions") or 0 for one in acted)
     notes += [f"{refused} arguments were expressions, which nothing here evaluates"] if refused else []
     flips = flip_rate(successes)
     notes += [f"{flips:.1%} of cases succeed in some trials and fail in others"] if flips is not None else []

@@ -6,27 +6,35 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.own import claim, claim_plain, own_json, own_text
+from ..errors import OptionError
 from ..metrics.report import Report, verdicts_path, write_report
 from . import agents
-from .cases import Source
+from .cases import SHIPPED, Source, open_source
 from .checking import read_acted, report_of
-from .mini import load, load_gold
+from .mini import load_gold
 from .run import RunOptions, run
 
 REPORT, TABLE = "report.json", "report.md"
 
 
-def demo(out: Path, options: RunOptions | None = None) -> dict[str, Any]:
+def demo(out: Path, world: str = "mini", options: RunOptions | None = None) -> dict[str, Any]:
     """Let gold, null and random agents act in all cases; returns what report.json holds.
 
+    Args:
+        out: folder of everything that is written.
+        world: mini or mini-one-tool.
+        options: of the runs.
+
     Raises:
-        OptionError: something of somebody else lies in the folder.
+        OptionError: another world, or something of somebody else lies in the folder.
     """
+    if world not in SHIPPED:
+        raise OptionError(f"--source {world}: choose one of {', '.join(SHIPPED)}; only these have a gold agent.")
     options = options or RunOptions(quiet=True)
     checked = {name: out / f"{name}.check.json" for name in agents.NAMES}
     claim_plain(out)
     claim([out / REPORT, out / TABLE, *checked.values(), *map(verdicts_path, checked.values())])
-    source, gold = load(), load_gold()
+    source, gold = open_source(world), load_gold()
     rows = []
     for name in agents.NAMES:
         ask = agents.agent(name, gold)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .prompts import STRATEGIES
@@ -29,11 +29,8 @@ def fault_of(episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) 
     for name in _COUNTS:
         if type(value := episode.get(name)) is not int or not 0 <= value <= _MOST:
             return f'"{name}" is missing or no count'
-    history = episode.get("history", [])
-    if not isinstance(history, list) or not all(map(_is_kept, history)):
-        return '"history" is no list of messages'
-    if type(episode.get("refused_expressions", 0)) is not int:
-        return '"refused_expressions" is no count'
+    if wrong := next((name for name, is_one in _OPTIONAL.items() if not is_one(episode.get(name))), ""):
+        return f'"{wrong}" is not as `etapp run` writes it'
     if not isinstance(episode.get("diff"), list):
         return '"diff" is missing or no list'
     calls = episode.get("calls")
@@ -44,6 +41,18 @@ def fault_of(episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) 
         return f"call {wrong} does not have a name, arguments, and the fields failed and effect"
     wrong = next((number for number, one in enumerate(messages, start=1) if not _is_message(one)), 0)
     return f"message {wrong} has no role, or its content or its calls are not as a chat has them" if wrong else None
+
+
+def _is_names(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(name, str) for name in value))
+
+
+def _is_history(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_kept, value)))
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value <= _MOST)
 
 
 def _is_call(call: Any) -> bool:
@@ -82,3 +91,10 @@ def _is_message(message: Mapping[str, Any]) -> bool:
 def _is_function(made: Any) -> bool:
     function = made.get("function") if isinstance(made, dict) else None
     return isinstance(function, dict) and isinstance(function.get("name"), str) and "arguments" in function
+
+
+_OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
+    "found": _is_names,
+    "history": _is_history,
+    "refused_expressions": _is_count,
+}

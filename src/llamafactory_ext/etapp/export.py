@@ -101,7 +101,7 @@ def export(
     if held:
         raise DataError(
             f"{len(held)} cases are held out for testing, such as {held[0]}; run the agent on the others "
-            "(`etapp run --cases train.txt`) or name another --held_out."
+            "or export the others alone (--cases train.txt), or name another --held_out."
         )
     make_folder(out.parent)
     info = read_dataset_info(out.parent)
@@ -238,25 +238,27 @@ def _spoken(message: Mapping[str, Any], text: str, logged: Any, one: Acted, no_t
     return {"from": "function_call", "value": written if no_thought or not thought else f"{thought}\n{written}"}
 
 
-def split(source: Source, train: int, seed: int) -> tuple[list[str], list[str]]:
-    """Divide the cases by instruction: ids for training and for testing, so that both have all users.
+def split(source: Source, train: int, seed: int, by: str = "instruction") -> tuple[list[str], list[str]]:
+    """Divide the cases: ids for training and for testing, which share no instruction, or no user.
 
     Args:
         source: has the cases.
-        train: instructions for training.
+        train: instructions, or users, for training.
         seed: of the draw.
+        by: instruction or user.
 
     Raises:
-        OptionError: not that many instructions.
+        OptionError: not that many of them.
     """
-    numbers = sorted({case.number for case in source.cases})
-    if not 0 < train < len(numbers):
-        raise OptionError(
-            f"--train {train}: {source.name} has {len(numbers)} instructions; give 1 to {len(numbers) - 1}."
-        )
-    drawn = set(random.Random(seed).sample(numbers, train))
-    chosen = [case.id for case in source.cases if case.number in drawn]
-    return chosen, [case.id for case in source.cases if case.number not in drawn]
+    if by not in ("instruction", "user"):
+        raise OptionError(f"--by {by}: choose instruction or user.")
+    kind = {case.id: case.user if by == "user" else case.number for case in source.cases}
+    known = list(dict.fromkeys(kind.values())) if by == "user" else sorted(set(kind.values()), key=int)
+    if not 0 < train < len(known):
+        raise OptionError(f"--train {train}: {source.name} has {len(known)} {by}s; give 1 to {len(known) - 1}.")
+    drawn = set(random.Random(seed).sample(known, train))
+    chosen = [key for key, value in kind.items() if value in drawn]
+    return chosen, [key for key, value in kind.items() if value not in drawn]
 
 
 def read_ids(path: Path) -> frozenset[str]:

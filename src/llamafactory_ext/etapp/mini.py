@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint.atomic import write_text
+from ..toolcalls import ToolCall
 from .calls import TIME
 from .cases import Case, Source
 from .mini_cases import cases, gold, slots_of
 from .mini_people import PEOPLE
 from .mini_world import records, shared
+from .sandbox import Sandbox
 from .world import Shared, World
 
 FOLDER = Path(__file__).parent / "mini"
 FILES = ("world.json", "cases.json", "gold.json")
+_SHORT = 2000
 _ROWS = ("events", "alarms", "mails", "health", "summaries", "workouts", "favourites", "cart")
 _SHARED = ("lodgings", "attractions", "restaurants", "flights", "songs", "products", "news", "encyclopedia")
 
@@ -47,6 +51,22 @@ def load() -> Source:
         {user: record["slots"] for user, record in world["users"].items()},
         tuple(_case(record) for record in listed),
     )
+
+
+@lru_cache(maxsize=1)
+def one_tool() -> Source:
+    """Return the cases for models with a small context: gold calls one tool, which alone is on offer.
+
+    Cases whose tool shows more than `_SHORT` characters are left out.
+    """
+    whole, cases = load(), []
+    for key, right in load_gold().items():
+        case, names = whole.case(key), {call["name"] for call in right["calls"]}
+        if len(names) == 1:
+            box = Sandbox(whole.worlds[case.user].fork(), case.now, case.given)
+            shown = sum(len(box.call(ToolCall(call["name"], call["arguments"]))) for call in right["calls"])
+            cases += [replace(case, given=tuple(names))] if shown <= _SHORT else []
+    return replace(whole, name="mini-one-tool", sha256=f"{whole.sha256} one tool", cases=tuple(cases))
 
 
 def load_gold() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..report.tables import published
 from .cases import Source
 from .checking import Acted, read_acted, report_of, scores_of, values_of
 from .figures import difference
+from .groups import KINDS, grouped
 
 FILES = ("report.md", "report.json", "report.html")
 _PAPER = "etapp-"
@@ -104,6 +105,7 @@ def _json(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "checks": run.report.to_json(),
+        "groups": grouped(run.acted),
         "judge": None if run.judged is None else run.judged.to_json(),
     }
 
@@ -133,6 +135,24 @@ def _table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     return ["figure", *(run.name for run in runs)], rows
 
 
+def _group_tables(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """For each kind of group a title, a head and rows: success and episodes of each run."""
+    found = [{(row["kind"], row["group"]): row for row in grouped(run.acted)} for run in runs]
+    tables = []
+    for kind in KINDS:
+        names = list(dict.fromkeys(name for rows in found for of, name in rows if of == kind))
+        cells = [[name, *(_share(rows.get((kind, name))) for rows in found)] for name in names]
+        tables.append((f"By {kind}", [kind, *(run.name for run in runs)], cells))
+    return tables
+
+
+def _share(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    success = "no checks" if row["SR"] is None else f"{row['SR']:.1%}"
+    return f"{success}, n = {row['episodes']}"
+
+
 def _written(figure: Figure | None) -> str:
     if figure is None:
         return "–"
@@ -148,11 +168,10 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 
 def _papers() -> list[str]:
+    """One line for each of the paper's tables that has rows, or one line for all where none has."""
     tables = [table for table in published() if table.id.startswith(_PAPER)]
-    return [
-        f"{table.title} ({table.source}): " + (f"{len(table.rows)} rows" if table.rows else "no figures")
-        for table in tables
-    ]
+    filled = [f"{table.title} ({table.source}): {len(table.rows)} rows" for table in tables if table.rows]
+    return filled or ["none: the paper's tables could not be obtained, so nothing stands beside these figures"]
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
@@ -165,7 +184,9 @@ def markdown(runs: Sequence[Run], compared: Sequence[Mapping[str, Any]]) -> str:
     head, rows = _table(runs)
     lines = ["# Agents in ETAPP", "", _line(head), "|" + "---|" * len(head), *map(_line, rows), ""]
     lines += [f"- {_plain(_difference(row))}" for row in compared]
-    lines += ["", "## Beside the paper", "", *(f"- {_plain(text)}" for text in _papers())]
+    for title, names, cells in _group_tables(runs):
+        lines += ["", f"## {title}", "", _line(names), "|" + "---|" * len(names), *map(_line, cells)]
+    lines += ["", "## The paper's figures", "", *(f"- {_plain(text)}" for text in _papers())]
     return "\n".join([*lines, "", "## Notes", "", *(f"- {_plain(note)}" for note in _notes(runs)), ""])
 
 
@@ -186,7 +207,9 @@ def html(source: Source, runs: Sequence[Run], compared: Sequence[Mapping[str, An
         f"<title>Agents in ETAPP</title><style>{_CSS}</style></head><body><h1>Agents in ETAPP</h1>",
         _html_table(head, rows),
         _list([_difference(row) for row in compared]),
-        "<h2>Beside the paper</h2>",
+        "<h2>Success by group</h2>",
+        *(f"<h3>{title}</h3>{_html_table(names, cells)}" for title, names, cells in _group_tables(runs)),
+        "<h2>The paper's figures</h2>",
         _list(_papers()),
     ]
     for run in runs:

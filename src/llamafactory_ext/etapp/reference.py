@@ -18,7 +18,7 @@ from .calls import TIME, ToolError
 from .prompts import PREFERENCES
 from .reference_tools import Instances
 from .registry import ALL, DOCUMENT, FINDERS, SEARCH, SPECS
-from .retrieval import Search, by_words
+from .retrieval import BY_WORDS, Search
 from .sandbox import LONGEST, UNREADABLE, Logged, Setting
 from .world import World
 
@@ -42,7 +42,6 @@ CLASSES: Mapping[str, str] = {
 """Whose methods the tools are; the names stand in the texts of errors."""
 _FINDER_PARAMS = {SEARCH: (("keywords",), ("K",)), DOCUMENT: (("tools_name",), ())}
 TOOLS = {**reference_tools.TOOLS, **reference_home.TOOLS}
-_SEARCH = by_words()
 
 
 def _params(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -136,6 +135,7 @@ class ReferenceSandbox:
         world: the same.
         log: all calls.
         turn: of the dialogue.
+        found: the tools that searches gave, in order.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class ReferenceSandbox:
         now: datetime,
         given: Sequence[str],
         setting: Setting = "given",
-        search: Search = _SEARCH,
+        search: Search = BY_WORDS,
         configs: Mapping[str, Any] | None = None,
         first: int = 0,
         label: str = PREFERENCES,
@@ -152,6 +152,7 @@ class ReferenceSandbox:
         self.start = self.world = own.world
         self.log: list[Logged] = []
         self.turn = 1
+        self.found: dict[str, None] = {}
         self._own, self._now, self._search = own, now.strftime(TIME), search
         self._configs = configs or {}
         self._first, self._label, self._finds = first, label, setting == "retrieval"
@@ -189,13 +190,10 @@ class ReferenceSandbox:
         if not words:
             return f"{type(asked).__name__} is no text and no list of texts", None, OTHERS
         if call.name == SEARCH:
-            found = {
-                "status": "success",
-                "input": {"keywords": asked},
-                "output": self._search(words),
-                "exception": None,
-            }
-            return json.dumps(found, ensure_ascii=False), found, None
+            names = self._search(words)
+            self.found |= dict.fromkeys(names)
+            told = {"status": "success", "input": {"keywords": asked}, "output": names, "exception": None}
+            return json.dumps(told, ensure_ascii=False), told, None
         data = {name: self._configs.get(name) or spec.config() for name, spec in ALL.items() if name in words}
         found = {"status": "success", "data": data}
         if not self._finds:

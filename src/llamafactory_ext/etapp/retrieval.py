@@ -30,6 +30,9 @@ def by_words(specs: Mapping[str, ToolSpec] = SPECS) -> Search:
     return search
 
 
+BY_WORDS = by_words()
+
+
 def by_embeddings(
     embed: Callable[[Sequence[str]], Mapping[str, Sequence[float]]], specs: Mapping[str, ToolSpec] = SPECS
 ) -> Search:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .prompts import STRATEGIES, Strategy
 from .reference import ReferenceSandbox, replayed
 from .reference_loop import run_published
 from .reference_tools import Instances
+from .retrieval import BY_WORDS, Search, by_embeddings
 from .sandbox import SETTINGS, Sandbox, Setting
 from .strategies import AnySandbox, Episode, Limits, record, run_case
 from .wording import OURS, Wording
@@ -50,6 +52,8 @@ class RunOptions:
         concurrency: cases at a time.
         quiet: show no progress.
         wording: whose words the model reads.
+        search: finds tools by descriptions, in the setting retrieval.
+        embedder: what names the model behind the search; "" for a search by words.
     """
 
     setting: Setting = "given"
@@ -62,6 +66,8 @@ class RunOptions:
     concurrency: int = 8
     quiet: bool = False
     wording: Wording = OURS
+    search: Search = BY_WORDS
+    embedder: str = ""
 
     def __post_init__(self) -> None:
         problems = [
@@ -77,6 +83,8 @@ class RunOptions:
         problems += [f"--{name} is {value}; give at least 1" for name, value in least.items() if value < 1]
         if self.sandbox == "reference" and self.faults:
             problems.append("--faults goes with the strict sandbox alone")
+        if self.embedder and self.setting != "retrieval":
+            problems.append("--embedder goes with --setting retrieval alone; there tools are searched for")
         if not 0 <= self.faults < 1:
             problems.append(f"--faults is {self.faults}; give a share from 0 to below 1")
         if problems:
@@ -85,9 +93,24 @@ class RunOptions:
     def identity(self) -> dict[str, Any]:
         """Return what answers depend on."""
         limits = {f"most_{name}": value for name, value in vars(self.limits).items()}
-        names = ("setting", "strategy", "sandbox", "trials", "faults", "seed")
+        names = ("setting", "strategy", "sandbox", "trials", "faults", "seed", "embedder")
         loop = {"loop": "published"} if self.sandbox == "reference" else {}
         return {name: getattr(self, name) for name in names} | limits | {"prompts": self.wording.name} | loop
+
+
+def searching(options: RunOptions, folder: Path) -> RunOptions:
+    """Return the options with a search for tools by a sentence model; its weights name it in the file of episodes.
+
+    Raises:
+        DataError: no such model.
+    """
+    from ..metrics.benchmarks.api_bank.search import Embedder
+
+    embed = Embedder(folder)
+    weights = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        weights.update(path.read_bytes())
+    return replace(options, search=by_embeddings(embed), embedder=weights.hexdigest()[:16])
 
 
 @dataclass(frozen=True)
@@ -169,6 +192,7 @@ def _sandbox(source: Source, case: Case, trial: int, options: RunOptions) -> San
         faults=options.faults,
         seed=options.seed,
         name=trial_id(case.id, trial),
+        search=options.search,
         configs=options.wording.configs,
     )
 
@@ -222,6 +246,7 @@ class _Queues:
                 job.case.now,
                 job.case.given,
                 self._options.setting,
+                self._options.search,
                 configs=configs,
                 first=1 if self._options.strategy == "e-react" else 0,
                 label=self._options.wording.sentences["preferences"],

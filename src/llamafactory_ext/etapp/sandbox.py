@@ -17,14 +17,13 @@ from ..toolcalls import ToolCall
 from ..toolcalls.feedback.categories import OTHERS, TOOL_HALLUCINATION, TOOL_INSTABILITY
 from .calls import ToolError, ToolSpec, refusal
 from .registry import ALL, DOCUMENT, FINDERS, SEARCH, SPECS, nearest
-from .retrieval import Search, by_words
+from .retrieval import BY_WORDS, Search
 from .world import World
 
 LONGEST = 8192  # characters of an observation
 Setting = Literal["given", "retrieval"]
 SETTINGS: tuple[str, ...] = get_args(Setting)
 UNREADABLE = "unreadable"
-_SEARCH = by_words()
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ class Sandbox:
         world: the world now.
         log: all calls.
         turn: of the dialogue; whoever drives it sets it.
+        found: the tools that searches gave, in order.
     """
 
     def __init__(
@@ -87,12 +87,13 @@ class Sandbox:
         faults: float = 0.0,
         seed: int = 0,
         name: str = "",
-        search: Search = _SEARCH,
+        search: Search = BY_WORDS,
         configs: Mapping[str, Any] | None = None,
     ) -> None:
         self.start = self.world = world
         self.log: list[Logged] = []
         self.turn = 1
+        self.found: dict[str, None] = {}
         self._now = now
         self._setting = setting
         self._listed = dict.fromkeys(FINDERS if setting == "retrieval" else given)
@@ -156,6 +157,7 @@ class Sandbox:
 
     def _found(self, keywords: Sequence[str]) -> dict[str, Any]:
         names = self._search(keywords)
+        self.found |= dict.fromkeys(names)
         self._documented |= dict.fromkeys(names)
         return {"status": "success", "data": names} | ({} if names else {"note": "no tool has these words"})
 

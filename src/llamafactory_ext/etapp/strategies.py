@@ -268,6 +268,7 @@ def record(done: Episode, sandbox: AnySandbox, setting: str, strategy: str, mode
         "end": done.end,
         "turns": done.turns,
         "calls": [call.record() for call in sandbox.log],
+        "found": list(sandbox.found),
         "diff": [list(change) for change in diff(sandbox.start, sandbox.world)],
         "prompt_tokens": done.prompt_tokens,
         "completion_tokens": done.completion_tokens,
