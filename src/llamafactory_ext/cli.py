@@ -72,7 +72,7 @@ def _chosen(verb: str, arguments: list[str]) -> Command | None:
             return None
         if word.replace("-", "_") not in known:
             close = difflib.get_close_matches(word, known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
+            hint = f" Did you mean {close[0].replace('_', '-')}?" if close else ""
             raise OptionError(f"`llamafactory-ext {verb}` has no command {word!r}.{hint}\n{listing}")
         command, given = known[word.replace("-", "_")], arguments[1:]
     if not command.is_open:
@@ -88,7 +88,10 @@ def _listing(verb: str, known: dict[str, Command]) -> str:
         [
             f"Usage: llamafactory-ext {verb} COMMAND [ARGUMENTS]",
             "",
-            *(f"  {name:<12}{command.about.partition(chr(10))[0]}" for name, command in known.items()),
+            *(
+                f"  {name.replace('_', '-'):<12}{command.about.partition(chr(10))[0]}"
+                for name, command in known.items()
+            ),
             "",
             f"`llamafactory-ext {verb} COMMAND --help` says more.",
         ]

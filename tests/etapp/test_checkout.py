@@ -35,9 +35,9 @@ def test_a_partial_checkout_says_what_is_missing_and_what_it_costs(tmp_path: Pat
     assert set(source.worlds) == {"Ann_Gray", "Bob_O'Neil-Fox_Jr"}
     assert len(source.cases) == 6
     notes = "\n".join(source.notes)
-    assert "play_music has no data here (database/Music/music_all.csv)" in notes
+    assert "play_music has no data here: database/Music/music_all.csv is missing" in notes
     assert "find_accommodations" not in notes
-    assert "4 of 6 cases need such a tool" in notes
+    assert "4 of 6 cases need a tool without data" in notes
     assert [bool(case.degraded) for case in source.cases[:3]] == [False, True, True]
     world = source.worlds["Ann_Gray"]
     assert len(world.shared.lodgings) == 1  # rows with gaps are dropped, as published

@@ -9,6 +9,7 @@ import pytest
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.etapp.checks import Deeds, check, value_fits
 from llamafactory_ext.etapp.mini import load
+from llamafactory_ext.etapp.mini_form import need
 
 pytestmark = pytest.mark.fast
 WORLD = next(iter(load().worlds.values()))
@@ -119,6 +120,25 @@ def test_parts_of_task_and_of_person() -> None:
     found = check(checks, SLOTS, Deeds([read("r"), effect("t", a=9), effect("x")], "", [], WORLD))
     assert (found.part(personal=False), found.part(personal=True), found.partial) == (True, False, 0.5)
     assert [one["tool"] for one in found.collateral] == ["t"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "about"),
+    [
+        ({"require": [need("t", a={"slot": "n"})]}, "require t(a=5 [n])"),
+        ({"require": [need("t", a={"slot": "n", "plus": [0, 3]})]}, "require t(a=5 +0 to +3 [n])"),
+        ({"require": [need("t", a=["x", "y"])]}, "require t(a=x or y)"),
+        ({"require": [need("t", a=True)]}, "require t(a=true)"),
+        ({"any": [[need("t"), need("u")]]}, "any of t() or u()"),
+        ({"forbid": [need("t", a={"not": "x"})]}, "forbid t(a=other than x)"),
+        ({"answer": {"lacks": [{"slot": "names"}]}}, "the answer lacks Ann or Bob [names]"),
+        ({"state": {"p": {"between": [1, {"slot": "n"}]}}}, "p ends as 1 to 5 [n]"),
+    ],
+)
+def test_a_condition_is_told_in_words(checks: Any, about: str) -> None:
+    slots = {"n": 5, "names": ["Ann", "Bob"]}
+    (condition,) = check(checks, slots, Deeds([], "", [], WORLD)).conditions
+    assert condition.about == about
 
 
 def test_checks_that_cannot_be() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from llamafactory_ext.metrics.judge import Judge, JudgeOptions
 from llamafactory_ext.metrics.predictions import PredictionFile
 from llamafactory_ext.metrics.report import write_report
 from metrics.judge_stub import judge_stub
+from sampling import ALL as EVERYTHING
 
 pytestmark = pytest.mark.fast
 SOURCE, GOLD = load(), load_gold()
@@ -166,6 +171,37 @@ def test_a_judge_of_rubbish_leaves_no_figures(acted: tuple[PredictionFile, list[
     assert report.figures == ()
     assert report.partial
     assert not any(verdict.parsed for verdict in report.verdicts)
+
+
+def test_kills_of_a_judge(acted: tuple[PredictionFile, list[Acted]], tmp_path: Path) -> None:
+    """Killed at any moment and gone on with: no reply lost, none asked twice but those under way, the same figures."""
+    file, cases = acted
+    options, dice = JudgeOptions("http://127.0.0.1:9/v1", "m"), random.Random(0)
+    kills = 50 if EVERYTHING else 5
+    with judge_stub() as stub:
+        stub.answers = [reply(filled())]
+        options = replace(options, url=stub.url)
+
+        def judge(log: Path) -> Any:
+            with asking(options, log) as one:
+                judged = judge_all(SOURCE, cases, one, samples=8, concurrency=1)
+            return report_of(SOURCE, file, judged, "strict", {}, 48).figures
+
+        whole = judge(tmp_path / "whole.jsonl")
+        replies = len(stub.bodies)
+        log = tmp_path / "killed.jsonl"
+        for _ in range(kills):
+            child = os.fork()
+            if child == 0:
+                judge(log)
+                os._exit(0)
+            time.sleep(dice.random() * 0.3)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert judge(log) == whole
+        assert replies <= len(stub.bodies) - replies <= replies + kills
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) == len({json.dumps(line, sort_keys=True) for line in lines}) == replies
 
 
 def test_samples_are_asked_one_by_one(acted: tuple[PredictionFile, list[Acted]], tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def test_a_file_trains(name: str, data: Path, tmp_path: Path) -> None:
     else:
         changes |= {"citi_importance_samples": 4, "citi_top_ratio": 0.3, "citi_bottom_ratio": 0.2}
     found = train(options | changes)
-    assert (found.path / "adapter_model.safetensors").is_file()
+    saved = "model.safetensors" if options["finetuning_type"] == "full" else "adapter_model.safetensors"
+    assert (found.path / saved).is_file()
     if name == "etapp_tl_sft":
         report = json.loads((found.path / "tl_report.json").read_text())
         assert "Tool Call Failure" in json.dumps(report)

@@ -38,7 +38,7 @@ class Etapp:
             claim([Path(str(out))], inputs=[Path(str(source))])
         checkout = Checkout(Path(str(source)))
         found = checkout.source()
-        print("\n".join([f"{len(found.worlds)} users, {len(found.cases)} cases", *found.notes]))
+        print("\n".join([f"{source}: {len(found.worlds)} users, {len(found.cases)} cases", *found.notes]))
         if out:
             degraded = {case.id: case.degraded for case in found.cases if case.degraded}
             lists = {"missing": checkout.missing(), "degraded": degraded, "sha256": checkout.hashes}
@@ -336,7 +336,7 @@ class Etapp:
 
         no_thought = switch("no_thought", no_thought)
         scores = {"min_procedure": (min_procedure, 0), "min_personalization": (min_personalization, 0)}
-        refuse_numbers("etapp export_sft", whole={}, real=scores | {"min_proactivity": (min_proactivity, 0)})
+        refuse_numbers("etapp export-sft", whole={}, real=scores | {"min_proactivity": (min_proactivity, 0)})
         path, world = Path(str(predictions)), open_source(str(source))
         wanted = Wanted(
             min_procedure,

@@ -133,7 +133,7 @@ def commands(module: str, name: str, words: str) -> dict[str, Command]:
     if isinstance(found, ast.FunctionDef):
         return {"": _command(found, words)}
     methods = [node for node in found.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]  # type: ignore[attr-defined]
-    return {method.name: _command(method, f"{words} {method.name}") for method in methods}
+    return {method.name: _command(method, f"{words} {method.name.replace('_', '-')}") for method in methods}
 
 
 def _find(asked: str, known: dict[str, Argument]) -> Argument | None:

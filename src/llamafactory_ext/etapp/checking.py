@@ -18,7 +18,7 @@ from .episodes import fault_of
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
 from .run import BENCHMARK
 
-CHECKED = ("SR", "partial", "task", "personal", "clean")
+CHECKED = ("SR", "partial", "task", "personal", "SR without extras")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def scores_of(one: Acted) -> dict[str, float]:
         parts = {"task": one.outcome.part(personal=False), "personal": one.outcome.part(personal=True)}
         scores = {"SR": float(one.outcome.success), "partial": one.outcome.partial}
         scores |= {name: float(holds) for name, holds in parts.items() if holds is not None}
-        scores["clean"] = float(one.outcome.success and not one.outcome.collateral)
+        scores["SR without extras"] = float(one.outcome.success and not one.outcome.collateral)
     calls = one.episode["calls"]
     if calls:
         scores["valid calls"] = sum(call["failed"] is None for call in calls) / len(calls)

@@ -73,8 +73,8 @@ class Checkout:
         self.hashes: dict[str, str] = {}
         if not (folder / INSTRUCTIONS).is_file() or not (folder / PROFILES).is_file():
             raise DataError(
-                f"--source {folder} is no checkout of ETAPP: {INSTRUCTIONS} or {PROFILES} is missing. Clone "
-                "hypasd-art/ETAPP, or leave the option out for the mini world."
+                f"{folder} is no checkout of ETAPP: {INSTRUCTIONS} or {PROFILES} is missing. Clone "
+                "hypasd-art/ETAPP and name its folder as source; the mini world (--source mini) needs none."
             )
 
     def file(self, name: str) -> Path:
@@ -124,9 +124,13 @@ class Checkout:
         worlds = {user: self.world(user, profile, shared) for user, profile in users.items()}
         cases = self.cases(worlds)
         slots = {user: slots_of(world.preferences) for user, world in worlds.items()}
-        notes = [f"{tool} has no data here ({name or 'no checkout has it'})" for tool, name in self.missing().items()]
+        absent = {
+            tool: f"{name} is missing" if name else "give `etapp run` --wikipedia FILE.jsonl"
+            for tool, name in self.missing().items()
+        }
+        notes = [f"{tool} has no data here: {why}" for tool, why in absent.items()]
         degraded = sum(bool(case.degraded) for case in cases)
-        notes += [f"{degraded} of {len(cases)} cases need such a tool"] if degraded else []
+        notes += [f"{degraded} of {len(cases)} cases need a tool without data"] if degraded else []
         digest = hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
         return Source(self.folder.name, digest, worlds, slots, cases, tuple(notes), str(self.folder))
 

@@ -24,6 +24,7 @@ Conditions that name a slot are personal, the others belong to the task.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def check(checks: Mapping[str, Any], slots: Slots, deeds: Deeds) -> Outcome:
     patterns = list(checks.get("require", ()))
     matched = _matching(patterns, effects, slots)
     conditions = [
-        Condition(f"require {_shown(pattern)}", _has_slot(pattern), place in matched)
+        Condition(f"require {_shown(pattern, slots)}", _has_slot(pattern), place in matched)
         for place, pattern in enumerate(patterns)
     ]
     for part, judge in _JUDGES.items():
@@ -141,13 +142,15 @@ def _collateral(
 def _any(parts: Any, slots: Slots, deeds: Deeds) -> Iterable[Condition]:
     for several in parts:
         holds = any(fits(pattern, effect, slots) for pattern in several for effect in deeds.effects)
-        yield Condition("any of " + ", ".join(map(_shown, several)), any(map(_has_slot, several)), holds)
+        yield Condition(
+            "any of " + " or ".join(_shown(one, slots) for one in several), any(map(_has_slot, several)), holds
+        )
 
 
 def _forbid(parts: Any, slots: Slots, deeds: Deeds) -> Iterable[Condition]:
     for pattern in parts:
         holds = not any(fits(pattern, effect, slots) for effect in deeds.effects)
-        yield Condition(f"forbid {_shown(pattern)}", _has_slot(pattern), holds)
+        yield Condition(f"forbid {_shown(pattern, slots)}", _has_slot(pattern), holds)
 
 
 def _reads(parts: Any, slots: Slots, deeds: Deeds) -> Iterable[Condition]:
@@ -183,14 +186,14 @@ def _answer(part: Any, slots: Slots, deeds: Deeds) -> Iterable[Condition]:
             said = any(_says(deeds.answer, str(text)) for text in texts)
             # An empty answer lacks everything, and says nothing.
             holds = said if kind == "has" else bool(deeds.answer.strip()) and not said
-            yield Condition(f"the answer {kind} {_shown(value)}", _has_slot(value), holds)
+            yield Condition(f"the answer {kind} {_shown(value, slots)}", _has_slot(value), holds)
 
 
 def _state(part: Any, slots: Slots, deeds: Deeds) -> Iterable[Condition]:
     ends = {str(change[0]): change[2] for change in deeds.changes}
     for path, value in part.items():
         holds = path in ends and value_fits(value, ends[path], slots)
-        yield Condition(f"{path} ends as {_shown(value)}", _has_slot(value), holds)
+        yield Condition(f"{path} ends as {_shown(value, slots)}", _has_slot(value), holds)
 
 
 _JUDGES: Mapping[str, Callable[[Any, Slots, Deeds], Iterable[Condition]]] = {
@@ -293,10 +296,21 @@ def _matching(patterns: Sequence[Any], effects: Sequence[Any], slots: Slots) -> 
     return {pattern: effect for effect, pattern in taken.items()}
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping) and "tool" in value:
-        arguments = ", ".join(f"{name}={_shown(one)}" for name, one in value.get("args", {}).items())
+def _shown(value: Any, slots: Slots) -> str:
+    """A pattern or a value in words; of a slot what this user likes, with its name."""
+    if isinstance(value, list | tuple):
+        return " or ".join(_shown(one, slots) for one in value)
+    if not isinstance(value, Mapping):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if "tool" in value:
+        arguments = ", ".join(f"{name}={_shown(one, slots)}" for name, one in value.get("args", {}).items())
         return f"{value['tool']}({arguments})"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
-    return str(value)
+    if "slot" in value:
+        liked = _shown(_resolved({"slot": value["slot"]}, slots), slots)
+        low, high = value.get("plus", (0, 0))
+        more = f" {low:+g} to {high:+g}" if "plus" in value else ""
+        return f"{liked}{more} [{value['slot']}]"
+    if "between" in value:
+        return " to ".join(_shown(one, slots) for one in value["between"])
+    words = {"not": "other than", "any": "one of", "after": "after"}
+    return ", ".join(f"{words.get(name, name)} {_shown(one, slots)}" for name, one in value.items())

@@ -62,7 +62,7 @@ def _report(source: Source, path: Path) -> Report:
 def _row(report: Report) -> dict[str, Any]:
     values = {figure.name: figure for figure in report.figures}
     success = values["SR"]
-    names = ("partial", "task", "personal", "clean", "valid calls", "tool recall")
+    names = ("partial", "task", "personal", "SR without extras", "valid calls", "tool recall")
     return {
         "n": success.n,
         "success": success.value,

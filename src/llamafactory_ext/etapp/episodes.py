@@ -29,8 +29,8 @@ def fault_of(episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) 
     for name in _COUNTS:
         if type(value := episode.get(name)) is not int or not 0 <= value <= _MOST:
             return f'"{name}" is missing or no count'
-    if wrong := next((name for name, is_one in _OPTIONAL.items() if not is_one(episode.get(name))), ""):
-        return f'"{wrong}" is not as `etapp run` writes it'
+    if odd := next((name for name, is_one in _OPTIONAL.items() if not is_one(episode.get(name))), ""):
+        return f'"{odd}" is not as `etapp run` writes it'
     if not isinstance(episode.get("diff"), list):
         return '"diff" is missing or no list'
     calls = episode.get("calls")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..errors import OptionError
 from .calls import TIME
-from .cases import Source, open_source
+from .cases import Case, Source, open_source
+from .checks import Deeds, check
 
 
 def listed(source: str) -> str:
@@ -26,15 +28,42 @@ def shown(source: str, key: str) -> str:
     case = found.by_id.get(key)
     if case is None:
         raise OptionError(f"--show {key}: there is no such case; {_near(found)}")
+    world = found.worlds[case.user]
     parts = {
-        "request": f"{case.query} ({case.now.strftime(TIME)}, {case.place})",
-        "tools": ", ".join(case.given),
-        "personal": "; ".join(case.personal),
-        "proactive": "; ".join(case.proactive),
-        "preferences": json.dumps(found.worlds[case.user].preferences, ensure_ascii=False, indent=1),
-        "checks": json.dumps(case.checks, ensure_ascii=False, indent=1) if case.checks else "none",
+        "request": [f"{case.query} ({case.now.strftime(TIME)}, {case.place})"],
+        "tools": [", ".join(case.given)],
+        "personal points": list(case.personal),
+        "proactive points": list(case.proactive),
+        "what the user likes": list(_lines(world.preferences)),
+        "checks": list(_checks(found, case)),
     }
-    return "\n".join(f"{name}: {text}" for name, text in parts.items())
+    return "\n".join(f"{name}:\n" + "\n".join(f"  {line}" for line in lines) for name, lines in parts.items())
+
+
+def _lines(value: Any, place: str = "") -> Iterator[str]:
+    """A nested object as lines of place and value."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _lines(inner, f"{place} / {name}" if place else str(name))
+    elif isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
+        yield f"{place}: {', '.join(map(str, value))}"
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, start=1):
+            yield from _lines(inner, f"{place} {number}")
+    else:
+        yield f"{place}: {value}"
+
+
+def _checks(source: Source, case: Case) -> Iterator[str]:
+    """The conditions in words; a name in brackets says which of the user's likes a value is."""
+    if case.checks is None:
+        yield "none; only a judge can tell"
+        return
+    nothing = Deeds([], "", [], source.worlds[case.user])
+    for condition in check(case.checks, source.slots.get(case.user, {}), nothing).conditions:
+        yield f"{'personal' if condition.personal else 'task'}: {condition.about}"
+    for follow_up in case.follow_ups:
+        yield f'says "{follow_up["say"]}" unless {follow_up["unless"]["tool"]} was done'
 
 
 def _near(source: Source) -> str:

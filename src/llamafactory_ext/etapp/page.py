@@ -30,6 +30,7 @@ h1{font-size:1.6rem}h2{font-size:1.15rem;margin:2.2rem 0 .4rem}.wide{overflow-x:
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.28rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{background:var(--soft)}
+li,p,pre,summary{overflow-wrap:anywhere}
 .failed{color:var(--bad);font-weight:600}pre{white-space:pre-wrap;background:var(--soft);padding:.5rem;font-size:.8rem}
 """
 
@@ -114,7 +115,7 @@ def _compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """How much each further run differs from the first, on the cases of both; what may be noise is marked."""
     rows = []
     for run in runs[1:]:
-        for name in ("SR", "partial", "clean"):
+        for name in ("SR", "partial", "SR without extras"):
             one, other = values_of(run.acted, name), values_of(runs[0].acted, name)
             gap, bounds = difference(one, other)
             if gap == gap:
