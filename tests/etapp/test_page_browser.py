@@ -1,4 +1,4 @@
-"""The page in a real browser: tables, a trajectory that opens, no request elsewhere, nothing that a model said runs."""
+"""The page in a real browser: tables, a trajectory that opens, no request, nothing that a model said runs."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_any_tool_runs_and_documents_come_with_preferences() -> None:
         RunOptions(sandbox="reference", faults=0.1)
 
 
-@settings(max_examples=20_000 if EVERYTHING else 300, deadline=None, derandomize=True)
+@settings(max_examples=100_000 if EVERYTHING else 300, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from([*ALL, "nothing"]),
     arguments=st.dictionaries(st.sampled_from([*PARAMS, "self", "tool_name", "K"]), JSON, max_size=6),

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from etapp.acting import act, saying
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.agents import agent
 from llamafactory_ext.etapp.cases import Case
 from llamafactory_ext.etapp.checking import read_acted, report_of, values_of
+from llamafactory_ext.etapp.episodes import fault_of
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.prompts import FEEDBACK
 from llamafactory_ext.etapp.run import RunOptions, run, searching
 from llamafactory_ext.etapp.sandbox import UNREADABLE
-from llamafactory_ext.etapp.strategies import Ask, Said
+from llamafactory_ext.etapp.strategies import Ask, Said, record
 from llamafactory_ext.metrics.predictions import read_predictions
 from llamafactory_ext.serving.agent.dialogue import PromptTooLongError
 from metrics.benchmarks.api_bank.test_execution import embedder_folder
@@ -44,8 +47,8 @@ def figures(path: Path) -> Any:
 
 
 def go(path: Path, name: str = "random", cases: Any = CASES, **options: Any) -> Path:
-    given = {"quiet": True, "concurrency": 2, **options}
-    return run(SOURCE, cases, model(name), {"model": name}, RunOptions(**given), path)
+    chosen = {"quiet": True, "concurrency": 2, **options}
+    return run(SOURCE, cases, model(name), {"model": name}, RunOptions(**chosen), path)
 
 
 def test_trials_of_a_scripted_agent_are_equal(tmp_path: Path) -> None:
@@ -194,6 +197,9 @@ def test_many_calls_in_one_reply() -> None:
         ('{"a": "\\ud800"}', False),
         ("{" + " " * (1 << 20) + "}", False),
         ('{"a": 1} and more', False),
+        ('{"a": "' + "x" * 5_000_000 + '"}', False),
+        ('{"a": "\\u0000", "self": 1, "tool_name": 2, "__class__": 3}', True),
+        ("\x00", False),
     ],
 )
 def test_arguments_are_read_and_never_run(arguments: str, is_read: bool) -> None:
@@ -238,6 +244,39 @@ def test_a_long_reply_is_read_up_to_a_length(piece: str) -> None:
     episode, _ = act(case, lambda *_: Said({"role": "assistant", "content": text}), strategy="react", turns=1)
     assert episode.end in ("answer", "turns")
     assert len(str(episode.messages[2]["content"])) <= 1 << 16
+
+
+PIECES = ("Thought: ", "Action: ", "Action Input: ", "Final Answer: ", FEEDBACK, "view_today_alarms", "add_alarm")
+PIECES += ('{"message": "m", "alarm_time": "2025-03-05 07:00"}', "{'a': None}", "{}", "{", "}", '"', "\\", "\n", " ")
+PIECES += ("\x00", "é")
+
+
+@settings(max_examples=20_000 if EVERYTHING else 200, deadline=None, derandomize=True)
+@given(
+    replies=st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), min_size=3, max_size=3),
+    strategy=st.sampled_from(["react", "e-react"]),
+)
+def test_any_replies_end_in_an_episode(replies: list[str], strategy: Any) -> None:
+    case = next(case for case in CASES if case.number == 6)
+    said = iter([*replies, *["Final Answer: done"] * 2])
+    ask: Ask = lambda *_: Said({"role": "assistant", "content": next(said)})  # noqa: E731
+    episode, sandbox = act(case, ask, strategy=strategy, turns=3)
+    assert episode.end in ("answer", "turns")
+    kept = json.loads(json.dumps(record(episode, sandbox, "given", strategy, "strict", 0)))
+    assert fault_of(kept, [*episode.messages]) is None
+
+
+def test_two_lines_of_one_case(tmp_path: Path) -> None:
+    path = go(tmp_path / "a.jsonl", "gold", CASES[:2])
+    text = path.read_text()
+    path.write_text(text + text.splitlines()[0] + "\n")
+    file, acted = read_acted(SOURCE, path)
+    assert len(acted) == 2
+    assert any("line 3" in note for note in file.notes)
+    other = json.loads(text.splitlines()[0]) | {"prediction": "another"}
+    path.write_text(text + json.dumps(other) + "\n")
+    with pytest.raises(DataError, match=CASES[0].id):
+        read_acted(SOURCE, path)
 
 
 def test_a_full_context_ends_the_case(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ JSON = st.recursive(
 PARAMS = sorted({param.name for spec in ALL.values() for param in spec.params})
 
 
-@settings(max_examples=20_000 if EVERYTHING else 400, deadline=None, derandomize=True)
+@settings(max_examples=100_000 if EVERYTHING else 400, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from([*ALL, "nothing"]),
     arguments=st.dictionaries(st.sampled_from(PARAMS) | st.text(max_size=5), JSON, max_size=6),
