@@ -156,6 +156,8 @@ def _wrong_data(folder: Path) -> None:
         "other_columns": [{"question": "a", "answer": "b"}],
         "bytes": bytes(range(256)) * 40,
         "tools_first": sorted(records, key=lambda record: record["mark"] != "tool"),
+        "half_a_character": [records[0], records[1] | {"output": "a\ud800b"}, *records[2:]],
+        "half_a_task": [records[0], records[1] | {"task": "a\ud800b"}, *records[2:]],
         "no_tools_json": [record | {"tools": "{not json"} for record in records],
     }
     for name, content in contents.items():

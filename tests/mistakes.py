@@ -181,6 +181,8 @@ MISTAKES: tuple[Mistake, ...] = (
     _data("data malformed", "malformed.json"),
     _data("data object", "object.json"),
     _data("data texts", "texts.json"),
+    _data("data half_a_character", "half_a_character.json, index 1", "half a character", methods=("citi", "tl_sft")),
+    _data("data half_a_task", "half_a_task.json, index 1", "half a character", methods=("citi",)),
     _data("data wrong_column", "wrong_column", "answer"),
     _data("data other_columns", "other_columns.json", "instruction"),
     _data("data bytes", "bytes.json"),

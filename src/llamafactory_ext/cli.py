@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from .commands.usage import Command, asks_for_help, commands
-from .errors import ExtError, InterruptedRun, OptionError
+from .errors import ExtError, InterruptedRun, OptionError, brief
 
 VERBS: Final = {
     "doctor": ("llamafactory_ext.upstream.doctor", "doctor", "what is installed, what is active, what to do next"),
@@ -119,7 +119,8 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"OSError: {place}{error.strerror or error}; check the path, permissions and room.", file=sys.stderr)
+        said = brief(f"OSError: {place}{error.strerror or error}; check the path, permissions and room.")
+        print(said, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         number = int(getattr(error, "number", signal.SIGINT))

@@ -6,10 +6,13 @@ from typing import Any
 
 _LONG_WORD = re.compile(r"\S{301,}")
 _LONGEST_LINE = 1200
+# Half characters, which no stream can write, and what steers a terminal.
+_UNWRITABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def brief(text: str) -> str:
-    """Return a message in which no word and no line is endless: data and names of others may stand in it."""
+    """Return a message that can be printed, without endless words and lines, whatever data it quotes."""
+    text = _UNWRITABLE.sub(lambda letter: ascii(letter[0])[1:-1], text)
     if len(text) <= 300:
         return text
     text = _LONG_WORD.sub(lambda word: _without_middle(word[0], 150, 80), text)

@@ -291,6 +291,11 @@ def worker(finetuning_type: object, stage: object) -> Method | None:
     return next((row for row in rows if row.alone), rows[0] if rows else None)
 
 
+def counted(number: float, word: str) -> str:
+    """Return a number with its word: "1 epoch", "1.5 epochs"."""
+    return f"{number:g} {word}{'' if number == 1 else 's'}"
+
+
 def listed(words: tuple[str, ...]) -> str:
     """Return words as a sentence has them: `a, b and c`."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -47,8 +47,8 @@ def test_everything_is_told() -> None:
     text = provenance(manifest(phase="uco"), SELECTION)
     for row in (
         "| Base | `org/base`, revision main, commit `c0ffee` |",
-        "| Phases | rp (Router Pre-training): 1 epochs at 0.0002; mi (MOLoRA Improvement): 2 epochs at 0.0002; uco "
-        "(Unimportant Components Optimization): 1 epochs at 2e-05 |",
+        "| Phases | rp (Router Pre-training): 1 epoch at 0.0002; mi (MOLoRA Improvement): 2 epochs at 0.0002; uco "
+        "(Unimportant Components Optimization): 1 epoch at 2e-05 |",
         "| Selection | MOLoRA (4 experts of rank 8, alpha 2) on 2 of 14 linear components, most important for tool "
         "use; full tuning of 1, least important for general abilities |",
         "| Data | api_bank, metamath; BLAKE2b of the tokenised examples `12ab` |",

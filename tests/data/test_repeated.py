@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from llamafactory_ext.data.checks.audit import audit
+from llamafactory_ext.data.checks.audit import audit, call_faults
 from llamafactory_ext.data.entries import DataEntry, Dialogue
 from llamafactory_ext.data.files.reading import iter_records
 from llamafactory_ext.data.files.repeated import as_text, repeated_key
-from llamafactory_ext.data.read_back import REPEATED, compare_turn
+from llamafactory_ext.data.read_back import REPEATED, compare_turn, repeated_in_answer
 from llamafactory_ext.toolcalls import FORMATS, Tool, ToolCall, detect, detect_turn
 
 pytestmark = pytest.mark.fast
@@ -54,6 +54,29 @@ def test_a_repeated_key_of_a_file_is_told(case: str, layout: str, tmp_path: Path
     assert len(told) == 1
     assert f'the key "{key}" stands twice' in told[0]
     assert ("line 2" if layout == "lines" else "index 1") in told[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "answered", "is_call"),
+    [
+        ('<tool_call>{"name": "f", "arguments": {"x": 1, "x": 2}}</tool_call>', False, True),
+        ('Action: f\nAction Input: {"x": 1, "x": 2}', True, True),
+        ('I call it.\n{"name": "f", "arguments": {"x": 1, "x": 2}}', True, True),
+        ('{"name": "f", "arguments": {"x": 1, "x": 2}}', False, True),
+        ('In code: `{"name": "g", "arguments": {"x": 1, "x": 2}}` is odd.', False, False),
+        ('<tool_call>{"name": "f", "arguments": {"x": 1}}</tool_call>', False, False),
+        ("Nothing to call.", False, False),
+    ],
+)
+def test_training_finds_in_an_answers_call_what_data_check_finds(answer: str, answered: bool, is_call: bool) -> None:
+    tools = (Tool("f", "", {"x": {"type": "integer"}}),)
+    found = repeated_in_answer(3, answer, tools, answered=answered)
+    assert [(misread.turn, misread.what) for misread in found] == ([(3, REPEATED)] if is_call else [])
+    turns = [("human", "a"), ("gpt", answer), *([("observation", "1"), ("gpt", "b")] if answered else [])]
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    dialogue = Dialogue(tuple(turns), tools=json.dumps([{"name": "f", "parameters": schema}]))
+    faults = call_faults(dialogue)[0]
+    assert any("stands twice" in fault for fault in faults) == is_call, faults
 
 
 def test_a_key_in_a_value_that_is_cut_between_two_reads_is_no_repeated_one(tmp_path: Path) -> None:

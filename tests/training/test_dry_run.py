@@ -181,3 +181,5 @@ def test_what_is_computed_says_so(method: str, results: dict[tuple[str, str], di
     names = {"citi": ("rp", "mi", "uco")}.get(method, (method,))
     for name in names:
         assert re.search(rf"^{name}\s+[\d,]+\s+\d+\s+[\d.]+", printed, re.MULTILINE), printed
+    assert bool(re.search(r"^importance\s+-\s+-\s+[\d.]+\s+[\d.]+\s+-$", printed, re.MULTILINE)) == (method == "citi")
+    assert ("h of importance and training" in printed) == (method == "citi")

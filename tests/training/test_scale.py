@@ -13,6 +13,9 @@ from torch import nn
 
 from llamafactory_ext.lab.scale_page import MODELS, groups_of, page
 from llamafactory_ext.training.scale import (
+    GPU_FLOPS,
+    GPU_FLOPS_32,
+    UTILISATION,
     Engine,
     Sizes,
     Work,
@@ -25,6 +28,7 @@ from llamafactory_ext.training.scale import (
     seconds,
     trained_bytes,
 )
+from llamafactory_ext.training.stopwatch import laps
 from llamafactory_ext.upstream.patches.dry_run_computed import sizes_of, works_of
 from llamafactory_ext.upstream.pipeline.skeleton import skeleton
 
@@ -99,6 +103,24 @@ def test_phases_of_citi_count_what_is_put_on_a_model() -> None:
             sizes["router" if "router" in name else "experts"] += weight.numel()
     assert works["rp"].trained == sizes["router"]
     assert works["mi"].trained == sum(sizes.values())
+
+
+def test_importance_of_citi_is_counted_where_its_tokens_are_known() -> None:
+    base = skeleton(MODELS["8B"])
+    sizes = sizes_of(base, small=True)
+    for dtype, wide in (("auto", True), ("float32", True), ("model", False)):
+        groups = groups_of("citi")
+        groups[3].citi_importance_dtype = dtype
+        laps.planned["importance_tokens"] = 500_000
+        scored, *phases = works_of(base, groups, 1e6, 2048)
+        assert (scored.name, scored.passes, scored.trained, scored.wide) == ("importance", "scores", 0, wide)
+        pace = GPU_FLOPS_32 if wide else GPU_FLOPS
+        expected = 8 * sizes.linear * 500_000 / (pace * UTILISATION)  # forward, twice backward, recomputed
+        assert seconds(sizes, scored, 1) == pytest.approx(expected)
+        assert seconds(sizes, scored, 4) == pytest.approx(expected / 4)
+        frozen = memory(sizes, scored, "one", 1)
+        assert (frozen.weights, frozen.gradients, frozen.optimiser) == ((4 if wide else 2) * sizes.weights, 0, 0)
+        assert [work.name for work in works_of(base, groups, 1e6, 2048)] == [work.name for work in phases]
 
 
 SIZES = Sizes(8_000_000_000, 7_500_000_000, 32, 4096, 14336, 1024, 128256)

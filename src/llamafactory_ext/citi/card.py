@@ -17,6 +17,7 @@ import yaml
 from ..checkpoint.atomic import read_json
 from ..checkpoint.base import MANIFEST
 from ..errors import CheckpointError
+from ..methods import counted
 
 SELECTION = "selection.json"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -120,7 +121,9 @@ def _phases(manifest: Mapping[str, Any]) -> str:
     phases = manifest["phases"]
     names = [phase["name"] for phase in phases]
     done = phases[: names.index(manifest["phase"]) + 1] if "phase" in manifest else phases
-    return "; ".join(f"{text(p['name'])} ({text(p['title'])}): {p['epochs']:g} epochs at {p['lr']:g}" for p in done)
+    return "; ".join(
+        f"{text(p['name'])} ({text(p['title'])}): {counted(p['epochs'], 'epoch')} at {p['lr']:g}" for p in done
+    )
 
 
 def _selected(plan: Mapping[str, Any], selection: Mapping[str, Any]) -> str:

@@ -7,12 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from ..training.scale import Work
+from ..training.scale import GPU_ROOM, Work
 from ..training.stopwatch import laps
 from .importance import linear_components
 from .phases import phase_table
+from .scoring import group_by_task, sample_rows
 from .selection import selected_counts
 
+_SCORED = "importance_tokens"  # noted as the data is read
+_SHARE_OF_ROOM = 0.8  # that weights of float32 may take
 SAMPLES, REPORTED = 8, 4  # of a trial: examples per task for importance, and for the report
 
 
@@ -52,6 +55,11 @@ def works(model: nn.Module, groups: tuple[Any, ...], tokens: float, micro: int) 
     added = round(routers + experts + tuned)
     whole = sum(module.weight.numel() for module in linears.values())
     found = []
+    if scored := laps.planned.pop(_SCORED, 0):
+        everything = sum(weight.numel() for weight in model.parameters())
+        fits = 4 * everything <= _SHARE_OF_ROOM * GPU_ROOM
+        wide = args.citi_importance_dtype == "float32" or (args.citi_importance_dtype == "auto" and fits)
+        found.append(Work("importance", 0, 0, scored, 1.0, micro, recomputes, "scores", wide=wide))
     for phase in phase_table(args):
         parts = {"router": routers, "experts": experts, "lora": experts}
         parts["backbone"] = tuned if phase.name == "uco" else replaced
@@ -79,4 +87,9 @@ def lengths(model_args: Any, data_args: Any, training_args: Any, finetuning_args
     inputs = Preparation(model_args, data_args, training_args, finetuning_args)
     inputs.check_data()
     inputs.report_data(Path(training_args.output_dir))
+    if not finetuning_args.citi_importance_load:
+        examples, samples = inputs.examples["train_dataset"], finetuning_args.citi_importance_samples
+        groups = group_by_task(examples).values()
+        rows = [row for _, rows in groups for row in sample_rows(rows, samples, training_args.seed)]
+        laps.planned[_SCORED] = sum(map(len, examples.select(rows)["input_ids"]))
     return [len(ids) for ids in inputs.data["train_dataset"]["input_ids"]]

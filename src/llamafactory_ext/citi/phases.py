@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from ..methods import counted
 from ..training.parameters import Group, parameter_group, size
 from ..training.phased import Phase
 
@@ -62,6 +63,6 @@ def describe(phase: Phase, moving: dict[Group, tuple[int, int]], total: int) -> 
     parts = [f"{group}: {tensors} tensors, {numbers:,} parameters" for group, (tensors, numbers) in moving.items()]
     trained = sum(numbers for _, numbers in moving.values())
     return (
-        f"Phase {phase.name} ({phase.title}), {phase.epochs:g} epochs at {phase.lr:g}, trains "
+        f"Phase {phase.name} ({phase.title}), {counted(phase.epochs, 'epoch')} at {phase.lr:g}, trains "
         f"{'; '.join(parts)} ({trained / total:.3%} of {total:,})."
     )

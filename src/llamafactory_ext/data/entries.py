@@ -18,7 +18,7 @@ from .layout_marks import LOSS_MASK, Marks, unknown_marks
 from .layouts import Dialogue, Tags, read_dialogue, tools_text
 from .marks_spec import MarkSpec
 from .message_parts import DEFAULT_WORDS, UnreadableError, Words
-from .shape import Shape, columns_of
+from .shape import HALF_CHARACTER, Shape, columns_of, is_whole
 
 __all__ = ["FORMATTINGS", "DataEntry", "Dialogue", "layout_of"]
 
@@ -132,9 +132,10 @@ class DataEntry:
         if fault is not None:
             return fault
         try:
-            return self._dialogue(record, words)
+            found = self._dialogue(record, words)
         except UnreadableError as error:
             return str(error)
+        return found if is_whole(found.system, found.tools, *(text for _, text in found.turns)) else HALF_CHARACTER
 
     def _dialogue(self, record: Mapping[str, Any], words: Words) -> Dialogue:
         columns = columns_of(self.entry)

@@ -8,6 +8,8 @@ from typing import Any
 
 from llamafactory_ext.errors import DataError
 
+from .shape import is_whole
+
 MARKS = ("tool", "general")
 
 
@@ -85,6 +87,8 @@ class MarkSpec:
             return f'no task in column "{self.task_column}"; name the ability there, for example "tool" or "math"'
         if not isinstance(task, str):
             return f'task {_short(task)} in column "{self.task_column}" is no text'
+        if not is_whole(task):
+            return f'task {_short(task)} in column "{self.task_column}" holds half a character; mend it'
         return None
 
     @staticmethod

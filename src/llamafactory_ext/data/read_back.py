@@ -20,9 +20,10 @@ from ..toolcalls.untyped import as_untyped
 OTHER_CALLS = "the template writes other calls than the record has"
 NO_WORDS = "the template leaves out the words beside a call"
 NO_THOUGHT = "the template leaves out the thought before an answer or a call"
-REPEATED = "a call has a key twice, of which the last value is trained"
+REPEATED = "a call has a key twice, of which readers keep the last value"
 NO_TOOLS = "the prompt lacks declared tools"
 _SHOWN = 120
+_MAY_CALL = re.compile(r"[(\[{<]")
 _FENCE = re.compile(r"```\w*")
 
 
@@ -91,6 +92,32 @@ def compare_turn(
         if words and not _holds(text, words):
             found.append(Misread(turn, NO_WORDS, f"record {_short(words)}"))
     return found
+
+
+def repeated_in_answer(
+    turn: int, text: str, tools: Sequence[Tool] = (), *, answered: bool = False, read: Reader = detect_turn
+) -> list[Misread]:
+    """Return a finding if an answer states calls in its text, one of which has a key twice.
+
+    Args:
+        turn: its index.
+        text: as the record has it, which is trained as it stands.
+        tools: those that are declared.
+        answered: whether a tool's output follows.
+        read: reads the text.
+    """
+    if _MAY_CALL.search(text) is None:
+        return []
+    try:
+        found = read(text, tools, None)
+    except CallParseError:
+        return []  # told elsewhere where it is a call
+    if found.repeated is None:
+        return []
+    stated = found.knows({tool.name for tool in tools}) and found.stands_alone(text)
+    if not (answered or stated or found.is_marked(text)):
+        return []  # code, or words in parentheses
+    return [Misread(turn, REPEATED, f'record {_short(text)}, "{found.repeated}"')]
 
 
 def missing_tools(prompt: str, tools: Sequence[Tool]) -> list[Misread]:

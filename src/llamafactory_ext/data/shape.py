@@ -9,6 +9,7 @@ from typing import Any
 from .files.repeated import fault_of, repeated_key
 
 EMPTY_RESPONSE = "the response is empty: nothing but the end of the turn is learned from it"
+HALF_CHARACTER = "a text holds half a character (a lone surrogate); mend or remove it"
 # Upstream's default names; they hold only where an entry has no "columns" (or "tags") at all.
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
 _TAGS = {"role_tag": "from", "content_tag": "value"}
@@ -16,6 +17,17 @@ _OPENAI_COLUMNS = {"messages": "messages", "tools": "tools"}
 _OPENAI_TAGS = {"role_tag": "role", "content_tag": "content"}
 # What an assistant's message may hold in place of a text.
 _BESIDE_TEXT = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+
+
+def is_whole(*texts: str) -> bool:
+    """Return whether texts can be written as UTF-8, as every file and tokenizer asks."""
+    try:
+        for text in texts:
+            if not text.isascii():
+                text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

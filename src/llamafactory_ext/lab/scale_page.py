@@ -16,6 +16,7 @@ from ..training.scale import (
     GIB,
     GPU_BANDWIDTH,
     GPU_FLOPS,
+    GPU_FLOPS_32,
     LOGIT_TOKENS,
     UTILISATION,
     Engine,
@@ -117,6 +118,7 @@ def page() -> str:
         flops=GPU_FLOPS / 1e12,
         share=UTILISATION * 100,
         bandwidth=GPU_BANDWIDTH / 1e12,
+        wide=GPU_FLOPS_32 / 1e12,
         context=CONTEXT / GIB,
         logits=LOGIT_TOKENS,
         room=ROOM / GIB,
@@ -165,7 +167,10 @@ or a critic of its own.
 Time: 2 FLOPs for each weight of a linear and each token forward; 2 more backward; 2 more for weight gradients where
 these weights move; 2 more for recomputation. Phase RP of citi is a forward pass. A GPU computes at {share:.0f} % of
 {flops:.0f} TFLOPS (an H100 in bfloat16). `tl_ppo` draws tokens at the pace at which its memory ({bandwidth:.2f} TB/s)
-reads the weights, 64 responses at once. Importance, loading and evaluation are not counted.
+reads the weights, 64 responses at once. Importance of citi is a pass over `citi_importance_samples` examples of each
+task with weight gradients; where it computes in float32 (`citi_importance_dtype`), at {share:.0f} % of {wide:.0f}
+TFLOPS. The table below leaves it out; `dry_run_gpus` counts it, unless `citi_importance_load` names a file.
+Loading and evaluation are not counted.
 
 Disk: 12 T for a checkpoint (weights and moments), 4 T for the result. `save_total_limit` bounds the number of
 checkpoints, for each phase of citi.

@@ -17,6 +17,7 @@ from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import newest_complete
 from ..errors import CheckpointError
+from ..methods import counted
 from ..tl.plan import with_contents
 from ..training.engines import engine_of, renew_engine
 from ..training.parameters import RAISED, raise_to_float32
@@ -172,7 +173,7 @@ class _Skintern(PhasedRun):
         return model
 
     def begin(self, model: Any, phase: Phase) -> Mapping[str, Sequence[int]]:
-        self.say(f"Step {phase.name}: {phase.title}, {phase.epochs:g} epochs at {phase.lr:g}.")
+        self.say(f"Step {phase.name}: {phase.title}, {counted(phase.epochs, 'epoch')} at {phase.lr:g}.")
         rows = self.inputs.data_of(phase)["train_dataset"]
         check_same_data({"training": rows})
         found = with_contents({}, content_hash(rows), model, self.model_args, self.training_args)
@@ -243,4 +244,4 @@ class _Skintern(PhasedRun):
     def draw(self, trainer: SkinternTrainer, staged: Path) -> None:
         if self.finetuning_args.plot_loss:
             evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
-            plot_loss(str(staged), keys=["loss", *evaluated])
+            plot_loss(str(staged), ["loss", *evaluated], shown=str(staged.parent))

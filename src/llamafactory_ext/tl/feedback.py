@@ -29,6 +29,7 @@ def judge_calls(
     declared: Collection[str] = (),
     call_format: str = "json",
     function: str | None = None,
+    found: Mapping[int, Sequence[ToolCall]] | None = None,
 ) -> list[tuple[int, str | None]]:
     """Judge every call of a trajectory by the feedback that follows it.
 
@@ -46,6 +47,7 @@ def judge_calls(
         call_format: how the turns write calls, one of `toolcalls.FORMATS`; read only with `declared` or `function`.
         function: a user's own function as `module:function` (see `user_feedback.py`). It judges in place of the rules,
             and its categories stand as they are.
+        found: the calls of turns that were read already, by their index; the text of such a turn is not read.
 
     Returns:
         (index of the turn in `messages`, category or None) of each call, in order.
@@ -67,19 +69,17 @@ def judge_calls(
         if judge is None:
             category = _first(feedback_error(text, rules) for text in texts)
         else:
-            category = _judged_by(judge, messages[index], index, texts, call_format)
+            calls = _calls(messages[index], index, call_format, found) if texts else ()
+            category = _judged_by(judge, calls, texts)
         if judge is None and category in CATEGORIES and declared:
-            undeclared = _calls_undeclared(messages[index], index, declared, call_format)
-            category = TOOL_HALLUCINATION if undeclared else category
+            calls = _calls(messages[index], index, call_format, found)
+            category = TOOL_HALLUCINATION if any(call.name not in declared for call in calls) else category
         judged.append((index, category))
     return judged
 
 
-def _judged_by(
-    judge: Judge, message: Mapping[str, Any], index: int, texts: Sequence[str], call_format: str
-) -> str | None:
+def _judged_by(judge: Judge, calls: Sequence[ToolCall], texts: Sequence[str]) -> str | None:
     """The first category that a user's function gives; outputs and calls of equal number belong together in order."""
-    calls = _calls(message, index, call_format) if texts else ()
     matched: Sequence[ToolCall | None] = calls if len(calls) == len(texts) else [None] * len(texts)
     return _first(judge(text, call) for text, call in zip(texts, matched, strict=True))
 
@@ -102,12 +102,12 @@ def _text(message: Mapping[str, Any], index: int) -> str:
     return text
 
 
-def _calls_undeclared(message: Mapping[str, Any], index: int, declared: Collection[str], call_format: str) -> bool:
-    return any(call.name not in declared for call in _calls(message, index, call_format))
-
-
-def _calls(message: Mapping[str, Any], index: int, call_format: str) -> Sequence[ToolCall]:
+def _calls(
+    message: Mapping[str, Any], index: int, call_format: str, known: Mapping[int, Sequence[ToolCall]] | None
+) -> Sequence[ToolCall]:
     """The calls of a turn; none if they cannot be read."""
+    if known is not None and index in known:
+        return known[index]
     try:
         return [found.call for found in detect(_text(message, index), call_format=call_format)]
     except CallParseError:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Engine = Literal["one", "ddp", "zero1", "zero2", "zero3", "fsdp"]
-Passes = Literal["routers", "train"]
+Passes = Literal["routers", "scores", "train"]
 GIB: Final = 2**30
 GPU_FLOPS: Final = 989e12  # H100, bfloat16, dense
+GPU_FLOPS_32: Final = 67e12  # H100, float32 as torch multiplies it unless told otherwise
+GPU_ROOM: Final = 80 * GIB
 GPU_BANDWIDTH: Final = 3.35e12  # H100, bytes per second of its memory
 UTILISATION: Final = 0.4  # of the FLOPs, a usual share for training at this size
 CONTEXT: Final = 1.5 * GIB  # CUDA, its libraries, fragments
@@ -65,11 +67,12 @@ class Work:
         epochs: passes.
         micro: tokens of a micro-batch on one GPU.
         recomputes: whether activations are recomputed.
-        passes: "routers" for a forward pass alone.
+        passes: "routers" for a forward pass alone, "scores" for passes that move nothing.
         share: of the backbone's weights that the weight gradients are formed of.
         copies: frozen copies of the model beside the policy.
         drawn: response tokens drawn for each token trained, 0 without.
         learned: times that each drawn token is learned from.
+        wide: whether the model computes in float32.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Work:
     copies: int = 0
     drawn: float = 0.0
     learned: int = 1
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,14 @@ def memory(sizes: Sizes, work: Work, engine: Engine, gpus: int) -> Memory:
     """Return the peak on one GPU: weights + gradients + moments, each over its share, + activations + logits."""
     own = trained_bytes(work.trained)
     kept = work.trained - min(work.trained, work.added)  # weights of the base that move, and so are no frozen ones
-    frozen = sizes.bytes * (sizes.weights - kept) + sizes.bytes * sizes.weights * work.copies
+    each = 4 if work.wide else sizes.bytes
+    frozen = each * (sizes.weights - kept) + each * sizes.weights * work.copies
     whole = frozen + own["weights"] + MASTER * max(0, work.added - work.trained)
     spread = engine in ("zero3", "fsdp")
-    weights = whole / gpus + 2 * sizes.bytes * sizes.of_a_layer if spread else whole
+    weights = whole / gpus + 2 * each * sizes.of_a_layer if spread else whole
     gradients = own["gradients"] / (gpus if spread or engine == "zero2" else 1)
     optimiser = own["optimiser"] / (gpus if spread or engine in ("zero1", "zero2") else 1)
-    width = 2  # activations are 16-bit numbers
+    width = 4 if work.wide else 2
     inside = width * work.micro * (6 * sizes.hidden + 2 * sizes.key_value + 4 * sizes.inner)
     edges = width * work.micro * sizes.hidden * sizes.layers
     if work.passes == "routers":  # a forward pass keeps nothing
@@ -151,7 +156,8 @@ def seconds(sizes: Sizes, work: Work, gpus: int, rows: int = 64) -> float:
         gpus: that share the data.
         rows: responses that one GPU draws at once.
     """
-    computing = flops(sizes, work) * work.epochs / (GPU_FLOPS * UTILISATION * gpus)
+    pace = GPU_FLOPS_32 if work.wide else GPU_FLOPS
+    computing = flops(sizes, work) * work.epochs / (pace * UTILISATION * gpus)
     drawing = work.drawn * work.tokens * work.epochs / (rows * gpus) * sizes.weights * sizes.bytes / GPU_BANDWIDTH
     return computing + drawing
 

@@ -103,9 +103,11 @@ class _StopAfterStep(TrainerCallback):
 
     def _asked_of_any(self, args: Any) -> bool:
         if distributed.is_initialized() and world() > 1:
-            asked = sum_of_all(torch.tensor(float(self.stop.asked), device=args.device)).item()
-            if asked and not self.stop.asked:
-                self.stop.hear(signal.SIGTERM)
+            own = [float(self.stop.asked), float(bool(self.stop.asked))]
+            numbers, count = sum_of_all(torch.tensor(own, device=args.device)).tolist()
+            if count and not self.stop.asked:  # the signal that most of them have heard
+                nearest = min((signal.SIGINT, signal.SIGTERM), key=lambda number: abs(number - numbers / count))
+                self.stop.hear(nearest)
         return bool(self.stop.asked)
 
 

@@ -198,7 +198,7 @@ class _Citi(PhasedRun):
     def draw(self, trainer: CitiTrainer, staged: Path) -> None:
         if self.finetuning_args.plot_loss:
             evaluated = plot_evaluated(self.training_args, self.finetuning_args, trainer.eval_dataset)
-            plot_loss(str(staged), keys=["loss", "loss_router", *evaluated])
+            plot_loss(str(staged), ["loss", "loss_router", *evaluated], shown=str(staged.parent))
 
     def make_trainer(self, model: PeftModel, phase: Phase) -> CitiTrainer:
         args = self.arguments_of(phase)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import CallParseError
 from ...templates.messages import results
-from ...toolcalls import Tool, ToolCall, described_tools, detect_turn, render_calls
+from ...toolcalls import Tool, ToolCall, described_tools, detect_turn
 from ...toolcalls.readings import Reader
 from ...training.weighing import NOT_RENDERED, UNREADABLE, Judged
 from ..feedback import judge_calls
@@ -182,7 +182,7 @@ def _errors(
     for place, turn in enumerate(turns):
         if place in calls:
             place_of[len(messages)] = place
-            messages.append({"role": "function_call", "content": render_calls(calls[place], "json")})
+            messages.append({"role": "function_call", "content": turn["content"]})
         elif turn["role"] == "observation":
             messages += [{"role": "observation", "content": text} for text in results(turn["content"])]
         else:
@@ -191,7 +191,7 @@ def _errors(
         messages,
         settings.feedback_rules,
         declared=declared,
-        call_format="json",
         function=settings.feedback_function,
+        found={index: calls[place] for index, place in place_of.items()},
     )
     return {place_of[index]: category for index, category in judged if category is not None and index in place_of}

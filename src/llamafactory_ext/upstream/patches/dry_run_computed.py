@@ -86,6 +86,11 @@ def computed(groups: tuple[Any, ...], gpus: int) -> str:
     ]
     peak = hours = disk = 0.0
     for work in works:
+        if work.passes == "scores":
+            needed, took = memory(sizes, work, engine, gpus).total / GIB, seconds(sizes, work, gpus) / 3600
+            peak, hours = max(peak, needed), hours + took
+            lines.append(f"{work.name:<10}{'-':>16}{'-':>10}{needed:>14.1f}{took:>10.2f}{'-':>12}")
+            continue
         per_epoch = max(1, -(-len(lengths) // batch))
         steps = training_args.max_steps if training_args.max_steps > 0 else round(work.epochs * per_epoch + 0.499)
         part = min(1.0, steps / max(1, work.epochs * per_epoch))
@@ -100,9 +105,10 @@ def computed(groups: tuple[Any, ...], gpus: int) -> str:
         left = disk_bytes(work.trained, count) / GIB
         peak, hours, disk = max(peak, needed), hours + took, disk + left
         lines.append(f"{work.name:<10}{work.trained:>16,}{steps:>10,}{needed:>14.1f}{took:>10.2f}{left:>12.1f}")
+    scored = "importance and " if any(work.passes == "scores" for work in works) else ""
     lines.append(
-        f"Peak {peak:.1f} GiB on each GPU; {hours:.2f} h of training at 40 % of an H100's FLOPs, without importance "
-        f"and loading; disk {disk:.1f} GiB."
+        f"Peak {peak:.1f} GiB on each GPU; {hours:.2f} h of {scored}training at 40 % of an H100's FLOPs, without "
+        f"loading; disk {disk:.1f} GiB."
     )
     if gpus == 1 and asked != "ddp":
         lines.append(f"One process spreads nothing: dry_run_gpus: N says what {asked} takes on N GPUs.")

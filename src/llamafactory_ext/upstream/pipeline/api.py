@@ -1,5 +1,7 @@
 """The pieces of LLaMA-Factory's training that our workflows stand on, under one roof."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets.exceptions import DatasetsError
 from llamafactory.data import get_dataset
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask as SupervisedCollator
 from llamafactory.extras.logging import get_logger
@@ -41,8 +44,18 @@ def loading_data(what: str = "The data") -> Iterator[None]:
         yield
     except torch.distributed.DistError:  # of another process, which says itself what it met
         raise
-    except (ValueError, OSError, ImportError, RuntimeError, TypeError, KeyError, AssertionError) as error:
-        text = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+    except (
+        ValueError,
+        OSError,
+        ImportError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        AssertionError,
+        DatasetsError,
+    ) as error:
+        said = error.__cause__ if isinstance(error, DatasetsError) and error.__cause__ is not None else error
+        text = " ".join(str(said).split())[:300].rstrip(".") or type(error).__name__
         raise DataError(
             f"{what} cannot be loaded: {text}. Check dataset, eval_dataset, val_size, max_samples, the options of "
             "mixing, and the entries of dataset_info.json."
@@ -134,11 +147,30 @@ def accuracy_of(finetuning_args: Any) -> dict[str, Any]:
     return {"compute_metrics": ComputeAccuracy(), "preprocess_logits_for_metrics": eval_logit_processor}
 
 
-def plot_loss(folder: str, keys: list[str]) -> None:
-    """Draw the curves of a run's folder as upstream does; a run too short to log a value has none of it."""
+class _Titled(str):
+    """A folder that upstream's title shows by another name: the one that it gets when it is whole."""
+
+    shown = ""
+
+    def __format__(self, _: str) -> str:
+        return self.shown
+
+
+def plot_loss(folder: str, keys: list[str], shown: str = "") -> None:
+    """Draw the curves of a run's folder as upstream does; a run too short to log a value has none of it.
+
+    Args:
+        folder: of the run.
+        keys: of its log.
+        shown: the folder's name once it is in its place.
+    """
     history = json.loads((Path(folder) / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     if logged := [key for key in keys if any(key in entry for entry in history)]:
-        upstream_plot_loss(folder, keys=logged)
+        titled = _Titled(folder)
+        titled.shown = shown or folder
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            upstream_plot_loss(titled, keys=logged)
+        print(said.getvalue().replace(folder, titled.shown), end="")
 
 
 def plot_evaluated(training_args: Any, finetuning_args: Any, datasets: Any) -> list[str]:

@@ -142,6 +142,7 @@ def wrap_load_single_dataset(original: Callable[..., Any]) -> Callable[..., Any]
     def load_single_dataset(
         dataset_attr: Any, model_args: Any, data_args: Any, training_args: Any, *more: Any, **named: Any
     ) -> Any:
+        source = dataset_attr.dataset_name
         if dataset_attr.load_from == "file" and reads_records(data_args):
             files = _files(Path(data_args.dataset_dir) / dataset_attr.dataset_name)
             if files and all(file.suffix in _JSON for file in files):
@@ -149,7 +150,7 @@ def wrap_load_single_dataset(original: Callable[..., Any]) -> Callable[..., Any]
                 dataset_attr.dataset_name = str(
                     _as_texts(files, Path(model_args.cache_dir or config.HF_DATASETS_CACHE))
                 )
-        with loading_data(f"The data of {dataset_attr.dataset_name}"):
+        with loading_data(f"The data of {source}"):
             return original(dataset_attr, model_args, data_args, training_args, *more, **named)
 
     return load_single_dataset

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import Any
 
-from ...methods import worker
+from ...methods import counted, worker
 
 # The functions of upstream and transformers for what is said once.
 _STALE = "`torch_dtype` is deprecated"
@@ -54,7 +54,8 @@ def settings_line(model_args: Any, data_args: Any, training_args: Any, finetunin
         row = worker(finetuning_args.finetuning_type, stage)
         if row is None or not row.replaces:
             parts.append(f"learning rate {args.learning_rate:g}")
-            parts.append(f"{args.max_steps} steps" if args.max_steps > 0 else f"{args.num_train_epochs:g} epochs")
+            bound = (args.max_steps, "step") if args.max_steps > 0 else (args.num_train_epochs, "epoch")
+            parts.append(counted(*bound))
         parts.append("bf16" if args.bf16 else "fp16" if args.fp16 else "no mixed precision")
     parts += [f"seed {args.seed}", f"output_dir {args.output_dir}"]
     return f"Run: {'; '.join(parts)}. verbose: true logs everything."

@@ -13,7 +13,7 @@ from typing import Any
 
 from llamafactory.data.processor import SupervisedDatasetProcessor
 
-from ...data.read_back import Misread, compare_turn, missing_tools
+from ...data.read_back import Misread, compare_turn, missing_tools, repeated_in_answer
 from ...errors import DataError
 from ...toolcalls import Tool, detect_turn, read_tools
 from ...toolcalls.readings import Reader
@@ -114,6 +114,11 @@ class TaggingTemplate:
             place = 2 * number + 1
             if place not in self.masked:
                 self._look_at(place, messages[place], target, tokenizer)
+                if messages[place]["role"] == "assistant":
+                    answered = place + 1 < len(messages) and messages[place + 1]["role"] == "observation"
+                    self.misread += repeated_in_answer(
+                        place, messages[place]["content"], self._tools, answered=answered, read=self._read
+                    )
         return list(self.turns)
 
     def _look_at(self, place: int, message: Mapping[str, str], target: Sequence[int], tokenizer: Any) -> None:
