@@ -66,13 +66,19 @@ def questions(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
 
 
 def source(url: str, folder: Path, model: Any, tokenizer: PreTrainedTokenizerBase) -> ServerRollout:
-    return ServerRollout(url, 600.0, folder, model, tokenizer.encode, publishes=True)
+    return ServerRollout(url, 600.0, folder, model, publishes=True)
 
 
 def local(model: Any, sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> list[Response]:
     """Without the log-probabilities, which a server's responses leave to the trainer."""
     drawn = draw_responses(model, questions(tokenizer), sampling, tokenizer.decode, device=torch.device("cpu"))
     return [Response(answer.ids, answer.ended) for answer in drawn]
+
+
+def told(answers: list[Response]) -> list[Response]:
+    """Without the log-probabilities that the server tells with every token."""
+    assert all(len(answer.engine_logp) == len(answer.ids) and max(answer.engine_logp) <= 0 for answer in answers)
+    return [Response(answer.ids, answer.ended) for answer in answers]
 
 
 def move(model: Any, seed: int) -> None:
@@ -89,13 +95,13 @@ def test_the_server_follows_the_policy(url: str, tmp_path: Path, tokenizer: PreT
     seen = []
     for step in range(3):
         seen.append(local(model, GREEDY, tokenizer))
-        assert draw(asked, GREEDY, step) == seen[-1]
+        assert told(draw(asked, GREEDY, step)) == seen[-1]
         move(model, step)
     assert len({str(answers) for answers in seen}) == 3, (
         "the policy's answers have to change for this test to say something"
     )
     again = source(url, tmp_path, model, tokenizer)  # a run that was cut off and goes on, at a step the server knows
-    assert again(asked, GREEDY, 2) == local(model, GREEDY, tokenizer)
+    assert told(again(asked, GREEDY, 2)) == local(model, GREEDY, tokenizer)
     served = [card["id"] for card in ask(f"{url}/models")["data"] if card["id"].startswith("tl_ppo_2_")]
     assert sorted(served) == sorted([draw.name, again.name])
 
@@ -111,7 +117,7 @@ def test_end_tokens_and_stop_texts_end_as_they_do_here(
         sampling = replace(GREEDY, **changes)
         expected = local(model, sampling, tokenizer)
         assert expected != free
-        assert draw(questions(tokenizer), sampling, 0) == expected
+        assert told(draw(questions(tokenizer), sampling, 0)) == expected
 
 
 def test_drawn_responses_differ_and_stay_within_the_limit(

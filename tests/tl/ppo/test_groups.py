@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.tl.ppo.critic import ActorCritic
-from llamafactory_ext.tl.ppo.math import loss_weights, policy_loss
+from llamafactory_ext.tl.ppo.math import engine_ratio, loss_weights, policy_loss
 from llamafactory_ext.tl.ppo.trainer import PpoTrainer
 from ppo_runs import ppo_options, steps, train, write_ppo_data
 
@@ -191,6 +191,12 @@ def test_a_ratio_of_the_whole_response_is_the_geometric_mean() -> None:
         assert policy_loss(equal, old, torch.ones_like(old), mask, 9.0, sequence=sequence)[0] == pytest.approx(
             -2 * 1.349858807576003
         )
+
+
+@pytest.mark.fast
+def test_engine_weights_by_hand() -> None:
+    policy, engine = torch.tensor([[0.5, 0.5, 0.1]]).log(), torch.tensor([[0.5, 0.1, 0.5]]).log()
+    assert torch.allclose(engine_ratio(policy, engine, 2.0), torch.tensor([[1.0, 2.0, 0.2]]))
 
 
 @pytest.mark.fast

@@ -55,6 +55,12 @@ class PpoLooks:
             return [logp_NR, *self._look_at(batch, logp=False)]
         return [logp_NR, batch.column([response.values for response in responses])]
 
+    def _engine_logp(self, batch: Experience, responses: Sequence[Response]) -> Tensor | None:
+        """Return another engine's log-probabilities (N, R) where it told them and they are to be corrected."""
+        if self.settings.correction is None or not all(response.engine_logp for response in responses):
+            return None
+        return batch.column([response.engine_logp for response in responses])
+
     @torch.no_grad()
     def _look_at(self, batch: Experience, *, logp: bool = True, values: bool = True) -> list[Tensor]:
         """Log-probabilities and values of all responses (N, R), in parts of similar length."""

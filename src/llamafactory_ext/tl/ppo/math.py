@@ -116,6 +116,20 @@ def policy_loss(
     return loss, ((clipped_BR > plain_BR) * mask_BR).sum().detach()
 
 
+def engine_ratio(logp_BR: Tensor, engine_BR: Tensor, most: float) -> Tensor:
+    """Return how much more probable each token is in training than in the engine that drew it, at most `most`.
+
+    Truncated importance sampling (Ionides 2008), as a weight of the policy's loss: two programs, or 16 bits in one of
+    them, give other probabilities for the same weights.
+
+    Args:
+        logp_BR: under the policy in training, when the responses were drawn.
+        engine_BR: as the engine computed them.
+        most: the largest weight.
+    """
+    return torch.exp(logp_BR - engine_BR).clamp(max=most)
+
+
 def loss_weights(mask_BR: Tensor, mean: str, longest: int) -> Tensor:
     """Return the weight of each token in the policy's summed loss (B, R).
 

@@ -64,6 +64,13 @@ class TlPpoArguments:
     tl_rollout_timeout: float = field(
         default=600.0, metadata={"help": "TL: seconds to wait for an answer of the server."}
     )
+    tl_rollout_correction: float = field(
+        default=2.0,
+        metadata={
+            "help": "TL: tokens from a server count by how much more probable they are in training than there, at "
+            "most by this factor (truncated importance sampling); 0 counts all alike. At tl_temperature: 1 only."
+        },
+    )
     tl_rollout_batch_size: int = field(
         default=64, metadata={"help": "TL: prompts of similar length that are drawn from at once, per process."}
     )
@@ -168,6 +175,7 @@ RULES: Final[Mapping[str, Rule]] = rules_of(
     tl_max_new_tokens=Number(1, whole=True),
     tl_rollout_timeout=Number(0, open_low=True),
     tl_rollout_batch_size=Number(1, whole=True),
+    tl_rollout_correction=Number(0),
     tl_group_size=Number(1, whole=True),
     tl_clip_high=Number(0),
     tl_ppo_epochs=Number(1, whole=True),

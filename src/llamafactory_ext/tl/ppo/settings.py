@@ -39,6 +39,7 @@ class PpoSettings:
     mask_cut: bool
     kl_in: str
     longest: int
+    correction: float | None
 
     @property
     def has_critic(self) -> bool:
@@ -79,6 +80,7 @@ def settings_of(args: Any) -> PpoSettings:
         mask_cut=args.tl_mask_cut,
         kl_in=args.tl_kl_in,
         longest=args.tl_max_new_tokens,
+        correction=(args.tl_rollout_correction or None) if args.tl_temperature == 1 else None,
     )
 
 

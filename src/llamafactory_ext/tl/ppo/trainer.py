@@ -30,7 +30,7 @@ from .critic import ActorCritic
 from .engines import ThroughRoot, prepare_for_engine, whole_policy
 from .experience import Experience
 from .logprobs import PpoLooks
-from .math import adapted_coefficient, kl_estimate, loss_weights, policy_loss, value_loss
+from .math import adapted_coefficient, engine_ratio, kl_estimate, loss_weights, policy_loss, value_loss
 from .reference import Reference
 from .rewards import Query, RewardFunction
 from .rollout.local import Response, Sampling, draw_responses
@@ -175,6 +175,8 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         advantages_NR, returns_NR = advantages_of(
             scores_N, kl_NR, values_NR, mask_NR, ended_N, coefficient, settings, sum_of_all
         )
+        if (engine_NR := self._engine_logp(batch, responses)) is not None:
+            advantages_NR = advantages_NR * self._engine_weights(logp_NR, engine_NR, mask_NR)
         return replace(
             batch,
             logp_NR=logp_NR,
@@ -192,6 +194,17 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         with self.reference.in_place():
             (reference_NR,) = self._look_at(batch, values=False)
         return reference_NR
+
+    def _engine_weights(self, logp_NR: Tensor, engine_NR: Tensor, mask_NR: Tensor) -> Tensor:
+        """Weigh tokens that another engine drew, and log how far its log-probabilities are from the policy's."""
+        assert self.settings.correction is not None
+        gap_NR = (logp_NR - engine_NR).abs() * mask_NR
+        weights_NR = engine_ratio(logp_NR, engine_NR, self.settings.correction)
+        at_most_NR = (weights_NR >= self.settings.correction) * mask_NR
+        gap, capped, tokens = sum_of_all(torch.stack([gap_NR.sum(), at_most_NR.sum(), mask_NR.sum()])).tolist()
+        for name, value in {"engine_gap": gap / tokens, "engine_capped": capped / tokens}.items():
+            self.tracked.setdefault(name, []).append(value)
+        return weights_NR
 
     # Updates
 

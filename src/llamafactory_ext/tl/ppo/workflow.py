@@ -126,7 +126,7 @@ def _run(
         reference=reference,
         settings=settings,
         sampling=sampling_of(finetuning_args, template, tokenizer),
-        server=_server_of(finetuning_args, training_args, policy, tokenizer),
+        server=_server_of(finetuning_args, training_args, policy),
         say=logger.warning_rank0,
         shuffles=not finetuning_args.disable_shuffling,
         args=training_args,
@@ -279,7 +279,7 @@ def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:
     )
 
 
-def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Drawer | None:
+def _server_of(args: Any, training_args: Any, policy: Any) -> Drawer | None:
     if args.tl_rollout == "hf":
         return None
     if not args.tl_rollout_url:
@@ -299,7 +299,6 @@ def _server_of(args: Any, training_args: Any, policy: Any, tokenizer: Any) -> Dr
         timeout=args.tl_rollout_timeout,
         folder=Path(training_args.output_dir) / "rollout_adapter",
         policy=policy,
-        encode=partial(tokenizer.encode, add_special_tokens=False),
         publishes=training_args.process_index == 0,
     )
 

@@ -15,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.tl.ppo import workflow
+from llamafactory_ext.tl.ppo.rollout import server
 from llamafactory_ext.tl.ppo.rollout.local import Response, Sampling
 from llamafactory_ext.tl.ppo.rollout.server import ServerRollout
 from ppo_runs import ppo_options, steps, train, write_ppo_data
@@ -32,6 +33,7 @@ class Stub(ThreadingHTTPServer):
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.with_ids, self.status, self.adapters = True, 200, {}  # type: ignore[var-annotated]
         self.drop = 0
+        self.logp: float | None = None
 
     @property
     def url(self) -> str:
@@ -63,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _choice(self, index: int, ids: list[int]) -> dict[str, Any]:
         found = {"index": index, "text": f"text {ids[-1]}", "finish_reason": "stop" if ids[-1] % 2 else "length"}
+        if self.server.logp is not None:
+            found |= {"logprobs": {"token_logprobs": [self.server.logp] * 3}}
         return found | ({"token_ids": [ids[-1], 70, 4]} if self.server.with_ids else {})
 
     def log_message(self, *_: Any) -> None:
@@ -87,7 +91,7 @@ class Policy:
 
 
 def rollout(url: str, folder: Path) -> ServerRollout:
-    return ServerRollout(url, 60.0, folder, Policy(), lambda text: [60, 61, 62, 63, 64, 65], publishes=True)
+    return ServerRollout(url, 60.0, folder, Policy(), publishes=True)
 
 
 def test_the_server_gets_the_adapter_of_each_step_once(stub: Stub, tmp_path: Path) -> None:
@@ -117,15 +121,11 @@ def test_a_server_started_anew_gets_the_next_adapter(stub: Stub, tmp_path: Path)
     assert list(stub.adapters) == [draw.name]
 
 
-def test_texts_without_ids_are_encoded_cut_and_ended(stub: Stub, tmp_path: Path) -> None:
+def test_texts_without_ids_are_refused(stub: Stub, tmp_path: Path) -> None:
+    """Encoded anew, a text may be other tokens than those that were drawn."""
     stub.with_ids = False
-    first, second = rollout(stub.url, tmp_path)(
-        [[51], [52]], Sampling(max_tokens=9, end_ids=frozenset({4}), pad_id=1), 0
-    )
-    assert first == Response((60, 61, 62, 63, 64, 65, 4), True)
-    assert second == Response((60, 61, 62, 63, 64, 65), False)
-    (cut,) = rollout(stub.url, tmp_path)([[52]], SAMPLING, 0)
-    assert len(cut.ids) == 5
+    with pytest.raises(OptionError, match=r"without token ids.*tl_rollout: hf"):
+        rollout(stub.url, tmp_path)([[51], [52]], SAMPLING, 0)
 
 
 def test_a_server_that_fails_is_an_error_with_the_next_step(stub: Stub, tmp_path: Path) -> None:
@@ -152,9 +152,35 @@ def test_a_run_trains_on_the_servers_responses(stub: Stub, tiny_llama_dir: Path,
     )
     logged = steps(train(options))
     assert [entry["response_tokens"] for entry in logged] == [3, 3]
+    assert not any("engine_gap" in entry for entry in logged)  # this server tells no log-probabilities
     ((name, files),) = stub.adapters.items()
     assert name.startswith("tl_ppo_1_")
     assert "adapter_model.safetensors" in files
+
+
+def test_the_correction_weighs_what_the_server_drew(
+    stub: Stub, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smallest limit lets nothing of the loss through; without a limit nothing is weighed or logged."""
+    data, found = write_ppo_data(tmp_path / "data", 8), []
+    stub.logp = -7.0
+    monkeypatch.setattr(server, "FAR", 20.0)  # the stub runs no model
+    for most in (0.0, 1e6, 1e-6):
+        options = ppo_options(
+            *(tiny_llama_dir, data, tmp_path / str(most)),
+            finetuning_type="lora",
+            lora_target="all",
+            tl_rollout="vllm",
+            tl_rollout_url=stub.url,
+            tl_rollout_correction=most,
+            max_steps=1,
+        )
+        found += steps(train(options))
+    off, on, capped = found
+    assert "engine_gap" not in off
+    assert on["engine_gap"] == capped["engine_gap"] > 0
+    assert (on["engine_capped"], capped["engine_capped"]) == (0, 1)
+    assert abs(on["policy_loss"]) > 100 * abs(capped["policy_loss"])
 
 
 def test_two_processes_draw_from_the_adapter_that_one_of_them_sent(
@@ -181,4 +207,4 @@ def test_weights_spread_over_processes_are_not_sent(tmp_path: Path) -> None:
     options = SimpleNamespace(tl_rollout="vllm", tl_rollout_url="http://127.0.0.1:9/v1", finetuning_type="lora")
     training = SimpleNamespace(deepspeed=None, fsdp="full_shard", output_dir=str(tmp_path))
     with pytest.raises(OptionError, match="FSDP and ZeRO-3 spread over all; set tl_rollout: hf"):
-        workflow._server_of(options, training, model, None)
+        workflow._server_of(options, training, model)

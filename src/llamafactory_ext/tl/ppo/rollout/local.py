@@ -60,12 +60,14 @@ class Response:
         logp: log-probability of each token at the sampling's temperature (1 if greedy), before `top_p` and `top_k`;
             empty if it was not told.
         values: what the critic said before each token; empty if it was not asked.
+        engine_logp: log-probability of each token as another engine computed it, at temperature 1; empty if none did.
     """
 
     ids: tuple[int, ...]
     ended: bool
     logp: tuple[float, ...] = ()
     values: tuple[float, ...] = ()
+    engine_logp: tuple[float, ...] = ()
 
 
 def buckets(lengths: Sequence[int], rows: int) -> Iterator[list[int]]:

@@ -8,7 +8,7 @@ from `output_dir/rollout_adapter`, so it must share that disk. Tested with vLLM 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,6 @@ class ServerRollout:
         timeout: seconds for one request.
         folder: where the adapter is written.
         policy: a PEFT model with a LoRA adapter.
-        encode: token ids of a text, for servers that return text only.
         publishes: whether this process writes the adapter and tells the server.
         step: of the adapter that the server has; None before the first.
         name: of that adapter. Never used twice: a server that outlives a run refuses names it knows, and keeps keys
@@ -55,7 +54,6 @@ class ServerRollout:
     timeout: float
     folder: Path
     policy: Any
-    encode: Callable[[str], list[int]]
     publishes: bool
     step: int | None = field(default=None)
     name: str = field(default="")
@@ -162,20 +160,19 @@ class ServerRollout:
 
     def _read(self, choice: dict[str, Any], sampling: Sampling) -> _Answer:
         ids, logprobs = choice.get("token_ids"), choice.get("logprobs")
-        if ids is not None and not (isinstance(ids, list) and all(type(i) is int and 0 <= i < _MOST_IDS for i in ids)):
+        if ids is None:
+            raise OptionError(
+                f"{shown_url(self.url)} returns texts without token ids, which would be encoded anew and may be other "
+                "tokens than were drawn; serve with vLLM 0.11 or newer, or set tl_rollout: hf."
+            )
+        if not (isinstance(ids, list) and all(type(i) is int and 0 <= i < _MOST_IDS for i in ids)):
             raise TypeError("token_ids are no list of token ids")
         logp = tuple(float(one) for one in logprobs["token_logprobs"]) if ids and logprobs else None
         if logp is not None and len(logp) != len(ids or ()):
             raise ValueError("as many log-probabilities as tokens are due")
         ended = choice["finish_reason"] != "length"
-        if ids is None:
-            if not isinstance(choice["text"], str):
-                raise TypeError("the text is none")
-            ids = self.encode(choice["text"])
-            if ended and not (ids and ids[-1] in sampling.end_ids) and not sampling.stop:
-                ids = [*ids, min(sampling.end_ids)]
         ids = ids[: sampling.max_tokens] or [min(sampling.end_ids)]
-        return _Answer(Response(tuple(ids), ended), logp)
+        return _Answer(Response(tuple(ids), ended, engine_logp=(logp or ())[: len(ids)]), logp)
 
     def _post(self, client: httpx.Client, path: str, body: dict[str, Any], *, may_lack: bool = False) -> Answer:
         address = f"{self.url.rstrip('/')}/{path}"
