@@ -21,7 +21,7 @@ from llamafactory_ext.etapp.agents import agent
 from llamafactory_ext.etapp.cases import Case
 from llamafactory_ext.etapp.checking import read_acted, report_of, values_of
 from llamafactory_ext.etapp.episodes import fault_of
-from llamafactory_ext.etapp.mini import load, load_gold
+from llamafactory_ext.etapp.mini import load, load_gold, one_tool
 from llamafactory_ext.etapp.prompts import FEEDBACK
 from llamafactory_ext.etapp.run import RunOptions, run, searching
 from llamafactory_ext.etapp.sandbox import UNREADABLE
@@ -275,8 +275,17 @@ def test_two_lines_of_one_case(tmp_path: Path) -> None:
     assert any("line 3" in note for note in file.notes)
     other = json.loads(text.splitlines()[0]) | {"prediction": "another"}
     path.write_text(text + json.dumps(other) + "\n")
-    with pytest.raises(DataError, match=CASES[0].id):
+    with pytest.raises(DataError, match=r"line 3: .* was answered differently on line 1"):
         read_acted(SOURCE, path)
+
+
+def test_a_file_of_other_cases_is_told(tmp_path: Path) -> None:
+    path = run(one_tool(), one_tool().cases, model(), {}, RunOptions(quiet=True), tmp_path / "a.jsonl")
+    told = "the run read other cases than mini has now"
+    assert any(told in note for note in read_acted(SOURCE, path)[0].notes)
+    assert not any(told in note for note in read_acted(one_tool(), path)[0].notes)
+    with pytest.raises(DataError, match="has no case"):
+        read_acted(one_tool(), go(tmp_path / "b.jsonl", "gold", CASES[:3]))
 
 
 def test_a_full_context_ends_the_case(tmp_path: Path) -> None:

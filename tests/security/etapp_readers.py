@@ -43,10 +43,10 @@ def _lines(records: list[Any]) -> str:
 
 
 @cache
-def episodes() -> str:
+def episodes(sandbox: str = "strict") -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "e.jsonl"
-        run(SOURCE, CASES, agent("gold", load_gold()), {}, RunOptions(quiet=True), path)
+        run(SOURCE, CASES, agent("gold", load_gold()), {}, RunOptions(sandbox=sandbox, quiet=True), path)
         return path.read_text("utf-8")
 
 
@@ -100,6 +100,7 @@ VERDICTS = _lines(
 TABLE = str(OPTIONAL["find_accommodations"])
 ETAPP_READERS: dict[str, tuple[str, str, Callable[[Path], Any]]] = {
     "etapp episodes": ("e.jsonl", episodes(), _episodes),
+    "etapp published episodes": ("e.jsonl", episodes("reference"), _episodes),
     "etapp verdicts": ("e.judge.verdicts.jsonl", VERDICTS, _verdicts),
     "etapp people": ("h.jsonl", HUMAN, _human),
     "etapp instructions": ("i.json", _made(INSTRUCTIONS), _in_checkout(INSTRUCTIONS)),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 from ..metrics.predictions import Prediction, PredictionFile, read_predictions
 from ..metrics.report import Figure, Report, Verdict
+from ..serving.infer.answers import settings_path
 from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
 from .episodes import fault_of
@@ -67,7 +68,19 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
             raise DataError(f"{path}: the episode of {prediction.id} is damaged ({error!r}); run it again.") from None
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
     order = {case.id: place for place, case in enumerate(source.cases)}
+    file = replace(file, notes=(*file.notes, *_other_source(source, path)))
     return file, sorted(acted, key=lambda one: (order[one.case.id], one.trial))
+
+
+def _other_source(source: Source, path: Path) -> list[str]:
+    """A note where the run read other cases than these; its settings lie beside the file."""
+    try:
+        asked = json.loads(settings_path(path).read_text("utf-8")).get("source")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    if asked in (None, source.sha256):
+        return []
+    return [f"the run read other cases than {source.name} has now; give the --source of the run, or run it again"]
 
 
 def _checked(source: Source, case: Case, prediction: Prediction, episode: Mapping[str, Any]) -> Outcome:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from .bm25 import Bm25
@@ -49,12 +50,22 @@ Now = str
 
 def time_of(text: Any, form: str = TIME) -> datetime:
     """Return a time; Python's own error where it is none."""
+    return _parsed(text, form) if isinstance(text, str) else datetime.strptime(text, form)
+
+
+@lru_cache(maxsize=1 << 16)
+def _parsed(text: str, form: str) -> datetime:
+    """A time; the records' are asked for again and again."""
     return datetime.strptime(text, form)
 
 
+@lru_cache(maxsize=1 << 16)
+def _written(text: str) -> str:
+    return time_of(text).strftime(TIME)
+
+
 def _shown(event: Row) -> dict[str, Any]:
-    times = {name: time_of(event[name]).strftime(TIME) for name in ("start_time", "end_time")}
-    return dict(event) | times
+    return dict(event) | {name: _written(event[name]) for name in ("start_time", "end_time")}
 
 
 def _add_event_in_calendar(
