@@ -87,6 +87,11 @@ def linked(folder: Path) -> None:
         (lambda folder: (folder / ALARMS).unlink(), "complete the checkout"),
         (lambda folder: (folder / PROFILES).write_text(json.dumps({"Ann Gray": {}})), "has no Location"),
         (lambda folder: (folder / INSTRUCTIONS).write_text(json.dumps([{"timestamp": "soon"}])), "is malformed"),
+        (
+            lambda folder: (folder / INSTRUCTIONS).write_text(json.dumps([{}])),
+            "index 0: the instruction has no '.*'; get the file again",
+        ),
+        (lambda folder: (folder / INSTRUCTIONS).write_text('{"a": 1}'), "is no list of instructions; get"),
         (lambda folder: (folder / INSTRUCTIONS).write_text("{"), "is no JSON"),
         (lambda folder: (folder / INSTRUCTIONS).write_text("[" * 100_000), "is no JSON"),
         (lambda folder: (folder / WEATHER).write_bytes(pickle.dumps(os.system)), "more than plain values"),

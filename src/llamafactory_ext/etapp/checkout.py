@@ -203,15 +203,18 @@ class Checkout:
         Raises:
             DataError: an instruction is malformed.
         """
-        absent, listed = self.missing(), self.json(INSTRUCTIONS)
+        path, absent, listed = self.folder / INSTRUCTIONS, self.missing(), self.json(INSTRUCTIONS)
+        if not isinstance(listed, list):
+            raise DataError(f"{path} is no list of instructions; get the file again.")
+        found, number = [], 0
         try:
-            return tuple(
-                _case(world, number, record, absent)
-                for world in worlds.values()
-                for number, record in enumerate(listed)
-            )
+            for world in worlds.values():
+                for number, record in enumerate(listed):
+                    found.append(_case(world, number, record, absent))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{self.folder / INSTRUCTIONS}: an instruction is malformed ({error!r}).") from None
+            what = f"has no {error}" if isinstance(error, KeyError) else f"is malformed ({error})"
+            raise DataError(f"{path}, index {number}: the instruction {what}; get the file again.") from None
+        return tuple(found)
 
 
 def _case(world: World, number: int, record: Mapping[str, Any], absent: Mapping[str, Any]) -> Case:
