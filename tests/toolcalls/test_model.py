@@ -81,3 +81,33 @@ def test_what_is_no_call(name: Any, arguments: Any, problem: str) -> None:
 def test_what_is_no_tool(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         Tool("f", **fields)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"a": 1, "b": "c", "d": None, "e": True, "f": 1.5},
+        {"a": "\u00e9"},
+        {"\u00e9": 1},
+        {"a": 10**30},
+        {"a": [1]},
+        {"a": {"b": 1}},
+        {str(number): number for number in range(1_000)},
+    ],
+)
+def test_arguments_are_copied_whatever_they_hold(arguments: dict[str, Any]) -> None:
+    call = ToolCall("f", arguments)
+    assert call.arguments == arguments
+    assert [type(value) for value in call.arguments.values()] == [type(value) for value in arguments.values()]
+    before = dict(call.arguments)
+    arguments["new"] = 1
+    assert call.arguments == before
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), "\ud800", 10**4001, object(), {1: 2}, b"x"])
+def test_arguments_that_json_cannot_hold_are_refused_beside_plain_ones(wrong: Any) -> None:
+    with pytest.raises(DataError):
+        ToolCall("f", {"a": 1, "b": wrong})
+    with pytest.raises(DataError):
+        ToolCall("f", {1: "a"})  # type: ignore[dict-item]

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from llamafactory_ext.errors import DataError
 
-from .values import Json, check_text, copy_object, json_key, same_json
+from .values import Json, check_text, copy_flat, copy_object, json_key, same_json
 
 
 class _ByValue:
@@ -45,7 +45,10 @@ class ToolCall(_ByValue):
 
     def __post_init__(self) -> None:
         _check_name(self.name, "tool call")
-        object.__setattr__(self, "arguments", copy_object(self.arguments, f"The arguments of {_short(self.name)}"))
+        arguments = copy_flat(self.arguments)
+        if arguments is None:
+            arguments = copy_object(self.arguments, f"The arguments of {_short(self.name)}")
+        object.__setattr__(self, "arguments", arguments)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ class Tool(_ByValue):
 def _check_name(name: object, what: str) -> None:
     if not isinstance(name, str) or not name:
         raise DataError(f"A {what} has no name: it must be a text that is not empty, not {_short(name)}.")
-    check_text(name, f"The name of a {what}")
+    if not name.isascii():
+        check_text(name, f"The name of a {what}")
 
 
 def _short(value: object) -> str:

@@ -12,6 +12,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 MAX_DEPTH = 64
 MAX_VALUES = 50_000
+_FEW, _SMALL = 100, 1 << 62  # of `copy_flat`
 _MAX_INT = 10**4000  # Python refuses to write integers of more than 4,300 digits
 
 
@@ -36,6 +37,25 @@ def copy_object(value: object, what: str) -> dict[str, Json]:
     if not isinstance(copy, dict):
         raise DataError(f"{what} is no JSON object but {type(value).__name__}; give names and values.")
     return copy
+
+
+def copy_flat(value: object) -> dict[str, Json] | None:
+    """Return a copy of an object of few plain members, as most arguments are; None leaves it to `copy_object`."""
+    if type(value) is not dict or len(value) > _FEW:
+        return None
+    for name, item in value.items():
+        if type(name) is not str or not name.isascii():
+            return None
+        kind = type(item)
+        if kind is str:
+            if not item.isascii():
+                return None
+        elif kind is int:
+            if not -_SMALL < item < _SMALL:
+                return None
+        elif kind is not bool and item is not None and not (kind is float and math.isfinite(item)):
+            return None
+    return dict(value)
 
 
 def check_text(text: str, what: str) -> str:
