@@ -8,7 +8,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from llamafactory_ext.etapp.checkout import INSTRUCTIONS, OPTIONAL, PROFILES
+from llamafactory_ext.etapp.checkout import ATTRACTION, INSTRUCTIONS, OPTIONAL, PROFILES
+from llamafactory_ext.etapp.reference_home import PRODUCT
 
 USERS = {"Ann Gray": "Boston", "Bob O'Neil-Fox Jr": "New York"}
 DAY = "2024-09-06"
@@ -59,6 +60,24 @@ def make(folder: Path) -> Path:
     lodging = {"NAME": "Inn", "price": 80.0, "room type": "Private room", "house_rules": "quiet", "minimum nights": 1}
     lodging |= {"maximum occupancy": 2, "review rate number": 4.0, "city": "Boston"}
     table(folder / str(OPTIONAL["find_accommodations"]), [lodging, {**lodging, "house_rules": ""}])
+    return folder
+
+
+def complete(folder: Path) -> Path:
+    """Add all tables that a clone may lack: attractions, restaurants, flights, products and songs."""
+    diner = {"Name": "Diner", "Average Cost": 20, "Cuisines": "soup", "Aggregate Rating": 4.1, "City": "Boston"}
+    table(folder / str(OPTIONAL["find_restaurants"]), [diner, {**diner, "Name": "Far", "City": "New York"}])
+    flight = {"Flight Number": "F1", "Price": 90, "DepTime": "07:00", "ArrTime": "09:00", "ActualElapsedTime": "2 h"}
+    flight |= {"FlightDate": DAY, "OriginCityName": "Boston", "DestCityName": "New York", "Distance": 190}
+    table(folder / str(OPTIONAL["find_flight"]), [flight, {**flight, "FlightDate": "2024-09-07"}])
+    titles = ("Green tea", "Black tea", "Soup")
+    products = [{**dict.fromkeys(PRODUCT, 1), "asin": f"A{n}", "product_title": t} for n, t in enumerate(titles)]
+    table(folder / str(OPTIONAL["search_products_in_shopping_manager"]), products)
+    songs = [
+        {"title": t, "annotation_count": n, "artist_names": "x"} for n, t in enumerate(("So What", "So Far", "No"))
+    ]
+    table(folder / str(OPTIONAL["play_music"]), songs)
+    table(folder / str(OPTIONAL["find_attractions"]), [{**dict.fromkeys(ATTRACTION, 1), "City": "Boston"}])
     return folder
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from etapp.acting import saying
-from etapp.small_checkout import make
+from etapp.small_checkout import DAY, complete, make
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.cases import open_source
 from llamafactory_ext.etapp.checkout import INSTRUCTIONS, PROFILES
 from llamafactory_ext.etapp.overlay import slots_of
 from llamafactory_ext.etapp.pickles import read_plain
+from llamafactory_ext.etapp.reference import observe
+from llamafactory_ext.etapp.reference_tools import Instances
 from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.etapp.sandbox import Sandbox
 from llamafactory_ext.etapp.tables import parse_table
@@ -44,6 +46,47 @@ def test_a_partial_checkout_says_what_is_missing_and_what_it_costs(tmp_path: Pat
     box = Sandbox(world, source.cases[1].now, ["play_music", "view_today_events_in_calendar"])
     assert "no data" in box.call(ToolCall("play_music", {"music_name": "So", "volume_level": 3}))
     assert '"reminder": null' in box.call(ToolCall("view_today_events_in_calendar", {}))
+
+
+TRIP = {"origin_city": "Boston", "destination_city": "New York", "departure_date": DAY}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "strict", "published"),
+    [
+        ("find_restaurants", {"city": "Boston"}, ["Diner"], ["Diner"]),
+        ("find_restaurants", {"city": "boston, MA"}, ["Diner"], []),
+        ("find_flight", TRIP, ["F1"], ["F1"]),
+        ("find_flight", TRIP | {"departure_date": "2024-09-09"}, [], []),
+        ("search_products_in_shopping_manager", {"query": "Soup"}, ["A2"], ["A2", "A0", "A1"]),
+        ("search_products_in_shopping_manager", {"query": "nothing"}, [], ["A0", "A1", "A2"]),
+    ],
+)
+def test_tables_that_the_snapshot_lacks(
+    name: str, arguments: dict[str, Any], strict: list[str], published: list[str], tmp_path: Path
+) -> None:
+    source = open_source(str(complete(make(tmp_path / "clone"))))
+    assert [note for note in source.notes if "has no data" in note] == [
+        "search_from_wikipedia has no data here: give `etapp run` --wikipedia FILE.jsonl"
+    ]
+    world = source.worlds["Ann_Gray"]
+    told = json.loads(Sandbox(world, source.cases[0].now, [name]).call(ToolCall(name, arguments)))
+    assert [_key(row) for row in told["data"]] == strict
+    told = json.loads(observe(Instances(world), f"{DAY} 12:00:00", name, arguments)[0])
+    assert [_key(row) for row in told.get("data", told.get("products"))] == published
+
+
+def _key(row: dict[str, Any]) -> str:
+    return str(row.get("Name") or row.get("Flight Number") or row.get("asin"))
+
+
+def test_the_song_that_most_know_plays(tmp_path: Path) -> None:
+    source = open_source(str(complete(make(tmp_path / "clone"))))
+    call = {"music_name": "so", "volume_level": 3}
+    told = observe(Instances(source.worlds["Ann_Gray"]), f"{DAY} 12:00:00", "play_music", call)[0]
+    assert json.loads(told)["message"] == "Playing: So Far at a volume level: 3"
+    box = Sandbox(source.worlds["Ann_Gray"], source.cases[0].now, ["play_music"])
+    assert json.loads(box.call(ToolCall("play_music", call)))["status"] == "success"
 
 
 def test_an_encyclopedia_of_the_users(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ PRODUCT = (
 
 def _search_products_in_shopping_manager(own: Instances, now: Now, query: Any) -> Any:
     products = own.world.shared.products
-    index = Bm25([product["product_title"].split() for product in products])
+    if own.product_index is None:
+        own.product_index = Bm25([product["product_title"].split() for product in products])
+    index = own.product_index
     several = isinstance(query, list)
     found = [
         {name: products[place].get(name) for name in PRODUCT}

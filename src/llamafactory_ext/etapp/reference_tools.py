@@ -42,6 +42,7 @@ class Instances:
         self.added = [dict(event) for event in self.world.events]
         self.deleted = [dict(event) for event in self.world.events]
         self.mail_index: Bm25 | None = None
+        self.product_index: Bm25 | None = None
 
 
 Tool = Callable[..., Any]
