@@ -25,6 +25,7 @@ class Family:
     Attributes:
         model_type: as config.json has it.
         models: who they are, for texts.
+        templates: LLaMA-Factory's names for their chat templates; none where it has none of theirs.
         config: transformers' class of the configuration.
         model: transformers' class of the model; an exported type's name begins with the method's prefix.
         vllm: vLLM's class as "module:class"; empty where vLLM has none of its own.
@@ -32,6 +33,7 @@ class Family:
         structure: what sets the layers apart from Llama's.
         experts: names of modules that hold the weights of all experts in one tensor. They are no linear modules: no
             method scores, adapts or tunes them.
+        always_tied: vLLM's class takes the embeddings for the head, whatever config.json says.
         unserved: why vLLM does not serve the exported type, where `vllm` is empty.
     """
 
@@ -43,7 +45,14 @@ class Family:
     linears: tuple[str, ...] = (*ATTENTION, *MLP)
     structure: tuple[str, ...] = ()
     experts: tuple[str, ...] = ()
+    always_tied: bool = False
     unserved: str = ""
+    templates: tuple[str, ...] = ()
+
+    @property
+    def untied(self) -> str:
+        """Say why vLLM cannot serve a model of which embeddings and head differ, where it cannot."""
+        return f"vLLM's {self.model} takes the embeddings for the head, which differ; run the export with transformers"
 
     @property
     def vllm_class(self) -> str:
@@ -55,6 +64,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="llama",
         models="Llama 2 and 3.x, SmolLM2",
+        templates=("llama2", "llama3", "smollm2"),
         config="LlamaConfig",
         model="LlamaForCausalLM",
         vllm="llama:LlamaForCausalLM",
@@ -62,6 +72,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="mistral",
         models="Mistral, Mistral Small 3 (text)",
+        templates=("mistral", "mistral_small"),
         config="MistralConfig",
         model="MistralForCausalLM",
         vllm="mistral:MistralForCausalLM",
@@ -70,6 +81,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="phi3",
         models="Phi-3, Phi-4, Phi-4-mini",
+        templates=("phi", "phi4", "phi4_mini"),
         config="Phi3Config",
         model="Phi3ForCausalLM",
         vllm="phi3:Phi3ForCausalLM",
@@ -79,6 +91,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="qwen2",
         models="Qwen2, Qwen2.5",
+        templates=("qwen",),
         config="Qwen2Config",
         model="Qwen2ForCausalLM",
         vllm="qwen2:Qwen2ForCausalLM",
@@ -87,6 +100,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="qwen3",
         models="Qwen3",
+        templates=("qwen3", "qwen3_nothink"),
         config="Qwen3Config",
         model="Qwen3ForCausalLM",
         vllm="qwen3:Qwen3ForCausalLM",
@@ -95,6 +109,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="qwen3_moe",
         models="Qwen3-MoE",
+        templates=("qwen3", "qwen3_nothink"),
         config="Qwen3MoeConfig",
         model="Qwen3MoeForCausalLM",
         vllm="qwen3_moe:Qwen3MoeForCausalLM",
@@ -104,14 +119,17 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="gemma2",
         models="Gemma 2",
+        templates=("gemma2",),
         config="Gemma2Config",
         model="Gemma2ForCausalLM",
         vllm="gemma2:Gemma2ForCausalLM",
+        always_tied=True,
         structure=("post-norm", "capped logits", "sliding window"),
     ),
     Family(
         model_type="gemma3_text",
         models="Gemma 3 (text)",
+        templates=("gemma3",),
         config="Gemma3TextConfig",
         model="Gemma3ForCausalLM",
         vllm="gemma3:Gemma3ForCausalLM",
@@ -128,6 +146,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="qwen3_5_text",
         models="Qwen3.5, Qwen3.6 (text)",
+        templates=("qwen3_5", "qwen3_5_nothink", "qwen3_6"),
         config="Qwen3_5TextConfig",
         model="Qwen3_5ForCausalLM",
         vllm="qwen3_5:Qwen3_5ForCausalLM",
@@ -175,7 +194,7 @@ def standing(config: Mapping[str, Any]) -> Standing:
     row = family_of(kind)
     if towers:
         problem = (
-            f"{kind} has {' and '.join(towers)} tower, and only models of text alone are exported; take the text "
+            f"{kind} has {' and '.join(towers)} tower, and only models of text alone are exported: take the text "
             "model of the family, or use the adapter without export"
         )
     elif row is None:
@@ -184,7 +203,8 @@ def standing(config: Mapping[str, Any]) -> Standing:
             "adapter without export, or add a row to families.py"
         )
     else:
-        return Standing(row.model_type, row, None, row.unserved or None)
+        untied = row.always_tied and config.get("tie_word_embeddings") is False
+        return Standing(row.model_type, row, None, row.unserved or (row.untied if untied else "") or None)
     return Standing(str(kind), None, problem, problem)
 
 

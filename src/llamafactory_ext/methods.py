@@ -38,8 +38,8 @@ class Adapter:
         check: (folder, its adapter_config.json) -> whether it is an adapter of the method.
         export: (model, tokenizer, processor, folder, shard size, adapter's folder) -> None.
         model_types: the exported types, {model_type: (configuration, model)}.
-        vllm: the module with vLLM's classes of the exported types.
-        architectures: these classes' names.
+        prefix: what the names of the exported types' classes begin with, before the name of the family's class.
+        vllm: the module that makes vLLM's classes of the exported types, in its `__getattr__`.
         vllm_check: (vLLM's configuration) -> None; raises OptionError.
     """
 
@@ -49,8 +49,8 @@ class Adapter:
     check: Name
     export: Name
     model_types: Name
+    prefix: str = ""
     vllm: str = ""
-    architectures: tuple[str, ...] = ()
     vllm_check: Name = ""
 
 
@@ -170,8 +170,8 @@ METHODS: tuple[Method, ...] = (
             load="llamafactory_ext.citi.adapter:load_adapter",
             export="llamafactory_ext.citi.export:export_citi",
             model_types="llamafactory_ext.citi.exported:MODEL_TYPES",
+            prefix="Citi",
             vllm="llamafactory_ext.citi.vllm.models",
-            architectures=("CitiLlamaForCausalLM", "CitiMistralForCausalLM", "CitiPhi3ForCausalLM"),
             vllm_check="llamafactory_ext.citi.vllm.checks:check",
         ),
     ),
@@ -198,14 +198,8 @@ METHODS: tuple[Method, ...] = (
             load="llamafactory_ext.data_method.adapter:load_adapter",
             export="llamafactory_ext.data_method.export:export_data",
             model_types="llamafactory_ext.data_method.exported:MODEL_TYPES",
+            prefix="Data",
             vllm="llamafactory_ext.data_method.vllm.models",
-            architectures=(
-                "DataLlamaForCausalLM",
-                "DataMistralForCausalLM",
-                "DataPhi3ForCausalLM",
-                "DataQwen2ForCausalLM",
-                "DataQwen3ForCausalLM",
-            ),
             vllm_check="llamafactory_ext.data_method.vllm.checks:check",
         ),
     ),

@@ -197,6 +197,6 @@ def test_a_plain_model_and_an_unknown_architecture_are_named(tmp_path: Path) -> 
         export_citi(tiny_model(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
     model = trained()
     model.get_base_model().config.model_type = "gpt2"
-    with pytest.raises(OptionError, match="not gpt2"):
+    with pytest.raises(OptionError, match="architecture gpt2"):
         export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
     assert not list(tmp_path.iterdir())

@@ -40,7 +40,7 @@ NO_COLUMN = "a text"
 STRANGE_COLUMN = Column(fates={"leraning_rate": idle("is a mistake")})
 
 
-ROW: Any = next(row for row in methods() if row.adapter is not None and row.adapter.architectures)
+ROW: Any = next(row for row in methods() if row.adapter is not None and row.adapter.vllm)
 
 
 def run(*_: Any) -> None:
@@ -88,8 +88,12 @@ BAD_METHODS: dict[str, tuple[Callable[[], tuple[Method, ...]], str]] = {
     "a fate of no option": (lambda: (method(column=f"{HERE}:STRANGE_COLUMN"),), "fates names leraning_rate"),
     "nothing replaced": (lambda: (method(replaces=("leraning_rate",)),), "replaces names leraning_rate"),
     "no class for vLLM": (
-        lambda: (replace(ROW, adapter=replace(ROW.adapter, architectures=("CitiGptForCausalLM",))),),
-        "architectures names CitiGptForCausalLM; .* defines no CitiGptForCausalLM",
+        lambda: (replace(ROW, adapter=replace(ROW.adapter, vllm="llamafactory_ext.citi.vllm.layer")),),
+        "vllm names llamafactory_ext.citi.vllm.layer; .* defines no __getattr__",
+    ),
+    "no prefix of the exported classes": (
+        lambda: (replace(ROW, adapter=replace(ROW.adapter, prefix="")),),
+        "prefix is empty, and vllm is not",
     ),
     "another option": (lambda: (method(option="template"),), "option is 'template'; it is one of"),
 }

@@ -14,7 +14,9 @@ from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
 import llamafactory_ext
 from llamafactory_ext.citi.vllm.checks import check
+from llamafactory_ext.data_method.vllm.checks import check as check_data
 from llamafactory_ext.errors import CheckpointError, OptionError, UpstreamError
+from llamafactory_ext.families import FAMILIES
 from llamafactory_ext.serving import vllm_plugin
 from llamafactory_ext.serving.vllm_plugin import checks
 
@@ -29,7 +31,8 @@ def configuration(quantization: str | None = None, processes: int = 1, **fields:
         "intermediate_size": 48,
     }
     model = SimpleNamespace(quantization=quantization, hf_config=SimpleNamespace(**(defaults | fields)))
-    return SimpleNamespace(model_config=model, parallel_config=SimpleNamespace(tensor_parallel_size=processes))
+    spread = SimpleNamespace(tensor_parallel_size=processes, pipeline_parallel_size=1)
+    return SimpleNamespace(model_config=model, parallel_config=spread)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -50,6 +53,18 @@ def test_all_problems_are_named_at_once() -> None:
         check(configuration(citi=None))
 
 
+def test_what_a_family_cannot_do_is_named_before_anything_is_loaded() -> None:
+    with pytest.raises(OptionError, match="no class of its own for SmolLM3; run the export with transformers"):
+        check(configuration(model_type="citi_smollm3"))
+    with pytest.raises(OptionError, match="takes the embeddings for the head, which differ"):
+        check(configuration(model_type="citi_gemma2", tie_word_embeddings=False))
+    check(configuration(model_type="citi_gemma2", tie_word_embeddings=True))
+    with pytest.raises(OptionError, match="knows no such family"):
+        check(configuration(model_type="citi_falcon"))
+    with pytest.raises(OptionError, match="DATA is not served on hybrid models"):
+        check_data(configuration(model_type="data_qwen3_5_text", data={"format": 1}))
+
+
 @pytest.mark.parametrize("old", ["0.9.2", "0.31.0+cpu"])
 def test_an_old_vllm_is_named_with_the_next_step(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "installed_version", lambda: old)
@@ -64,6 +79,7 @@ def test_newer_and_unreadable_versions_pass(new: str, monkeypatch: pytest.Monkey
 
 
 def test_registering_twice_changes_nothing() -> None:
+    assert len(vllm_plugin.ARCHITECTURES) == len(vllm_plugin.EXPORTS) * len(FAMILIES) >= 20
     for _ in range(2):
         vllm_plugin.register()
         assert set(vllm_plugin.ARCHITECTURES) <= set(ModelRegistry.get_supported_archs())

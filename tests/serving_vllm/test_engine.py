@@ -16,21 +16,23 @@ from vllm.distributed import cleanup_dist_env_and_memory
 
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.methods import load
-from llamafactory_ext.serving.vllm_plugin import EXPORTS
+from llamafactory_ext.serving.vllm_plugin import ARCHITECTURES
 from serving_vllm.exports import TOKENS, export, prompts, reference
 
 GREEDY = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=1, ignore_eos=True)
 
 
-# By class: registered by name, as outside of tests, each is first looked at in a process of its own.
-for _adapter in EXPORTS:
-    for _name in _adapter.architectures:
-        ModelRegistry.register_model(_name, load(f"{_adapter.vllm}:{_name}"))
+def register(folder: Path) -> None:
+    """Register an export's type by class: by name, as outside of tests, a process of its own first looks at it."""
+    (name,) = json.loads((folder / "config.json").read_text("utf-8"))["architectures"]
+    if name in ARCHITECTURES:
+        ModelRegistry.register_model(name, load(f"{ARCHITECTURES[name]}:{name}"))
 
 
 @contextmanager
 def engine(folder: Path, **options: Any) -> Iterator[LLM]:
     """An engine in this process, gone afterwards."""
+    register(folder)
     fields = {"dtype": "float32", "enforce_eager": True, "max_model_len": 128, "seed": 0} | options
     llm = LLM(str(folder), **fields)
     try:

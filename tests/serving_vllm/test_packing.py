@@ -75,7 +75,8 @@ def test_outputs_spread_over_processes(size: int, adapted: tuple[int | None, ...
             expected[number] += piece
     for rank in range(size):
         parts = parts_of(rank, size)
-        slots = [column_slot("layer", parts, index, HIDDEN, SIZE.ranks) for index in adapted]
+        inside = [None if index is None else [index] for index in adapted]
+        slots = [column_slot("layer", parts, one, HIDDEN, SIZE.ranks) for one in inside]
         d_out = sum(part.local for part in parts)
         packed = loaded(PackedMoLora(slots, SIZE, HIDDEN, d_out, spread_inputs=False), adapters)
         y = torch.randn(TOKENS, d_out)
@@ -104,7 +105,7 @@ def test_inputs_spread_over_processes(size: int, monkeypatch: pytest.MonkeyPatch
 def test_gate_and_up_are_spread_by_their_own_widths() -> None:
     linear = described(MergedColumnParallelLinear, {"tp_rank": 1, "tp_size": 2, "output_sizes": [8, 12]})
     assert linears.parts_of(linear) == [Part(8, 4, 1), Part(12, 6, 1)]
-    assert column_slot("up", linears.parts_of(linear), 1, 16, 6).pieces == ((6, 12, 4),)
+    assert column_slot("up", linears.parts_of(linear), [1], 16, 6).pieces == ((6, 12, 4),)
     assert column_slot("both", linears.parts_of(linear), None, 16, 6).pieces == ((4, 8, 0), (14, 20, 4))
 
 

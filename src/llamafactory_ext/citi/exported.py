@@ -1,33 +1,22 @@
 """The exported model types for transformers: the base architecture with MOLoRA in chosen linears.
 
-What it does: defines citi_llama, citi_mistral and citi_phi3, which load the tensors `<module>.molora.A` (N, R, D),
-`.molora.B` (N, O, R) and `.molora.router` (E, D) beside the backbone's own names; E is N + 1, or N where the config
-says `neutral_gate: false`. What it does not do: train. A loader that does not know these types refuses the directory,
-as it should: without the adapters it is another model.
+What it does: defines citi_llama and so on, one type per row of `families.py`, which load the tensors
+`<module>.molora.A` (N, R, D), `.molora.B` (N, O, R) and `.molora.router` (E, D) beside the backbone's own names; E is
+N + 1, or N where the config says `neutral_gate: false`. What it does not do: train. A loader that does not know these
+types refuses the directory, as it should: without the adapters it is another model.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Phi3Config,
-    Phi3ForCausalLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
 
-from ..errors import CheckpointError
 from ..molora.kernel import Adapter, apply_molora
+from ..serving.exported import ExportedMixin, define
 
-FORMAT = 1
-PREFIX = "citi_"
+BLOCK, PREFIX = "citi", "citi_"
 
 
 class ExportedMoLora(nn.Module):
@@ -56,61 +45,26 @@ class GatedLinear(nn.Linear):
         return apply_molora(super().forward(x), x, adapter)
 
 
-def adapter_settings(config: Any) -> dict[str, Any]:
-    """The block `citi` of an exported model's configuration; CheckpointError if it is none that this version reads."""
-    citi: dict[str, Any] | None = getattr(config, "citi", None)
-    if not citi or citi.get("format") != FORMAT:
-        found = citi.get("format") if citi else "no citi block at all"
-        raise CheckpointError(
-            f"config.json of this {config.model_type} model says {found}; format {FORMAT} of the block `citi` is "
-            "needed: export the checkpoint again with this version of llamafactory_ext."
-        )
-    return citi
+class CitiMixin(ExportedMixin):
+    """Puts `GatedLinear` in place of the linears that the config names."""
 
+    block: ClassVar[str] = BLOCK
+    marks: ClassVar[tuple[str, ...]] = (".molora.",)
 
-class CitiMixin:
-    """Puts `GatedLinear` in place of the linears that the config names; loading without their tensors is an error."""
+    def put(self, settings: dict[str, Any], config: Any) -> None:
+        """Put the adapters in.
 
-    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]  # of the base model beside the mixin
-        citi = adapter_settings(config)
-        experts, r, alpha = citi["num_experts"], citi["r"], citi["alpha"]
-        gates = experts + citi.get("neutral_gate", True)
-        for name in citi["target_modules"]:
+        Args:
+            settings: the block `citi`.
+            config: transformers' configuration.
+        """
+        experts, r, alpha = settings["num_experts"], settings["r"], settings["alpha"]
+        gates = experts + settings.get("neutral_gate", True)
+        for name in settings["target_modules"]:
             parent_name, _, child = name.rpartition(".")
             parent = self.get_submodule(parent_name)  # type: ignore[attr-defined]
             setattr(parent, child, GatedLinear(getattr(parent, child), experts, r, alpha, gates))
 
-    @classmethod
-    def from_pretrained(cls, path: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """As in transformers, but missing adapter tensors are an error, not a warning."""
-        model, info = super().from_pretrained(path, *args, output_loading_info=True, **kwargs)  # type: ignore[misc]
-        if missing := sorted(key for key in info["missing_keys"] if ".molora." in key):
-            raise CheckpointError(
-                f"{path} lacks {len(missing)} adapter tensors, {missing[0]} for example; the export is incomplete, "
-                "write it again with `llamafactory-cli export`."
-            )
-        return (model, info) if output_loading_info else model
 
-
-def _define(base_config: type[PreTrainedConfig], base_model: type[PreTrainedModel]) -> tuple[Any, Any]:
-    """Config and model class of one exported type."""
-    name = base_model.__name__
-    model_type = PREFIX + base_config.model_type
-    config = type(f"Citi{base_config.__name__}", (base_config,), {"model_type": model_type, "__module__": __name__})
-    body = {"config_class": config, "__module__": __name__, "__doc__": f"{name} with MOLoRA (CITI, arXiv:2409.13202)."}
-    return config, type(f"Citi{name}", (CitiMixin, base_model), body)
-
-
-CitiLlamaConfig, CitiLlamaForCausalLM = _define(LlamaConfig, LlamaForCausalLM)
-CitiMistralConfig, CitiMistralForCausalLM = _define(MistralConfig, MistralForCausalLM)
-CitiPhi3Config, CitiPhi3ForCausalLM = _define(Phi3Config, Phi3ForCausalLM)
-
-MODEL_TYPES: dict[str, tuple[Any, Any]] = {
-    config.model_type: (config, model)
-    for config, model in (
-        (CitiLlamaConfig, CitiLlamaForCausalLM),
-        (CitiMistralConfig, CitiMistralForCausalLM),
-        (CitiPhi3Config, CitiPhi3ForCausalLM),
-    )
-}
+MODEL_TYPES: dict[str, tuple[Any, Any]] = define("Citi", CitiMixin, __name__, "MOLoRA (CITI, arXiv:2409.13202)")
+globals().update({kind.__name__: kind for pair in MODEL_TYPES.values() for kind in pair})  # where pickle looks

@@ -115,6 +115,13 @@ class CitiArguments:
             "kernels that each take the place of about ten)."
         },
     )
+    citi_export: Literal["model", "none"] = field(
+        default="model",
+        metadata={
+            "help": "CITI: model refuses, before training, a base whose adapters cannot be exported; none trains it "
+            "all the same."
+        },
+    )
     citi_report_samples: int = field(
         default=64,
         metadata={"help": "CITI: examples per task in the report before and after training; 0 = no report."},

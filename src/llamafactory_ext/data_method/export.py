@@ -6,22 +6,26 @@ gives a model of the base's own type. Gates over several tokens need state besid
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from huggingface_hub import split_torch_state_dict_into_shards
 from peft import PeftModel
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..checkpoint.atomic import publish_folder, staged_folder, write_json
-from ..checkpoint.base import quantization
 from ..duo import DataAdapterLinear
 from ..duo.gating import row_scalars
 from ..errors import CheckpointError, OptionError
-from .exported import FORMAT, MODEL_TYPES, PREFIX
+from ..serving.exported import FORMAT
+from ..serving.writing import (
+    check_exportable,
+    check_plain,
+    check_target,
+    published,
+    whole_state,
+    write_merged,
+    write_model,
+)
+from .exported import BLOCK, MODEL_TYPES, PREFIX
 
 CARD = """---
 library_name: transformers
@@ -66,42 +70,21 @@ def export_data(
             f"the adapter's gate is {config.gate}, which needs the other tokens of a sequence; only data_gate: token "
             "and none can be exported. It works without export: adapter_name_or_path and finetuning_type: data."
         )
-    if config.gate == "token" and PREFIX + base.config.model_type not in MODEL_TYPES:
-        known = ", ".join(name.removeprefix(PREFIX) for name in MODEL_TYPES)
-        raise OptionError(
-            f"export knows the architectures {known}, not {base.config.model_type}. The adapter works without export: "
-            "load it with adapter_name_or_path and finetuning_type: data."
-        )
-    if method := quantization(base):
-        raise OptionError(
-            f"the base model is quantized ({method}), which an export would not be; load it unquantized."
-        )
-    _check_target(out_dir)
-    words = _words(model, config, out_dir.name)
-    with staged_folder(out_dir) as staged:
+    if config.gate == "token":
+        check_exportable(base, "data")
+    check_plain(base)
+    check_target(out_dir, BLOCK)
+    card = CARD.format(**_words(model, config, out_dir.name))
+    with published(out_dir, tokenizer, processor, card) as staged:
         if config.gate == "token":
-            _write_weights(exported_state(model), staged, max_shard_size)
-            write_json(staged / "config.json", _config(model, config))
-            if base.generation_config is not None:
-                base.generation_config.save_pretrained(staged)
+            write_model(staged, base, exported_state(model), _changes(model, config), max_shard_size)
         else:
-            dtype = next(base.parameters()).dtype
-            merged: Any = model.merge_and_unload()
-            merged.config.use_cache = True
-            merged.config.data = {"format": FORMAT, "merged": True}
-            merged.to(dtype).save_pretrained(staged, max_shard_size=max_shard_size)
-        tokenizer.padding_side = "left"  # exported models generate; upstream's export does the same
-        tokenizer.save_pretrained(staged)
-        if processor is not None:
-            processor.save_pretrained(staged)
-        (staged / "README.md").write_text(CARD.format(**words), encoding="utf-8")
-        publish_folder(staged, out_dir)
+            write_merged(staged, model, BLOCK, max_shard_size)
 
 
 def exported_state(model: PeftModel) -> dict[str, Tensor]:
     """Return all tensors of the export by name, in the base model's number type; tied weights once."""
     base: Any = model.get_base_model()
-    dtype = next(base.parameters()).dtype
     state: dict[str, Tensor] = {}
     special: list[str] = []
     for name, module in base.named_modules():
@@ -115,45 +98,16 @@ def exported_state(model: PeftModel) -> dict[str, Tensor]:
     for number, rows in model.base_model.gates().items():
         state[f"{layers[number]}.A"] = rows.rows("A")
         state[f"{layers[number]}.c"] = row_scalars(rows.rows("K").double(), rows.rows("W").double())
-    inside = tuple(f"{name}." for name in special)
-    state |= {name: tensor for name, tensor in base.state_dict().items() if not name.startswith(inside)}
-    if base.config.tie_word_embeddings:
-        state.pop("lm_head.weight", None)
+    return whole_state(base, state, special)
+
+
+def _changes(model: PeftModel, adapter: Any) -> dict[str, Any]:
+    """Return what config.json has in place of the base's, or beside it."""
+    model_type = PREFIX + model.get_base_model().config.model_type
     return {
-        name: tensor.detach().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in state.items()
-    }
-
-
-def _check_target(out_dir: Path) -> None:
-    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
-        return
-    try:
-        config = json.loads((out_dir / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict) or "data" not in config:
-        raise OptionError(f"export_dir={out_dir} holds something else than an earlier export; name an empty folder.")
-
-
-def _write_weights(state: dict[str, Tensor], folder: Path, max_shard_size: str) -> None:
-    split = split_torch_state_dict_into_shards(state, max_shard_size=max_shard_size)
-    for file, names in split.filename_to_tensors.items():
-        save_file({name: state[name] for name in names}, folder / file, metadata={"format": "pt"})
-    if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        write_json(folder / "model.safetensors.index.json", index)
-
-
-def _config(model: PeftModel, adapter: Any) -> dict[str, Any]:
-    base: Any = model.get_base_model()
-    model_type = PREFIX + base.config.model_type
-    config = base.config.to_dict() | {
         "model_type": model_type,
         "architectures": [MODEL_TYPES[model_type][1].__name__],
-        "dtype": str(next(base.parameters()).dtype).removeprefix("torch."),
-        "use_cache": True,
-        "data": {
+        BLOCK: {
             "format": FORMAT,
             "low_rank": adapter.low_rank,
             "high_rank": adapter.high_rank,
@@ -163,8 +117,6 @@ def _config(model: PeftModel, adapter: Any) -> dict[str, Any]:
             "target_modules": list(model.base_model.linears()),
         },
     }
-    config.pop("_name_or_path", None)
-    return {key: value for key, value in config.items() if not isinstance(value, torch.dtype)}
 
 
 def _words(model: PeftModel, config: Any, name: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The exported model types for transformers: the base architecture with DATA's pairs and gates inside.
 
-What it does: defines data_llama, data_mistral, data_phi3, data_qwen2 and data_qwen3, which load the tensors
+What it does: defines data_llama and so on, one type per row of `families.py`, which load the tensors
 `<linear>.data.A` (r1 + r2, D), `<linear>.data.B` (O, r1 + r2), `<first layer of a group>.data_gate.A` (2, k, D) and
 `.data_gate.c` (2, k) beside the backbone's own names. Serving needs no K and no W: they act through c alone. What it
 does not do: train. A loader that does not know these types refuses the directory, as it should.
@@ -8,32 +8,17 @@ does not do: train. A loader that does not know these types refuses the director
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Phi3Config,
-    Phi3ForCausalLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from ..duo.gate import Opened
 from ..duo.gating import gate_logits
 from ..duo.kernel import Pair, apply_pair
-from ..errors import CheckpointError
+from ..serving.exported import ExportedMixin, define
 
-FORMAT = 1
-PREFIX = "data_"
+BLOCK, PREFIX = "data", "data_"
 NAME = "exported"  # of the one adapter in `Opened`
 
 
@@ -81,79 +66,36 @@ class ExportedGate(nn.Module):
         return gate_logits(h, self.A[:, :0], self.A, c_2k).sigmoid()
 
 
-def adapter_settings(config: Any) -> dict[str, Any]:
-    """Return the block `data` of an exported model's configuration.
+class DataMixin(ExportedMixin):
+    """Puts pairs and gates where the config names them."""
 
-    Raises:
-        CheckpointError: it is none that this version reads.
-    """
-    data: dict[str, Any] | None = getattr(config, "data", None)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else "no data block at all"
-        raise CheckpointError(
-            f"config.json of this {config.model_type} model says {found}; format {FORMAT} of the block `data` is "
-            "needed: export the checkpoint again with this version of llamafactory_ext."
-        )
-    return data
+    block: ClassVar[str] = BLOCK
+    marks: ClassVar[tuple[str, ...]] = (".data.", ".data_gate.")
 
+    def put(self, settings: dict[str, Any], config: Any) -> None:
+        """Put pairs and gates in.
 
-class DataMixin:
-    """Puts pairs and gates where the config names them; loading without their tensors is an error."""
-
-    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]  # of the base model beside the mixin
-        data = adapter_settings(config)
+        Args:
+            settings: the block `data`.
+            config: transformers' configuration.
+        """
         layers: Any = self.get_submodule("model.layers")  # type: ignore[attr-defined]
         weight = next(layers.parameters())
         factory = {"device": weight.device, "dtype": weight.dtype}
         groups: list[Opened] = []
         for number, layer in enumerate(layers):
-            if number % data["layers_per_gate"] == 0:
+            if number % settings["layers_per_gate"] == 0:
                 groups.append(Opened())
-                layer.data_gate = ExportedGate(data["rows"], config.hidden_size, groups[-1], **factory)
+                layer.data_gate = ExportedGate(settings["rows"], config.hidden_size, groups[-1], **factory)
                 layer.register_forward_pre_hook(layer.data_gate.enter, with_kwargs=True)
-        for name in data["target_modules"]:
+        for name in settings["target_modules"]:
             number = int(name.split(".")[2])
             parent_name, _, child = name.rpartition(".")
             parent = self.get_submodule(parent_name)  # type: ignore[attr-defined]
-            opened = groups[number // data["layers_per_gate"]]
-            linear = GatedPairLinear(getattr(parent, child), opened, data["low_rank"], data["high_rank"])
+            opened = groups[number // settings["layers_per_gate"]]
+            linear = GatedPairLinear(getattr(parent, child), opened, settings["low_rank"], settings["high_rank"])
             setattr(parent, child, linear)
 
-    @classmethod
-    def from_pretrained(cls, path: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """Load as in transformers, but missing adapter tensors are an error, not a warning."""
-        model, info = super().from_pretrained(path, *args, output_loading_info=True, **kwargs)  # type: ignore[misc]
-        if missing := sorted(key for key in info["missing_keys"] if ".data." in key or ".data_gate." in key):
-            raise CheckpointError(
-                f"{path} lacks {len(missing)} adapter tensors, {missing[0]} for example; the export is incomplete, "
-                "write it again with `llamafactory-cli export`."
-            )
-        return (model, info) if output_loading_info else model
 
-
-def _define(base_config: type[PreTrainedConfig], base_model: type[PreTrainedModel]) -> tuple[Any, Any]:
-    """Return config and model class of one exported type."""
-    name = base_model.__name__
-    model_type = PREFIX + base_config.model_type
-    config = type(f"Data{base_config.__name__}", (base_config,), {"model_type": model_type, "__module__": __name__})
-    body = {"config_class": config, "__module__": __name__, "__doc__": f"{name} with DATA (arXiv:2502.11482)."}
-    return config, type(f"Data{name}", (DataMixin, base_model), body)
-
-
-DataLlamaConfig, DataLlamaForCausalLM = _define(LlamaConfig, LlamaForCausalLM)
-DataMistralConfig, DataMistralForCausalLM = _define(MistralConfig, MistralForCausalLM)
-DataPhi3Config, DataPhi3ForCausalLM = _define(Phi3Config, Phi3ForCausalLM)
-DataQwen2Config, DataQwen2ForCausalLM = _define(Qwen2Config, Qwen2ForCausalLM)
-DataQwen3Config, DataQwen3ForCausalLM = _define(Qwen3Config, Qwen3ForCausalLM)
-
-MODEL_TYPES: dict[str, tuple[Any, Any]] = {
-    config.model_type: (config, model)
-    for config, model in (
-        (DataLlamaConfig, DataLlamaForCausalLM),
-        (DataMistralConfig, DataMistralForCausalLM),
-        (DataPhi3Config, DataPhi3ForCausalLM),
-        (DataQwen2Config, DataQwen2ForCausalLM),
-        (DataQwen3Config, DataQwen3ForCausalLM),
-    )
-}
+MODEL_TYPES: dict[str, tuple[Any, Any]] = define("Data", DataMixin, __name__, "DATA (arXiv:2502.11482)")
+globals().update({kind.__name__: kind for pair in MODEL_TYPES.values() for kind in pair})  # where pickle looks

@@ -49,10 +49,11 @@ def _method_faults(row: Method, rows: Sequence[Method], owners: dict[str, str]) 
         yield f"option is {row.option!r}; it is one of {', '.join(_OPTIONS)}"
     missing = [*_missing(row), *(_missing(row.adapter) if row.adapter is not None else ())]
     yield from missing
-    if row.adapter is not None:
-        for name in row.adapter.architectures:
-            if fault := _fault(f"{row.adapter.vllm}:{name}"):
-                yield f"architectures names {name}; {fault}"
+    if row.adapter is not None and row.adapter.vllm:
+        if fault := _fault(f"{row.adapter.vllm}:__getattr__"):
+            yield f"vllm names {row.adapter.vllm}; {fault}, which would make its classes"
+        if not row.adapter.prefix:
+            yield "prefix is empty, and vllm is not; name what the exported classes begin with"
     yield from _unknown("replaces", row.replaces)
     yield from _unknown_methods(row, rows)
     if missing:  # what follows loads what the row names

@@ -38,6 +38,20 @@ def backbone_linears(model: nn.Module) -> dict[str, nn.Linear]:
     }
 
 
+def expert_tensors(model: nn.Module) -> dict[str, int]:
+    """Return the tensors that hold the weights of several experts in one, by name, with their numbers of elements.
+
+    They belong to no linear module, so that nothing that works on linears sees them.
+    """
+    return {
+        f"{name}.{key}": size(parameter)
+        for name, module in model.named_modules()
+        if "expert" in name.rpartition(".")[2]
+        for key, parameter in module.named_parameters(recurse=False)
+        if len(getattr(parameter, "ds_shape", parameter.shape)) == 3  # ZeRO-3 keeps the shape there
+    }
+
+
 def trainable_names(model: nn.Module) -> list[str]:
     """Names of the parameters that move, in the model's order."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -12,12 +12,15 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import tiny
+from family_models import family_model
 from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.citi.phases import IMPROVED, Phase
 from llamafactory_ext.citi.run.adapters import check_tunable
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.molora import MoLoraConfig
+from llamafactory_ext.upstream.pipeline.api import _without_number
 from runs import Snapshots, citi_options, train
+from sampling import sample
 
 pytestmark = pytest.mark.fast
 
@@ -50,6 +53,38 @@ def test_rp_and_mi_train_on_a_quantized_base(bits: int, bf16: bool, tiny_data_di
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "export").eval()
     ids = torch.arange(12)[None]
     assert (exported(input_ids=ids).logits - plain(input_ids=ids).logits).abs().max() < 1e-6
+
+
+def test_packed_bytes_that_are_stored_as_floats_are_no_damaged_weights() -> None:
+    model = tiny.tiny_model()
+    weight = model.get_submodule("model.layers.0.self_attn.q_proj").weight
+    weight.data[0, 0] = float("nan")
+    assert _without_number(model) == "model.layers.0.self_attn.q_proj.weight"
+    weight.quant_state = object()  # as bitsandbytes marks the weights that it has packed
+    assert _without_number(model) is None
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    sample([(name, bits) for name in ("qwen3", "qwen3_moe", "gemma3", "phi3", "qwen3_5") for bits in (4, 8)], 2),
+)
+def test_every_structure_trains_on_a_quantized_base(name: str, bits: int, tiny_data_dir: Path, tmp_path: Path) -> None:
+    family_model(name, max_position_embeddings=4096).save_pretrained(tmp_path / "base")
+    tiny.tiny_tokenizer().save_pretrained(tmp_path / "base")
+    options = citi_options(tmp_path / "base", tiny_data_dir, tmp_path / "run", quantization_bit=bits, bf16=True)
+    seen = Snapshots()
+    run = train(options | {"citi_phases": "rp,mi", "max_steps": 3}, seen)
+    assert ("Linear4bit" if bits == 4 else "Linear8bitLt") in {type(one).__name__ for one in seen.model.modules()}
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), run.path).eval()
+    export_citi(plain, tiny.tiny_tokenizer(), None, tmp_path / "export", "5GB", run.path)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "export").eval()
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        told = plain(input_ids=ids).logits
+        with plain.disable_adapter():
+            assert (plain(input_ids=ids).logits - told).abs().max() > 1e-4
+        assert (exported(input_ids=ids).logits - told).abs().max() < 1e-4
 
 
 def phase(name: str, carried: str) -> Phase:

@@ -80,10 +80,10 @@ def test_wrong_checkpoints(tiny_llama_dir: Path, tiny_adapter_dir: Path, tmp_pat
 
 def test_adapter_of_another_base(tiny_adapter_dir: Path, tmp_path: Path) -> None:
     other = tiny.save_tiny_model(tmp_path / "wider", intermediate_size=64)
-    with pytest.raises(CheckpointError, match=r"does not fit .*set model_name_or_path to the base model"):
+    with pytest.raises(OptionError, match=r"belongs to another base than .*is \[32, 64\] in the base.*name its own"):
         infer(other, tiny_adapter_dir)
     phi3 = tiny.save_tiny_model(tmp_path / "phi3", "phi3")
-    with pytest.raises(CheckpointError, match=r"does not fit .*set model_name_or_path to the base model"):
+    with pytest.raises(OptionError, match=r"belongs to another base than .*the base has no .*name its own"):
         infer(phi3, tiny_adapter_dir)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from ...checkpoint.base import quantization
 from ...errors import OptionError
 from ...molora import MoLoraConfig
+from ...training.parameters import expert_tensors, total_size
 from ..importance_file import Importance
 from ..phases import Phase
 from ..router_backward import RouterLoss
@@ -47,6 +48,22 @@ def check_tunable(base: nn.Module, phases: Sequence[Phase]) -> None:
             f"the base model is quantized ({quantization(base)}), and phase {tuned[0]} cannot tune quantized "
             "components; set citi_phases: rp,mi (with citi_adapter: lora: mi), or name an unquantized model."
         )
+
+
+def describe_experts(base: nn.Module) -> str | None:
+    """One line for the log on fused weights of experts, which no linear module holds; None where there are none.
+
+    Args:
+        base: the base model.
+    """
+    left = expert_tensors(base)
+    if not left:
+        return None
+    count, whole = sum(left.values()), total_size(base.parameters())
+    return (
+        f"{len(left)} tensors hold the weights of all experts of a layer: {count:,} of {whole:,} parameters "
+        f"({count / whole:.0%}). They are no linear modules and stay as they are, neither scored, adapted nor tuned."
+    )
 
 
 def choose(importance: Importance, args: Any, phases: Sequence[Phase], seed: int) -> Selection:

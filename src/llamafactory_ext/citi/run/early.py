@@ -8,13 +8,17 @@ from typing import Any
 from torch import nn
 
 from ...checkpoint.model_folder import output_problem
-from ...errors import ExtError
+from ...errors import ExtError, OptionError
+from ...families import standing
 from ..importance import linear_components
 from ..importance_file import Importance
 from ..phases import phase_table
 from ..scoring import shapes_of
 from ..selection import selected_counts
 from .adapters import ratios
+
+LINEAR_METHODS = ("bitsandbytes", "None")  # of these the linears stay torch.nn.Linear; older files do not name it
+UNPACKED = ("mxfp4", "fp8")  # upstream unpacks these at loading
 
 
 def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
@@ -25,6 +29,9 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
         finetuning_args: upstream's group of the options.
     """
     problems = _save_problems(finetuning_args.citi_importance_save)
+    if model is not None:
+        found = (export_problem(model, finetuning_args), _quantized_problem(model, finetuning_args))
+        problems += [problem for problem in found if problem]
     shares = ratios(finetuning_args, phase_table(finetuning_args))
     path = finetuning_args.citi_importance_load
     try:
@@ -40,6 +47,53 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
     except ExtError as error:
         problems.append(f"citi_importance_load: {error.message.rstrip('.')}")
     return problems
+
+
+def export_problem(base: Any, args: Any) -> str | None:
+    """Say why what a run trains could not be exported, where it is to be; None where it can.
+
+    What can be merged gives a model of the base's own type, whatever that is.
+
+    Args:
+        base: the model, or one on the meta device.
+        args: the fine-tuning options.
+    """
+    if args.citi_adapter != "molora" or args.citi_export == "none":
+        return None
+    problem = standing(base.config.to_dict()).export
+    return problem and f"citi_export: {problem}; citi_export: none trains it all the same"
+
+
+def check_export(base: Any, args: Any) -> None:
+    """Make sure that what a run trains can be exported, where it is to be.
+
+    Raises:
+        OptionError: it could not.
+    """
+    if problem := export_problem(base, args):
+        raise OptionError(f"{problem}.")
+
+
+def _quantized_problem(model: Any, args: Any) -> str | None:
+    """Say why a base that is stored quantised cannot be trained; None where it can, or is plain."""
+    stated = getattr(model.config, "quantization_config", None)
+    if stated is None:
+        return None
+    method = str(stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None))
+    if method in UNPACKED:
+        return None
+    if method not in LINEAR_METHODS:
+        return (
+            f"the base is quantized by {method}, whose linears are no torch.nn.Linear and cannot be ranked or "
+            "adapted; name the unquantized model (quantization_bit: 4 or 8 keeps it small)"
+        )
+    tuned = [phase.name for phase in phase_table(args) if "backbone" in phase.trains]
+    if not tuned:
+        return None
+    return (
+        f"the base is quantized ({method}), and phase {tuned[0]} cannot tune quantized components; set citi_phases: "
+        "rp,mi (with citi_adapter: lora: mi), or name an unquantized model"
+    )
 
 
 def _save_problems(save: str | None) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.base import MANIFEST
+from ...families import Standing
 from ..card import block, names_of, provenance, text
 from ..importance_file import Importance
 from ..selection import Selection
@@ -39,11 +41,37 @@ Importance: {reduction} reduction, {examples}.
 """
 # By what the chosen components carry.
 REGISTRATION = "import llamafactory_ext  # registers MOLoRA with PEFT\n"
-UNMERGED = (
-    "It cannot be merged into the base, as its gates depend on the input. `llamafactory-cli export` writes a\n"
-    "self-contained model."
-)
+UNMERGED = "It cannot be merged into the base, as its gates depend on the input. "
+EXPORTED = "`llamafactory-cli export` writes a\nself-contained model for {loaders}."
+NOT_EXPORTED = "It cannot be exported either:\n{reason}."
 MERGED = "`llamafactory-cli export` with `finetuning_type: citi` merges it into the base."
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a run knows of its base and its card tells.
+
+    Attributes:
+        standing: whether the architecture is exported and served.
+        experts: on fused weights of experts; None where there are none.
+    """
+
+    standing: Standing
+    experts: str | None = None
+
+    def on_export(self, *, gated: bool) -> str:
+        """What can be made of the adapter.
+
+        Args:
+            gated: whether it has gates, and is not merged.
+        """
+        if not gated:
+            return MERGED
+        if self.standing.export:
+            return UNMERGED + NOT_EXPORTED.format(reason=text(self.standing.export))
+        served = self.standing.serving
+        loaders = f"transformers; {text(served)}" if served else "transformers and vLLM"
+        return UNMERGED + EXPORTED.format(loaders=loaders)
 
 
 def write_outputs(
@@ -52,6 +80,7 @@ def write_outputs(
     selection: Selection,
     report: Report | None,
     report_to: list[str] | None,
+    notes: Notes,
     served: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes report.json, with how prompts are served, the PNGs and the model card into the run's folder."""
@@ -78,10 +107,10 @@ def write_outputs(
         write_json(path / "report.json", {**report.to_dict(), "served_prompt": dict(served or {})})
         if report.gates:
             router_gates(report.gates, path / "routers.png", neutral=plan["citi_router_neutral"])
-    (path / "README.md").write_text(_card(folder, importance, selection, report), encoding="utf-8")
+    (path / "README.md").write_text(_card(folder, importance, selection, report, notes), encoding="utf-8")
 
 
-def _card(folder: RunFolder, importance: Importance, selection: Selection, report: Report | None) -> str:
+def _card(folder: RunFolder, importance: Importance, selection: Selection, report: Report | None, notes: Notes) -> str:
     manifest = read_json(folder.path / MANIFEST, "manifest")
     plan = manifest["plan"]
     gated = plan["citi_adapter"] == "molora"
@@ -89,7 +118,7 @@ def _card(folder: RunFolder, importance: Importance, selection: Selection, repor
     return CARD.format(
         **names_of(plan["model_name_or_path"], folder.path.name),
         registration=REGISTRATION if gated else "",
-        merging=UNMERGED if gated else MERGED,
+        merging="\n\n".join(filter(None, (notes.on_export(gated=gated), notes.experts))),
         provenance=provenance(manifest, selection.to_dict()),
         reduction=text(importance.settings.get("reduction")),
         examples=examples,

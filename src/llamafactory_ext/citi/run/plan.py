@@ -9,7 +9,7 @@ from ...options.groups import option_names
 from ...tl.sft.options import TlArguments
 from ..options import CitiArguments
 
-NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel", "record_check")
+NOT_IN_PLAN = ("citi_report_samples", "citi_importance_save", "citi_kernel", "citi_export", "record_check")
 MODEL_OPTIONS = ("model_name_or_path", "quantization_bit", "quantization_type", "double_quantization", "resize_vocab")
 DATA_OPTIONS = (
     "dataset",

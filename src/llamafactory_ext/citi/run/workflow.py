@@ -21,6 +21,7 @@ from transformers import set_seed
 from ...checkpoint.atomic import write_json
 from ...checkpoint.base import quantization
 from ...data.marks import TASK_COLUMN
+from ...families import standing
 from ...tl.sft.workflow import report_findings
 from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
@@ -40,11 +41,12 @@ from ..importance_file import Importance
 from ..phases import Phase, describe, phase_table, set_trainable
 from ..scoring import group_by_task, sample_rows
 from ..selection import Selection, selected_counts
-from .adapters import adapt, check_tunable, choose, describe_selection, ratios, watch_routers
+from .adapters import adapt, check_tunable, choose, describe_experts, describe_selection, ratios, watch_routers
+from .early import check_export
 from .folder import RunFolder
 from .going_on import how_to_go_on
 from .inputs import Preparation, logger, say
-from .outputs import write_outputs
+from .outputs import Notes, write_outputs
 from .plan import make_plan
 from .report import Report, as_table, make_report
 from .steering import ROUTERS_ALONE, steered
@@ -88,6 +90,8 @@ class _Citi(PhasedRun):
         self.inputs.check_data()
         base = self.inputs.load_base(whole=not self.finetuning_args.citi_importance_load)
         check_tunable(base, self.folder.phases)
+        check_export(base, self.finetuning_args)
+        notes = Notes(standing(base.config.to_dict()), describe_experts(base))
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
         loaded = self.inputs.load_importance(base)
         data = content_hash(self.inputs.data["train_dataset"])
@@ -107,6 +111,8 @@ class _Citi(PhasedRun):
             facts = start_facts(self.inputs.template, self.data_args.template, self.inputs.served.to_dict())
             report_findings(self.inputs.findings, self.inputs.weighs, self.training_args, skip=skip, facts=facts)
         self.inputs.report_data(self.folder.path)
+        if notes.experts:
+            say(notes.experts)
         importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
         selection = self._select(importance)
         self.selection = selection
@@ -116,7 +122,7 @@ class _Citi(PhasedRun):
         report = self._report(selection, model)
         if self.training_args.should_save:
             served = self.inputs.served.to_dict()
-            write_outputs(self.folder, importance, selection, report, self.training_args.report_to, served)
+            write_outputs(self.folder, importance, selection, report, self.training_args.report_to, notes, served)
         if self.training_args.should_save:
             self.folder.finish()
             say(f"Finished: the adapter is in {self.folder.path}.")

@@ -1,45 +1,43 @@
 """The exported types as vLLM models: vLLM's own architectures with DATA's pairs and gates inside.
 
-vLLM imports this module by name, also in a process of its own, to look at the classes.
+vLLM imports this module by name, also in a process of its own, to look at the classes, which are made when they are
+asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...errors import CheckpointError
+from ...serving.exported import settings_of
 from ...serving.vllm_plugin.checks import require_version
-from ..exported import adapter_settings
+from ..exported import BLOCK
 from .checks import check
 
 require_version()  # before anything of vLLM that an older version may lack
 
-from vllm.model_executor.models.llama import LlamaForCausalLM  # noqa: E402
-from vllm.model_executor.models.mistral import MistralForCausalLM  # noqa: E402
-from vllm.model_executor.models.phi3 import Phi3ForCausalLM  # noqa: E402
-from vllm.model_executor.models.qwen2 import Qwen2ForCausalLM  # noqa: E402
-from vllm.model_executor.models.qwen3 import Qwen3ForCausalLM  # noqa: E402
-
 from ...serving.vllm_plugin.linears import holder_of, slot_of, widths_of  # noqa: E402
+from ...serving.vllm_plugin.models import ExportedMixin, classes, foreign  # noqa: E402
 from .layer import GroupGate, Open, PackedPairs, PairsLinearMethod  # noqa: E402
 
 PAIR, GATE = ".data.", ".data_gate."
 
 
-class DataMixin:
-    """Puts gates and pairs into the layers, and loads their tensors; a missing or unknown one is an error."""
+class DataMixin(ExportedMixin):
+    """Puts gates and pairs into the layers, and loads their tensors."""
 
-    def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
-        check(vllm_config)
-        super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]  # vLLM's class beside it
-        config = vllm_config.model_config.hf_config
-        data = adapter_settings(config)
+    marks: ClassVar[tuple[str, ...]] = (PAIR, GATE)
+    check = staticmethod(check)
+
+    def put(self, config: Any) -> None:
+        """Put pairs and gates in, and name the tensors that must come.
+
+        Args:
+            config: transformers' configuration.
+        """
+        data = settings_of(config, BLOCK)
         self._pairs: dict[str, tuple[str, int]] = {}  # adapted linear -> the vLLM linear it is in, its slot there
-        self._seen: set[str] = set()
-        self._expected: list[str] = []
         groups: list[Open] = []
         for number, layer in enumerate(self.model.layers):  # type: ignore[attr-defined]
             if number % data["layers_per_gate"] == 0:
@@ -66,67 +64,21 @@ class DataMixin:
             self._pairs[name] = (holder, number)
             self._expected += [f"{name}{PAIR}{kind}" for kind in ("A", "B")]
 
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Load the backbone as vLLM does, and what DATA adds; all of it by the end of the first call."""
-        into: set[str] = set()
-
-        def backbone() -> Iterator[tuple[str, Tensor]]:
-            for name, tensor in weights:
-                self._seen.add(name)
-                if GATE in name:
-                    layer, _, kind = name.partition(GATE)
-                    self._gate(layer, name).load(kind, tensor)
-                    into.add(name)
-                elif PAIR in name:
-                    linear, _, kind = name.partition(PAIR)
-                    if linear not in self._pairs:
-                        raise _foreign(name)
-                    holder, number = self._pairs[linear]
-                    packed: Any = self.get_submodule(holder).data  # type: ignore[attr-defined]
-                    into.add(f"{holder}{PAIR}{packed.load(number, kind, tensor)}")
-                else:
-                    yield name, tensor
-
-        into |= super().load_weights(backbone())  # type: ignore[misc]
-        missing = [name for name in self._expected if name not in self._seen]
-        parameters: Iterable[tuple[str, nn.Parameter]] = self.named_parameters()  # type: ignore[attr-defined]
-        missing += [name for name, _ in parameters if PAIR not in name and GATE not in name and name not in into]
-        if missing:
-            raise CheckpointError(
-                f"the model directory lacks {len(missing)} tensors, {missing[0]} for example; the export is "
-                "incomplete, write it again with `llamafactory-cli export`."
-            )
-        return into
-
-    def _gate(self, layer: str, name: str) -> GroupGate:
-        found = getattr(self.get_submodule(layer), "data_gate", None)  # type: ignore[attr-defined]
-        if not isinstance(found, GroupGate):
-            raise _foreign(name)
-        return found
+    def take(self, name: str, tensor: Tensor) -> str | None:
+        """Take a tensor of a gate or of a pair."""
+        if GATE in name:
+            layer, _, kind = name.partition(GATE)
+            gate = getattr(self.get_submodule(layer), "data_gate", None)  # type: ignore[attr-defined]
+            if not isinstance(gate, GroupGate):
+                raise foreign(name, "its block `data`")
+            gate.load(kind, tensor)
+            return name
+        linear, _, kind = name.partition(PAIR)
+        if linear not in self._pairs:
+            raise foreign(name, "its block `data`")
+        holder, number = self._pairs[linear]
+        packed: Any = self.get_submodule(holder).data  # type: ignore[attr-defined]
+        return f"{holder}{PAIR}{packed.load(number, kind, tensor)}"
 
 
-def _foreign(name: str) -> CheckpointError:
-    return CheckpointError(
-        f"tensor {name} belongs to a part that config.json does not name in its block `data`; config.json and weights "
-        "are of different exports: export the checkpoint again."
-    )
-
-
-class DataLlamaForCausalLM(DataMixin, LlamaForCausalLM):
-    """data_llama."""
-
-
-class DataMistralForCausalLM(DataMixin, MistralForCausalLM):
-    """data_mistral."""
-
-
-class DataPhi3ForCausalLM(DataMixin, Phi3ForCausalLM):
-    """data_phi3."""
-
-
-class DataQwen2ForCausalLM(DataMixin, Qwen2ForCausalLM):
-    """data_qwen2."""
-
-
-class DataQwen3ForCausalLM(DataMixin, Qwen3ForCausalLM):
-    """data_qwen3."""
+__getattr__ = classes("Data", DataMixin, __name__)

@@ -6,13 +6,15 @@ executed. Nothing of vLLM is imported before `register` is called.
 
 from __future__ import annotations
 
+from ...families import FAMILIES
 from ...methods import load, methods
 
 PACKAGE = "llamafactory_ext.serving.vllm_plugin"
 NAME = "llamafactory_ext"
 """Of the parser of tool calls in all formats; that of one format has `_` and the format's name behind it."""
-EXPORTS = tuple(row.adapter for row in methods() if row.adapter and row.adapter.architectures)
-ARCHITECTURES = tuple(name for adapter in EXPORTS for name in adapter.architectures)
+EXPORTS = tuple(row.adapter for row in methods() if row.adapter and row.adapter.vllm)
+ARCHITECTURES = {f"{adapter.prefix}{row.model}": adapter.vllm for adapter in EXPORTS for row in FAMILIES}
+"""The exported classes' names, each with the module that makes it."""
 
 
 def register() -> None:
@@ -28,13 +30,12 @@ def register() -> None:
     install_excepthook()
     register_with_transformers()
     known = ModelRegistry.get_supported_archs()
-    for adapter in EXPORTS:
-        for name in adapter.architectures:
-            if name not in known:  # by name, not by class: importing the models here might touch the GPU before a fork
-                ModelRegistry.register_model(name, f"{adapter.vllm}:{name}")
+    for name, module in ARCHITECTURES.items():
+        if name not in known:  # by name, not by class: importing the models here might touch the GPU before a fork
+            ModelRegistry.register_model(name, f"{module}:{name}")
     for form in ("", *FORMATS):
         suffix = f"_{form}" if form else ""
         ToolParserManager.register_lazy_module(f"{NAME}{suffix}", f"{PACKAGE}.tool_parser", f"CallParser{suffix}")
     for adapter in EXPORTS:
         if adapter.vllm_check:
-            register_checks(adapter.architectures, load(adapter.vllm_check))
+            register_checks(adapter.prefix, load(adapter.vllm_check))

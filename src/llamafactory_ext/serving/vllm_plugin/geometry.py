@@ -54,20 +54,20 @@ class Slot:
         return self.pieces[0][2], local + stop - start
 
 
-def column_slot(name: str, parts: Sequence[Part], index: int | None, d_in: int, ranks: int) -> Slot:
+def column_slot(name: str, parts: Sequence[Part], inside: Sequence[int] | None, d_in: int, ranks: int) -> Slot:
     """The slot of a linear whose outputs are spread: router and A whole, B by output.
 
     Args:
         name: the adapted linear.
         parts: what is fused into the linear, in order.
-        index: which part carries the adapter; None for all of them (an adapter on a linear fused by the model itself,
-            as Phi-3's qkv_proj is).
+        inside: which parts, side by side, carry the adapter; None for all of them (an adapter on a linear fused by
+            the model itself, as Phi-3's qkv_proj is).
         d_in: input width.
         ranks: N R.
     """
     pieces, local, before = [], 0, 0
     for number, part in enumerate(parts):
-        if index in (None, number):
+        if inside is None or number in inside:
             first = before + part.rank * part.local
             pieces.append((first, first + part.local, local))
             before += part.total

@@ -14,6 +14,9 @@ from vllm.model_executor.models.utils import PPMissingLayer
 from ...errors import CheckpointError
 from .geometry import Part, Slot, column_slot, row_slot
 
+# Linears of a checkpoint that vLLM splits further than their names do: the parts of its linear that each fills.
+SPANS = {"in_proj_qkv": (0, 1, 2), "in_proj_z": (3,)}
+
 
 def holder_of(model: Any, name: str) -> str | None:
     """Return the vLLM linear that holds linear `name` of the checkpoint; None if another pipeline stage has it.
@@ -49,9 +52,10 @@ def slot_of(model: Any, linear: Any, holder: str, name: str, ranks: int) -> Slot
     """
     if isinstance(linear, RowParallelLinear):
         return row_slot(name, linear.tp_rank, linear.tp_size, linear.input_size, linear.output_size, ranks)
-    fused = model.packed_modules_mapping[holder.rpartition(".")[2]]
-    index = fused.index(name.rpartition(".")[2]) if len(fused) > 1 else None
-    return column_slot(name, parts_of(linear), index, linear.input_size, ranks)
+    fused = model.packed_modules_mapping.get(holder.rpartition(".")[2], ())
+    child = name.rpartition(".")[2]
+    inside = SPANS.get(child, (fused.index(child),)) if len(fused) > 1 else None
+    return column_slot(name, parts_of(linear), inside, linear.input_size, ranks)
 
 
 def widths_of(linear: Any) -> tuple[int, int, bool]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from ...checkpoint.model_folder import foreign_output, output_problem
-from ...methods import load, methods, row_of
+from ...methods import Method, load, methods, row_of
 from ...options.attention import attention_conflicts
 from ...options.fates.judge import broken_conditions
 from ...options.fates.table import ROWS
@@ -126,8 +126,8 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
     if training is not None and trains(given):
         checked = given if method else {**given, **judged_as(), "finetuning_type": finetuning.finetuning_type}
         problems += broken_conditions(checked, tuple(groups))
-        for row in () if problems or any(row.alone for row in rows) else rows:
-            problems += load(row.check_model)(_skeleton(model), finetuning) if row.check_model else []
+        if not problems and not any(row.alone for row in rows):
+            problems += _model_problems(rows, model, data, finetuning)
     if method:
         problems += attention_conflicts(
             model, data, training, finetuning, upstream_version() or "of an unknown version"
@@ -153,9 +153,27 @@ def _skeleton(model: Any) -> Any:
     from ..pipeline.skeleton import config_of, skeleton
 
     try:
-        return None if model.quantization_bit is not None else skeleton(config_of(model))
+        return skeleton(config_of(model))
     except Exception:  # whatever a model's own code meets; loading it says more
         return None
+
+
+def _model_problems(rows: Iterable[Method], model: Any, data: Any, finetuning: Any) -> list[str]:
+    """What a model's configuration alone tells against the methods of a training command."""
+    checks = [load(row.check_model) for row in rows if row.check_model]
+    packs = bool(rows) and bool(data.packing or data.neat_packing)
+    bare = _skeleton(model) if checks or packs else None
+    problems = _packed_states(bare) if packs else []
+    return problems + [problem for check in checks for problem in check(bare, finetuning)]
+
+
+def _packed_states(model: Any) -> list[str]:
+    """Say that examples which share a row would run into one another, as states know of no border between them."""
+    kinds = set(getattr(getattr(model, "config", None), "layer_types", None) or ())
+    if not any("attention" not in kind or "linear" in kind for kind in kinds):
+        return []
+    kind = model.config.model_type
+    return [f"packing: the layers of a {kind} carry states from one example into the next; remove packing"]
 
 
 def _work_problems(model: Any, data: Any, training: Any, finetuning: Any, *, datasets: bool) -> list[str]:

@@ -130,11 +130,14 @@ def load_model(tokenizer: Any, model_args: Any, finetuning_args: Any, is_trainab
 def _without_number(model: Any) -> str | None:
     """The first weight with a value that is no finite number; None without any.
 
-    The first process alone looks: under FSDP the others have no weights yet.
+    The first process alone looks: under FSDP the others have no weights yet. Packed bytes of a quantised weight may be
+    stored as floats, and are no numbers then.
     """
     if os.environ.get("RANK", "0") != "0":
         return None
     for name, weight in model.named_parameters():
+        if getattr(weight, "quant_state", None) is not None:
+            continue
         if weight.is_floating_point() and weight.device.type != "meta" and not torch.isfinite(weight.detach()).all():
             return str(name)
     return None

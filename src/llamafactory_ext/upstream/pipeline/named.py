@@ -62,11 +62,13 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
     folders = [
         path for path in map(_adapter_folder(model_args), model_args.adapter_name_or_path or []) if path.is_dir()
     ]
-    if finetuning_args.finetuning_type != "lora" or not folders:
+    kind = finetuning_args.finetuning_type
+    own = [row.name for row in methods("finetuning_type") if row.adapter is not None]
+    if kind not in ("lora", *own) or not folders:
         return []
     from .skeleton import config_of, lost_part, misfit, skeleton
 
-    if foreign := [line for folder in folders if (line := _of_a_method(folder))]:
+    if foreign := [line for folder in folders if kind == "lora" and (line := _of_a_method(folder))]:
         return foreign
     try:
         model = skeleton(config_of(model_args))
@@ -78,7 +80,7 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
         try:
             config, tensors = read_object(folder / ADAPTER_CONFIG), read_header(file) if file.is_file() else {}
             fault = misfit(model, tensors, config.get("target_modules"))
-            lost = lost_part(model, tensors, config)
+            lost = lost_part(model, tensors, config) if kind == "lora" else None
         except DamagedError:
             continue  # said elsewhere
         if lost and not fault:

@@ -22,6 +22,8 @@ _PLAIN_NAMES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "gemma", "gemma2")
 _PREFIX, _PAIR = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
 # Settings by which an adapter takes some of the modules that its targets name.
 _SELECTIVE = ("layers_to_transform", "layers_pattern", "exclude_modules", "target_parameters", "megatron_config")
+# A's inputs and B's outputs are the linear's, in LoRA and in adapters of our methods alike.
+_PART = re.compile(r"(?P<target>.+)\.\w+_(?P<part>[AB])\.weight")
 _DIGITS = re.compile(r"\d+")
 _KINDS = (AutoModelForImageTextToText, AutoModelForSeq2SeqLM, AutoModelForTextToWaveform)  # in upstream's order
 
@@ -93,16 +95,15 @@ def misfit(model: nn.Module, tensors: dict[str, Any], targets: Any) -> str | Non
     if isinstance(targets, list) and not targets_found(model, targets):
         return f"the base has no {', '.join(map(str, targets[:3]))}"
     for name, facts in tensors.items():
-        own, shape = name.removeprefix("base_model.model."), list(facts.get("shape", []))
-        for part, side in ((".lora_A.weight", 1), (".lora_B.weight", 0)):
-            if not own.endswith(part):
-                continue
-            target = own.removesuffix(part)
-            if target not in modules:
-                return f"the base has no {target}"
-            weight = getattr(modules[target], "weight", None)
-            if isinstance(modules[target], nn.Linear) and weight is not None and shape[side] != weight.shape[side]:
-                return f"{target} is {list(weight.shape)} in the base, and the adapter's part is {shape}"
+        found, shape = _PART.fullmatch(name.removeprefix(_PREFIX)), list(facts.get("shape", []))
+        if found is None:
+            continue
+        target, side = found["target"], 1 if found["part"] == "A" else 0
+        if target not in modules:
+            return f"the base has no {target}"
+        weight = getattr(modules[target], "weight", None)
+        if isinstance(modules[target], nn.Linear) and weight is not None and shape[side] != weight.shape[side]:
+            return f"{target} is {list(weight.shape)} in the base, and the adapter's part is {shape}"
     return None
 
 

@@ -18,6 +18,15 @@ def growing_cache(config: Any) -> DynamicCache:
     return cache
 
 
+def keep_rows(cache: Any, indices: Tensor) -> None:
+    """Keep only these rows of a batch, in states of linear attention too, which transformers can only reorder."""
+    for layer in cache.layers:
+        if hasattr(layer, "batch_select_indices"):
+            layer.batch_select_indices(indices)
+        else:
+            layer.reorder_cache(indices)
+
+
 class RoomyLayer(DynamicLayer):
     """Keys and values (B, heads, T, width) as the front part of larger tensors."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import StaticCache
 
-from .cache import growing_cache
+from .cache import growing_cache, keep_rows
 
 COMPACT_BELOW = 0.75  # share of rows still open under which the closed ones are taken out of the batch
 
@@ -160,7 +160,7 @@ def _draw_batch(
         positions_BT, ids_BT = positions_BT[:, -1:] + 1, token_B[:, None]
         if sampling.cache == "dynamic" and all_closed is None and len(left) < COMPACT_BELOW * len(rows):
             kept = torch.tensor(left, device=device)
-            cache.batch_select_indices(kept)
+            keep_rows(cache, kept)
             ids_BT, mask_BT, positions_BT, rows_B = (part[kept] for part in (ids_BT, mask_BT, positions_BT, rows_B))
             rows = rows_B.tolist()
     noted = (logp_NR.tolist(), values_NR.tolist() if values else [[]] * count)

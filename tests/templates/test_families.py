@@ -1,0 +1,54 @@
+"""TL-Training reads what each family's own template writes: call format, key tokens, reward, queries of PPO."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: it registers the templates")
+
+from llamafactory.data.template import TEMPLATES
+
+from llamafactory_ext.families import FAMILIES
+from llamafactory_ext.tl.reward import tool_call_reward
+from llamafactory_ext.tl.sft.examples import Settings
+from llamafactory_ext.tl.sft.tokens import target_weights
+from llamafactory_ext.toolcalls import ToolCall
+from llamafactory_ext.upstream.pipeline.dialogues import encode_turn
+from llamafactory_ext.upstream.pipeline.pieces import TracingTokenizer
+from llamafactory_ext.upstream.pipeline.templates import call_format_of
+from templates.test_read_back import COLUMN, PARIS, TOOLS, turns
+from tiny import tiny_tokenizer
+
+pytestmark = pytest.mark.fast
+
+NAMES = sorted({name for row in FAMILIES for name in row.templates})
+WRONG = {"value": ToolCall("get_weather", {"city": "Rome"}), "tool": ToolCall("get_time", {"city": "Paris"})}
+
+
+def test_every_family_but_one_has_a_template() -> None:
+    assert [row.model_type for row in FAMILIES if not row.templates] == ["smollm3"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reward_tells_a_right_call_from_wrong_ones(name: str) -> None:
+    template, tokenizer = TEMPLATES[name], tiny_tokenizer()
+    form = call_format_of(template)
+    _, right = encode_turn(template, tokenizer, turns([PARIS]), "", COLUMN)
+    assert tool_call_reward(right, [PARIS], TOOLS, call_format=form) == 1
+    assert tool_call_reward("It is warm.", [PARIS], TOOLS, call_format=form) < 0
+    for call in WRONG.values():
+        _, wrong = encode_turn(template, tokenizer, turns([call]), "", COLUMN)
+        assert tool_call_reward(wrong, [PARIS], TOOLS, call_format=form) < 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_key_tokens_decide_the_tool(name: str) -> None:
+    template, trace = TEMPLATES[name], TracingTokenizer(tiny_tokenizer())
+    _, target = template.encode_oneturn(trace, turns([PARIS]), "", COLUMN)
+    text, offsets = trace.read(target)
+    settings = Settings(call_format=call_format_of(template))
+    weights = target_weights(text, offsets, [PARIS], frozenset(tool.name for tool in TOOLS), settings)
+    start = text.index(PARIS.name)
+    keys = [span for span, weight in zip(offsets, weights, strict=True) if weight > 1]
+    assert keys
+    assert all(end > start and begin < start + len(PARIS.name) + 1 for begin, end in keys)
