@@ -181,6 +181,12 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     repeated = sum(_repeats(one.episode["calls"]) for one in acted)
     collateral = sum(len(one.outcome.collateral) for one in acted if one.outcome is not None)
     notes.append(f"{repeated} calls repeat an earlier one of their case; {collateral} effects that nobody asked for")
+    beyond = [count for one in acted if (count := reads_beyond(one)) is not None]
+    if beyond:
+        notes.append(
+            f"{sum(beyond)} reads of given tools that no check asks for, in {sum(map(bool, beyond))} of {len(beyond)} "
+            "episodes: a hint of proactivity, which no figure counts"
+        )
     sums = {name: sum(one.episode[name] for one in acted) for name in ("turns", "prompt_tokens", "completion_tokens")}
     notes.append(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sums.items()))
     modes = {(one.episode["sandbox"], one.episode["setting"], one.episode["strategy"]) for one in acted}
@@ -195,6 +201,30 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     return notes + (
         [f"{degraded} cases lack data of their tools; they are no failures of the agent"] if degraded else []
     )
+
+
+def reads_beyond(one: Acted) -> int | None:
+    """Count the tools that an agent read without being asked to; None where no check says what was asked for.
+
+    They are relevant tools, those of the case, that gave a result and changed nothing, and that no check names. ETAPP
+    leaves proactivity to a judge; this is what can be told of it without one.
+    """
+    if one.case.checks is None:
+        return None
+    asked = _tools_in(one.case.checks)
+    read = {call["name"] for call in one.episode["calls"] if call["failed"] is None and call.get("effect") is None}
+    return len((read & set(one.case.given)) - asked)
+
+
+def _tools_in(checks: Any) -> set[str]:
+    """Return the names of tools anywhere in checks: bare texts, or the value of "tool"."""
+    if isinstance(checks, str):
+        return {checks}
+    if isinstance(checks, Mapping):
+        return set().union(*(_tools_in(part) for part in checks.values()))
+    if isinstance(checks, list | tuple):
+        return set().union(*(_tools_in(part) for part in checks))
+    return set()
 
 
 def _repeats(calls: Sequence[Mapping[str, Any]]) -> int:
