@@ -12,6 +12,7 @@ from pathlib import Path
 import data_adapter
 import layer
 import linear
+import measure
 import mi
 import ppo
 import prepare
@@ -43,6 +44,7 @@ ROWS: dict[str, Callable[[Setting], list[Row]]] = {
     "14": data_adapter.linears,
     "15": data_adapter.gates,
     "16": data_adapter.against_the_floor,
+    "17": scores.stand_ins,
     "linear": linear.run,
 }
 APART: dict[str, Callable[[Setting], list[Row]]] = {
@@ -61,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=8, help="how often the variants take turns")
     parser.add_argument("--out", type=Path, help="results as JSON")
+    parser.add_argument(
+        "--own-clock", action="store_true", help="count this process's time alone, on a CPU that others use too"
+    )
     parser.add_argument("--readme", action="store_true", help="put the results into benchmarks/README.md")
     options = parser.parse_args(arguments)
     wanted = ["1" if name == "2" else name for name in options.rows.split(",")]
@@ -68,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--rows: there is no row {unknown[0]}; choose from {', '.join(ROWS | APART)}")
     if options.device == "cpu":
         torch.set_num_threads(1)  # two processes' worth of noise is worse than one slow core
+    if options.own_clock:
+        measure.clock = time.process_time
     start = time.perf_counter()
     setting = Setting(torch.device(options.device), SHAPES[options.shape], options.rounds)
     rows = measured(wanted, setting, Console(width=140))

@@ -1,4 +1,4 @@
-"""Rows 5 and 6: importance from activations against autograd with weight gradients; how exact it is."""
+"""Rows 5, 6 and 17: importance from activations against weight gradients, how exact it is, what other scores cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from setting import SHAPES, Batch, Setting, draw_batch, packed_batch, twin, unpa
 from steps import full_loss
 from torch import distributed, multiprocessing, nn
 
-from llamafactory_ext.citi import importance
+from llamafactory_ext.citi import importance, taps
 from llamafactory_ext.citi.importance import linear_components, score_components
 from llamafactory_ext.citi.scoring import scoring_mode
 
+SCORES: tuple[importance.Score, ...] = ("eq4", "snip", "fisher", "wanda")
 MANY_LENGTHS = [11, 7, 12, 9, 5, 12, 8, 10]
 
 
@@ -45,12 +47,12 @@ def steady_state() -> Iterator[None]:
 
     That is the look at the output head, and the check for vanishing scores.
     """
-    checked, look = importance.CHECKED_BATCHES, importance.plain_head
-    importance.CHECKED_BATCHES, importance.plain_head = 0, lambda model: model.get_output_embeddings()
+    checked, look = importance.CHECKED_BATCHES, taps.plain_head
+    importance.CHECKED_BATCHES, taps.plain_head = 0, lambda model: model.get_output_embeddings()
     try:
         yield
     finally:
-        importance.CHECKED_BATCHES, importance.plain_head = checked, look
+        importance.CHECKED_BATCHES, taps.plain_head = checked, look
 
 
 def cost(setting: Setting) -> list[Row]:
@@ -113,6 +115,27 @@ def exactness(setting: Setting) -> list[Row]:
         Figure(name, _worst(scores, expected), 1e-12, unit="relative error") for name, scores in found.items()
     ]
     return [row]
+
+
+def stand_ins(setting: Setting) -> list[Row]:
+    """Row 17: the scores that stand in where eq. 4 vanishes; short examples, then long ones on a narrow model."""
+    rows = []
+    for length, place in (("short", setting), ("long", setting.long())):
+        model = place.model().eval()
+        data = [place.batch().as_mapping()]
+        calls = {score: partial(score_components, model, data, score=score) for score in SCORES}
+        with steady_state():
+            found = times(calls, rounds=setting.rounds, device=setting.device)
+            memory = {name: peak_bytes(call, setting.device) for name, call in calls.items()}
+        row = Row("17", f"importance by other scores / by eq. 4, {length} examples")
+        row.settings = place.describe(model, memory)
+        for score in SCORES[1:]:
+            row.figures += [
+                time_ratio(f"{score}: time / eq. 4", score, SCORES[0], found, None),
+                Figure(f"{score}: peak / eq. 4", memory[score] / memory[SCORES[0]], None),
+            ]
+        rows.append(row)
+    return rows
 
 
 def _exact_case() -> tuple[Any, Batch]:

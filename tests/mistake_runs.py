@@ -48,7 +48,7 @@ MOMENTS = {
     "options": ("llamafactory.train.tuner", "get_train_args"),
     "tokenizer": ("llamafactory_ext.{room}", "load_tokenizer"),
     "model": ("llamafactory_ext.{room}", "load_model"),
-    "importance": ("llamafactory_ext.citi.scoring", "signed_scores"),
+    "importance": ("llamafactory_ext.citi.scoring", "part_scores"),
     "step": ("transformers.trainer:Trainer", "training_step"),
     "rollout": ("llamafactory_ext.tl.ppo.trainer", "draw_responses"),
     "save": ("llamafactory_ext.checkpoint.saving:SafeCheckpoints", "_save_checkpoint"),

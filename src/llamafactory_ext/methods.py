@@ -76,6 +76,8 @@ class Method:
         check_training: (model_args, training_args, finetuning_args) -> problems.
         check_inference: (model_args) -> problems of chat, api, export and evaluation.
         check_model: (model on the meta device or None, finetuning_args) -> problems.
+        of_model: (model's folder) -> the doctor's lines about it, and the row to try for a new architecture.
+        examples: () -> its examples by model family, as Markdown, which LLaMA Board lists.
         check_data: (data sets' names, their folder) -> remarks; raises DataError.
         marks: whether it needs the mark of tool or general data on every example.
         weigher: (raw options by name) -> the settings by which the tokens of an example weigh.
@@ -107,6 +109,8 @@ class Method:
     check_training: Name = ""
     check_inference: Name = ""
     check_model: Name = ""
+    of_model: Name = ""
+    examples: Name = ""
     check_data: Name = ""
     marks: bool = False
     weigher: Name = ""
@@ -152,6 +156,8 @@ METHODS: tuple[Method, ...] = (
         check_training="llamafactory_ext.citi.conflicts:training_conflicts",
         check_inference="llamafactory_ext.citi.conflicts:inference_conflicts",
         check_model="llamafactory_ext.citi.run.early:early_problems",
+        of_model="llamafactory_ext.citi.model_checks:model_checks",
+        examples="llamafactory_ext.citi.examples:listed",
         check_data="llamafactory_ext.data.checks.check:check_datasets",
         trial="llamafactory_ext.citi.estimate:trial",
         works="llamafactory_ext.citi.estimate:works",

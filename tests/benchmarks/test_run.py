@@ -11,7 +11,7 @@ import pytest
 from processes import run as run_command
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-ROWS = {"1, 2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "linear"}
+ROWS = {"1, 2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "linear"}
 
 
 @pytest.fixture(scope="module")

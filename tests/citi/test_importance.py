@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, set_seed
 
-from llamafactory_ext.citi.importance import linear_components, score_components, signed_scores, tied_components
+from llamafactory_ext.citi.importance import linear_components, part_scores, score_components, tied_components
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.training.losses import summed_nll
 from tiny import ARCHITECTURES, tiny_model
@@ -185,6 +185,6 @@ def test_scores_that_a_norm_makes_vanish_are_named(model_type: str, kinds: set[s
         initializer_range=0.2,
     )
     model = AutoModelForCausalLM.from_config(config).to(dtype)
-    found = signed_scores(model, split(data(8, 40), 2))
+    found = part_scores(model, split(data(8, 40), 2))
     assert {name.rsplit(".", 1)[1] for name in found.vanishing} == kinds
     assert len(found.vanishing) == 2 * len(kinds), "in every layer"

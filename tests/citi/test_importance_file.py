@@ -146,7 +146,7 @@ def no_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
     def score(*_: Any) -> None:
         pytest.fail("importance is computed though a file was given")
 
-    monkeypatch.setattr(scoring, "signed_scores", score)
+    monkeypatch.setattr(scoring, "part_scores", score)
 
 
 @pytest.mark.usefixtures("no_scoring")

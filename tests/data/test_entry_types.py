@@ -46,12 +46,3 @@ def test_what_is_odd_is_named_with_the_next_step(name: str, tmp_path: Path) -> N
 
 def test_all_at_once(tmp_path: Path) -> None:
     assert len(entry_faults({"num_samples": "x", "split": 3, "file_name": "x" * 400}, tmp_path)) == 3
-
-
-@pytest.mark.parametrize("formatting", ["sharegpt", "openai"])
-def test_tags_that_name_nothing_leave_no_message_a_role(formatting: str, tmp_path: Path) -> None:
-    entry = {"file_name": "d.json", "formatting": formatting, "tags": {}}
-    assert entry_faults(entry, tmp_path) == [
-        "tags is empty, so no message has a role; name role_tag and content_tag there, or remove it"
-    ]
-    assert entry_faults({**entry, "formatting": "alpaca"}, tmp_path) == []

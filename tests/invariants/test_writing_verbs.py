@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -187,53 +186,6 @@ def test_kills(name: str, folder: Path) -> None:
     run = call(name, verb, folder, verb.out)
     assert run.wait() == 0, run.said()
     assert not [path for path in content(folder) if "llamafactory_ext.tmp" in path]
-
-
-INTERRUPTED = {signal.SIGINT: (130, "Interrupted by Ctrl-C"), signal.SIGTERM: (143, "Interrupted by SIGTERM")}
-
-
-def _signalled(name: str, verb: Verb, folder: Path, number: signal.Signals, after: float) -> None:
-    """Run a command that gets a signal: it ends well before it, or in a line with the shell's code."""
-
-    def soon() -> None:
-        timer = threading.Timer(after, os.kill, (os.getpid(), number))
-        timer.daemon = True
-        timer.start()
-
-    (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
-    run = call(name, verb, folder, verb.out, soon)
-    code, said = run.wait(), run.said()
-    expected, line = INTERRUPTED[number]
-    assert code in (0, expected), said
-    assert code == 0 or line in said
-    assert "Traceback" not in said, said
-
-
-@pytest.mark.parametrize("number", INTERRUPTED, ids=lambda number: number.name)
-@pytest.mark.parametrize("name", QUICK)
-def test_signals(name: str, number: signal.Signals, folder: Path) -> None:
-    """Interrupted at any moment, it says so in a line, what was there is there, and the same command does it."""
-    verb, before = QUICK[name], content(folder)
-    begun = time.monotonic()
-    assert call(name, verb, folder, verb.out).wait() == 0
-    lasts = time.monotonic() - begun
-    moments = random.Random(f"{name} {number}")
-    for _ in range(10 if sampling.ALL else 2):
-        _signalled(name, verb, folder, number, 0.02 + moments.random() * lasts)
-        after = content(folder)
-        assert {path for path in before if after.get(path) != before[path]} <= {"data/dataset_info.json"}
-    assert call(name, verb, folder, verb.out).wait() == 0
-    assert not [path for path in content(folder) if "llamafactory_ext.tmp" in path]
-
-
-@pytest.mark.parametrize("number", INTERRUPTED, ids=lambda number: number.name)
-@pytest.mark.parametrize("name", ["lab demo", "lab ppo"])
-def test_signals_of_long_work(name: str, number: signal.Signals, folder: Path) -> None:
-    verb, before = WRITING[name], content(folder)
-    for after in (0.1, 2.0):
-        _signalled(name, verb, folder, number, after)
-        left = content(folder)
-        assert {path: left.get(path) for path in before} == before
 
 
 def test_a_small_disk(folder: Path) -> None:

@@ -46,7 +46,7 @@ class At(TrainerCallback):
         self.phase, _, self.step = moment.rpartition(":")
         self.number, self.calls = number, 0
         if moment == "importance":
-            self._before(scoring, "signed_scores", lambda *_, **__: True, calls=3)
+            self._before(scoring, "part_scores", lambda *_, **__: True, calls=3)
         elif moment == "mark":
             self._before(folders, "publish_folder", lambda _, path: path.name.startswith("checkpoint"), calls=2)
         elif moment == "states":

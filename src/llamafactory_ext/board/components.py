@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..methods import load, row_of
 from .options import Option
 from .panels import Panel
 from .texts import FALLBACK, element_text
@@ -21,6 +22,9 @@ def create_panel(panel: Panel) -> tuple[Any, dict[str, Any]]:
             with gr.Row():
                 for option in panel.options[start : start + PER_ROW]:
                     fields[option.name] = create_field(option)
+        row = row_of(panel.group.values[0])
+        if row is not None and row.examples:
+            gr.Markdown(load(row.examples)())
     return accordion, fields
 
 

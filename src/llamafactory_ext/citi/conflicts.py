@@ -35,6 +35,11 @@ def finetuning_conflicts(args: Any) -> list[str]:
         problems.append(
             f"citi_top_ratio={ratios[0]:g} and citi_bottom_ratio={ratios[1]:g} overlap; lower them to 1 in sum"
         )
+    if args.citi_importance_score not in ("auto", "eq4") and args.citi_importance_reduction != "dataset":
+        problems.append(
+            f"citi_importance_reduction: {args.citi_importance_reduction} has no effect with citi_importance_score: "
+            f"{args.citi_importance_score}, a sum over examples; remove it"
+        )
     load = args.citi_importance_load
     if isinstance(load, str) and not Path(load).is_file():
         problems.append(

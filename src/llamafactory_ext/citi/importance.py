@@ -1,8 +1,9 @@
-"""Gradient importance of every linear component, from activations alone (CITI, arXiv:2409.13202, eq. 4).
+"""Importance of every linear component: eq. 4 of CITI (arXiv:2409.13202) from activations alone, or a stand-in for it.
 
 What it does: I_h(D) = |sum(W * dL/dW)| with L the summed loss over all of D. For y = W x + b this equals
 |sum over tokens <dL/dy, y - b>|, so no weight gradient is ever formed: a tap on each linear's output keeps y and, in
-backward, adds one number. What it does not do: choose components (`selection.py`) or read data.
+backward, adds one number. What it does not do: choose components (`selection.py`) or read data; the scores that
+stand in where this one vanishes are in `alternatives.py`.
 
 Signed sums are accumulated over batches and processes; the absolute value is taken once, at the end. That order
 decides the outcome: taking it earlier (`reduction`) ranks differently.
@@ -10,23 +11,23 @@ decides the outcome: taking it earlier (`reduction`) ranks differently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ..errors import OptionError
 from ..training.devices import widest
-from ..training.losses import IGNORE_INDEX, head_deferred, plain_head, summed_nll
 from ..training.parameters import backbone_linears
 from ..training.processes import sum_of_all
+from .alternatives import FisherSums, SnipSums, WandaSums
+from .taps import Tap, run_pass
 
 Reduction = Literal["dataset", "batch", "example", "token"]
-REDUCTIONS: tuple[Reduction, ...] = ("dataset", "batch", "example", "token")
+Score = Literal["eq4", "snip", "fisher", "wanda"]
 
 
 def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
@@ -73,16 +74,58 @@ def tied_components(model: nn.Module, components: Mapping[str, nn.Linear]) -> di
     return ties
 
 
-class _Sums:
-    """Accumulated contributions per component, in float64 where the device has it."""
+class VanishingError(OptionError):
+    """Eq. 4 says nothing about some components, as a norm behind them makes the model blind to their scale.
 
-    def __init__(self, reduction: Reduction) -> None:
-        self.reduction = reduction
+    Attributes:
+        components: their names.
+        total: how many components the model has.
+    """
+
+    def __init__(self, components: tuple[str, ...], total: int) -> None:
+        self.components, self.total = components, total
+        super().__init__(
+            f"citi_importance_score: eq4 does not exist here: {self.what}. Set citi_importance_score: auto, which "
+            "takes another published score for all components."
+        )
+
+    @property
+    def what(self) -> str:
+        """Which components, and why, in words."""
+        kinds = sorted({name.rpartition(".")[2] for name in self.components})
+        return (
+            f"it is 0 by construction for {len(self.components)} of {self.total} components ({', '.join(kinds)}), "
+            "whose scale a norm behind them hides"
+        )
+
+
+class _SignedSums:
+    """Accumulated contributions per component, in float64 where the device has it.
+
+    Args:
+        reduction: where the absolute value is taken.
+        copied: keep copies of outputs, as what follows a linear writes over them.
+    """
+
+    backward = True
+
+    def __init__(self, reduction: Reduction, *, copied: bool) -> None:
+        self.reduction, self.copied = reduction, copied
         self.total: dict[str, Tensor] = {}
         self.batch: dict[str, Tensor] = {}
         self.checked = 0
         self.left: dict[str, Tensor] = {}  # sum over examples of |sum|: what is left after cancelling
         self.moved: dict[str, Tensor] = {}  # sum over examples of the root of squares: what chance alone would leave
+
+    def begin_batch(self, inputs: Mapping[str, Tensor]) -> None:
+        """Outputs and gradients are all that counts."""
+
+    def tap(self, name: str, module: nn.Linear, x: Tensor, y: Tensor) -> Tensor:
+        kept: Tensor = Tap.apply(y, y.clone() if self.copied else y, partial(self._see, name, module.bias))
+        return kept
+
+    def _see(self, name: str, bias: Tensor | None, grad: Tensor, y: Tensor) -> None:
+        self.add(name, grad * (y if bias is None else y - bias))
 
     def add(self, name: str, contribution: Tensor) -> None:
         """`contribution` (..., O): dL/dy * (y - b) of every token."""
@@ -114,116 +157,130 @@ class _Sums:
         sums[name] = sums[name] + value if name in sums else value
 
 
-class _Tap(torch.autograd.Function):
-    """The identity; in backward it adds <dL/dy, y - b>. Its saved y is dropped and recomputed under checkpointing."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, bias: Tensor | None, name: str, sums: _Sums, copied: bool) -> Tensor:
-        ctx.save_for_backward(y.clone() if copied else y, bias)
-        ctx.name, ctx.sums = name, sums
-        return y.view_as(y)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        y, bias = ctx.saved_tensors
-        ctx.sums.add(ctx.name, grad * (y if bias is None else y - bias))
-        return grad, *[None] * 5
-
-
 def _overwrites_outputs(model: nn.Module) -> bool:
     """Whether what follows a linear writes over its output unseen: Liger's kernels do, forward and backward."""
     return any(type(module).__module__.partition(".")[0] == "liger_kernel" for module in model.modules())
 
 
-@contextmanager
-def _tapped(model: nn.Module, components: Mapping[str, nn.Linear], sums: _Sums) -> Iterator[None]:
-    """Taps on; every parameter frozen, gradients start at the embeddings' output. Undone on exit."""
-    copied = _overwrites_outputs(model)
-
-    def tap(name: str) -> Any:
-        return lambda module, _, y: _Tap.apply(y, module.bias, name, sums, copied)
-
-    def require_grad(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-        return output.requires_grad_(True)
-
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    embeddings: nn.Module = model.get_input_embeddings()  # type: ignore[operator]
-    handles = [embeddings.register_forward_hook(require_grad)]
-    handles += [module.register_forward_hook(tap(name)) for name, module in components.items()]
-    try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-
-
 @dataclass(frozen=True)
-class SignedScores:
-    """The outcome of `signed_scores`.
+class PartScores:
+    """What one part of the data has added up; parts add up too.
 
     Attributes:
-        sums: per component, in the model's order: sum(W * dL/dW) over the data (reduction `dataset`), or the sum of
-            the absolute values that the reduction takes.
+        sums: per component, in the model's order; of every process.
         trained: tokens with a loss.
-        vanishing: components whose contributions cancel within every example, as a norm behind them makes the model
-            blind to their scale: their scores are rounding noise.
+        vanishing: components whose contributions to eq. 4 cancel within every example: rounding noise.
+        finish: what makes a score of a component's sum.
     """
 
-    sums: dict[str, float]
+    sums: dict[str, Tensor]
     trained: int
     vanishing: tuple[str, ...]
+    finish: Callable[[Tensor], Tensor]
 
-    def __add__(self, other: SignedScores) -> SignedScores:
+    def __add__(self, other: PartScores) -> PartScores:
         sums = {name: value + other.sums[name] for name, value in self.sums.items()}
         both = tuple(name for name in self.vanishing if name in other.vanishing)
-        return SignedScores(sums, self.trained + other.trained, both)
+        return PartScores(sums, self.trained + other.trained, both, self.finish)
 
     def scores(self) -> dict[str, float]:
-        """I_h of every component (eq. 4)."""
-        return {name: abs(value) for name, value in self.sums.items()}
+        """The importance of every component."""
+        return {name: float(self.finish(value)) for name, value in self.sums.items()}
 
 
-def signed_scores(
-    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], reduction: Reduction = "dataset"
-) -> SignedScores:
-    """What `score_components` takes the absolute value of; parts of the data add up. The same arguments."""
+def part_scores(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    reduction: Reduction = "dataset",
+    score: Score = "eq4",
+    *,
+    strict: bool = False,
+) -> PartScores:
+    """What `score_components` makes its scores of; parts of the data add up. The same arguments.
+
+    With `strict` it ends at once where eq. 4 is seen to vanish for a component.
+
+    Raises:
+        VanishingError: it does, and `strict` is set.
+    """
     components = linear_components(model)
-    ties = tied_components(model, components) if reduction != "token" else {}
+    if score == "eq4":
+        return _signed_scores(model, batches, components, reduction, strict=strict)
+    if score in ("snip", "wanda") and (odd := _unreadable(components)):
+        raise OptionError(
+            f"citi_importance_score: {score} reads the weights, and those of {odd} are quantized; set "
+            "citi_importance_score: fisher, which does not."
+        )
+    sums = {"snip": SnipSums, "fisher": FisherSums, "wanda": WandaSums}[score]()
+    trained = run_pass(model, batches, components, sums)
     device = next(model.parameters()).device
-    head = plain_head(model)
-    sums, trained = _Sums(reduction), 0
-    with _tapped(model, {name: module for name, module in components.items() if name not in ties}, sums):
-        for batch in batches:
-            inputs = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
-            labels = inputs.pop("labels")
-            trained += int((labels[:, 1:] != IGNORE_INDEX).sum())
-            with head_deferred(head):
-                states_BTX = model(**inputs, use_cache=False).logits
-            summed_nll(states_BTX, labels, head).backward()
-            sums.end_batch()
-    values = torch.zeros(len(components) + 1, 3, dtype=widest(device), device=device)
-    for i, name in enumerate(components):
-        for j, part in enumerate((sums.total, sums.left, sums.moved)):
-            values[i, j] = part.get(ties.get(name, name), values[i, j])
-    values[-1] = trained
-    sum_of_all(values)
-    total, left, moved = values[:-1].T.tolist()
-    limit = VANISHING_HALF if next(model.parameters()).dtype.itemsize == 2 else VANISHING
-    vanishing = tuple(
-        name for name, rest, chance in zip(components, left, moved, strict=True) if chance and rest < limit * chance
-    )
-    return SignedScores(dict(zip(components, total, strict=True)), int(values[-1, 0]), vanishing)
+    widths = [module.in_features if score == "wanda" else 1 for module in components.values()]
+    parts = [
+        sums.total[name].reshape(-1) if name in sums.total else torch.zeros(width, dtype=widest(device), device=device)
+        for name, width in zip(components, widths, strict=True)
+    ]
+    *parts, counted = sum_of_all(torch.cat([*parts, parts[0].new_tensor([trained])])).cpu().split([*widths, 1])
+    finish = _root_sum if score == "wanda" else torch.sum
+    return PartScores(dict(zip(components, parts, strict=True)), int(counted), (), finish)
+
+
+def _root_sum(squares_X: Tensor) -> Tensor:
+    return squares_X.sqrt().sum()
+
+
+def _unreadable(components: Mapping[str, nn.Linear]) -> str | None:
+    """The first component whose weight is not stored as numbers of its shape."""
+    for name, module in components.items():
+        shape = (module.out_features, module.in_features)
+        if not module.weight.is_floating_point() or module.weight.shape != shape:
+            return name
+    return None
+
+
+def _signed_scores(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    components: dict[str, nn.Linear],
+    reduction: Reduction,
+    *,
+    strict: bool,
+) -> PartScores:
+    ties = tied_components(model, components) if reduction != "token" else {}
+    first = next(model.parameters())
+    sums = _SignedSums(reduction, copied=_overwrites_outputs(model))
+    limit = VANISHING_HALF if first.dtype.itemsize == 2 else VANISHING
+
+    def counted(trained: int) -> PartScores:
+        values = torch.zeros(len(components) + 1, 3, dtype=widest(first.device), device=first.device)
+        for i, name in enumerate(components):
+            for j, part in enumerate((sums.total, sums.left, sums.moved)):
+                values[i, j] = part.get(ties.get(name, name), values[i, j])
+        values[-1] = trained
+        total, left, moved = sum_of_all(values).cpu().T
+        vanishing = tuple(
+            name
+            for name, rest, chance in zip(components, left.tolist(), moved.tolist(), strict=False)
+            if chance and rest < limit * chance
+        )
+        return PartScores(dict(zip(components, total, strict=False)), int(total[-1]), vanishing, torch.abs)
+
+    def watched() -> Iterable[Mapping[str, Tensor]]:
+        for seen, batch in enumerate(batches):
+            if strict and seen == CHECKED_BATCHES and (names := counted(0).vanishing):
+                raise VanishingError(names, len(components))
+            yield batch
+
+    trained = run_pass(model, watched(), {n: module for n, module in components.items() if n not in ties}, sums)
+    return counted(trained)
 
 
 def score_components(
-    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], reduction: Reduction = "dataset"
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    reduction: Reduction = "dataset",
+    score: Score = "eq4",
 ) -> dict[str, float]:
-    """I_h of every linear component over all batches, not normalised.
+    """Importance of every linear component over all batches, not normalised.
 
     Under torch.distributed each process passes its own batches; signed sums are added up before the absolute value.
 
@@ -232,7 +289,8 @@ def score_components(
         batches: `input_ids`, `labels` (-100 is not trained) and whatever else the model's forward takes, (B, T) each.
             The loss is summed over tokens: how examples are batched matters to the reduction `batch` only.
         reduction: where the absolute value is taken: once over the data set (the paper's formula), or per batch,
-            example or token and then summed.
+            example or token and then summed. Of eq. 4 only; the other scores are sums over examples.
+        score: eq. 4 of the paper, or what stands in for it.
 
     Returns:
         Component name to score, in the model's order; every score is >= 0.
@@ -240,7 +298,7 @@ def score_components(
     Raises:
         OptionError: no linear modules; no batch; no trained token.
     """
-    found = signed_scores(model, batches, reduction)
+    found = part_scores(model, batches, reduction, score)
     if found.trained == 0:
         raise OptionError("no token of the data is trained: is every answer empty, or cut off by `cutoff_len`?")
     return found.scores()

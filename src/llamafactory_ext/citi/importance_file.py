@@ -14,6 +14,13 @@ from ..errors import CheckpointError, OptionError
 from .selection import End, Selection, general_importance, normalise, select_components
 
 FORMAT = 1
+EQ4 = "eq4"
+TITLES = {
+    EQ4: "eq. 4 of the paper",
+    "snip": "sum of absolute first-order terms (SNIP)",
+    "fisher": "trace of the empirical Fisher information",
+    "wanda": "weights times activations (Wanda)",
+}
 TOOL = "tool"
 GENERAL = "general"
 
@@ -27,7 +34,8 @@ class TaskScores:
         examples: examples the scores come from.
         scores: I_h per component, not normalised.
         halves: the same from either half of the examples, to see how much the ranking owes to chance; may be missing.
-        vanishing: components whose score is 0 by construction: a norm behind them hides their scale.
+        vanishing: of files of earlier versions: components whose score is 0 by construction, as a norm behind them
+            hides their scale.
         tokens: trained tokens that the scores come from, over all processes; 0 in files of earlier versions.
     """
 
@@ -46,7 +54,8 @@ class Importance:
     Attributes:
         base: name of the base model.
         shapes: weight shape of each component, to recognise another model.
-        settings: what shaped the scores: reduction, number type, samples asked for, data, seed.
+        settings: what shaped the scores: which score and why, reduction, number type, samples asked for, when a task
+            had seen enough, data, seed.
         tasks: task name to scores.
     """
 
@@ -54,6 +63,20 @@ class Importance:
     shapes: dict[str, list[int]]
     settings: dict[str, Any]
     tasks: dict[str, TaskScores] = field(default_factory=dict)
+
+    @property
+    def score(self) -> str:
+        """Which score it holds; earlier versions had eq. 4 only."""
+        return str(self.settings.get("score", EQ4))
+
+    def score_problem(self, path: Path, asked: str) -> str | None:
+        """Return why the file holds another score than a run asks for, in words; None if it does not."""
+        if asked in ("auto", self.score):
+            return None
+        return (
+            f"citi_importance_score: {asked} was asked for, and {path} holds {self.score} scores; set "
+            f"citi_importance_score: {self.score}, or leave out citi_importance_load."
+        )
 
     def of(self, mark: str) -> dict[str, TaskScores]:
         """The tasks with this mark."""
@@ -91,7 +114,7 @@ class Importance:
             ).select(top, bottom, end)
             for i in range(2)
         )
-        return _jaccard(first.adapted, second.adapted), _jaccard(first.tuned, second.tuned)
+        return jaccard(first.adapted, second.adapted), jaccard(first.tuned, second.tuned)
 
     def vanishing(self) -> tuple[str, ...]:
         """Components whose scores are rounding noise, on whatever task."""
@@ -106,13 +129,15 @@ class Importance:
                 "Stability, the Jaccard index of what either half of the examples alone would select: "
                 f"{adapted:.2f} for the adapted" + (f", {tuned:.2f} for full tuning." if bottom else ".")
             )
+        if self.score != EQ4:
+            because = f": of eq. 4, {why}" if (why := self.settings.get("instead_of_eq4")) else ""
+            remarks.append(f"The scores are the {TITLES.get(self.score, self.score)}{because}.")
         if names := self.vanishing():
             kinds = sorted({name.rpartition(".")[2] for name in names})
             remarks.append(
                 f"Warning: the scores of {len(names)} components ({', '.join(kinds)}) are rounding noise: a norm "
-                "behind them hides their scale, so the importance of CITI is 0 by construction and says nothing "
-                "about them. They end up among the least important, which are tuned in full; citi_bottom_ratio: 0 "
-                "leaves them alone."
+                "behind them hides their scale, so eq. 4 is 0 by construction and says nothing about them. Compute "
+                "the file anew with citi_importance_score: auto."
             )
         return remarks
 
@@ -152,6 +177,11 @@ class Importance:
             tasks = {name: _checked(TaskScores(**task)) for name, task in data["tasks"].items()}
             if not isinstance(data["base"], str) or not isinstance(data["settings"], dict):
                 raise TypeError("base or settings have another type")
+            if data["settings"].get("score", EQ4) not in TITLES:
+                raise CheckpointError(
+                    f"{path} holds the score {str(data['settings']['score'])[:40]!r}, which this version does not "
+                    "know; compute it anew."
+                )
             if not all(_is_shape(shape) for shape in data["shapes"].values()):
                 raise TypeError("a shape is none")
             return cls(data["base"], data["shapes"], data["settings"], tasks)
@@ -170,6 +200,11 @@ class Importance:
             raise CheckpointError(
                 f"{path} belongs to another model ({self.base}): {odd[0]} differs, for example. Leave out "
                 "citi_importance_load, or name the file of this base model."
+            )
+        if names := self.vanishing():
+            raise CheckpointError(
+                f"{path}: eq. 4 is 0 by construction for {len(names)} of {len(shapes)} components, {names[0]} for "
+                "example, whose scale a norm hides. Leave out citi_importance_load: another score is computed."
             )
         for name, task in self.tasks.items():
             odd = [
@@ -205,6 +240,6 @@ def _checked(task: TaskScores) -> TaskScores:
     return task
 
 
-def _jaccard(a: Collection[str], b: Collection[str]) -> float:
+def jaccard(a: Collection[str], b: Collection[str]) -> float:
     """|A and B| / |A or B|; 1 for two empty sets."""
     return len({*a} & {*b}) / len({*a, *b}) if {*a, *b} else 1.0

@@ -77,10 +77,25 @@ class CitiArguments:
     citi_importance_samples: int = field(
         default=3000, metadata={"help": "CITI: examples per task from which importance is computed."}
     )
+    citi_importance_score: Literal["auto", "eq4", "snip", "fisher", "wanda"] = field(
+        default="auto",
+        metadata={
+            "help": "CITI: how importance is scored: by eq. 4 of the paper (eq4), which vanishes where a norm follows "
+            "a linear, or by sums of absolute first-order terms (snip), of squared gradients (fisher), of weights "
+            "times activations (wanda). auto: eq4 where it exists for every linear, else snip for all."
+        },
+    )
+    citi_importance_stop: float = field(
+        default=0.0,
+        metadata={
+            "help": "CITI: end the importance of a task once its two halves choose alike: the least Jaccard index of "
+            "their choices, such as 0.95; 0 looks at all samples."
+        },
+    )
     citi_importance_reduction: Literal["dataset", "batch", "example", "token"] = field(
         default="dataset",
         metadata={
-            "help": "CITI: level at which importance takes the absolute value; the paper takes it over the data set."
+            "help": "CITI: level at which eq. 4 takes the absolute value; the paper takes it over the data set."
         },
     )
     citi_importance_dtype: Literal["auto", "float32", "model"] = field(
@@ -138,6 +153,7 @@ RULES: Final[Mapping[str, Rule]] = rules_of(
     citi_router_delta=Number(0, 1),
     citi_router_beta=Number(0),
     citi_importance_samples=Number(1, whole=True),
+    citi_importance_stop=Number(0, 1),
     citi_importance_load=File(),
     citi_importance_save=File(),
     citi_phases=Phases(PHASES),

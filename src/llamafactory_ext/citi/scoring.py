@@ -21,8 +21,9 @@ from ..training.processes import rank as process_number
 from ..training.processes import world as process_count
 from ..training.recompute import recompute_everywhere
 from ..training.token_weights import WEIGHTS_COLUMN
-from .importance import Reduction, linear_components, signed_scores
+from .importance import PartScores, Reduction, Score, VanishingError, linear_components, part_scores
 from .importance_file import GENERAL, TOOL, Importance, TaskScores
+from .stopping import Stable, blocks
 
 ROOM = 1.5  # of what the weights take more, for activations
 
@@ -79,8 +80,13 @@ def check_trained(dataset: Any, groups: Mapping[str, tuple[str, list[int]]]) -> 
 
 def sample_rows(rows: Sequence[int], count: int, seed: int) -> list[int]:
     """`count` of the rows, seeded, without replacement; all of them if there are no more."""
+    return sorted(_drawn(rows, count, seed))
+
+
+def _drawn(rows: Sequence[int], count: int, seed: int) -> list[int]:
+    """The same rows in the order in which they are drawn."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]
-    return [rows[i] for i in sorted(order.tolist())]
+    return [rows[i] for i in order.tolist()]
 
 
 def trained_tokens(dataset: Any, rows: Sequence[int]) -> range:
@@ -102,6 +108,9 @@ def compute_importance(
     reduction: Reduction,
     seed: int,
     path: Path,
+    score: Score = "eq4",
+    stable: Stable | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Importance:
     """Scores every task that `start` does not have yet, half by half, and writes `path` after each task.
 
@@ -115,20 +124,41 @@ def compute_importance(
         reduction: as for `score_components`.
         seed: of the sample.
         path: the importance file.
+        score: as for `score_components`.
+        stable: when a task has seen enough; None: when it has seen all its samples.
+        tell: gets a line about each task that ended early.
+
+    Raises:
+        VanishingError: eq. 4 vanishes for some component; nothing of this task was written.
     """
     importance = start
     for task, (mark, rows) in group_by_task(dataset).items():
-        chosen = sample_rows(rows, samples, seed)
-        tokens = trained_tokens(dataset, chosen)
-        if task in importance.tasks and importance.tasks[task].tokens in tokens:
+        drawn = _drawn(rows, samples, seed)
+        found = importance.tasks.get(task)
+        if found is not None and found.tokens in trained_tokens(dataset, drawn[: found.examples]):
             continue
-        halves = [
-            signed_scores(
-                model, _batches(dataset, half, collate, batch_size, f"importance: {task}, {name} half"), reduction
-            )
-            for half, name in ((chosen[::2], "first"), (chosen[1::2], "second"))
-        ]
+        halves: list[PartScores] = []
+        seen: list[int] = []
+        for block in blocks(drawn, growing=stable is not None):
+            parts = [
+                part_scores(
+                    model,
+                    _batches(dataset, half, collate, batch_size, f"importance: {task}, {name} half"),
+                    reduction,
+                    score,
+                    strict=True,
+                )
+                for half, name in ((block[::2], "first"), (block[1::2], "second"))
+            ]
+            halves = [old + new for old, new in zip(halves, parts, strict=True)] if halves else parts
+            seen += block
+            if stable is not None and len(seen) < len(drawn) and stable(mark, *halves):
+                tell(f"Importance of task {task} is stable after {len(seen)} of {len(drawn)} examples.")
+                break
         whole = halves[0] + halves[1]
+        if whole.vanishing:
+            raise VanishingError(whole.vanishing, len(whole.sums))
+        tokens = trained_tokens(dataset, seen)
         if whole.trained not in tokens:
             raise CheckpointError(
                 f"importance of task {task}: the processes scored {whole.trained:,} tokens together instead of "
@@ -138,10 +168,9 @@ def compute_importance(
             task,
             TaskScores(
                 mark,
-                len(chosen),
+                len(seen),
                 whole.scores(),
                 halves=[half.scores() for half in halves] if all(half.trained for half in halves) else [],
-                vanishing=list(whole.vanishing),
                 tokens=whole.trained,
             ),
         )

@@ -112,6 +112,15 @@ def select_components(
     return Selection(tuple(adapted), tuple(tuned), tuple(displaced), len(names), end)
 
 
+def extremes(scores: Mapping[str, float], share: float, end: End) -> tuple[str, ...]:
+    """The share of components at one end of a ranking; none at a random one."""
+    if end == "random":
+        return ()
+    count = math.floor(share * len(scores) + 1e-9)
+    sign = -1 if end == "top" else 1
+    return tuple(sorted(scores, key=lambda name: sign * scores[name])[:count])
+
+
 def selected_counts(total: int, top: float, bottom: float) -> tuple[int, int]:
     """How many of `total` components are adapted and how many are tuned in full; both rounded down.
 

@@ -49,8 +49,6 @@ def entry_faults(entry: Mapping[str, Any], folder: Path) -> list[str]:
     file_name = entry.get("file_name")
     if isinstance(file_name, str) and not _can_be_looked_at(folder / file_name):
         faults.append(f"file_name is {_short(file_name)}, which no disk takes; write the name of the data file")
-    if entry.get("tags") == {} and entry.get("formatting", "alpaca") != "alpaca":
-        faults.append("tags is empty, so no message has a role; name role_tag and content_tag there, or remove it")
     cloud, script = entry.get("cloud_file_name"), entry.get("script_url")
     if _is_text(cloud) and not str(cloud).startswith(CLOUDS):
         faults.append(

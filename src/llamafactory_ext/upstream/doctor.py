@@ -1,4 +1,4 @@
-"""`llamafactory-ext doctor`: versions, hooks in a fresh process, what of ours works, and the next step."""
+"""`llamafactory-ext doctor`: versions, hooks in a fresh process, what works or what a model allows, the next step."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from llamafactory_ext._hook import KILL_SWITCH
 
-from ..methods import names
+from ..methods import load, methods, names
 from ..options.attention import known_bad
 from ..options.rows import row_faults
 from .patches.compat import OLDEST
@@ -52,16 +53,43 @@ class Check:
     next_step: str = ""
 
 
-def doctor() -> None:
-    """Report the state of this installation; exit code 1 when something is broken."""
-    with Console(stderr=True).status("Looking at a fresh process (about 10 seconds) ..."):
-        checks = [*version_checks(), *row_checks(), *probe_checks(run_probe())]
-    table = Table("check", "state", "found", "next step", title="llamafactory_ext doctor")
+def doctor(model: str = "") -> None:
+    """Report the state of this installation, or what a model allows; exit code 1 when something is broken.
+
+    Args:
+        model: a folder with a config.json: whether its architecture trains with our methods, exports and serves, what
+            stands in the way, and the row to try where there is none.
+    """
+    row = ""
+    if model:
+        checks, row = model_checks(Path(str(model)).expanduser())
+    else:
+        with Console(stderr=True).status("Looking at a fresh process (about 10 seconds) ..."):
+            checks = [*version_checks(), *row_checks(), *probe_checks(run_probe())]
+    table = Table("check", "state", "found", "next step", title=f"llamafactory_ext doctor {model}".strip())
     for check in checks:
         table.add_row(check.what, f"[{COLOURS[check.state]}]{check.state}[/]", check.found, check.next_step)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if row:
+        print(f"A row to try, in families.py of llamafactory_ext (vllm: its class there, if it has one):\n\n{row}")
     if any(check.state == "broken" for check in checks):
         sys.exit(1)
+
+
+def model_checks(folder: Path) -> tuple[list[Check], str]:
+    """Return what a model's config.json allows each method that says so, and the rows to try.
+
+    Raises:
+        CheckpointError: the folder has no usable config.json.
+    """
+    checks: list[Check] = []
+    tried = []
+    for method in methods():
+        if method.of_model:
+            lines, row = load(method.of_model)(folder)
+            checks += [Check(*line) for line in lines]
+            tried += [row] if row else []
+    return checks, "\n\n".join(tried)
 
 
 def version_checks() -> list[Check]:

@@ -175,15 +175,15 @@ def test_while_the_result_is_copied_to_the_top(
 
 def test_in_importance(options: Options, straight: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, calls = options(tmp_path), []
-    score = importance.signed_scores
+    score = importance.part_scores
 
-    def stop_at_second(*args: Any, **kwargs: Any) -> importance.SignedScores:
+    def stop_at_second(*args: Any, **kwargs: Any) -> importance.PartScores:
         calls.append(args)
         if len(calls) == 3:  # two halves per task
             raise KeyboardInterrupt
         return score(*args, **kwargs)
 
-    monkeypatch.setattr(scoring, "signed_scores", stop_at_second)
+    monkeypatch.setattr(scoring, "part_scores", stop_at_second)
     interrupt(settings)
     assert set(Run(tmp_path).json("importance.json")["tasks"]) == {"tool"}
     run, _ = resume(settings, straight)

@@ -22,7 +22,7 @@ UNPACKED = ("mxfp4", "fp8")  # upstream unpacks these at loading
 
 
 def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
-    """Return a sentence for each share that selects nothing, and for an importance file that does not fit.
+    """Return a sentence for a share that selects nothing, a file that does not fit, an adapter without export.
 
     Args:
         model: on the meta device; None where its configuration does not tell.
@@ -42,6 +42,8 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
     try:
         if path and Path(path).is_file():
             importance = Importance.load(Path(path))
+            if (problem := importance.score_problem(Path(path), finetuning_args.citi_importance_score)) is not None:
+                problems.append(problem.rstrip("."))
             if model is not None:
                 importance.check(Path(path), shapes_of(model))
     except ExtError as error:

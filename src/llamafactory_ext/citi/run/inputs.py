@@ -1,7 +1,7 @@
-"""What a CITI run stands on: the base model, the tokenized data, the importance of the components.
+"""What a CITI run stands on: the base model and the tokenized data.
 
 What it does: loads them through upstream, and says what is wrong with them. What it does not do: train
-(`workflow.py`) or compute a score itself (`citi/scoring.py`).
+(`workflow.py`) or rank components (`ranking.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...checkpoint.base import quantization
 from ...data.checks.check import check_datasets
 from ...data.intake import DROP, Intake
 from ...data.marks import MARKS_COLUMN
@@ -27,9 +26,6 @@ from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset
 from ...tl.stages import SFT_STAGE
 from ...training.engines import start_communication, whole_weights
-from ...training.processes import by_main
-from ...training.same_data import content_hash
-from ...training.stopwatch import lap, laps
 from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
@@ -43,15 +39,7 @@ from ...upstream.pipeline.marks import MarkedCollator
 from ...upstream.pipeline.requests import request_marks, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
 from ...upstream.pipeline.weights import WeightedMarkedCollator
-from ..importance_file import Importance
-from ..scoring import (
-    check_trained,
-    compute_importance,
-    fits_float32,
-    group_by_task,
-    scoring_mode,
-    shapes_of,
-)
+from ..scoring import check_trained, group_by_task
 
 logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose handlers print it
 
@@ -63,7 +51,7 @@ def say(text: str) -> None:
 
 @dataclass
 class Preparation:
-    """Base, data and importance of one run, each made when it is first needed.
+    """Base and data of one run, each made when it is first needed.
 
     Attributes:
         model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
@@ -201,81 +189,3 @@ class Preparation:
             compute_dtype=self.model_args.compute_dtype or torch.float32,
             **self.tokenizers,
         )
-
-    # Importance
-
-    def load_importance(self, base: nn.Module) -> Importance | None:
-        """What `citi_importance_load` names, if it does.
-
-        Raises:
-            CheckpointError: the file is missing, damaged, or for another model.
-        """
-        if not self.finetuning_args.citi_importance_load:
-            return None
-        path = Path(self.finetuning_args.citi_importance_load)
-        importance = by_main(lambda: Importance.load(path))
-        importance.check(path, shapes_of(base))
-        if (remark := importance.uncounted(path)) is not None:
-            say(remark)
-        return importance
-
-    def score(self, base: nn.Module, default: Path) -> Importance:
-        """Computes what the file does not hold yet.
-
-        Args:
-            base: the model, without adapters.
-            default: the file, unless `citi_importance_save` names one.
-        """
-        args, shapes = self.finetuning_args, shapes_of(base)
-        path = Path(args.citi_importance_save or default)
-        settings = {
-            "reduction": args.citi_importance_reduction,
-            "dtype": self._scoring_dtype(base),
-            "samples": args.citi_importance_samples,
-            "dataset": self.data_args.dataset,
-            "seed": self.training_args.seed,
-            "data": content_hash(self.examples["train_dataset"]),
-        }
-        start = Importance(self.model_args.model_name_or_path, shapes, settings)
-        # The main process alone writes the file; others may have none, or an older one, on disks of their own.
-        found = by_main(lambda: Importance.load(path) if path.is_file() else None)
-        if found is not None:
-            if args.citi_importance_dtype == "auto":  # what an interrupted run began with stays
-                settings["dtype"] = found.settings.get("dtype", settings["dtype"])
-            if (found.base, found.shapes, found.settings) == (start.base, start.shapes, start.settings):
-                start = found
-        groups = group_by_task(self.examples["train_dataset"])
-        laps.count("importance", args.citi_importance_samples, [len(rows) for _, rows in groups.values()])
-        with (
-            lap("importance"),
-            scoring_mode(
-                base,
-                float32=settings["dtype"] == "float32",
-                checkpointing=not self.model_args.disable_gradient_checkpointing,
-            ),
-        ):
-            return compute_importance(
-                base,
-                self.examples["train_dataset"],
-                self.collator(base, packed=False),
-                start,
-                samples=args.citi_importance_samples,
-                batch_size=self.training_args.per_device_train_batch_size,
-                reduction=args.citi_importance_reduction,
-                seed=self.training_args.seed,
-                path=path,
-            )
-
-    def _scoring_dtype(self, base: nn.Module) -> str:
-        asked = self.finetuning_args.citi_importance_dtype
-        if quantization(base):
-            return "model"  # the quantized weights are the ones that will be trained on
-        if asked != "auto":
-            return str(asked)
-        if fits_float32(base):
-            return "float32"
-        say(
-            "Importance is scored in the model's 16 bits, as float32 does not fit into memory: scores are off by 1 to "
-            "2 %, and which components are the least important is uncertain."
-        )
-        return "model"

@@ -11,7 +11,7 @@ from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.base import MANIFEST
 from ...families import Standing
 from ..card import block, names_of, provenance, text
-from ..importance_file import Importance
+from ..importance_file import EQ4, TITLES, Importance
 from ..selection import Selection
 from .adapters import CARRIED
 from .folder import RunFolder
@@ -37,7 +37,7 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base_quo
 
 {report}{provenance}
 
-Importance: {reduction} reduction, {examples}.
+Importance: {score}, {examples}.
 """
 # By what the chosen components carry.
 REGISTRATION = "import llamafactory_ext  # registers MOLoRA with PEFT\n"
@@ -120,7 +120,16 @@ def _card(folder: RunFolder, importance: Importance, selection: Selection, repor
         registration=REGISTRATION if gated else "",
         merging="\n\n".join(filter(None, (notes.on_export(gated=gated), notes.experts))),
         provenance=provenance(manifest, selection.to_dict()),
-        reduction=text(importance.settings.get("reduction")),
+        score=text(_score(importance)),
         examples=examples,
         report=f"{block(as_table(report))}\n\n" if report else "",
     )
+
+
+def _score(importance: Importance) -> str:
+    """Which score the run ranked by, and why it was not the paper's."""
+    title = TITLES[importance.score]
+    if importance.score == EQ4:
+        return f"{title}, {importance.settings.get('reduction')} reduction"
+    why = importance.settings.get("instead_of_eq4")
+    return f"{title}; of eq. 4, {why}" if why else title

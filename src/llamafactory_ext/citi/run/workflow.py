@@ -48,6 +48,7 @@ from .going_on import how_to_go_on
 from .inputs import Preparation, logger, say
 from .outputs import Notes, write_outputs
 from .plan import make_plan
+from .ranking import computed_importance, loaded_importance
 from .report import Report, as_table, make_report
 from .steering import ROUTERS_ALONE, steered
 from .trainer import CitiTrainer
@@ -93,7 +94,7 @@ class _Citi(PhasedRun):
         check_export(base, self.finetuning_args)
         notes = Notes(standing(base.config.to_dict()), describe_experts(base))
         selected_counts(len(linear_components(base)), *ratios(self.finetuning_args, self.folder.phases))
-        loaded = self.inputs.load_importance(base)
+        loaded = loaded_importance(self.inputs, base)
         data = content_hash(self.inputs.data["train_dataset"])
         check_same_data({"training": data, "evaluation": self.inputs.data.get("eval_dataset")})
         check_same_base(base, self.training_args)
@@ -113,7 +114,7 @@ class _Citi(PhasedRun):
         self.inputs.report_data(self.folder.path)
         if notes.experts:
             say(notes.experts)
-        importance = loaded or self.inputs.score(base, self.folder.path / "importance.json")
+        importance = loaded or computed_importance(self.inputs, base, self.folder.path / "importance.json")
         selection = self._select(importance)
         self.selection = selection
         model = None if self.engine else self.restored(self._adapt(base, selection))

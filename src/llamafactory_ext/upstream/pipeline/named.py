@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ...checkpoint.base import MANIFEST
 from ...checkpoint.folders import check_adapter
 from ...checkpoint.model_folder import (
     ADAPTER_CONFIG,
@@ -90,7 +91,40 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
                 f"adapter_name_or_path={folder} belongs to another base than model_name_or_path="
                 f"{model_args.model_name_or_path} ({fault}); name its own"
             )
-    return problems
+    return problems or _of_another_family(folders, model_args)
+
+
+def _of_another_family(folders: Iterable[Path], model_args: Any) -> list[str]:
+    """Return a sentence for each adapter of a run of ours on another architecture, as its manifest says."""
+    from .skeleton import config_of
+
+    found = {folder: kind for folder in folders if (kind := _family_trained_on(folder))}
+    try:
+        config = config_of(model_args) if found else None
+    except Exception:  # whatever a model's own code meets; said elsewhere
+        return []
+    parts = (config, getattr(config, "text_config", None))
+    kinds = [kind for part in parts if (kind := getattr(part, "model_type", None))]
+    return [
+        f"adapter_name_or_path={folder} was trained on a {was}, and model_name_or_path="
+        f"{model_args.model_name_or_path} is a {kinds[0]}; name its own base ({base})"
+        for folder, (was, base) in found.items()
+        if kinds and was not in kinds
+    ]
+
+
+def _family_trained_on(folder: Path) -> tuple[str, str] | None:
+    """Return the architecture and the name of an adapter's base, where a run of ours has kept them."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        base = read_object(folder / MANIFEST).get("base")
+        config = base.get("config") if isinstance(base, dict) else None
+        kind = config.get("model_type") if isinstance(config, dict) else None
+        name = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    except DamagedError:  # said elsewhere
+        return None
+    return (kind, str(name)) if isinstance(kind, str) else None
 
 
 def _of_a_method(folder: Path) -> str | None:
