@@ -14,4 +14,9 @@ class RunFolder(PhasedFolder):
 
     NAMES: ClassVar = ("rp", "mi", "uco")
     FILES: ClassVar = ("importance.json", "selection.json", "report.json")
-    LATER: ClassVar = {"cutoff_action": "keep", "resize_vocab": False}
+    LATER: ClassVar = {
+        "cutoff_action": "keep",
+        "resize_vocab": False,
+        "citi_importance_score": "auto",
+        "citi_importance_stop": 0.0,
+    }
