@@ -70,7 +70,7 @@ class PatchingLoader(Loader):
             refuse_runs_of_ours(module)
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else a loader may offer (get_source, get_data, ...) is the original's."""
+        """Return everything else a loader may offer (get_source, get_data, ...) is the original's."""
         return getattr(self.original, name)
 
 
@@ -80,7 +80,7 @@ class PatchingFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of a module of the table, with our loader; None for all others."""
+        """Return the spec of a module of the table, with our loader; None for all others."""
         v1 = fullname == V1_LAUNCHER and os.environ.get("USE_V1", "").lower() in ("1", "true", "y")
         checked = os.environ.get(CHECKS, "").lower() in ("1", "true", "yes")
         if v1 and (methods := methods_in(sys.argv[1:]) or [f"{CHECKS}=1"] * checked):
@@ -104,7 +104,7 @@ class PatchingFinder(MetaPathFinder):
 
 
 def refuse_runs_of_ours(parser: ModuleType) -> None:
-    """Without our package behind it, this module still ends runs of ours in one line."""
+    """End runs of ours in one line, also without our package behind this module."""
     original = getattr(parser, READ, None)
     if original is None:
         return
@@ -120,7 +120,7 @@ def refuse_runs_of_ours(parser: ModuleType) -> None:
 
 
 def is_active() -> bool:
-    """Whether the finder is in place in this process."""
+    """Tell whether the finder is in place in this process."""
     return any(isinstance(finder, PatchingFinder) for finder in sys.meta_path)
 
 

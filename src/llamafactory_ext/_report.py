@@ -35,7 +35,7 @@ class InstallationError(ImportError):
 
     @classmethod
     def of(cls, methods: list[str]) -> "InstallationError":
-        """The error of a run that asks for these methods."""
+        """Return the error of a run that asks for these methods."""
         return cls(
             f"{' and '.join(methods)} cannot run: llamafactory_ext is installed but cannot be imported "
             f"({'; '.join(broken)}); runs without it are untouched. Install its requirements again: "
@@ -49,7 +49,7 @@ class InstallationError(ImportError):
 
 
 def methods_in(words: Sequence[str]) -> list[str]:
-    """The methods of ours that options ask for.
+    """Return the methods of ours that options ask for.
 
     Args:
         words: of a command line, with the names of configuration files among them, or `name: value` each.
@@ -107,7 +107,7 @@ def explain_interrupt(error: BaseException) -> int | None:
 
 @contextmanager
 def handing_signals_on() -> Iterator[list[int]]:
-    """Within, a signal ends this process by an exception, or is handed on to the child that it waits for.
+    """Let a signal within end this process by an exception, or be handed on to the child that it waits for.
 
     Upstream waits for torchrun in `subprocess.run`, which kills its child when an exception interrupts it; the
     workers of torchrun would be left alone then. Yields the signals that were handed on.
@@ -136,7 +136,7 @@ def handing_signals_on() -> Iterator[list[int]]:
 
 
 def _awaited(frame: FrameType | None) -> Any:
-    """The child that `subprocess.run` waits for in one of these frames."""
+    """Return the child that `subprocess.run` waits for in one of these frames."""
     while frame is not None:
         if frame.f_globals.get("__name__") == "subprocess" and frame.f_code.co_name == "run":
             return frame.f_locals.get("process")
@@ -161,7 +161,7 @@ def _say_once(text: str) -> None:
 
 
 def error_was_reported() -> bool:
-    """Whether a process of this distributed run has printed one of our errors; later failures follow from it."""
+    """Tell whether a process of this distributed run has printed one of our errors; later failures follow from it."""
     folder = os.environ.get(ERROR_FOLDER)
     names = [name for name in os.listdir(folder) if name != RUN] if folder and os.path.isdir(folder) else []
     # A worker that torchrun has restarted starts afresh; torchrun itself and its parent see all attempts.
@@ -218,7 +218,7 @@ def error_folder() -> Iterator[None]:
 
 
 def _find_cause(error: BaseException) -> Any:
-    """Why a run of ours has failed somewhere in upstream's code: it is one that we cannot be plugged into."""
+    """Say why a run of ours has failed somewhere in upstream's code: it is one that we cannot be plugged into."""
     try:
         methods = methods_in(sys.argv[1:]) if isinstance(error, Exception) else []
         if methods and broken:
@@ -233,7 +233,7 @@ def _find_cause(error: BaseException) -> Any:
 
 
 def _find_our_error(error: BaseException) -> Any:
-    """The error of our family behind `error`: itself, what it was raised from, or what a Ray worker sent."""
+    """Return the error of our family behind `error`: itself, what it was raised from, or what a Ray worker sent."""
     family = (InstallationError, *filter(None, [getattr(sys.modules.get(ERRORS), "ExtError", None)]))
     seen: Any = error
     while seen is not None:

@@ -45,7 +45,7 @@ class OptionError(ExtError):
 
     @classmethod
     def listing(cls, heading: str, problems: Sequence[str]) -> "OptionError":
-        """One error that names every problem at once, so that the user fixes all of them in one go."""
+        """Make one error that names every problem at once, so that the user fixes all of them in one go."""
         return cls("\n".join([heading, *(f"  - {problem}" for problem in problems)]))
 
 

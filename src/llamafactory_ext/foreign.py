@@ -255,7 +255,7 @@ def exchange(
 
 
 def _unpacked(parts: Iterable[bytes], coding: str, most: int) -> Iterator[bytes]:
-    """The body's parts, unpacked little by little: a small part may hold gigabytes."""
+    """Return the body's parts, unpacked little by little: a small part may hold gigabytes."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         yield from parts
@@ -324,7 +324,7 @@ class _Stream:
 
 
 def _left(timeout: float | None) -> float | None:
-    """The time of one read: what is left of the whole, if less."""
+    """Return the time of one read: what is left of the whole, if less."""
     ends = getattr(_LOCAL, "ends", None)
     if ends is None:
         return timeout

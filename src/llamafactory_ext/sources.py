@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent
 
 
 def source_hash() -> str:
-    """A hash of all Python files of this package, names included; they are read once in a process.
+    """Return a hash of all Python files of this package, names included; they are read once in a process.
 
     LLaMA-Factory's cache of preprocessed data knows converters, templates and processors by their pickled state, and
     classes of importable modules by their name only. Ours carry this hash in their state. It covers the whole package:

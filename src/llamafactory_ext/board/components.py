@@ -15,7 +15,7 @@ PER_ROW = 5
 
 
 def create_panel(panel: Panel) -> tuple[Any, dict[str, Any]]:
-    """A closed accordion and its fields by option name; created where the caller's layout stands."""
+    """Return a closed accordion and its fields by option name; created where the caller's layout stands."""
     with gr.Accordion(open=False, **element_text(panel.name, FALLBACK)) as accordion:
         fields = {}
         for start in range(0, len(panel.options), PER_ROW):
@@ -29,7 +29,7 @@ def create_panel(panel: Panel) -> tuple[Any, dict[str, Any]]:
 
 
 def create_field(option: Option) -> Any:
-    """The component in which an option is entered, with its default in it."""
+    """Return the component in which an option is entered, with its default in it."""
     texts = element_text(option.name, FALLBACK)
     if option.kind == "switch":
         return gr.Checkbox(value=option.default, **texts)

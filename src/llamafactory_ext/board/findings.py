@@ -18,7 +18,7 @@ _STYLE = "border-collapse:collapse;margin:4px 0 10px"
 
 
 def shown_findings(names: Sequence[str], folder: str, encoder: Callable[[], Encoder] | None, language: str) -> str:
-    """All findings of these data sets as HTML; what cannot be read at all is told in its place.
+    """Return all findings of these data sets as HTML; what cannot be read at all is told in its place.
 
     Args:
         names: entries of `folder`/dataset_info.json, or files.
@@ -51,7 +51,7 @@ def shown_remarks(check: Callable[[Sequence[str], str], list[str]], names: Seque
 
 
 def shown_preview(request: Request, language: str) -> str:
-    """Examples with the weight of each token, as HTML."""
+    """Return examples with the weight of each token, as HTML."""
     if not request.names:
         return _problem(message("none", language))
     try:

@@ -29,7 +29,7 @@ class Option:
     help: str
 
     def value(self, entered: Any) -> Any:
-        """What a command or a YAML file gets for what stands in the field; None leaves the option out."""
+        """Return what a command or a YAML file gets for what stands in the field; None leaves the option out."""
         if entered is None or entered == "":
             return None
         if self.kind == "choices":
@@ -40,7 +40,7 @@ class Option:
 
 
 def options_of(group: type) -> tuple[Option, ...]:
-    """The options that a dataclass declares, in its order.
+    """Return the options that a dataclass declares, in its order.
 
     Args:
         group: its fields have real types: bool, int, float, str, Literal, a list of words, or any of these or None.
@@ -50,7 +50,7 @@ def options_of(group: type) -> tuple[Option, ...]:
 
 
 def entered_values(options: Sequence[Option], entered: Mapping[str, Any]) -> dict[str, Any]:
-    """Option name to its value for a command, without those left empty."""
+    """Return option name to its value for a command, without those left empty."""
     values = {option.name: option.value(entered[option.name]) for option in options}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -35,11 +35,11 @@ class Panel:
         return options_of(self.group.arguments)
 
     def belongs_to(self, chosen: Mapping[str, str]) -> bool:
-        """Whether a run with this `finetuning_type` and `stage` is what the panel is made for."""
+        """Tell whether a run with this `finetuning_type` and `stage` is what the panel is made for."""
         return self.group.applies(chosen)
 
     def options_for(self, chosen: Mapping[str, str]) -> tuple[Option, ...]:
-        """The options of this panel that such a run reads."""
+        """Return the options of this panel that such a run reads."""
         if self.belongs_to(chosen):
             return self.options
         shared = {name for name, values in self.group.shared.items() if chosen[self.group.option] in values}
@@ -50,7 +50,7 @@ PANELS = tuple(Panel(group) for group in GROUPS)
 
 
 def panel_values(chosen: Mapping[str, str], entered: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a command, from what stands in the panels' fields.
+    """Return the options of a command, from what stands in the panels' fields.
 
     Args:
         chosen: the run's `finetuning_type` and `stage`.
@@ -60,5 +60,5 @@ def panel_values(chosen: Mapping[str, str], entered: Mapping[str, Any]) -> dict[
 
 
 def problems_of(values: Mapping[str, Any]) -> list[str]:
-    """One sentence for each value that its option does not take."""
+    """Return one sentence for each value that its option does not take."""
     return check_values(values, RULES)[1]

@@ -39,7 +39,7 @@ class PhaseProgress:
         return (self.lines[-1]["current_steps"], self.lines[-1]["total_steps"]) if self.lines else (0, 0)
 
     def last(self, key: str) -> float | None:
-        """The newest logged value."""
+        """Return the newest logged value."""
         return next((line[key] for line in reversed(self.lines) if key in line), None)
 
     def shown(self, curve: Curve) -> float | None:
@@ -69,7 +69,7 @@ class Progress:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """The progress of the run in this folder; None if no run in phases has begun there."""
+    """Return the progress of the run in this folder; None if no run in phases has begun there."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         phases = manifest["phases"]
@@ -89,14 +89,14 @@ def read_progress(folder: Path) -> Progress | None:
 
 
 def _row_of(manifest: Any) -> Method | None:
-    """The method that a manifest names; where it names none, the first one in phases, whose runs name none."""
+    """Return the method that a manifest names; where it names none, the first one in phases, whose runs name none."""
     phased = [row for row in methods() if row.phased]
     named = manifest.get(METHOD)
     return next((row for row in phased if named in (row.name, None)), None)
 
 
 def curve(phases: Sequence[PhaseProgress], key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one logged figure, the phases one after the other."""
+    """Step and values of one logged figure, the phases one after the other."""
     steps, values, offset = [], [], 0
     for phase in phases:
         for line in phase.lines:
@@ -112,7 +112,7 @@ def _share(done: int, planned: int) -> float:
 
 
 def _lines(path: Path) -> tuple[dict[str, Any], ...]:
-    """The complete lines of a log that another process is writing."""
+    """Return the complete lines of a log that another process is writing."""
     try:
         text = path.read_text("utf-8", errors="replace")
     except OSError:

@@ -20,7 +20,7 @@ def axes_of(progress: Progress) -> tuple[Axis, ...]:
 
 
 def headline(progress: Progress, language: str) -> str:
-    """What the run is doing now."""
+    """Return what the run is doing now."""
     phase = progress.running
     if not progress.chosen:
         return message("importance", language)
@@ -50,7 +50,7 @@ def as_markdown(progress: Progress, language: str) -> str:
 
 
 def bar_label(progress: Progress, language: str) -> str:
-    """The words beside the progress bar."""
+    """Return the words beside the progress bar."""
     phase = progress.running
     if phase is None or not phase.lines:
         return headline(progress, language)
@@ -67,7 +67,7 @@ def bar_label(progress: Progress, language: str) -> str:
 
 
 def picture(progress: Progress) -> Any:
-    """A matplotlib figure: the curves of the method that have any values.
+    """Return a matplotlib figure: the curves of the method that have any values.
 
     Its words are English in every language, as in the Board's own picture: not every machine has other fonts.
     """
@@ -93,7 +93,7 @@ def picture(progress: Progress) -> Any:
 
 
 def _ends(progress: Progress) -> list[int]:
-    """The steps at which a phase has ended and another has followed or will."""
+    """Return the steps at which a phase has ended and another has followed or will."""
     ends, end = [], 0
     for phase in progress.phases[:-1]:
         end += phase.steps[0]

@@ -17,26 +17,29 @@ FOLDER = Path(__file__).parent / "locales"
 
 @cache
 def texts(language: str) -> dict[str, Any]:
-    """The file of a language: `elements` (name to label, info, value ...) and `messages` (name to text)."""
+    """Return the file of a language: `elements` (name to label, info, value ...) and `messages` (name to text)."""
     path = FOLDER / f"{language}.json"
     found: dict[str, Any] = json.loads((path if path.is_file() else FOLDER / f"{FALLBACK}.json").read_text("utf-8"))
     return found
 
 
 def message(name: str, language: str, **values: Any) -> str:
-    """One message with its values put in."""
+    """Return one message with its values put in."""
     text = texts(language)["messages"].get(name) or texts(FALLBACK)["messages"].get(name, name)
     return str(text).format(**values)
 
 
 def element_text(name: str, language: str) -> dict[str, Any]:
-    """What the element shows besides its value; of an option nobody has put into words, its name and its help."""
+    """Return what the element shows besides its value.
+
+    Of an option nobody has put into words, its name and its help.
+    """
     return table()[name].get(language, table()[name][FALLBACK])
 
 
 @cache
 def table() -> dict[str, dict[str, dict[str, Any]]]:
-    """Element name to language to what the element shows, for every element of ours."""
+    """Return element name to language to what the element shows, for every element of ours."""
     # The page takes <output_dir> for a tag.
     declared = {
         option.name: {"label": option.name, "info": escape(option.help, quote=False)}

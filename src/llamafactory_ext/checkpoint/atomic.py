@@ -92,23 +92,23 @@ def _literal(name: str) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes `data` as JSON; readers see the old file or the new one, never a part."""
+    """Write `data` as JSON; readers see the old file or the new one, never a part."""
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8; readers see the old file or the new one, never a part."""
+    """Write a text file in UTF-8; readers see the old file or the new one, never a part."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file; readers see the old one or the new one, never a part."""
+    """Write a file; readers see the old one or the new one, never a part."""
     with staged_file(path) as staged:
         staged.write_bytes(content)
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The content of a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
         CheckpointError: the file is missing or malformed; the message calls it `what`.
@@ -124,7 +124,7 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def publish_folder(staged: Path, path: Path) -> None:
-    """Puts a finished folder in the place of `path`; readers see it whole or not at all."""
+    """Put a finished folder in the place of `path`; readers see it whole or not at all."""
     for file in staged.rglob("*"):
         sync(file)
     sync(staged)
@@ -135,14 +135,14 @@ def publish_folder(staged: Path, path: Path) -> None:
 
 
 def discard_folder(path: Path) -> None:
-    """Removes a folder; from the first moment on nobody finds a part of it under its name."""
+    """Remove a folder; from the first moment on nobody finds a part of it under its name."""
     old = path.with_name(f".{path.name}.{secrets.token_hex(6)}{REMOVED}")
     path.rename(old)
     shutil.rmtree(old)
 
 
 def sync(path: Path) -> None:
-    """Forces a file or folder to disk where the file system allows it."""
+    """Force a file or folder to disk where the file system allows it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -30,7 +30,7 @@ _INSIDE = (
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:
-    """Shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`.
+    """Return shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`.
 
     Quantised linears are left out; some of them store bytes as if they were floats, in a shape of their own.
     """
@@ -48,7 +48,7 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
 
 
 def stored_weights(folders: Iterable[str | Path]) -> dict[str, str]:
-    """Shape and first bytes of every tensor in the safetensors files of some folders: file and name to both.
+    """Return shape and first bytes of every tensor in the safetensors files of some folders: file and name to both.
 
     What is no folder here, such as a name on a hub, is left out.
     """
@@ -98,7 +98,7 @@ _OF_ROPE = ("rope_theta", "partial_rotary_factor")
 
 
 def config_facts(config: Any) -> dict[str, Any]:
-    """What a model's configuration says about what its layers compute: name to value, those of parts with a dot."""
+    """Return by name what a model's configuration says of what its layers compute; parts have names with a dot."""
     written = config.to_dict() if hasattr(config, "to_dict") else {}
     return _facts(written, "")
 
@@ -118,7 +118,10 @@ def _facts(written: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def config_difference(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> str | None:
-    """What two configurations say differently, in words; options that one of them lacks are another version's."""
+    """Return what two configurations say differently, in words.
+
+    Options that one of them lacks are another version's.
+    """
     for name in sorted(expected.keys() & actual.keys()):
         then, now = expected[name], actual[name]
         if then != now and None not in (then, now):
@@ -127,7 +130,7 @@ def config_difference(expected: Mapping[str, Any], actual: Mapping[str, Any]) ->
 
 
 def check_base(model: nn.Module, adapter: Path) -> None:
-    """Makes sure that `adapter` was trained on this base.
+    """Make sure that `adapter` was trained on this base.
 
     Values are compared loosely, as the base may be loaded in another number type. Quantised linears are not compared.
 
@@ -156,7 +159,7 @@ def check_base(model: nn.Module, adapter: Path) -> None:
 
 
 def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str | None:
-    """How this base differs from the manifest's, in words; None if it does not, as far as can be seen.
+    """Return how this base differs from the manifest's, in words; None if it does not, as far as can be seen.
 
     Raises:
         CheckpointError: the manifest, read from `path`, says nothing usable.
@@ -187,7 +190,7 @@ def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str
 
 
 def quantization(model: nn.Module) -> str | None:
-    """How the model's linears are quantised, such as `bitsandbytes`; None if they are not."""
+    """Return how the model's linears are quantised, such as `bitsandbytes`; None if they are not."""
     method = getattr(model, "quantization_method", None)
     return None if method is None else str(getattr(method, "value", method))
 

@@ -40,7 +40,7 @@ _SHOWN = 100  # characters of a name in a message
 
 
 def publish_checkpoint(staged: Path, path: Path, facts: Mapping[str, Any]) -> None:
-    """Moves a finished folder to `path`, in the place of an older one, and marks it as complete.
+    """Move a finished folder to `path`, in the place of an older one, and marks it as complete.
 
     Args:
         staged: the folder as it was written, alone in its parent; nobody may write to it any more.
@@ -57,7 +57,7 @@ def publish_checkpoint(staged: Path, path: Path, facts: Mapping[str, Any]) -> No
 
 
 def seal_folder(folder: Path) -> None:
-    """Marks a folder as complete where it is."""
+    """Mark a folder as complete where it is."""
     (folder / COMPLETE).unlink(missing_ok=True)
     write_json(folder / COMPLETE, {"files": _inventory(folder)})
 
@@ -70,7 +70,7 @@ def seal_adapter(folder: Path) -> None:
 
 @contextlib.contextmanager
 def sealing(folder: Path, *, writes: bool) -> Iterator[None]:
-    """Within, a run saves its final model: an older seal goes first, and an adapter gets its own last.
+    """Seal the final model that a run saves within: an older seal goes first, and an adapter gets its own last.
 
     Args:
         folder: output_dir.
@@ -109,7 +109,7 @@ def check_adapter(folder: Path) -> None:
 
 
 def find_fault(folder: Path) -> str | None:
-    """Why this folder is not what was saved, in words; None if it is."""
+    """Say why this folder is not what was saved, in words; None if it is."""
     if not (folder / COMPLETE).is_file():
         return "it is not complete"
     try:
@@ -127,7 +127,7 @@ def find_fault(folder: Path) -> str | None:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a file; a name that no disk takes names none."""
+    """Tell whether there is a file; a name that no disk takes names none."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -137,7 +137,7 @@ def _is_file(path: Path) -> bool:
 def newest_checkpoint(
     folder: Path, *, check: bool = True, lowest: Callable[[int], int] = int
 ) -> tuple[Path | None, list[str]]:
-    """The newest complete checkpoint in `folder`, and why newer ones were skipped, a line for each.
+    """Return the newest complete checkpoint in `folder`, and why newer ones were skipped, a line for each.
 
     Args:
         folder: holds `checkpoint-<step>` folders.
@@ -168,13 +168,13 @@ def newest_checkpoint(
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder` that is marked as complete, by a look at the marks alone."""
+    """Return the newest checkpoint in `folder` that is marked as complete, by a look at the marks alone."""
     steps = steps_of(folder)
     return next((steps[step] for step in sorted(steps, reverse=True) if (steps[step] / COMPLETE).is_file()), None)
 
 
 def remove_old(folder: Path, limit: int | None, keep: str | None, run: str | None = None) -> None:
-    """Removes a run's incomplete checkpoints, and complete ones beyond the newest `limit`; no other's.
+    """Remove a run's incomplete checkpoints, and complete ones beyond the newest `limit`; no other's.
 
     Args:
         folder: holds `checkpoint-<step>` folders, the newest of them complete.
@@ -212,7 +212,7 @@ def discard_checkpoints(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process was writing or removing, known by its exact name."""
+    """Remove what a killed process was writing or removing, known by its exact name."""
     remove_staged(folder)
     for path in (*folder.glob(f"{STAGING}/checkpoint-*"), *folder.glob(f".*{REMOVED}"), *folder.glob(_CLOSING)):
         _remove(path)
@@ -231,7 +231,7 @@ def _remove(path: Path) -> None:
 
 
 def _said(path: Path) -> dict[str, Any]:
-    """What a mark says; nothing where it cannot be read."""
+    """Return what a mark says; nothing where it cannot be read."""
     try:
         content = read_json(path, "mark")
     except CheckpointError:

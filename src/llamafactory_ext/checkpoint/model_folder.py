@@ -95,7 +95,7 @@ def adapter_problems(folder: Path) -> list[str]:
 
 
 def weights_fault(file: Path) -> str | None:
-    """Why a file of weights cannot be whole, by its header and size, or by its pickle; None if it can."""
+    """Say why a file of weights cannot be whole, by its header and size, or by its pickle; None if it can."""
     try:
         read_header(file) if file.suffix == ".safetensors" else read_pickle(file)
     except DamagedError as error:
@@ -193,7 +193,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def output_problem(path: str) -> str | None:
-    """Why a run cannot write into a folder, in words; None if it can. Nothing is left behind."""
+    """Say why a run cannot write into a folder, in words; None if it can. Nothing is left behind."""
     if not path.strip():
         return "output_dir is empty; name a folder"
     folder = Path.cwd() / Path(path).expanduser()
@@ -212,7 +212,7 @@ def output_problem(path: str) -> str | None:
 
 
 def foreign_output(path: str) -> str | None:
-    """Why a run would change files of somebody else in its folder, in words; None if it would not."""
+    """Say why a run would change files of somebody else in its folder, in words; None if it would not."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return None
@@ -273,7 +273,7 @@ def _tokenizer_problems(folder: Path) -> list[str]:
 
 
 def _pieces_fault(file: Path) -> str:
-    """Why a file holds no tokenizer, in words; nothing where it does, or where nothing here can tell."""
+    """Say why a file holds no tokenizer, in words; nothing where it does, or where nothing here can tell."""
     try:
         from tokenizers import Tokenizer
     except ImportError:
@@ -286,7 +286,7 @@ def _pieces_fault(file: Path) -> str:
 
 
 def _odd_numbers(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Sizes below 1, which make a model without layers, and ends of texts that are no tokens."""
+    """Return sizes below 1, which make a model without layers, and ends of texts that are no tokens."""
     inner = config.get("text_config")
     parts = [config, *([inner] if isinstance(inner, Mapping) else [])]
     low = [

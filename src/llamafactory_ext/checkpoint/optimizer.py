@@ -13,7 +13,7 @@ Groups = Sequence[Sequence[str]]
 
 
 def group_names(groups: Iterable[Mapping[str, Any]], parameters: Iterable[tuple[str, Tensor]]) -> list[list[str]]:
-    """Names of the parameters in each of an optimizer's `param_groups`, in its order.
+    """Name of the parameters in each of an optimizer's `param_groups`, in its order.
 
     Args:
         groups: `optimizer.param_groups`.
@@ -29,7 +29,7 @@ def group_names(groups: Iterable[Mapping[str, Any]], parameters: Iterable[tuple[
 
 
 def by_name(state: Mapping[str, Any], groups: Groups) -> dict[str, Any]:
-    """`optimizer.state_dict()` with names for numbers."""
+    """Return `optimizer.state_dict()` with names for numbers."""
     names = [name for group in groups for name in group]
     return {
         **state,
@@ -41,7 +41,7 @@ def by_name(state: Mapping[str, Any], groups: Groups) -> dict[str, Any]:
 
 
 def by_number(state: Mapping[str, Any], groups: Groups) -> dict[str, Any]:
-    """What `optimizer.load_state_dict` takes, from what `by_name` gave.
+    """Return what `optimizer.load_state_dict` takes, from what `by_name` gave.
 
     Args:
         state: as saved.

@@ -164,7 +164,7 @@ def sha256(path: Path) -> str:
 
 
 def same_file(path: Path, source: Path) -> bool:
-    """Whether two names lead to one file; links and letters of either case do not hide it."""
+    """Tell whether two names lead to one file; links and letters of either case do not hide it."""
     try:
         if path.samefile(source):
             return True
@@ -199,7 +199,7 @@ def _marked(path: Path) -> str | None:
 
 
 def _record(folder: Path) -> dict[str, list[str]]:
-    """Hashes of a folder's own files, by name; none where the record cannot be read."""
+    """Hash of a folder's own files, by name; none where the record cannot be read."""
     path = folder / RECORD
     try:
         if path.stat().st_size > _LARGEST_RECORD:

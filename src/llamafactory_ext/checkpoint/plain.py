@@ -26,7 +26,7 @@ _TENSOR, _TUPLE, _FLOAT, _ITEMS = "$tensor", "$tuple", "$float", "$items"
 
 
 def split(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """JSON for everything but the tensors, and the tensors by their path within `state`.
+    """Return JSON for everything but the tensors, and the tensors by their path within `state`.
 
     Raises:
         CheckpointError: something in it is neither a plain value nor a plain tensor.
@@ -36,7 +36,7 @@ def split(state: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def join(data: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The state that `split` took apart.
+    """Return the state that `split` took apart.
 
     Raises:
         KeyError: a tensor is missing.
@@ -57,7 +57,7 @@ def join(data: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def write_state(folder: Path, name: str, state: Any) -> None:
-    """Writes `<name>.json` and, if there are tensors, `<name>.safetensors`; not synced to disk yet.
+    """Write `<name>.json` and, if there are tensors, `<name>.safetensors`; not synced to disk yet.
 
     Raises:
         CheckpointError: `state` holds something that only pickle could save.
@@ -74,7 +74,7 @@ def write_state(folder: Path, name: str, state: Any) -> None:
 
 
 def read_state(folder: Path, name: str, what: str) -> Any:
-    """What `write_state` wrote; tensors come on the CPU.
+    """Return what `write_state` wrote; tensors come on the CPU.
 
     Raises:
         CheckpointError: it is missing or damaged; the message calls it `what`.
@@ -115,7 +115,7 @@ def _encode(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> An
 
 
 def _independent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, none of them sharing memory with another."""
+    """Return the tensors on the CPU, none of them sharing memory with another."""
     found, seen = {}, set()
     for name, tensor in tensors.items():
         local = tensor.cpu().contiguous()

@@ -10,7 +10,7 @@ import torch
 
 
 def collect_states(device: torch.device) -> dict[str, Any]:
-    """Of Python, NumPy, torch on the CPU and, if it is another, on this process's device."""
+    """Return the states of Python, NumPy, torch on the CPU and, if it is another, on this process's device."""
     numbers = dict(np.random.get_state(legacy=False))
     numbers["state"] = {**numbers["state"], "key": torch.from_numpy(numbers["state"]["key"].astype(np.int64))}
     states = {"python": random.getstate(), "numpy": numbers, "torch": torch.get_rng_state()}
@@ -20,7 +20,7 @@ def collect_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_states(states: dict[str, Any], device: torch.device) -> None:
-    """Sets what `collect_states` saw."""
+    """Set what `collect_states` saw."""
     random.setstate(states["python"])
     numbers = dict(states["numpy"])
     numbers["state"] = {**numbers["state"], "key": numbers["state"]["key"].numpy().astype(np.uint32)}

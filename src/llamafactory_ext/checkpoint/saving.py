@@ -64,7 +64,7 @@ class SafeCheckpoints(Trainer):
             self.remove_callback(PrinterCallback)  # prints the log once for each machine
 
     def newest_checkpoint(self) -> tuple[Path | None, list[str]]:
-        """The newest checkpoint that all processes can resume from, and why newer ones were skipped."""
+        """Return the newest checkpoint that all processes can resume from, and why newer ones were skipped."""
         return newest_checkpoint(
             Path(self.args.output_dir), check=self.args.should_save, lowest=self._lowest_of_all_processes
         )
@@ -92,7 +92,10 @@ class SafeCheckpoints(Trainer):
         return None if newest is None else str(newest)
 
     def _run_epoch(self, **parts: Any) -> None:
-        """Transformers' epoch; nothing when the checkpoint to go on from was the last: it would take one step more."""
+        """Return Transformers' epoch.
+
+        Nothing when the checkpoint to go on from was the last: it would take one step more.
+        """
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(**parts)
         else:
@@ -105,7 +108,7 @@ class SafeCheckpoints(Trainer):
         return int(value)
 
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
-        """Transformers' training; from a checkpoint only with the processes and batches that it was saved with.
+        """Return Transformers' training; from a checkpoint only with the processes and batches that it was saved with.
 
         Raises:
             CheckpointError: the checkpoint belongs to another division of the data, or to a run with another plan.
@@ -118,7 +121,7 @@ class SafeCheckpoints(Trainer):
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _shares(self) -> dict[str, int]:
-        """How each step's examples are divided; a run goes on exactly with the same division alone."""
+        """Return how each step's examples are divided; a run goes on exactly with the same division alone."""
         return {
             "processes": self.args.world_size,
             "per_device_train_batch_size": self.args.per_device_train_batch_size,
@@ -151,7 +154,7 @@ class SafeCheckpoints(Trainer):
         return str(Path(folder) / STAGING) if self._saving else folder
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Transformers' checkpoint, staged; then its place, its mark, and only then older ones may go.
+        """Return Transformers' checkpoint, staged; then its place, its mark, and only then older ones may go.
 
         Raises:
             CheckpointError: the disk is full or cannot be written.
@@ -184,7 +187,7 @@ class SafeCheckpoints(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Model and tokenizer; neither the pickled training arguments nor PEFT's empty model card.
+        """Return model and tokenizer; neither the pickled training arguments nor PEFT's empty model card.
 
         The card, a template compiled anew each time, would take longer than all else in saving a small adapter.
         """

@@ -72,7 +72,7 @@ def is_ours(folder: Path, config: Mapping[str, Any]) -> bool:
 
 
 def _check_method(name: str, where: dict[str, Any]) -> None:
-    """An adapter of a hub: it exists and is one of citi."""
+    """Check an adapter of a hub: it exists and is one of citi."""
     from peft import PeftConfig
 
     try:
@@ -89,7 +89,7 @@ def _check_method(name: str, where: dict[str, Any]) -> None:
 
 
 def _tensor_names(adapter: str, where: dict[str, Any]) -> set[str]:
-    """The names in an adapter's weights file, of a folder or, already in the cache, of the hub."""
+    """Return the names in an adapter's weights file, of a folder or, already in the cache, of the hub."""
     from safetensors import safe_open
     from transformers.utils import cached_file
 

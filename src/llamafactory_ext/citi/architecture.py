@@ -168,7 +168,7 @@ class Architecture:
         return Trial(f"a tiny model of it could not be trained ({said})")
 
     def row(self) -> str:
-        """The row for `families.py` that is worth trying, as source text."""
+        """Return the row for `families.py` that is worth trying, as source text."""
         assert self.config is not None
         assert self.model is not None
         name = type(self.model).__name__
@@ -264,7 +264,10 @@ def _trained(config: PreTrainedConfig) -> Trial:
 
 
 def _of_vllm(model_type: str, model: str) -> str:
-    """Where vLLM has a class of the name, as the table of families says it; empty where it has none or is absent."""
+    """Return where vLLM has a class of the name, as the table of families says it.
+
+    Empty where it has none or is absent.
+    """
     spec = importlib.util.find_spec("vllm")
     for root in (spec.submodule_search_locations if spec is not None else None) or ():
         file = Path(root) / "model_executor" / "models" / f"{model_type}.py"

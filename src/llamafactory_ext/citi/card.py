@@ -71,7 +71,7 @@ def names_of(base: Any, name: Any) -> dict[str, str]:
 
 
 def provenance_of(adapter: Path) -> str:
-    """The account of the adapter in a folder.
+    """Return the account of the adapter in a folder.
 
     Raises:
         CheckpointError: manifest or selection are missing or damaged.
@@ -86,7 +86,7 @@ def provenance_of(adapter: Path) -> str:
 
 
 def provenance(manifest: Mapping[str, Any], selection: Mapping[str, Any]) -> str:
-    """Markdown: a table, the components' names and all settings in lists that unfold.
+    """Return Markdown: a table, the components' names and all settings in lists that unfold.
 
     Args:
         manifest: of a run, or of one of its phases; phases after that one are left out.

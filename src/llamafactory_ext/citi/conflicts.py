@@ -26,7 +26,7 @@ FINISHED_RUN = ("adapter_model.safetensors", "model.safetensors", "model.safeten
 
 
 def finetuning_conflicts(args: Any) -> list[str]:
-    """Conflicts within the fine-tuning options, before upstream has looked at them."""
+    """Return conflicts within the fine-tuning options, before upstream has looked at them."""
     problems = []
     if args.stage not in ("sft", *names("stage")):
         problems.append(f"stage: {args.stage} does not work with finetuning_type: citi; set stage: sft")
@@ -50,7 +50,7 @@ def finetuning_conflicts(args: Any) -> list[str]:
 
 
 def training_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
-    """Conflicts between the option groups of a training command."""
+    """Return conflicts between the option groups of a training command."""
     if not training_args.do_train:
         return []
     problems = _adapter_problems(finetuning_args) + _kernel_problems(training_args, finetuning_args)
@@ -74,7 +74,7 @@ def training_conflicts(model_args: Any, training_args: Any, finetuning_args: Any
 
 
 def inference_conflicts(model_args: Any) -> list[str]:
-    """Conflicts between the option groups of `chat`, `api`, `export` and evaluation commands."""
+    """Return conflicts between the option groups of `chat`, `api`, `export` and evaluation commands."""
     engine = getattr(model_args.infer_backend, "value", model_args.infer_backend)
     if engine == "huggingface":
         return []
@@ -84,7 +84,7 @@ def inference_conflicts(model_args: Any) -> list[str]:
 
 
 def _lora_plus_problems(args: Any) -> list[str]:
-    """LoRA+ (arXiv:2402.12354) as an option of phase mi: a higher learning rate for B."""
+    """Return LoRA+ (arXiv:2402.12354) as an option of phase mi: a higher learning rate for B."""
     if args.loraplus_lr_ratio is None:
         return []
     problems = []
@@ -96,7 +96,7 @@ def _lora_plus_problems(args: Any) -> list[str]:
 
 
 def _adapter_problems(args: Any) -> list[str]:
-    """Phases and options that do not fit what the chosen components carry."""
+    """Return phases and options that do not fit what the chosen components carry."""
     kind, phases, problems = args.citi_adapter, args.citi_phases, []
     without_effect = {"molora": (), "lora": GATED, "full": (*GATED, *LOW_RANK)}[kind]
     for name in _changed(args, [option for option in fields(args) if option.name in without_effect]):

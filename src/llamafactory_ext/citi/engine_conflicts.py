@@ -10,7 +10,7 @@ from ..training.engine_conflicts import fsdp_problems, is_set, mismatches, sourc
 
 
 def engine_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
-    """Conflicts of FSDP and DeepSpeed settings with citi, one sentence each with the next step."""
+    """Return conflicts of FSDP and DeepSpeed settings with citi, one sentence each with the next step."""
     fsdp = bool(training_args.fsdp) or is_set("ACCELERATE_USE_FSDP")
     if training_args.deepspeed:
         problems = _deepspeed_problems(training_args, finetuning_args)

@@ -55,7 +55,7 @@ UNKNOWN = "Data, phases and settings are unknown: there was no complete manifest
 def export_citi(
     model: PeftModel, tokenizer: Any, processor: Any, out_dir: Path, max_shard_size: str, adapter: Path | None = None
 ) -> None:
-    """Writes `model` to `out_dir`, whole or not at all.
+    """Write `model` to `out_dir`, whole or not at all.
 
     Args:
         model: the base with an adapter of CITI on it; one that can be merged is merged in place.
@@ -88,7 +88,7 @@ def export_citi(
 
 
 def exported_state(model: PeftModel) -> dict[str, Tensor]:
-    """All tensors of the export by name, in the base model's number type; tied weights once."""
+    """Return all tensors of the export by name, in the base model's number type; tied weights once."""
     base: Any = model.get_base_model()
     adapter = model.peft_config["default"]
     state: dict[str, Tensor] = {}
@@ -109,7 +109,7 @@ def exported_state(model: PeftModel) -> dict[str, Tensor]:
 
 
 def _words(model: PeftModel, adapter: Path | None, name: str) -> dict[str, str]:
-    """What stands in the gaps of `CARD`; reads the manifest before anything is written."""
+    """Return what stands in the gaps of `CARD`; reads the manifest before anything is written."""
     config = model.peft_config["default"]
     tuned = f"{len(config.modules_to_save or [])} linears tuned in full"
     if hasattr(config, "num_experts"):
@@ -143,7 +143,7 @@ def _words(model: PeftModel, adapter: Path | None, name: str) -> dict[str, str]:
 
 
 def _changes(model: PeftModel) -> dict[str, Any]:
-    """What config.json has in place of the base's, or beside it."""
+    """Return what config.json has in place of the base's, or beside it."""
     adapter = model.peft_config["default"]
     model_type = PREFIX + model.get_base_model().config.model_type
     return {

@@ -39,7 +39,7 @@ class GatedLinear(nn.Linear):
         self.molora = ExportedMoLora(linear.in_features, linear.out_features, num_experts, r, gates, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps x (..., D) to (..., O)."""
+        """Map x (..., D) to (..., O)."""
         A_ND, B_ON = self.molora.A.flatten(0, 1), self.molora.B.permute(1, 0, 2).flatten(1)
         adapter = Adapter(self.molora.router, A_ND, B_ON, self.molora.A.shape[1], self.scaling)
         return apply_molora(super().forward(x), x, adapter)

@@ -31,7 +31,7 @@ Score = Literal["eq4", "snip", "fisher", "wanda"]
 
 
 def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
-    """Every linear of the backbone by name, in the model's order; the output head is none of them.
+    """Return every linear of the backbone by name, in the model's order; the output head is none of them.
 
     Raises:
         OptionError: the model has no linear modules.
@@ -53,7 +53,7 @@ VANISHING, VANISHING_HALF = 1e-3, 0.02
 
 
 def tied_components(model: nn.Module, components: Mapping[str, nn.Linear]) -> dict[str, str]:
-    """Components whose signed sum over an example equals another's exactly: name to the name that stands for both.
+    """Return components whose signed sum over an example is exactly another's: name to the one that stands for both.
 
     In bias-free Llama and Mistral the loss does not change when one of two linears grows by a factor and the other
     shrinks by it, so <W, dL/dW> is the same for both: q and k, v and o, up and down. The one with the narrower or
@@ -118,7 +118,7 @@ class _SignedSums:
         self.moved: dict[str, Tensor] = {}  # sum over examples of the root of squares: what chance alone would leave
 
     def begin_batch(self, inputs: Mapping[str, Tensor]) -> None:
-        """Outputs and gradients are all that counts."""
+        """Begin a batch: outputs and gradients are all that counts."""
 
     def tap(self, name: str, module: nn.Linear, x: Tensor, y: Tensor) -> Tensor:
         kept: Tensor = Tap.apply(y, y.clone() if self.copied else y, partial(self._see, name, module.bias))
@@ -128,7 +128,7 @@ class _SignedSums:
         self.add(name, grad * (y if bias is None else y - bias))
 
     def add(self, name: str, contribution: Tensor) -> None:
-        """`contribution` (..., O): dL/dy * (y - b) of every token."""
+        """Add `contribution` (..., O): dL/dy * (y - b) of every token."""
         wide = widest(contribution.device)
         if self.reduction == "token":
             self._add(self.total, name, contribution.sum(-1, dtype=wide).abs().sum())
@@ -158,7 +158,7 @@ class _SignedSums:
 
 
 def _overwrites_outputs(model: nn.Module) -> bool:
-    """Whether what follows a linear writes over its output unseen: Liger's kernels do, forward and backward."""
+    """Tell whether what follows a linear writes over its output unseen: Liger's kernels do, forward and backward."""
     return any(type(module).__module__.partition(".")[0] == "liger_kernel" for module in model.modules())
 
 
@@ -184,7 +184,7 @@ class PartScores:
         return PartScores(sums, self.trained + other.trained, both, self.finish)
 
     def scores(self) -> dict[str, float]:
-        """The importance of every component."""
+        """Return the importance of every component."""
         return {name: float(self.finish(value)) for name, value in self.sums.items()}
 
 
@@ -196,7 +196,7 @@ def part_scores(
     *,
     strict: bool = False,
 ) -> PartScores:
-    """What `score_components` makes its scores of; parts of the data add up. The same arguments.
+    """Return what `score_components` makes its scores of; parts of the data add up. The same arguments.
 
     With `strict` it ends at once where eq. 4 is seen to vanish for a component.
 
@@ -229,7 +229,7 @@ def _root_sum(squares_X: Tensor) -> Tensor:
 
 
 def _unreadable(components: Mapping[str, nn.Linear]) -> str | None:
-    """The first component whose weight is not stored as numbers of its shape."""
+    """Return the first component whose weight is not stored as numbers of its shape."""
     for name, module in components.items():
         shape = (module.out_features, module.in_features)
         if not module.weight.is_floating_point() or module.weight.shape != shape:

@@ -79,11 +79,11 @@ class Importance:
         )
 
     def of(self, mark: str) -> dict[str, TaskScores]:
-        """The tasks with this mark."""
+        """Return the tasks with this mark."""
         return {name: task for name, task in self.tasks.items() if task.mark == mark}
 
     def tool_scores(self) -> dict[str, float]:
-        """M_h (eq. 5): all tool data as one data set."""
+        """Return M_h (eq. 5): all tool data as one data set."""
         found = list(self.of(TOOL).values())
         if len(found) != 1:
             raise OptionError(
@@ -92,7 +92,7 @@ class Importance:
         return normalise(found[0].scores)
 
     def general_scores(self) -> dict[str, float]:
-        """C_h (eq. 10)."""
+        """Return C_h (eq. 10)."""
         tasks = {name: task.scores for name, task in self.of(GENERAL).items()}
         if not tasks or any(scores.keys() != self.tool_scores().keys() for scores in tasks.values()):
             raise OptionError(
@@ -101,11 +101,14 @@ class Importance:
         return general_importance(tasks)
 
     def select(self, top: float, bottom: float, end: End = "top", seed: int = 0) -> Selection:
-        """The selection by these scores."""
+        """Return the selection by these scores."""
         return select_components(self.tool_scores(), self.general_scores(), top, bottom, end, seed)
 
     def stability(self, top: float, bottom: float, end: End = "top") -> tuple[float, float] | None:
-        """Jaccard index of what either half of the examples alone would select: adapted, tuned; None if unknown."""
+        """Return Jaccard index of what either half of the examples alone would select: adapted, tuned.
+
+        None if unknown.
+        """
         if not all(task.halves for task in self.tasks.values()):
             return None
         first, second = (
@@ -117,11 +120,11 @@ class Importance:
         return jaccard(first.adapted, second.adapted), jaccard(first.tuned, second.tuned)
 
     def vanishing(self) -> tuple[str, ...]:
-        """Components whose scores are rounding noise, on whatever task."""
+        """Return components whose scores are rounding noise, on whatever task."""
         return tuple(name for name in self.shapes if any(name in task.vanishing for task in self.tasks.values()))
 
     def remarks(self, top: float, bottom: float, end: End = "top") -> list[str]:
-        """What a reader of the selection must know: how stable it is, and which scores mean nothing."""
+        """Return what a reader of the selection must know: how stable it is, and which scores mean nothing."""
         remarks = []
         if end != "random" and (stability := self.stability(top, bottom, end)) is not None:
             adapted, tuned = stability
@@ -153,17 +156,17 @@ class Importance:
         )
 
     def with_task(self, name: str, task: TaskScores) -> Importance:
-        """A copy with one task more."""
+        """Return a copy with one task more."""
         return replace(self, tasks={**self.tasks, name: task})
 
     def save(self, path: Path) -> None:
-        """Writes the file whole or not at all."""
+        """Write the file whole or not at all."""
         versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "llamafactory_ext")}
         write_json(path, {"format": FORMAT, "versions": versions, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path) -> Importance:
-        """Reads a file.
+        """Read a file.
 
         Raises:
             CheckpointError: missing, damaged, or of another format.
@@ -189,7 +192,7 @@ class Importance:
             raise CheckpointError(f"{path} is no importance file ({error!r}); name one that CITI wrote.") from None
 
     def check(self, path: Path, shapes: Mapping[str, list[int]]) -> None:
-        """Makes sure that the scores are complete and belong to a model with these components.
+        """Make sure that the scores are complete and belong to a model with these components.
 
         Raises:
             CheckpointError: other components, or scores that are no numbers.
@@ -229,7 +232,7 @@ def _is_shape(shape: Any) -> bool:
 
 
 def _checked(task: TaskScores) -> TaskScores:
-    """The scores of a task, whose parts have their types."""
+    """Return the scores of a task, whose parts have their types."""
     scored = [task.scores, *(task.halves or ())]
     if not isinstance(task.mark, str) or type(task.examples) is not int:
         raise TypeError("mark or examples have another type")
@@ -241,5 +244,5 @@ def _checked(task: TaskScores) -> TaskScores:
 
 
 def jaccard(a: Collection[str], b: Collection[str]) -> float:
-    """|A and B| / |A or B|; 1 for two empty sets."""
+    """Return |A and B| / |A or B|; 1 for two empty sets."""
     return len({*a} & {*b}) / len({*a, *b}) if {*a, *b} else 1.0

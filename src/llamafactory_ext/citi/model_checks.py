@@ -65,6 +65,6 @@ def _strange_weights(found: Architecture) -> list[str]:
 
 
 def _parted(sentence: str) -> tuple[str, str]:
-    """Part what was found from the next step."""
+    """Return part what was found from the next step."""
     found, _, step = sentence.rpartition("; ")
     return (found, step) if found else (step, "")

@@ -21,7 +21,7 @@ IMPROVED: dict[str, frozenset[Group]] = {
 
 
 def phase_table(args: Any) -> tuple[Phase, ...]:
-    """The phases that `citi_phases` names, in their order, with epochs and learning rates from the options.
+    """Return the phases that `citi_phases` names, in their order, with epochs and learning rates from the options.
 
     `citi_bottom_ratio: 0` leaves nothing to tune in UCO, which is then left out.
     """
@@ -43,7 +43,7 @@ def phase_table(args: Any) -> tuple[Phase, ...]:
 
 
 def set_trainable(model: nn.Module, phase: Phase) -> dict[Group, tuple[int, int]]:
-    """Lets exactly the phase's groups move.
+    """Let exactly the phase's groups move.
 
     Returns:
         For each group that moves: number of tensors and of parameters.
@@ -59,7 +59,7 @@ def set_trainable(model: nn.Module, phase: Phase) -> dict[Group, tuple[int, int]
 
 
 def describe(phase: Phase, moving: dict[Group, tuple[int, int]], total: int) -> str:
-    """One line for the log at the hand-over to `phase`."""
+    """Return one line for the log at the hand-over to `phase`."""
     parts = [f"{group}: {tensors} tensors, {numbers:,} parameters" for group, (tensors, numbers) in moving.items()]
     trained = sum(numbers for _, numbers in moving.values())
     return (

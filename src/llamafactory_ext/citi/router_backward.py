@@ -52,7 +52,7 @@ class _Batch:
         self.rows = torch.empty(0)
 
     def prepare(self, gates_ET: Tensor) -> None:
-        """Makes the matrices in the gates' number type, with the first router of a pass."""
+        """Make the matrices in the gates' number type, with the first router of a pass."""
         if self.weights is not None and self.weights.dtype == gates_ET.dtype:
             return
         kept, tool, dtype = self.mask_T, self.is_tool_T, gates_ET.dtype
@@ -68,12 +68,12 @@ class _Batch:
             self.rows = kept.new_tensor(len(first_S), dtype=torch.long)
 
     def z(self, gates_ET: Tensor) -> Tensor:
-        """Z, a column per token or per sample."""
+        """Return Z, a column per token or per sample."""
         assert self.weights is not None, "prepare() comes first"
         return self.weights * (gates_ET @ self.pool_ST.t() if self.scope == "sample" else gates_ET)
 
     def mean_and_variance(self, Z: Tensor) -> tuple[Tensor, Tensor]:
-        """Those of each token's gates, (T,); a token that does not count has mean 1 and variance 0."""
+        """Return those of each token's gates, (T,); a token that does not count has mean 1 and variance 0."""
         return Z.mean(dim=0) + ~self.mask_T, Z.var(dim=0)
 
 
@@ -102,18 +102,18 @@ class RouterLoss:
         self.alone = self._stops = False
 
     def begin(self, is_tool: Tensor, mask: Tensor, sample: Tensor) -> None:
-        """States what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
+        """Return states what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
         self._batch = _Batch(is_tool, mask, sample, self.scope, self.delta)
         self._recording, self._coefficients_L2, self._upstream = True, None, None
         self._sums, self._class_gates = {}, {}
 
     def end(self) -> None:
-        """Forgets the batch: passes that follow are neither seen nor trained."""
+        """Forget the batch: passes that follow are neither seen nor trained."""
         self._batch, self._recording, self._coefficients_L2 = None, False, None
 
     @contextmanager
     def forward_only(self, *, learn: bool = False, stop: bool = True) -> Iterator[None]:
-        """Within, a forward pass serves the routers alone, and ends with the last of them: it has no result.
+        """End a forward pass within at the last router, as it serves the routers alone; it has no result.
 
         Args:
             learn: routers form their gradients (see `learn`); all B must be 0.
@@ -133,7 +133,7 @@ class RouterLoss:
             raise _AllSeen
 
     def observe(self, layer: str, gates_ET: Tensor) -> None:
-        """Part of `GateLoss`: sums of this router."""
+        """Return part of `GateLoss`: sums of this router."""
         if not self._recording or self._batch is None or gates_ET.shape[1] != self._batch.tokens:
             return
         batch, gates_ET = self._batch, gates_ET.detach()
@@ -151,7 +151,7 @@ class RouterLoss:
             self._stop_after_the_last()
 
     def totals(self) -> Totals:
-        """The sums of the pass since `begin`."""
+        """Return the sums of the pass since `begin`."""
         assert self._batch is not None, "begin() comes first"
         missing = [name for name, i in self.layers.items() if i not in self._sums]
         assert not missing, f"routers without a forward pass: {missing}"
@@ -159,13 +159,13 @@ class RouterLoss:
         return Totals(sums_L2, self._batch.rows.to(sums_L2.dtype))
 
     def class_gates(self) -> tuple[Tensor, Tensor]:
-        """Gates summed over tokens, (L, 2, E) for general and tool, and the two token counts (2,)."""
+        """Return gates summed over tokens, (L, 2, E) for general and tool, and the two token counts (2,)."""
         assert self._batch is not None
         counts_2 = self._batch.classes_2T.sum(1).long()
         return torch.stack([self._class_gates[i] for i in range(len(self.layers))]), counts_2
 
     def value(self, totals: Totals, gates: int) -> Tensor:
-        """L_r of each router: (L,), float64."""
+        """Return L_r of each router: (L,), float64."""
         if self.scope == "token":
             return totals.sums_L2[:, 0] / totals.rows.clamp(min=1)
         _, mean_L, var_L = self._moments(totals, gates)
@@ -181,7 +181,7 @@ class RouterLoss:
         weight: float = 1.0,
         replicas: int = 1,
     ) -> Tensor:
-        """lm_loss + share * beta * L_r; its backward trains the routers through the adapters' own backward.
+        """Return lm_loss + share * beta * L_r; its backward trains the routers through the adapters' own backward.
 
         Args:
             lm_loss: scalar, already scaled as the optimiser step needs it.
@@ -200,7 +200,7 @@ class RouterLoss:
         return _Attach.apply(lm_loss, (value * self.beta * share).to(lm_loss.dtype), self)
 
     def gradient(self, layer: str, gates_ET: Tensor) -> Tensor | None:
-        """Part of `GateLoss`: d(attached loss)/d(gates), (E, T)."""
+        """Return part of `GateLoss`: d(attached loss)/d(gates), (E, T)."""
         if self._coefficients_L2 is None or self._upstream is None or self._batch is None:
             return None
         coefficients_2 = self._coefficients_L2[self.layers[layer]].to(gates_ET.dtype) * self._upstream
@@ -209,7 +209,7 @@ class RouterLoss:
         return gradient.addcmul_(second[0], coefficients_2[1]) if second else gradient
 
     def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
-        """Part of `GateLoss`: this router's own gradient, from the forward pass.
+        """Return part of `GateLoss`: this router's own gradient, from the forward pass.
 
         dL/dZ is linear in two numbers that are known only at the end of the step (see `attach`), so one product with x
         is kept for each of them; `own_gradients` puts them together. A softmax feels no shift of its logits, so that
@@ -229,7 +229,7 @@ class RouterLoss:
         self._stop_after_the_last()
 
     def own_gradients(self, totals: Totals, *, gates: int, weight: float = 1.0) -> Tensor:
-        """The gradient of beta * L_r from what `learn` has gathered since the last call: all routers, flat, in order.
+        """Return the gradient of beta * L_r from what `learn` has gathered since the last call: all routers, flat.
 
         Args:
             totals: over everything that L_r runs over.
@@ -245,7 +245,7 @@ class RouterLoss:
         return torch.cat(found)
 
     def _coefficients(self, totals: Totals, gates: int) -> Tensor:
-        """What dL_r of each router is linear in: (L, 2), the factors of `_parts`."""
+        """Return what dL_r of each router is linear in: (L, 2), the factors of `_parts`."""
         if self.scope == "token":
             slope_L = torch.zeros_like(totals.sums_L2[:, 0]) + 1 / totals.rows.clamp(min=1)
             return torch.stack([slope_L, torch.zeros_like(slope_L)], dim=1)
@@ -257,7 +257,7 @@ class RouterLoss:
         return torch.nan_to_num(slope_L2, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _parts(self, gates_ET: Tensor) -> list[Tensor]:
-        """d(gates) of every token per unit of each coefficient, (E, T) each; new tensors."""
+        """Return d(gates) of every token per unit of each coefficient, (E, T) each; new tensors."""
         batch = self._batch
         assert batch is not None
         assert batch.weights is not None

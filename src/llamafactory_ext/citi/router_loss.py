@@ -22,7 +22,7 @@ SCOPES: tuple[Scope, ...] = ("batch", "sample", "token")
 
 
 def importance_matrix(is_tool_T: Tensor, gates: int, delta: float, dtype: torch.dtype) -> Tensor:
-    """I of eq. 8 for each row: (T, E)."""
+    """Return I of eq. 8 for each row: (T, E)."""
     sign_T = torch.where(is_tool_T, 1.0, -1.0).to(dtype)
     signs_TE = torch.cat([sign_T[:, None], -sign_T[:, None].expand(-1, gates - 1)], dim=1)
     return 1 + delta * signs_TE
@@ -36,7 +36,7 @@ def router_loss(
     scope: Scope = "batch",
     sample_T: Tensor | None = None,
 ) -> Tensor:
-    """L_r of one router, differentiable by autograd.
+    """Return L_r of one router, differentiable by autograd.
 
     Args:
         gates_TE: softmax outputs, each row sums to 1; gate 0 is the tool-unrelated one.
@@ -64,13 +64,13 @@ def router_loss(
 
 
 def samples_of(sample_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distinct samples, one token of each, and every token's sample as an index 0..S-1."""
+    """Return distinct samples, one token of each, and every token's sample as an index 0..S-1."""
     values_S, index_T = sample_T.unique(return_inverse=True)
     first_S = torch.zeros_like(values_S).scatter_(0, index_T, torch.arange(len(sample_T), device=sample_T.device))
     return values_S, first_S, index_T
 
 
 def _pool(gates_TE: Tensor, index_T: Tensor, samples: int) -> Tensor:
-    """Mean gates of each sample: (S, E)."""
+    """Return mean gates of each sample: (S, E)."""
     sums_SE = gates_TE.new_zeros(samples, gates_TE.shape[1]).index_add(0, index_T, gates_TE)
     return sums_SE / torch.bincount(index_T, minlength=samples).to(gates_TE.dtype)[:, None]

@@ -31,12 +31,12 @@ Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
 
 
 def shapes_of(model: nn.Module) -> dict[str, list[int]]:
-    """Output and input width of every component."""
+    """Return output and input width of every component."""
     return {name: [module.out_features, module.in_features] for name, module in linear_components(model).items()}
 
 
 def group_by_task(dataset: Any, *, both: bool = True, left: str = "") -> dict[str, tuple[str, list[int]]]:
-    """Task to (mark, row numbers) of an unpacked data set; all tool data is the one task `tool`.
+    """Return task to (mark, row numbers) of an unpacked data set; all tool data is the one task `tool`.
 
     Args:
         dataset: one example per row, with marks and tasks.
@@ -65,7 +65,7 @@ def group_by_task(dataset: Any, *, both: bool = True, left: str = "") -> dict[st
 
 
 def check_trained(dataset: Any, groups: Mapping[str, tuple[str, list[int]]]) -> None:
-    """Makes sure that every task has a token to learn from.
+    """Make sure that every task has a token to learn from.
 
     Raises:
         OptionError: all answers of a task are cut off or empty.
@@ -79,18 +79,18 @@ def check_trained(dataset: Any, groups: Mapping[str, tuple[str, list[int]]]) -> 
 
 
 def sample_rows(rows: Sequence[int], count: int, seed: int) -> list[int]:
-    """`count` of the rows, seeded, without replacement; all of them if there are no more."""
+    """Return `count` of the rows, seeded, without replacement; all of them if there are no more."""
     return sorted(_drawn(rows, count, seed))
 
 
 def _drawn(rows: Sequence[int], count: int, seed: int) -> list[int]:
-    """The same rows in the order in which they are drawn."""
+    """Return the same rows in the order in which they are drawn."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]
     return [rows[i] for i in order.tolist()]
 
 
 def trained_tokens(dataset: Any, rows: Sequence[int]) -> range:
-    """How many tokens of these rows have a loss: the first of a row counts only where padding comes before it."""
+    """Return how many tokens of these rows have a loss; the first of a row counts only behind padding."""
     labels = dataset.select(rows)["labels"]
     counts = [sum(label != IGNORE_INDEX for label in row[1:]) for row in labels]
     first = sum(row[0] != IGNORE_INDEX for row in labels)
@@ -112,7 +112,7 @@ def compute_importance(
     stable: Stable | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Importance:
-    """Scores every task that `start` does not have yet, half by half, and writes `path` after each task.
+    """Score every task that `start` does not have yet, half by half, and write `path` after each task.
 
     Args:
         model: the base model, without adapters.
@@ -182,7 +182,7 @@ def compute_importance(
 def _batches(
     dataset: Any, rows: Sequence[int], collate: Collate, batch_size: int, title: str
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """This process's share of the rows, of similar lengths; every process gets the same number of batches."""
+    """Return this process's share of the rows, of similar lengths; every process gets the same number of batches."""
     rank, world = process_number(), process_count()
     mine = sorted(rows[rank::world], key=lambda row: len(dataset[row]["input_ids"]))
     parts = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
@@ -201,7 +201,7 @@ def _plain(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def fits_float32(model: nn.Module) -> bool:
-    """Whether a half-precision model can be raised to float32 here, on every process, with room to work in."""
+    """Tell whether a half-precision model can be raised to float32 here, on every process, with room to work in."""
     device = next(model.parameters()).device
     extra = sum(parameter.numel() * (4 - parameter.itemsize) for parameter in model.parameters())
     fits = torch.tensor(float(extra * ROOM <= free_memory(device)), device=device)
@@ -212,7 +212,7 @@ def fits_float32(model: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def scoring_mode(model: nn.Module, *, float32: bool, checkpointing: bool) -> Iterator[None]:
-    """The model as importance needs it: evaluation mode or checkpointed, in float32 if asked; restored on exit.
+    """Return the model as importance needs it: evaluation mode or checkpointed, in float32 if asked; restored on exit.
 
     Raising a half-precision model to float32 and lowering it again gives the same weights. FlashAttention computes in
     16 bits only; torch's own attention stands in for it meanwhile.

@@ -49,7 +49,7 @@ def _is_score(score: object) -> bool:
 
 
 def normalise(scores: Mapping[str, float]) -> dict[str, float]:
-    """I_h divided by its sum over components (eq. 5: M_h)."""
+    """Return I_h divided by its sum over components (eq. 5: M_h)."""
     bad = [name for name, score in scores.items() if not _is_score(score)]
     if bad:
         raise OptionError(
@@ -66,7 +66,7 @@ def normalise(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def general_importance(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """C_h: the normalised importance summed over the general tasks (eq. 10)."""
+    """Return C_h: the normalised importance summed over the general tasks (eq. 10)."""
     tasks = [normalise(task_scores) for task_scores in scores.values()]
     return {name: math.fsum(task[name] for task in tasks) for name in tasks[0]}
 
@@ -79,7 +79,7 @@ def select_components(
     end: End = "top",
     seed: int = 0,
 ) -> Selection:
-    """The top share by M_h gets MOLoRA, the bottom share by C_h is tuned in full.
+    """Return the top share by M_h gets MOLoRA, the bottom share by C_h is tuned in full.
 
     Counts are rounded down. Equal scores keep the order of `tool_scores`, the model's own. A component in both shares
     goes to MOLoRA alone and the next in rank takes its place ("important parameters ... immobilised", section 3.3).
@@ -113,7 +113,7 @@ def select_components(
 
 
 def extremes(scores: Mapping[str, float], share: float, end: End) -> tuple[str, ...]:
-    """The share of components at one end of a ranking; none at a random one."""
+    """Return the share of components at one end of a ranking; none at a random one."""
     if end == "random":
         return ()
     count = math.floor(share * len(scores) + 1e-9)
@@ -122,7 +122,7 @@ def extremes(scores: Mapping[str, float], share: float, end: End) -> tuple[str, 
 
 
 def selected_counts(total: int, top: float, bottom: float) -> tuple[int, int]:
-    """How many of `total` components are adapted and how many are tuned in full; both rounded down.
+    """Return how many of `total` components are adapted and how many are tuned in full; both rounded down.
 
     Raises:
         OptionError: a ratio selects nothing, or both select more than there is.

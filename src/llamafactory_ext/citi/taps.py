@@ -57,7 +57,7 @@ class Tap(torch.autograd.Function):
 
 @contextmanager
 def tapped(model: nn.Module, components: Mapping[str, nn.Linear], sums: Sums) -> Iterator[None]:
-    """Taps on; every parameter frozen, gradients start at the embeddings' output. Undone on exit."""
+    """Put taps on; every parameter is frozen, gradients start at the embeddings' output. Undone on exit."""
 
     def tap(name: str) -> Any:
         return lambda module, args, y: sums.tap(name, module, args[0], y)

@@ -72,7 +72,7 @@ def _digest(*parts: Any) -> str:
 
 
 def _fact(path: Path) -> dict[str, Any]:
-    """What a finished step has kept; nothing where it is not done or its file is damaged."""
+    """Return what a finished step has kept; nothing where it is not done or its file is damaged."""
     try:
         found = read_json(path, "step") if path.is_file() else {}
     except CheckpointError:
@@ -209,7 +209,7 @@ class _Sequence:
         }
 
     def _whole(self, matrix: list[list[float | None]]) -> list[list[float | None]]:
-        """The matrix that the figures are taken of: each task's own model stands for the last of per_task."""
+        """Return the matrix that the figures are taken of: each task's own model stands for the last of per_task."""
         if self.method.kind != "per_task":
             return matrix
         return [*matrix[:-1], [matrix[i][i] for i in range(len(matrix))]]

@@ -67,7 +67,7 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean; None if there are no values, or one of them is not known."""
+    """Return the mean; None if there are no values, or one of them is not known."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 

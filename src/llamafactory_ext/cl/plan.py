@@ -276,7 +276,7 @@ def _path(value: Any) -> Path:
 
 
 def _idle(plan: Plan) -> list[str]:
-    """What the file asks of methods that know nothing of it."""
+    """Return what the file asks of methods that know nothing of it."""
     problems = []
     for method in plan.methods:
         if method.kind in KINDS:
@@ -288,7 +288,7 @@ def _idle(plan: Plan) -> list[str]:
 
 
 def _problems(plan: Plan, allow_leak: bool) -> list[str]:
-    """What is wrong with the files."""
+    """Return what is wrong with the files."""
     problems = []
     if plan.model != _MISSING and not Path(plan.model).is_dir():
         problems.append(f"model={plan.model} is no folder; name a model's folder")

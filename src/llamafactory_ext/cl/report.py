@@ -79,7 +79,7 @@ def _figures(result: Mapping[str, Any]) -> list[str]:
 
 
 def _error(run: Mapping[str, Any]) -> float | None:
-    """The standard error of a run's AP over its items."""
+    """Return the standard error of a run's AP over its items."""
     count = len(run["matrix"])
     last = [run["cells"].get(f"{count - 1},{i}") or run["cells"].get(f"{i},{i}") for i in range(count)]
     if not all(last):

@@ -289,13 +289,13 @@ class Data:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """python-fire reads `a,b` as a tuple and `a` as a text."""
+    """Return the names in a value, as python-fire reads `a,b` as a tuple and `a` as a text."""
     words = value if isinstance(value, list | tuple) else str(value).split(",")
     return tuple(str(word).strip() for word in words if str(word).strip())
 
 
 def _helped(verb: Verb, extra: tuple[object, ...], unknown: dict[str, object], **texts: object) -> bool:
-    """Whether help was asked for and given; python-fire hands the flag over to functions that take any option."""
+    """Tell whether help was asked for and given; python-fire hands the flag over to functions that take any option."""
     if {"help", "h"} & unknown.keys():
         print(verb.help())
         return True

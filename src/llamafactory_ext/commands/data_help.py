@@ -28,7 +28,7 @@ class Verb:
     lists: tuple[str, ...] = ()
 
     def help(self) -> str:
-        """The whole help text."""
+        """Return the whole help text."""
         options = [f"  --{option:<14}{text}" for option, text in self.options.items()]
         lists = [*self.lists, ""] if self.lists else []
         return "\n".join(

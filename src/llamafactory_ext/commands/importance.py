@@ -13,7 +13,7 @@ class Importance:
     """Show what CITI found important and what it would choose."""
 
     def show(self, file: str, top: float = 0.2, bottom: float = 0.1) -> str:
-        """The ranking of all components by tool importance and what the ratios choose.
+        """Return the ranking of all components by tool importance and what the ratios choose.
 
         Args:
             file: an importance.json that a CITI run wrote.
@@ -38,7 +38,7 @@ class Importance:
         return "\n".join(lines + importance.remarks(top, bottom))
 
     def plot(self, file: str, out: str = "importance.png", top: float = 0.2, bottom: float = 0.1) -> str:
-        """Draws the map of tool and general importance over layers and kinds of linears.
+        """Draw the map of tool and general importance over layers and kinds of linears.
 
         Args:
             file: an importance.json that a CITI run wrote.

@@ -19,17 +19,20 @@ _REACT = re.compile(r"(?:Thought:)?(.*?)(?:^|\n)Action: *([^\n]*?) *\nAction Inp
 
 
 def turn(role: str, text: str) -> dict[str, str]:
-    """One message by upstream's default tags."""
+    """Return one message by upstream's default tags."""
     return {"from": role, "value": text}
 
 
 def call(name: str, arguments: Any) -> dict[str, Any]:
-    """A call as upstream's JSON has it."""
+    """Return a call as upstream's JSON has it."""
     return {"name": name, "arguments": arguments}
 
 
 def published_call(name: str, text: Any, declared: Iterable[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """(call, defects): arguments given as JSON text are read; text that is none is kept as it is, never repaired."""
+    """Return (call, defects): arguments given as JSON text are read.
+
+    Text that is none is kept as it is, never repaired.
+    """
     findings = [] if name in declared else [NOT_DECLARED]
     arguments = text
     if isinstance(text, str):
@@ -44,25 +47,28 @@ def published_call(name: str, text: Any, declared: Iterable[str]) -> tuple[dict[
 
 
 def call_turn(calls: Sequence[Mapping[str, Any]], thought: str = "") -> dict[str, str]:
-    """A turn of one call or several, after what the assistant says first, if anything."""
+    """Return a turn of one call or several, after what the assistant says first, if anything."""
     text = json.dumps(calls[0] if len(calls) == 1 else list(calls), ensure_ascii=False)
     return turn(CALL, f"{thought}\n{CALL_MARKS[0]}{text}{CALL_MARKS[1]}" if thought else text)
 
 
 def split_react(text: str) -> tuple[str, str, str] | None:
-    """(thought, name, arguments as text) of "Thought: ... Action: ... Action Input: ..."; None for other texts."""
+    """Return (thought, name, arguments as text) of "Thought: ... Action: ... Action Input: ...".
+
+    None for other texts.
+    """
     match = _REACT.fullmatch(text.strip())
     return None if match is None else (match[1].strip(), match[2], match[3].strip())
 
 
 def names_of(tools: Iterable[Any]) -> set[str]:
-    """The names of declared tools, whether bare or wrapped as OpenAI's `{"type": "function", "function": ...}`."""
+    """Return the names of declared tools, bare or wrapped as OpenAI's `{"type": "function", "function": ...}`."""
     functions = (tool.get("function", tool) if isinstance(tool, Mapping) else {} for tool in tools)
     return {str(function["name"]) for function in functions if isinstance(function, Mapping) and "name" in function}
 
 
 def order_fault(roles: Sequence[str]) -> str | None:
-    """Why upstream would leave a dialogue with these roles (system apart) out, in words; None if it would not."""
+    """Say why upstream would leave a dialogue with these roles (system apart) out, in words; None if it would not."""
     if not roles:
         return "the dialogue has no turn"
     for index, role in enumerate(roles):
@@ -81,7 +87,7 @@ def example(
     key: str = "",
     findings: Iterable[str] = (),
 ) -> Example | Drop:
-    """A sharegpt example, or the reason why upstream could not use it.
+    """Return a sharegpt example, or the reason why upstream could not use it.
 
     Tools stay as published, in one JSON text; so does `reference`, what a scorer needs of the source (None for
     training data).

@@ -55,7 +55,7 @@ class DataEntry:
 
     @classmethod
     def named(cls, name: str, folder: Path) -> DataEntry:
-        """The entry `name` of `folder`/dataset_info.json.
+        """Return the entry `name` of `folder`/dataset_info.json.
 
         Raises:
             DataError: no such entry, none with a file of its own, or the file is not there.
@@ -78,7 +78,7 @@ class DataEntry:
 
     @classmethod
     def found(cls, what: str, folder: Path) -> DataEntry:
-        """A file, or the entry of that name in `folder`/dataset_info.json.
+        """Return a file, or the entry of that name in `folder`/dataset_info.json.
 
         Raises:
             DataError: neither is there.
@@ -94,7 +94,7 @@ class DataEntry:
 
     @classmethod
     def of_file(cls, path: Path) -> DataEntry:
-        """A file by itself: by the entry beside it that names it, else by the keys of its first record."""
+        """Return a file by itself: by the entry beside it that names it, else by the keys of its first record."""
         for name, entry in read_dataset_info(path.parent).items():
             if entry.get("file_name") == path.name:
                 return cls.of(name, entry, path)
@@ -115,11 +115,11 @@ class DataEntry:
         return bool(self.shape.messages or columns.get("system") or columns.get("tools") or columns.get("history"))
 
     def records(self) -> Iterator[tuple[str, Any]]:
-        """(place, record), one at a time."""
+        """Return (place, record), one at a time."""
         return iter_records(self.path)
 
     def dialogue(self, record: Any, words: Words = DEFAULT_WORDS) -> Dialogue | str:
-        """What is trained of a record, or in words why nothing can be made of it.
+        """Return what is trained of a record, or in words why nothing can be made of it.
 
         The only way from a record to turns: training's converter, checks, previews, statistics, mixtures and
         questions all come here.
@@ -160,7 +160,7 @@ class DataEntry:
         return self.entry.get("formatting") == "openai"
 
     def _as_messages(self, record: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The turns of an alpaca record."""
+        """Return the turns of an alpaca record."""
         column = columns_of(self.entry).get("history") or ""
         earlier = _earlier_turns(record.get(column) if column else None)
         if earlier is None:
@@ -178,7 +178,7 @@ def _exists(path: Path) -> bool:
 
 
 def layout_of(record: Any) -> Layout:
-    """The layout that a record's keys speak of."""
+    """Return the layout that a record's keys speak of."""
     if not isinstance(record, Mapping):
         return ALPACA
     for column in ("messages", SHAREGPT.columns["messages"]):
@@ -192,7 +192,7 @@ def layout_of(record: Any) -> Layout:
 
 
 def _earlier_turns(history: Any) -> tuple[tuple[str, str], ...] | None:
-    """The turns before the prompt, as an alpaca record's history gives them; None for anything else."""
+    """Return the turns before the prompt, as an alpaca record's history gives them; None for anything else."""
     if not isinstance(history, list):
         return ()
     if not all(

@@ -64,7 +64,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _can_be_looked_at(path: Path) -> bool:
-    """Whether a disk takes a name, be there a file or not."""
+    """Tell whether a disk takes a name, be there a file or not."""
     try:
         path.exists()
     except (OSError, ValueError):

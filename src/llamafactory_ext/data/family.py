@@ -28,7 +28,7 @@ class Layout:
     formatting: str | None = None
 
     def entry(self, file_name: str) -> dict[str, Any]:
-        """The entry of dataset_info.json."""
+        """Return the entry of dataset_info.json."""
         formatting = {} if self.formatting is None else {"formatting": self.formatting}
         return {"file_name": file_name, **formatting, "columns": dict(self.columns)}
 
@@ -110,7 +110,7 @@ class Family:
 
 
 def by_patterns(**patterns: Sequence[str]) -> Callable[[Path, str], Chosen]:
-    """A `choose` that takes, of each split's file name patterns, the first that any file matches."""
+    """Return a `choose` that takes, of each split's file name patterns, the first that any file matches."""
 
     def choose(folder: Path, split: str) -> Chosen:
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -124,7 +124,7 @@ def by_patterns(**patterns: Sequence[str]) -> Callable[[Path, str], Chosen]:
 
 
 def split_by_name(file_name: str) -> str | None:
-    """The split that a file's name speaks of."""
+    """Return the split that a file's name speaks of."""
     words = set(re.split(r"[^a-z]+", file_name.lower()))
     if words & {"test", "dev", "valid", "validation", "eval"}:
         return "test"
@@ -132,5 +132,5 @@ def split_by_name(file_name: str) -> str | None:
 
 
 def always(split: str) -> Callable[[str], str | None]:
-    """A `split_of` for data sets that were published for one purpose only."""
+    """Return a `split_of` for data sets that were published for one purpose only."""
     return lambda _: split

@@ -19,7 +19,7 @@ class Faults:
         self._more_kinds = 0
 
     def add(self, place: str, fault: str) -> None:
-        """Takes one fault of the record at `place`."""
+        """Take one fault of the record at `place`."""
         if fault not in self._places:
             if len(self._places) == self._max_kinds:
                 self._more_kinds += 1
@@ -33,7 +33,7 @@ class Faults:
         return self._counts.total() + self._more_kinds
 
     def lines(self) -> list[str]:
-        """One line for each kind, in the order of first appearance."""
+        """Return one line for each kind, in the order of first appearance."""
         lines = []
         for fault, places in self._places.items():
             more = f" and {self._counts[fault] - len(places):,} more" if self._counts[fault] > len(places) else ""

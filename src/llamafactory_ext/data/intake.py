@@ -67,7 +67,7 @@ class Reasons:
         return f": {'; '.join(places)}{'; ...' if count > len(places) else ''}" if places else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return it as JSON."""
         return {reason: {"count": count, "places": self.places[reason]} for reason, count in self.counts.items()}
 
     @classmethod
@@ -122,7 +122,7 @@ class Intake:
         self.left_out.note(re.sub(r"turn \d+", "a turn", fault), where)
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts, as JSON has them."""
+        """Return all counts, as JSON has them."""
         return {
             "read": self.read,
             "trained": self.trained,
@@ -148,7 +148,7 @@ class Intake:
         )
 
     def lines(self, cutoff_len: int) -> list[str]:
-        """What to say about the data: counts that add up, what is cut, what is not kept."""
+        """Return what to say about the data: counts that add up, what is cut, what is not kept."""
         out = self.left_out.counts.total()
         reasons = f": {self.left_out}" if out else ""
         silenced = f"; {self.silenced:,} turns out of the loss by their own marks" if self.silenced else ""
@@ -162,7 +162,7 @@ class Intake:
         return lines
 
     def cut_text(self) -> str:
-        """What cutoff_len cuts, by category, on one line."""
+        """Return what cutoff_len cuts, by category, on one line."""
         return "; ".join(
             f"{category}: {cut.cut:,} of {cut.examples:,} examples, {cut.calls:,} calls and {cut.answers:,} answers "
             f"cut, {cut.untrained:,} examples left without a trained token"

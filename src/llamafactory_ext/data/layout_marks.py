@@ -49,7 +49,7 @@ class Marks:
     def trained(
         self, messages: Sequence[Mapping[str, Any]], by_model: Sequence[bool]
     ) -> tuple[list[bool], list[tuple[int, str]]]:
-        """Whether each message may be learned, and what of the marks is not kept (number of the message, what).
+        """Tell whether each message may be learned, and what of the marks is not kept (number of the message, what).
 
         Args:
             messages: as the record has them, before results are merged.
@@ -93,7 +93,7 @@ def _is_like_a_mark(key: str) -> bool:
 
 
 def _of_turn(message: Mapping[str, Any], number: int) -> tuple[bool, list[str]]:
-    """Whether a turn may be learned by its own marks, and what of them is not kept."""
+    """Tell whether a turn may be learned by its own marks, and what of them is not kept."""
     said: dict[str, bool] = {}
     lost = []
     for key, value in message.items():

@@ -178,7 +178,7 @@ class _Reader:
 def read_dialogue(
     messages: Sequence[Mapping[str, Any]], tags: Tags, marks: Marks, words: Words = DEFAULT_WORDS
 ) -> Dialogue:
-    """The turns of a record's messages, without tools; the system text is that of its leading messages.
+    """Return the turns of a record's messages, without tools; the system text is that of its leading messages.
 
     Args:
         messages: not empty.
@@ -233,7 +233,7 @@ def _merged(turns: Sequence[_Turn]) -> Iterator[_Turn]:
 
 
 def _odd_results(turns: Sequence[_Turn]) -> Iterator[tuple[int, str]]:
-    """Results that name no call before them, and turns of results that are fewer or more than the calls."""
+    """Return results that name no call before them, and turns of results that are fewer or more than the calls."""
     ids: tuple[str, ...] = ()
     waiting: list[_Turn] = []
     for turn in (*turns, None):
@@ -249,7 +249,7 @@ def _odd_results(turns: Sequence[_Turn]) -> Iterator[tuple[int, str]]:
 
 
 def _joined(turns: Sequence[_Turn], ids: Sequence[str]) -> _Turn:
-    """One turn of results; those that name the calls before them stand in the order of these."""
+    """Return one turn of results; those that name the calls before them stand in the order of these."""
     results = [result for turn in turns for result in turn.results]
     named = [key for key, _ in results]
     if sorted(named) == sorted(ids) and len(set(ids)) == len(ids):
@@ -258,7 +258,7 @@ def _joined(turns: Sequence[_Turn], ids: Sequence[str]) -> _Turn:
 
 
 def tools_text(record: Mapping[str, Any], column: str | None, *, openai: bool) -> str:
-    """The declared tools as JSON text, "" for none; OpenAI's records may also hold a list, or one tool.
+    """Return the declared tools as JSON text, "" for none; OpenAI's records may also hold a list, or one tool.
 
     Args:
         record: not yet known to hold any.
@@ -302,7 +302,7 @@ def _refuse_repeated(tools: Any) -> None:
 
 @lru_cache(maxsize=1024)
 def _repeated_key(text: str) -> str | None:
-    """A key that an object of JSON text has twice; None for any other text."""
+    """Return a key that an object of JSON text has twice; None for any other text."""
     pairs = Pairs()
     with suppress(ValueError, RecursionError):
         json.loads(text, object_pairs_hook=pairs)
@@ -310,7 +310,7 @@ def _repeated_key(text: str) -> str | None:
 
 
 def _listed(text: str) -> str:
-    """JSON text of one tool as a list, which is all that upstream reads; any other text as it is."""
+    """Return JSON text of one tool as a list, which is all that upstream reads; any other text as it is."""
     if not text.lstrip().startswith("{"):
         return text
     try:

@@ -31,7 +31,7 @@ class TokenMarks:
 
     @classmethod
     def from_codes(cls, codes_BT: Tensor) -> TokenMarks:
-        """Samples are numbered over the whole batch; -1 is padding."""
+        """Return samples are numbered over the whole batch; -1 is padding."""
         mask = codes_BT > 0
         example = (codes_BT - 1) // 2
         rows = torch.arange(codes_BT.shape[0], device=codes_BT.device)[:, None]
@@ -40,7 +40,7 @@ class TokenMarks:
 
 
 def code(example: int, is_tool: bool) -> int:
-    """The code of the tokens of a row's `example`-th example."""
+    """Return the code of the tokens of a row's `example`-th example."""
     return 2 * example + 1 + is_tool
 
 
@@ -50,12 +50,12 @@ def is_tool(code: int) -> bool:
 
 
 def hide(ids: Sequence[int], code: int) -> list[int]:
-    """Token ids that carry `code`."""
+    """Return token ids that carry `code`."""
     return hidden.hide(ids, [code] * len(ids))
 
 
 def reveal(ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The plain ids and the codes in them; examples are renumbered from 0 in order of appearance."""
+    """Return the plain ids and the codes in them; examples are renumbered from 0 in order of appearance."""
     plain, found_codes = hidden.reveal(ids)
     order: dict[int, int] = {}
     codes = {0: 0}
@@ -67,7 +67,7 @@ def reveal(ids: Sequence[int]) -> tuple[list[int], list[int]]:
 
 
 def pad_codes(rows: Sequence[Sequence[int]], length: int, side: str) -> Tensor:
-    """Rows of codes as one tensor (B, length), zeros on the given side."""
+    """Return rows of codes as one tensor (B, length), zeros on the given side."""
     codes_BT = torch.zeros(len(rows), length, dtype=torch.long)
     for i, row in enumerate(rows):
         start = 0 if side == "right" else length - len(row)

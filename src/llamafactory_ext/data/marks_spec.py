@@ -71,7 +71,7 @@ class MarkSpec:
         return str(mark), str(task)
 
     def problem(self, record: Mapping[str, Any]) -> str | None:
-        """What keeps `resolve` from answering for this record, in words; None if nothing does."""
+        """Return what keeps `resolve` from answering for this record, in words; None if nothing does."""
         if not self.states_marks:
             return (
                 'the entry states no mark; add "mark": "mark" and "task": "task" to its "columns", '

@@ -63,7 +63,7 @@ DEFAULT_WORDS: Final = Words()
 
 
 def text_of(content: Any, key: str, *, from_tool: bool) -> tuple[str, list[str]]:
-    """The text of a message's content, and what of it is not kept.
+    """Return the text of a message's content, and what of it is not kept.
 
     A list of parts is joined by line feeds; what a tool returned may be any JSON value.
 
@@ -95,7 +95,7 @@ def _joined_parts(parts: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
 
 
 def thought_of(message: Mapping[str, Any], said: str, words: Words) -> tuple[str, list[str]]:
-    """The thought between the template's words, ready to stand before the text, and what is not kept."""
+    """Return the thought between the template's words, ready to stand before the text, and what is not kept."""
     lost = [f'"{key}" is not kept' for key in _UNKEPT_KEYS if message.get(key)]
     thought = next((message[key] for key in _THOUGHT_KEYS if message.get(key)), None)
     if thought is None and isinstance(content := message.get("content"), list):
@@ -147,7 +147,7 @@ def unread_parts(message: Mapping[str, Any], read: Collection[str]) -> list[str]
 
 
 def results_of(content: Any) -> list[tuple[str, str]]:
-    """The results that a message of parts holds, each with the id of its call; none for other messages.
+    """Return the results that a message of parts holds, each with the id of its call; none for other messages.
 
     Raises:
         UnreadableError: words stand beside them, which are another turn.
@@ -163,7 +163,7 @@ def results_of(content: Any) -> list[tuple[str, str]]:
 
 
 def stated_calls(message: Mapping[str, Any], content: Any) -> list[dict[str, Any]]:
-    """The calls of `tool_calls`, of the older `function_call`, or of parts of the content, as the record has them.
+    """Return the calls of `tool_calls`, of the older `function_call`, or of parts of the content.
 
     Raises:
         UnreadableError: they are no list.
@@ -195,7 +195,7 @@ def _listed_calls(calls: Any) -> list[dict[str, Any]]:
 
 
 def calls_of(stated: Sequence[Any]) -> list[dict[str, Any]]:
-    """The calls as upstream's JSON has them.
+    """Return the calls as upstream's JSON has them.
 
     Raises:
         UnreadableError: a call without a name, or arguments that are no JSON object.
@@ -241,7 +241,7 @@ def _arguments(value: Any, name: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON text within a record.
+    """Return an object of JSON text within a record.
 
     Raises:
         UnreadableError: it has a key twice.
@@ -258,7 +258,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words: Words) -> tuple[str, list[str]]:
-    """A turn of calls as upstream's templates read it, and what is not kept.
+    """Return a turn of calls as upstream's templates read it, and what is not kept.
 
     Words come first, then the calls between the template's marks.
 
@@ -282,7 +282,7 @@ def call_text(thought: str, said: str, calls: Sequence[Mapping[str, Any]], words
 
 
 def _upstream_reads(text: str, words: Words) -> bool:
-    """Whether upstream finds the calls of a turn: between its template's marks, or as JSON behind a thought."""
+    """Tell whether upstream finds the calls of a turn: between its template's marks, or as JSON behind a thought."""
     if words.call is not None and (marked := _between(text, words.call)) is not None:
         start, end = marked
         before = text[: start - len(words.call[0])]
@@ -296,7 +296,7 @@ def _upstream_reads(text: str, words: Words) -> bool:
 
 
 def _between(text: str, marks: tuple[str, str]) -> tuple[int, int] | None:
-    """Where what stands between two marks begins and ends; None without both."""
+    """Return where what stands between two marks begins and ends; None without both."""
     start = text.find(marks[0])
     end = text.find(marks[1], start + len(marks[0])) if start >= 0 else -1
     return (start + len(marks[0]), end) if end >= 0 else None
@@ -313,7 +313,7 @@ def _are_calls(text: str) -> bool:
 
 
 def _states_calls(text: str) -> bool:
-    """Whether words hold calls, or try to."""
+    """Tell whether words hold calls, or try to."""
     try:
         return detect_turn(text).stands_alone(text)
     except CallParseError:
@@ -321,7 +321,7 @@ def _states_calls(text: str) -> bool:
 
 
 def object_arguments(text: str, thought: str, words: Words) -> tuple[str, list[str]]:
-    """A turn of calls as it is, or written anew where upstream would read it otherwise, and what is not kept.
+    """Return a turn of calls as it is, or written anew where upstream would read it otherwise, and what is not kept.
 
     Upstream would write arguments that are JSON text within JSON, fail on none, take the first marked block only, and
     know nothing of a thought in a member of its own, nor of other marks than those of its template. Calls in Python's

@@ -86,7 +86,7 @@ class Mixture:
     lost: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> dict[str, Any]:
-        """As JSON, without paths of this machine."""
+        """Return it as JSON, without paths of this machine."""
         return asdict(self) | {"output": self.output.name, "lost": dict(self.lost)}
 
 
@@ -126,7 +126,7 @@ def mix(recipe: Recipe) -> Mixture:
 
 
 def _check(recipe: Recipe) -> list[DataEntry]:
-    """The entries, tool data first; all problems at once."""
+    """Return the entries, tool data first; all problems at once."""
     problems = []
     if not recipe.tool:
         problems.append("--tool names no data set; name the tool data, for example api_bank")
@@ -157,7 +157,7 @@ def _check(recipe: Recipe) -> list[DataEntry]:
 def _add(
     source: DataEntry, recipe: Recipe, as_dialogue: bool, output: RecordFile, result: Mixture, faults: list[str]
 ) -> None:
-    """Adds one data set's share; a mark other than the part's is a fault: it would teach the opposite."""
+    """Add one data set's share; a mark other than the part's is a fault: it would teach the opposite."""
     mark = "tool" if source.name in recipe.tool else "general"
     total = sum(1 for _ in source.records())
     part = Part(source.name, mark, source.path.name, _sha256(source.path), total)
@@ -183,7 +183,7 @@ def _add(
 
 
 def _columns(source: DataEntry, record: Any, as_dialogue: bool, lost: Counter[str]) -> Columns | str:
-    """The record in the mixture's layout, or in words why it has no place there."""
+    """Return the record in the mixture's layout, or in words why it has no place there."""
     dialogue = source.dialogue(record)
     if isinstance(dialogue, str):
         return dialogue

@@ -129,7 +129,7 @@ def missing_tools(prompt: str, tools: Sequence[Tool]) -> list[Misread]:
 def _same(
     recorded: Sequence[ParsedCall], written: Sequence[ParsedCall], tools: Sequence[Tool], call_format: str | None
 ) -> bool:
-    """Whether both are the same calls; what a format without types cannot show is typed by the schemas."""
+    """Tell whether both are the same calls; what a format without types cannot show is typed by the schemas."""
     one, other = ([found.call for found in calls] for calls in (recorded, written))
     if one == other:
         return True

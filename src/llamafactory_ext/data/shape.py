@@ -69,7 +69,7 @@ class Shape:
         return cls(prompts=prompts, response=response, problems=tuple(problems))
 
     def fault(self, record: Any) -> str | None:
-        """Why upstream could not use the record, in words; None if it could."""
+        """Say why upstream could not use the record, in words; None if it could."""
         if not isinstance(record, Mapping):
             return "the record is no JSON object"
         if (repeated := repeated_key(record)) is not None:
@@ -77,7 +77,7 @@ class Shape:
         return self._dialogue_fault(record) if self.messages else self._alpaca_fault(record)
 
     def remark(self, record: Mapping[str, Any]) -> str | None:
-        """What is odd about a usable record."""
+        """Return what is odd about a usable record."""
         return EMPTY_RESPONSE if self.response and not record[self.response].strip() else None
 
     def _dialogue_fault(self, record: Mapping[str, Any]) -> str | None:
@@ -106,7 +106,7 @@ class Shape:
 
 
 def columns_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The columns that an entry names, or those that upstream's layout has without any."""
+    """Return the columns that an entry names, or those that upstream's layout has without any."""
     columns = entry.get("columns")
     if columns is None:
         return _OPENAI_COLUMNS if entry.get("formatting") == "openai" else _COLUMNS

@@ -14,7 +14,7 @@ from .adapter import CONFIG, check_sequence
 
 
 def finetuning_conflicts(args: Any) -> list[str]:
-    """Conflicts within the fine-tuning options, before upstream has looked at them."""
+    """Return conflicts within the fine-tuning options, before upstream has looked at them."""
     problems = []
     if args.stage not in ("sft", "tl_sft"):
         problems.append(f"stage: {args.stage} does not work with finetuning_type: data; set stage: sft")
@@ -24,7 +24,7 @@ def finetuning_conflicts(args: Any) -> list[str]:
 
 
 def training_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
-    """Conflicts between the option groups of a training command."""
+    """Return conflicts between the option groups of a training command."""
     if not training_args.do_train:
         return []
     problems = []
@@ -43,7 +43,7 @@ def training_conflicts(model_args: Any, training_args: Any, finetuning_args: Any
 
 
 def inference_conflicts(model_args: Any) -> list[str]:
-    """Conflicts between the option groups of `chat`, `api`, `export` and evaluation commands."""
+    """Return conflicts between the option groups of `chat`, `api`, `export` and evaluation commands."""
     engine = getattr(model_args.infer_backend, "value", model_args.infer_backend)
     if engine == "huggingface":
         return []

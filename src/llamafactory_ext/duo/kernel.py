@@ -97,7 +97,7 @@ class _Duo(torch.autograd.Function):
 
 
 def _gated(u_RT: Tensor, gate_2T: Tensor | None, low: int) -> Tensor:
-    """Each rank's row times its gate: (R, T)."""
+    """Return each rank's row times its gate: (R, T)."""
     if gate_2T is None:
         return u_RT
     gate_2T, z_RT = gate_2T.to(u_RT.dtype), torch.empty_like(u_RT)

@@ -40,7 +40,7 @@ def agent(name: str, gold: Mapping[str, Any], seed: int = 0) -> MakeAsk:
 
 
 def _with_documents(calls: list[tuple[str, Any]], setting: Setting) -> list[tuple[str, Any]]:
-    """The calls, behind one that reads the documents of their tools where these are not given."""
+    """Return the calls, behind one that reads the documents of their tools where these are not given."""
     if setting == "given":
         return calls
     return [(DOCUMENT, {"tools_name": list(dict.fromkeys(name for name, _ in calls))}), *calls]
@@ -63,7 +63,7 @@ def _is_plan(messages: Messages, strategy: Strategy) -> bool:
 
 
 def _made(messages: Messages, strategy: Strategy) -> int:
-    """How many replies came before, the plan aside."""
+    """Return how many replies came before, the plan aside."""
     return sum(message["role"] == "assistant" for message in messages) - (strategy == "e-react")
 
 
@@ -83,7 +83,7 @@ def _said(call: tuple[str, Any] | None, answer: str, place: int, strategy: Strat
 
 
 def _random(case: Case, seed: int, strategy: Strategy) -> Ask:
-    """An agent that calls offered tools with arguments that fit them, then repeats what it has read."""
+    """Return an agent that calls offered tools with arguments that fit them, then repeats what it has read."""
     dice = random.Random(f"{seed}/{case.id}")
     calls = []
     for _ in range(dice.randint(1, 5)):

@@ -73,7 +73,7 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
 
 
 def _other_source(source: Source, path: Path) -> list[str]:
-    """A note where the run read other cases than these; its settings lie beside the file."""
+    """Return a note where the run read other cases than these; its settings lie beside the file."""
     try:
         asked = json.loads(settings_path(path).read_text("utf-8")).get("source")
     except (OSError, ValueError, AttributeError, RecursionError):

@@ -259,7 +259,7 @@ def _ordered(low: Any, high: Any) -> bool:
 
 
 def _resolved(value: Any, slots: Slots) -> Any:
-    """The value that a slot holds; others as they are.
+    """Return the value that a slot holds; others as they are.
 
     Raises:
         DataError: this user has no such slot.
@@ -278,7 +278,7 @@ def _has_slot(value: Any) -> bool:
 
 
 def _matching(patterns: Sequence[Any], effects: Sequence[Any], slots: Slots) -> dict[int, int]:
-    """The largest assignment of patterns to effects, each to one (augmenting paths): place of pattern -> of effect."""
+    """Return the largest assignment of patterns to effects, each to one, by augmenting paths: pattern to effect."""
     taken: dict[int, int] = {}
 
     def place(pattern: int, tried: set[int]) -> bool:
@@ -297,7 +297,7 @@ def _matching(patterns: Sequence[Any], effects: Sequence[Any], slots: Slots) -> 
 
 
 def _shown(value: Any, slots: Slots) -> str:
-    """A pattern or a value in words; of a slot what this user likes, with its name."""
+    """Return a pattern or a value in words; of a slot what this user likes, with its name."""
     if isinstance(value, list | tuple):
         return " or ".join(_shown(one, slots) for one in value)
     if not isinstance(value, Mapping):

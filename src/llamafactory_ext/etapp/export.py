@@ -138,7 +138,7 @@ def _counts(left_out: Counter[str]) -> str:
 
 
 def _left_out(one: Acted, verdict: Verdict | None, judged: bool, wanted: Wanted) -> str:
-    """Why a dialogue is not exported; empty if it is."""
+    """Say why a dialogue is not exported; empty if it is."""
     if one.episode["end"] != "answer" or not one.prediction.prediction.strip():
         return "ended by a limit or without an answer"
     if any(call["failed"] == UNREADABLE for call in one.episode["calls"]):
@@ -208,7 +208,7 @@ def _is_result(message: Mapping[str, Any], text: str, one: Acted, *, is_first: b
 
 
 def _observed(told: str, call: Mapping[str, Any]) -> str:
-    """What training data shows of a result: failures as errors, so that TL-Training finds them."""
+    """Return what training data shows of a result: failures as errors, so that TL-Training finds them."""
     if call["failed"] is None or feedback_error(told) == call["failed"]:
         return told
     return json.dumps({"error": told}, ensure_ascii=False)

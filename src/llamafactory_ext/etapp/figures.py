@@ -26,7 +26,7 @@ def mean(values: Values) -> float:
 
 @lru_cache(maxsize=8)
 def _counts(users: int, instructions: int, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """How often each user and each instruction is drawn, one row a draw."""
+    """Return how often each user and each instruction is drawn, one row a draw."""
     dice = np.random.default_rng(seed)
     drawn_users = dice.multinomial(users, [1 / users] * users, size=draws)
     drawn_instructions = dice.multinomial(instructions, [1 / instructions] * instructions, size=draws)

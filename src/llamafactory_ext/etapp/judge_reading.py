@@ -74,7 +74,10 @@ def _official(reply: str) -> Any:
 
 
 def _official_score(form: Any, name: str) -> int | None:
-    """The final score as the published code takes it: 4.9 is 4, true is 1, 7 stays 7; what makes it crash is None."""
+    """Return the final score as the published code takes it: 4.9 is 4, true is 1, 7 stays 7.
+
+    What makes it crash is None.
+    """
     try:
         return int(form[name]["Final Assessment"]["score"])
     except (TypeError, KeyError, ValueError, OverflowError, IndexError):
@@ -82,7 +85,7 @@ def _official_score(form: Any, name: str) -> int | None:
 
 
 def _strict(reply: str) -> Any:
-    """The last object that holds all three criteria."""
+    """Return the last object that holds all three criteria."""
     for text in _candidates(reply):
         try:
             form = json.loads(text, strict=False)
@@ -94,7 +97,7 @@ def _strict(reply: str) -> Any:
 
 
 def _candidates(reply: str) -> Iterator[str]:
-    """Fenced blocks, last first; then objects from the outermost braces on."""
+    """Return fenced blocks, last first; then objects from the outermost braces on."""
     yield from (found[1] for found in reversed(list(_FENCE.finditer(reply))))
     end = reply.rfind("}") + 1
     decoder = json.JSONDecoder(strict=False)

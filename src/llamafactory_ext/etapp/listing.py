@@ -41,7 +41,7 @@ def shown(source: str, key: str) -> str:
 
 
 def _lines(value: Any, place: str = "") -> Iterator[str]:
-    """A nested object as lines of place and value."""
+    """Return a nested object as lines of place and value."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _lines(inner, f"{place} / {name}" if place else str(name))
@@ -55,7 +55,7 @@ def _lines(value: Any, place: str = "") -> Iterator[str]:
 
 
 def _checks(source: Source, case: Case) -> Iterator[str]:
-    """The conditions in words; a name in brackets says which of the user's likes a value is."""
+    """Return the conditions in words; a name in brackets says which of the user's likes a value is."""
     if case.checks is None:
         yield "none; only a judge can tell"
         return

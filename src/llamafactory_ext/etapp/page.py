@@ -112,7 +112,7 @@ def _json(run: Run) -> dict[str, Any]:
 
 
 def _compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """How much each further run differs from the first, on the cases of both; what may be noise is marked."""
+    """Return how much each further run differs from the first, on the cases of both; what may be noise is marked."""
     rows = []
     for run in runs[1:]:
         for name in ("SR", "partial", "SR without extras"):
@@ -137,7 +137,7 @@ def _table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 
 
 def _group_tables(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """For each kind of group a title, a head and rows: success and episodes of each run."""
+    """Return for each kind of group a title, a head and rows: success and episodes of each run."""
     found = [{(row["kind"], row["group"]): row for row in grouped(run.acted)} for run in runs]
     tables = []
     for kind in KINDS:
@@ -169,7 +169,7 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 
 def _papers() -> list[str]:
-    """One line for each of the paper's tables that has rows, or one line for all where none has."""
+    """Return one line for each of the paper's tables that has rows, or one line for all where none has."""
     tables = [table for table in published() if table.id.startswith(_PAPER)]
     filled = [f"{table.title} ({table.source}): {len(table.rows)} rows" for table in tables if table.rows]
     return filled or ["none: the paper's tables could not be obtained, so nothing stands beside these figures"]

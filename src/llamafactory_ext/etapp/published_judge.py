@@ -53,7 +53,7 @@ def published_prompter(checkout: Checkout) -> Prompter:
 
 
 def _shown(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the published runs keep it: calls by name and arguments; the last words have none."""
+    """Return a message as the published runs keep it: calls by name and arguments; the last words have none."""
     text = str(message.get("content") or "")
     if message["role"] == "user" and text.startswith(f"{FEEDBACK} "):
         return {"role": "tool", "content": text.removeprefix(f"{FEEDBACK} ")}
@@ -81,7 +81,7 @@ def _texts(checkout: Checkout, module: str, constant: str) -> Any:
 
 
 def _assigned(tree: ast.Module, wanted: Callable[[ast.expr], bool], kind: type[ast.expr] = ast.Dict) -> Any:
-    """The first dictionary that is assigned to such a target."""
+    """Return the first dictionary that is assigned to such a target."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, kind) and any(map(wanted, node.targets)):
             return node.value
@@ -93,7 +93,7 @@ def _is_item(target: ast.expr, name: str) -> bool:
 
 
 def _value(node: Any, names: Mapping[str, Any]) -> Any:
-    """The value of dictionaries, texts and these names; anything else is no text of a form."""
+    """Return the value of dictionaries, texts and these names; anything else is no text of a form."""
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {_value(key, names): _value(value, names) for key, value in zip(node.keys, node.values, strict=True)}
     if isinstance(node, ast.Constant) and isinstance(node.value, str):

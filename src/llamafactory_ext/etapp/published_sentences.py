@@ -54,7 +54,7 @@ def published_sentences(checkout: Checkout) -> Mapping[str, str]:
 
 
 def _by_method(function: ast.FunctionDef) -> dict[str, list[ast.stmt]]:
-    """The statements for each method, of the function's chain of comparisons with a text."""
+    """Return the statements for each method, of the function's chain of comparisons with a text."""
     found: dict[str, list[ast.stmt]] = {}
     waiting = list(function.body)
     while waiting:
@@ -68,7 +68,7 @@ def _by_method(function: ast.FunctionDef) -> dict[str, list[ast.stmt]]:
 
 
 def _spoken(body: list[ast.stmt]) -> Iterator[str]:
-    """The constant contents of messages, in the order in which they stand."""
+    """Return the constant contents of messages, in the order in which they stand."""
     found: list[tuple[int, str]] = []
     for node in (inner for outer in body for inner in ast.walk(outer)):
         if isinstance(node, ast.Dict):

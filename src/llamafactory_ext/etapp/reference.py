@@ -45,7 +45,7 @@ TOOLS = {**reference_tools.TOOLS, **reference_home.TOOLS}
 
 
 def _params(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parameters that a tool needs, and those that it may have."""
+    """Return the parameters that a tool needs, and those that it may have."""
     if name in _FINDER_PARAMS:
         return _FINDER_PARAMS[name]
     given = list(inspect.signature(TOOLS[name]).parameters.values())[2:]
@@ -204,7 +204,7 @@ class ReferenceSandbox:
 
 
 def _normalised(call: ToolCall) -> dict[str, Any]:
-    """The arguments in the form that checks compare; as they are where the strict sandbox would refuse them."""
+    """Return the arguments in the form that checks compare; as they are where the strict sandbox would refuse them."""
     try:
         return SPECS[call.name].checked(call.arguments)
     except ToolError:

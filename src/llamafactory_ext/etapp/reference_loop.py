@@ -141,7 +141,10 @@ class _Loop:
         self._keep(told, told)
 
     def _told(self, name: str, given: str) -> Any:
-        """The observation of a call; None where arguments cannot be read, which ReAct and functions tell apart."""
+        """Return the observation of a call.
+
+        None where arguments cannot be read, which ReAct and functions tell apart.
+        """
         is_text = self.strategy != "fc"
         try:
             value = literal(given, null_is_text=is_text)

@@ -56,7 +56,7 @@ def time_of(text: Any, form: str = TIME) -> datetime:
 
 @lru_cache(maxsize=1 << 16)
 def _parsed(text: str, form: str) -> datetime:
-    """A time; the records' are asked for again and again."""
+    """Return a time; the records' are asked for again and again."""
     return datetime.strptime(text, form)
 
 

@@ -231,7 +231,10 @@ class _Queues:
         return self._waiting[self._free.popleft()].popleft() if self._free else None
 
     def give_back(self, job: _Job, *, is_kept: bool) -> None:
-        """Free the next case of a queue; behind one with an error a user's later cases would not be what they are."""
+        """Free the next case of a queue.
+
+        Behind one with an error a user's later cases would not be what they are.
+        """
         key = self._key(job)
         if is_kept and self._waiting[key]:
             self._free.append(key)
@@ -261,7 +264,7 @@ def _answers(
     make_ask: MakeAsk,
     options: RunOptions,
 ) -> Iterator[tuple[_Job, tuple[Episode, AnySandbox] | str]]:
-    """Each job with its episode, or with what went wrong in it alone, in the order in which they finish."""
+    """Return each job with its episode, or with what went wrong in it alone, in the order in which they finish."""
     queues = _Queues(source, jobs, done, options)
     with Asking(options.concurrency) as pool:
         running: dict[Future[tuple[Episode, AnySandbox]], _Job] = {}

@@ -76,7 +76,7 @@ def _names(head: Sequence[str]) -> list[str]:
 
 
 def _column(cells: Sequence[str]) -> list[Any]:
-    """The values of a column; one cell that is no number makes all of it texts."""
+    """Return the values of a column; one cell that is no number makes all of it texts."""
     known = [cell for cell in cells if cell not in GAPS]
     has_gaps = len(known) < len(cells)
     if not known:

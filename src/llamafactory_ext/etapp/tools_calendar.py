@@ -41,7 +41,7 @@ def _range(world: World, now: datetime, given: Arguments) -> tuple[Any, World]:
 
 
 def _between(world: World, start: str, end: str) -> list[Mapping[str, Any]]:
-    """Events that begin in a range of times, first to last; texts of times compare as times do."""
+    """Return events that begin in a range of times, first to last; texts of times compare as times do."""
     found = [(moment.strftime(TIME), event) for event in world.events if (moment := parse_time(event["start_time"]))]
     return [event for begins, event in sorted(found, key=lambda pair: pair[0]) if start <= begins <= end]
 

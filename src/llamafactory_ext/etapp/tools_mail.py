@@ -30,7 +30,7 @@ def _send(world: World, now: datetime, given: Arguments) -> tuple[Any, World]:
 
 
 def _until(world: World, now: datetime) -> list[Row]:
-    """Mails up to now, those sent in this case included."""
+    """Return the mails up to now, those sent in this case included."""
     return [mail for mail in world.mails if (moment := parse_time(mail["timestamp"])) and moment <= now]
 
 

@@ -52,7 +52,7 @@ def _found(rows: list[Row], note: str) -> dict[str, Any]:
 
 
 def _days(world: World, city: str) -> Mapping[str, Any]:
-    """The weather of a city by date.
+    """Return the weather of a city by date.
 
     Raises:
         ToolError: there is none.

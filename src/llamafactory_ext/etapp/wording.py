@@ -44,10 +44,10 @@ class Wording(Protocol):
     def opening(
         self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
-        """The system text and the user's words."""
+        """Return the system text and the user's words."""
 
     def go_on(self, case: Case, setting: Setting) -> str:
-        """What follows the plan of E-ReAct."""
+        """Return what follows the plan of E-ReAct."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def published(checkout: Checkout) -> Published:
 
 
 def _constants(checkout: Checkout, name: str) -> dict[str, str]:
-    """The texts that a module assigns to names; nothing of it is run."""
+    """Return the texts that a module assigns to names; nothing of it is run."""
     found: dict[str, str] = {}
     for node in tree_of(checkout, name).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):

@@ -18,7 +18,9 @@ _LONGEST_NAME = 28
 def error_figure(
     shares: Mapping[str, Mapping[str, float]], totals: Mapping[str, tuple[int, int, int]], path: Path | IO[bytes]
 ) -> None:
-    """The share of calls of each category, one bar for each data set; the first category is that of sound calls.
+    """Return the share of calls of each category, one bar for each data set.
+
+    The first category is that of sound calls.
 
     Errors are rare beside sound calls, so they have a panel with a scale of their own.
 

@@ -30,7 +30,7 @@ def save(figure: Figure, path: Path | IO[bytes]) -> None:
 
 
 def _grid(names: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str], list[str]]:
-    """Row (kind of linear) and column (layer) of each component, and the labels of both."""
+    """Return row (kind of linear) and column (layer) of each component, and the labels of both."""
     parsed = {}
     for name in names:
         match = re.search(r"\.(\d+)\.(.+)$", name)
@@ -49,7 +49,10 @@ def importance_map(
     path: Path | IO[bytes],
     carried: str = "MOLoRA",
 ) -> None:
-    """M_h and C_h over layers and kinds of linears; squares mark what `adapted` carry, circles full tuning in UCO."""
+    """Return M_h and C_h over layers and kinds of linears.
+
+    Squares mark what `adapted` carry, circles full tuning in UCO.
+    """
     cells, kinds, layers = _grid(list(tool))
     width = max(5.0, 0.32 * len(layers) + 2.5)
     figure, axes = plt.subplots(2, 1, figsize=(width, 1.4 + 0.62 * len(kinds)), sharex=True, layout="constrained")
@@ -81,7 +84,7 @@ def importance_map(
 
 
 def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """The loss, and of runs with a router loss that and gate 0, over the optimiser steps of all phases.
+    """Return the loss, and of runs with a router loss that and gate 0, over the optimiser steps of all phases.
 
     Args:
         phases: phase name to its log history (dicts with `step` and the logged values).
@@ -127,7 +130,7 @@ def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
 
 
 def router_gates(gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, neutral: bool = True) -> None:
-    """Mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7).
+    """Return mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7).
 
     Args:
         gates: router name to the gates of both kinds of data.

@@ -7,7 +7,7 @@ from .example import Example
 
 
 def math(rng: Random) -> Example:
-    """An arithmetic word problem, solved in steps; the numbers and the operations are its identity."""
+    """Return an arithmetic word problem, solved in steps; the numbers and the operations are its identity."""
     who, other = rng.sample(words.PEOPLE, 2)
     goods = rng.choice(words.GOODS)
     kind = rng.choice(("add", "sub", "mul", "addsub", "muladd", "mulsub"))
@@ -50,7 +50,7 @@ def _digits(rng: Random, low: int, high: int) -> list[int]:
 
 
 def _program(rng: Random) -> tuple[str, str]:
-    """Draws a short program and what it prints."""
+    """Draw a short program and what it prints."""
     var, other = rng.sample("abcdknstuvwxyz", 2)
     kind = rng.randrange(9)
     if kind < 6:
@@ -79,7 +79,7 @@ def _program(rng: Random) -> tuple[str, str]:
 
 
 def _write(rng: Random) -> tuple[str, str]:
-    """Draws a wish and the line of code that grants it."""
+    """Draw a wish and the line of code that grants it."""
     var, word, value = rng.choice("abcdknstuvwxyz"), words.name(rng), rng.randint(2, 99)
     function = f"{rng.choice(words.VERBS)}_{rng.choice(words.NOUNS)}"
     kind = rng.randrange(6)
@@ -105,7 +105,7 @@ def _write(rng: Random) -> tuple[str, str]:
 
 
 def code(rng: Random) -> Example:
-    """A short program whose output is asked for, or a line of code that is described."""
+    """Return a short program whose output is asked for, or a line of code that is described."""
     if rng.random() < 0.65:
         program, output = _program(rng)
         ask = rng.choice(("What does this print?", "Give the output of this program."))

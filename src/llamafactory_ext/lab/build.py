@@ -52,7 +52,7 @@ Licence: Apache-2.0.
 
 
 def steps_in(minutes: float, recipe: Recipe, device: str) -> int:
-    """The number of steps that fit into a time on this machine, from the speed of six steps of a fresh model."""
+    """Return the number of steps that fit into a time on this machine, by the speed of six of a fresh model."""
     tokenizer = build_tokenizer(recipe)
     model = build_model(recipe, tokenizer).to(device)
     for step in range(6):
@@ -64,7 +64,7 @@ def steps_in(minutes: float, recipe: Recipe, device: str) -> int:
 
 
 def card(recipe: Recipe, parameters: int, evaluation: Evaluation) -> str:
-    """The model card, with the measured figures."""
+    """Return the model card, with the measured figures."""
     rows = [
         f"| {name} | {score.n} | {score.accuracy:.1%} | {score.standard_error:.1%} |"
         for name, score in evaluation.scores.items()
@@ -75,7 +75,7 @@ def card(recipe: Recipe, parameters: int, evaluation: Evaluation) -> str:
 def export(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, out: Path, items: int
 ) -> Evaluation:
-    """Writes the model directory with weights, tokenizer, measured abilities and card; whole or not at all."""
+    """Write the model directory with weights, tokenizer, measured abilities and card; whole or not at all."""
     with staged_folder(out) as folder:
         model.to(device="cpu", dtype=torch.float32).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -98,7 +98,7 @@ def build(
     device: str = "cpu",
     items: int = MEASURED_ITEMS,
 ) -> Evaluation | None:
-    """Trains the model into ``out``; an interrupted build goes on where its last saved state left off.
+    """Train the model into ``out``; an interrupted build goes on where its last saved state left off.
 
     Args:
         out: the model directory to write; the state of an unfinished build lies beside it, in ``<out>.state``.

@@ -33,7 +33,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 
 def record(example: Example) -> dict[str, str]:
-    """One alpaca record; a tool prompt is split before its dialogue, as API-Bank's files do."""
+    """Return one alpaca record; a tool prompt is split before its dialogue, as API-Bank's files do."""
     instruction, query = example.prompt, ""
     if example.mark == "tool":
         at = example.prompt.index("\nUser: ")
@@ -48,7 +48,7 @@ def record(example: Example) -> dict[str, str]:
 
 
 def training_files() -> dict[str, list[dict[str, Any]]]:
-    """The content of each file by name; always the same."""
+    """Return the content of each file by name; always the same."""
     general = [
         example for task in world.ABILITIES for example in world.sample(task, "train", GENERAL_RECORDS, DATA_SEED)
     ]
@@ -62,7 +62,7 @@ def training_files() -> dict[str, list[dict[str, Any]]]:
 
 
 def write_training_files(out: Path) -> list[Path]:
-    """Writes the files into a folder and returns their paths."""
+    """Write the files into a folder and return their paths."""
     paths: list[Path] = []
     files = training_files()
     whole = {hashlib.sha256(as_json(records).encode()).hexdigest() for records in files.values()}

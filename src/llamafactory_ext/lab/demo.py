@@ -26,7 +26,7 @@ NEEDED = ("examples/yaml/citi_tiny.yaml", "data/lab_tool.json", "data/lab_genera
 
 
 def _one(method: Method, setting: Setting, shown: Shown, piece: int) -> Row:
-    """Runs one job and shows how far it is; the first failure ends the others."""
+    """Run one job and show how far it is; the first failure ends the others."""
 
     def tell(doing: str, steps: tuple[int, int] | None) -> None:
         done, total = steps or (0, None)
@@ -43,7 +43,7 @@ def _one(method: Method, setting: Setting, shown: Shown, piece: int) -> Row:
 
 
 def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | None = None) -> list[Row]:
-    """Runs the whole comparison and writes ``report.json`` and ``report.png`` into `out`.
+    """Run the whole comparison and write ``report.json`` and ``report.png`` into `out`.
 
     Args:
         out: folder for the runs, the report and the picture.

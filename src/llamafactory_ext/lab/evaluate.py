@@ -34,7 +34,7 @@ class Evaluation:
         return sum(self.scores[task].accuracy for task in world.ABILITIES) / len(world.ABILITIES)
 
     def to_dict(self) -> dict[str, object]:
-        """The evaluation as plain JSON values."""
+        """Return the evaluation as plain JSON values."""
         return {
             "model": self.model,
             "adapter": self.adapter,
@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def load(model: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Loads a model directory in float32, with a PEFT adapter on top if one is given.
+    """Load a model directory in float32, with a PEFT adapter on top if one is given.
 
     Raises:
         CheckpointError: if a directory is missing or holds no model or adapter.
@@ -64,7 +64,7 @@ def load(model: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, Pre
 def reply_to(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: list[str], progress: Progress | None = None
 ) -> list[str]:
-    """Answers prompts greedily, in batches of similar length with padding on the left."""
+    """Answer prompts greedily, in batches of similar length with padding on the left."""
     encoded = [encode_turn(tokenizer, prompt)[0] for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
     replies = [""] * len(prompts)
@@ -94,7 +94,7 @@ def reply_to(
 def evaluate(
     model: Path = SHIPPED_MODEL, adapter: Path | None = None, limit: int = 400, progress: Progress | None = None
 ) -> Evaluation:
-    """Measures a plain model, a fully fine-tuned one, or an adapter on `limit` items of each set."""
+    """Measure a plain model, a fully fine-tuned one, or an adapter on `limit` items of each set."""
     loaded, tokenizer = load(model, adapter)
     sets = world.held_out(limit)
     flat: list[Example] = [example for examples in sets.values() for example in examples]

@@ -38,7 +38,7 @@ Generator = Callable[[Random], Example]
 
 
 def draw(generate: Generator, split: Split, count: int, rng: Random) -> list[Example]:
-    """Draws `count` different examples of one split."""
+    """Draw `count` different examples of one split."""
     seen: set[str] = set()
     examples: list[Example] = []
     for _ in range(400 * count):

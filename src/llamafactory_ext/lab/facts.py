@@ -50,7 +50,7 @@ _ASKED = {
 
 
 def _knowledge() -> dict[str, dict[str, str]]:
-    """The facts: town -> relation -> value. Seeded here, whatever seed draws the questions."""
+    """Return the facts: town -> relation -> value. Seeded here, whatever seed draws the questions."""
     rng = Random(20240913)
     towns: dict[str, dict[str, str]] = {}
     rivers = sorted({words.place(rng) for _ in range(24)})
@@ -71,7 +71,7 @@ TOWNS = tuple(KNOWLEDGE)
 
 
 def facts(rng: Random) -> Example:
-    """A question about a town. Held out are pairs of fact and wording; other wordings teach the fact.
+    """Return a question about a town. Held out are pairs of fact and wording; other wordings teach the fact.
 
     The training split holds at least two wordings of every fact, so that no held-out fact is unknown.
     """

@@ -24,7 +24,7 @@ def _words(rng: Random, low: int, high: int) -> list[str]:
 
 
 def _title(rng: Random) -> str:
-    """Draws a name such as ``BlueLamp`` or ``OpenDoor``."""
+    """Draw a name such as ``BlueLamp`` or ``OpenDoor``."""
     return words.cap(rng.choice(words.COLOURS + words.VERBS + words.NOUNS)) + words.cap(rng.choice(words.NOUNS))
 
 
@@ -156,6 +156,6 @@ _WEIGHTS = (3, 4, 2, 2, 3, 2)
 
 
 def instructions(rng: Random) -> Example:
-    """One instruction about words, a list, a record, several records or forms."""
+    """Return one instruction about words, a list, a record, several records or forms."""
     prompt, answer = rng.choices(_KINDS, _WEIGHTS)[0](rng)
     return Example("instructions", prompt, answer, prompt)

@@ -48,13 +48,13 @@ class Setting:
 
 
 def training_command(method: Method, output: Path) -> list[str]:
-    """The command line that trains a method, from the repository's root."""
+    """Return the command line that trains a method, from the repository's root."""
     program = str(Path(sys.executable).with_name("llamafactory-cli"))
     return [program, "train", f"examples/yaml/{method.yaml}", f"output_dir={output}"]
 
 
 def _fingerprint(method: Method, setting: Setting) -> str:
-    """A hash of what decides a result: command, YAML file, data, base model, number of items."""
+    """Return a hash of what decides a result: command, YAML file, data, base model, number of items."""
     command = training_command(method, Path("out"))[1:] if method.yaml else []
     digest = hashlib.sha256(f"{command} {setting.limit}".encode())
     used = [SHIPPED_MODEL / "model.safetensors"]
@@ -66,7 +66,7 @@ def _fingerprint(method: Method, setting: Setting) -> str:
 
 
 def _steps_in(log: Path) -> tuple[int, int] | None:
-    """The last "done/total" that the training's own progress bar wrote into its log."""
+    """Return the last "done/total" that the training's own progress bar wrote into its log."""
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - 4096, 0))
         found = _STEP.findall(file.read())
@@ -74,7 +74,7 @@ def _steps_in(log: Path) -> tuple[int, int] | None:
 
 
 def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell) -> float:
-    """Runs a command on one core to its end and returns its seconds.
+    """Run a command on one core to its end and return its seconds.
 
     Raises:
         UpstreamError: if it fails; the message names the log.
@@ -105,7 +105,7 @@ def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell
 
 
 def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> None:
-    """Removes what an unfinished or outdated training left, except where the same training can go on from it."""
+    """Remove what an unfinished or outdated training left, except where the same training can go on from it."""
     begun = folder.with_name(f"{method.name}.begun")
     if not begun.exists():
         claim_folder(folder)
@@ -115,7 +115,7 @@ def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> Non
 
 
 def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
-    """Makes one row of the report; taken from disk where an earlier demo made it from the same inputs."""
+    """Make one row of the report; taken from disk where an earlier demo made it from the same inputs."""
     if setting.stop.is_set():
         raise EndedEarly
     saved, made_from = setting.out / f"{method.name}.json", _fingerprint(method, setting)

@@ -19,7 +19,7 @@ class Optimisers:
         self.rates = [matrix_lr, vector_lr]
 
     def step(self, factor: float) -> None:
-        """Takes one step with both learning rates scaled by `factor`, and clears the gradients."""
+        """Take one step with both learning rates scaled by `factor`, and clear the gradients."""
         for part, rate in zip(self.parts, self.rates, strict=True):
             for group in part.param_groups:
                 group["lr"] = rate * factor
@@ -27,7 +27,7 @@ class Optimisers:
             part.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """All state tensors by parameter name."""
+        """Return all state tensors by parameter name."""
         tensors: dict[str, Tensor] = {}
         for part, names in zip(self.parts, self.names, strict=True):
             for name, parameter in zip(names, part.param_groups[0]["params"], strict=True):
@@ -36,7 +36,7 @@ class Optimisers:
         return tensors
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Puts saved state tensors back."""
+        """Put saved state tensors back."""
         for part, names in zip(self.parts, self.names, strict=True):
             for name, parameter in zip(names, part.param_groups[0]["params"], strict=True):
                 prefix = f"optimiser/{name}/"

@@ -63,7 +63,7 @@ class Curve:
 
     @classmethod
     def read(cls, folder: Path, seed: int, count: int) -> Curve:
-        """The curve that a run's `trainer_state.json` holds."""
+        """Return the curve that a run's `trainer_state.json` holds."""
         history = read_json(folder / "trainer_state.json", "training log")["log_history"]
         points = {int(entry["step"]): entry for entry in history if "eval_reward" in entry}
         seconds = next(entry["train_runtime"] for entry in history if "train_runtime" in entry)
@@ -84,7 +84,7 @@ class Curve:
         return [math.sqrt(share * (1 - share) / self.count) for share in self.correct]
 
     def gains(self) -> dict[str, float]:
-        """How far reward and accuracy have risen, also in standard errors of the difference of two samples."""
+        """Return how far reward and accuracy have risen, also in standard errors of the difference of two samples."""
         reward, correct = (values[-1] - values[0] for values in (self.reward, self.correct))
         errors = (math.hypot(values[0], values[-1]) for values in (self.reward_se, self.correct_se))
         reward_error, correct_error = errors
@@ -96,7 +96,7 @@ class Curve:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The curve as plain JSON values."""
+        """Return the curve as plain JSON values."""
         return {
             "seed": self.seed,
             "train_seconds": round(self.seconds, 1),
@@ -112,7 +112,7 @@ class Curve:
 def learn(
     out: Path, seeds: int = 3, sft: Path | None = None, root: Path = PACKAGE_ROOT, overrides: Mapping[str, Any] = {}
 ) -> list[Curve]:
-    """Trains, and writes ``ppo.json`` and ``ppo.png`` into `out`.
+    """Train, and write ``ppo.json`` and ``ppo.png`` into `out`.
 
     Args:
         out: folder for data, models and results.
@@ -144,7 +144,7 @@ def learn(
 
 
 def ppo_options(start: Path, data: Path, seed: int) -> dict[str, Any]:
-    """What differs from `tl_ppo_tiny.yaml`: requests of one call, evaluation, a seed, the lab's plain template."""
+    """Return what differs from `tl_ppo_tiny.yaml`: requests of one call, evaluation, seed, the lab's template."""
     return {
         "model_name_or_path": start,
         "template": "llama3",
@@ -161,7 +161,7 @@ def ppo_options(start: Path, data: Path, seed: int) -> dict[str, Any]:
 
 
 def write_queries(folder: Path) -> Path:
-    """Requests for PPO and the held-out ones as LLaMA-Factory data sets; always the same content."""
+    """Return requests for PPO and the held-out ones as LLaMA-Factory data sets; always the same content."""
     sets = {
         "ppo_queries": world.tool_training(QUERIES, QUERIES_SEED),
         "ppo_held_out": world.held_out(HELD_OUT)["tool_seen"],
@@ -176,7 +176,7 @@ def write_queries(folder: Path) -> Path:
 
 
 def flawed_calls() -> list[dict[str, str]]:
-    """Requests for tools, seven in ten answered by a mistaken call."""
+    """Return requests for tools, seven in ten answered by a mistaken call."""
     rng = Random(f"flawed/{FLAWED_SEED}")
     found = []
     for number, example in enumerate(world.tool_training(FLAWED, FLAWED_SEED)):
@@ -191,7 +191,7 @@ def flawed_calls() -> list[dict[str, str]]:
 
 
 def draw_curves(curves: Sequence[Curve], path: Path | IO[bytes]) -> None:
-    """Mean reward and share of right calls over the updates, a line per seed, with standard errors."""
+    """Return mean reward and share of right calls over the updates, a line per seed, with standard errors."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -233,7 +233,7 @@ def _supervised(out: Path, data: Path, root: Path) -> Path:
 
 
 def _train(root: Path, yaml: str, folder: Path, options: Mapping[str, Any]) -> None:
-    """Runs `llamafactory-cli train` on one core, with its output in a log beside the folder.
+    """Run `llamafactory-cli train` on one core, with its output in a log beside the folder.
 
     Raises:
         UpstreamError: it fails; the message names the log.

@@ -44,7 +44,7 @@ class Recipe:
     vocabulary: int = 1280
 
     def lr_factor(self, step: int) -> float:
-        """Warm-up, a plateau, then a linear decay to zero over the last part."""
+        """Return the factor of a warm-up, a plateau, then a linear decay to zero over the last part."""
         decay = self.steps * self.decay_share
         return min((step + 1) / self.warm_up, 1.0, max(self.steps - step, 0) / decay)
 
@@ -57,12 +57,12 @@ class Batch:
     weights_BT: Tensor
 
     def to(self, device: str | torch.device) -> "Batch":
-        """The same batch on a device."""
+        """Return the same batch on a device."""
         return Batch(self.ids_BT.to(device), self.weights_BT.to(device))
 
 
 def build_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
-    """Trains the tokenizer on the training split of the four abilities and on the word list."""
+    """Train the tokenizer on the training split of the four abilities and on the word list."""
     texts = words.lexicon() * 60
     for task in world.ABILITIES:
         for example in world.sample(task, "train", 1200, recipe.seed):
@@ -71,7 +71,7 @@ def build_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A fresh model of Llama 3's architecture: grouped-query attention, RoPE base 500,000, SwiGLU, no biases."""
+    """Return a fresh model of Llama 3's architecture: grouped queries, RoPE base 500,000, SwiGLU, no biases."""
     torch.manual_seed(recipe.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -93,7 +93,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
 
 
 def collate(examples: list[Example], tokenizer: PreTrainedTokenizerFast, prompt_weight: float) -> Batch:
-    """Pads examples on the right; answers weigh 1, questions `prompt_weight`, padding 0."""
+    """Pad examples on the right; answers weigh 1, questions `prompt_weight`, padding 0."""
     rows = [encode_turn(tokenizer, example.prompt, example.answer) for example in examples]
     longest = max(len(ids) for ids, _ in rows)
     ids_BT = torch.full((len(rows), longest), tokenizer.pad_token_id)
@@ -106,7 +106,7 @@ def collate(examples: list[Example], tokenizer: PreTrainedTokenizerFast, prompt_
 
 
 def batches_of_step(recipe: Recipe, step: int, tokenizer: PreTrainedTokenizerFast) -> list[Batch]:
-    """The micro-batches of one optimiser step: a mix of all abilities, grouped by length to save padding."""
+    """Return the micro-batches of one optimiser step: a mix of all abilities, grouped by length to save padding."""
     rng = Random(f"{recipe.seed}/{step}")
     examples: list[Example] = []
     tasks, weights = list(TASK_WEIGHTS), list(TASK_WEIGHTS.values())
@@ -131,7 +131,7 @@ def weighted_nll(logits_BTV: Tensor, batch: Batch) -> Tensor:
 def teacher_forced_accuracy(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, examples: list[Example]
 ) -> float:
-    """Share of answers whose every token is the arg max; equals exact match under greedy decoding."""
+    """Return share of answers whose every token is the arg max; equals exact match under greedy decoding."""
     right = 0
     device = model.device
     for start in range(0, len(examples), 64):
@@ -142,7 +142,7 @@ def teacher_forced_accuracy(
 
 
 def save_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers, recipe: Recipe, step: int) -> None:
-    """Writes the whole training state atomically."""
+    """Write the whole training state atomically."""
     tensors = {f"model/{name}": value.detach().clone().contiguous() for name, value in model.named_parameters()}
     tensors |= optimisers.state()
     partial = path.with_suffix(".partial")
@@ -151,7 +151,7 @@ def save_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers, reci
 
 
 def saved_recipe(path: Path) -> Recipe | None:
-    """The recipe of the training state at `path`; None where there is no state."""
+    """Return the recipe of the training state at `path`; None where there is no state."""
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as file:
@@ -159,7 +159,7 @@ def saved_recipe(path: Path) -> Recipe | None:
 
 
 def load_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers) -> int:
-    """Restores a training state and returns the number of steps it has seen."""
+    """Restore a training state and returns the number of steps it has seen."""
     with safe_open(path, framework="pt", device=str(model.device)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         step = int(file.metadata()["step"])
@@ -171,7 +171,7 @@ def load_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers) -> i
 
 
 def train(out: Path, recipe: Recipe, device: str = "cpu", stop_after: int | None = None) -> LlamaForCausalLM:
-    """Trains from scratch, or on from ``out/state.safetensors``, with a line of progress every 50 steps.
+    """Train from scratch, or on from ``out/state.safetensors``, with a line of progress every 50 steps.
 
     Under torchrun the processes share each step; the sum of their gradients is that of one process up to rounding.
 

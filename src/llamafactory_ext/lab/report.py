@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 def print_table(rows: list[Row], console: Console) -> None:
-    """Prints exact match in percent with its standard error, one row per method; n stands in the header."""
+    """Print exact match in percent with its standard error, one row per method; n stands in the header."""
     table = Table(title="Exact match on held-out items, % ± standard error")
     table.add_column("method")
     for key, title in COLUMNS.items():
@@ -37,7 +37,7 @@ def print_table(rows: list[Row], console: Console) -> None:
 
 
 def draw_chart(rows: list[Row], path: Path | IO[bytes]) -> None:
-    """Draws one group of bars per set, one bar per method, with standard errors; the base model is the dashed line."""
+    """Draw one group of bars per set, one bar per method, with standard errors; the base model is the dashed line."""
     import matplotlib
 
     matplotlib.use("agg")

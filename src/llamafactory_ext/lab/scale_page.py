@@ -101,7 +101,7 @@ def rows_of(name: str, model: nn.Module, sizes: Sizes) -> list[str]:
 
 
 def _engine(sizes: Sizes, works: list[Work], gpus: int) -> Engine:
-    """The simplest engine under which every phase fits."""
+    """Return the simplest engine under which every phase fits."""
     order: tuple[Engine, ...] = ("one", "ddp", "zero1", "zero2", "fsdp")
     return max((choose_engine(sizes, work, gpus, ROOM) for work in works), key=order.index)
 

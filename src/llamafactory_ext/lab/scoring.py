@@ -20,7 +20,7 @@ class Call:
 
 
 def parse_call(text: str) -> Call | None:
-    """Reads ``API-Request: [Name(key='value')]``; None where the text is anything else.
+    """Read ``API-Request: [Name(key='value')]``; None where the text is anything else.
 
     The brackets must hold exactly one call of a plain name with keyword arguments that are literals. Nothing is
     evaluated: the text is only parsed.
@@ -48,7 +48,7 @@ def parse_call(text: str) -> Call | None:
 
 
 def is_right(example: Example, reply: str) -> bool:
-    """Whether a reply gives the answer: the same call, or the same text after the last "Answer: " if there is one."""
+    """Tell whether a reply gives the answer: the same call, or the same text after the last "Answer: "."""
     if example.mark == "tool":
         expected = parse_call(example.answer)
         assert expected is not None, f"the world wrote a call that does not parse: {example.answer}"
@@ -81,7 +81,7 @@ class Score:
         return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n)
 
     def to_dict(self) -> dict[str, float]:
-        """The score as plain JSON values."""
+        """Return the score as plain JSON values."""
         return {
             "n": self.n,
             "right": self.right,
@@ -92,7 +92,7 @@ class Score:
 
 
 def score(examples: Sequence[Example], replies: Sequence[str]) -> Score:
-    """Scores the replies to one set of examples."""
+    """Score the replies to one set of examples."""
     right = sum(is_right(example, reply) for example, reply in zip(examples, replies, strict=True))
     tool = [reply for example, reply in zip(examples, replies, strict=True) if example.mark == "tool"]
     return Score(len(examples), right, sum(parse_call(reply) is None for reply in tool))

@@ -10,7 +10,7 @@ from torch import distributed, nn
 
 @contextmanager
 def processes_of_torchrun() -> Iterator[None]:
-    """Connects the processes for the time of the block, if torchrun started more than one."""
+    """Connect the processes for the time of the block, if torchrun started more than one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -22,17 +22,17 @@ def processes_of_torchrun() -> Iterator[None]:
 
 
 def rank() -> int:
-    """The number of this process; 0 writes files and reports."""
+    """Return the number of this process; 0 writes files and reports."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def count() -> int:
-    """The number of processes."""
+    """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def add_up_gradients(model: nn.Module) -> None:
-    """Sums the gradients of all processes, in one message."""
+    """Sum the gradients of all processes, in one message."""
     if count() == 1:
         return
     # A process may have had no micro-batch at all.

@@ -26,7 +26,7 @@ _PIECES = (
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
-    """Learns the merges from texts of the world and wraps them with Llama 3's special tokens and chat template.
+    """Learn the merges from texts of the world and wrap them with Llama 3's special tokens and chat template.
 
     Args:
         texts: plain texts, without special tokens.
@@ -61,7 +61,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedT
 
 
 def encode_turn(tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str | None = None) -> tuple[list[int], int]:
-    """Encodes one question (and its answer) exactly as LLaMA-Factory's ``template: llama3`` does.
+    """Encode one question (and its answer) exactly as LLaMA-Factory's ``template: llama3`` does.
 
     Returns:
         The token ids, and how many of them belong to the question.

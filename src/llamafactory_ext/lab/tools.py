@@ -30,7 +30,7 @@ class Tool:
         return words.cap(self.verb) + words.cap(self.noun)
 
     def describe(self) -> str:
-        """The description as one line of JSON, with API-Bank's fields."""
+        """Return the description as one line of JSON, with API-Bank's fields."""
         parameters = {slot.key: {"type": "str", "description": f"{slot.meaning}."} for slot in self.slots}
         about = f"{words.cap(words.third(self.verb))} {words.a(self.noun)}."
         return json.dumps({"apiCode": self.name, "description": about, "parameters": parameters})
@@ -62,7 +62,7 @@ def _dialogue(tool: Tool, values: dict[str, str], rng: Random) -> str:
 
 
 def tool_call(part: Part, rng: Random) -> Example:
-    """A request that needs one call of the one or two tools described."""
+    """Return a request that needs one call of the one or two tools described."""
     tools = [rng.choice(TOOLS[part])]
     others = rng.choice((0, 1))
     while len(tools) <= others:
@@ -79,7 +79,7 @@ def tool_call(part: Part, rng: Random) -> Example:
 
 
 def tool_request(tools: Sequence[Tool], rng: Random) -> Example:
-    """A request that needs one call of one of these tools, none of which is described."""
+    """Return a request that needs one call of one of these tools, none of which is described."""
     tool = rng.choice(tools)
     values = {slot.key: slot.draw(rng) for slot in tool.slots}
     arguments = ", ".join(f"{key}='{value}'" for key, value in values.items())
@@ -88,10 +88,10 @@ def tool_request(tools: Sequence[Tool], rng: Random) -> Example:
 
 
 def tool_seen(rng: Random) -> Example:
-    """A call of a tool that training shows; a held-out one is an unseen request."""
+    """Return a call of a tool that training shows; a held-out one is an unseen request."""
     return tool_call("seen", rng)
 
 
 def tool_unseen(rng: Random) -> Example:
-    """A call of a tool that training never shows, among other such tools."""
+    """Return a call of a tool that training never shows, among other such tools."""
     return tool_call("unseen", rng)

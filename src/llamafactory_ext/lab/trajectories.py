@@ -18,7 +18,7 @@ _Call = tuple[str, dict[str, str]]
 
 
 def trajectories(count: int, seed: int) -> list[dict[str, Any]]:
-    """Draws different trajectories; the same arguments give the same ones."""
+    """Draw different trajectories; the same arguments give the same ones."""
     rng = Random(f"trajectories/{seed}")
     found: dict[str, dict[str, Any]] = {}
     while len(found) < count:
@@ -28,7 +28,7 @@ def trajectories(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def mistaken(name: str, arguments: dict[str, str], rng: Random) -> tuple[str, dict[str, str]]:
-    """The call with one mistake: of a tool that there is not, with a parameter too many, or one too few."""
+    """Return the call with one mistake: of a tool that there is not, with a parameter too many, or one too few."""
     wrong, _ = rng.choice(_MISTAKES)((name, arguments), rng)
     return wrong
 
@@ -54,7 +54,7 @@ def _record(rng: Random) -> dict[str, Any]:
 
 
 def _toolbox(rng: Random) -> list[Tool]:
-    """The tool that is needed and one or two others, mostly of the same verb, so that the names begin alike."""
+    """Return the tool that is needed and one or two others, mostly of the same verb, so that the names begin alike."""
     tool = rng.choice(TOOLS["seen"])
     same = [other for other in TOOLS["seen"] if other.verb == tool.verb and other.name != tool.name]
     others = [rng.choice(same if same and rng.random() < 0.7 else TOOLS["seen"]) for _ in range(rng.choice((1, 2)))]

@@ -199,33 +199,33 @@ PLAIN = [
 
 
 def cap(word: str) -> str:
-    """Returns the word with its first letter in upper case."""
+    """Return the word with its first letter in upper case."""
     return word[0].upper() + word[1:]
 
 
 def a(noun: str) -> str:
-    """Returns the noun with its indefinite article."""
+    """Return the noun with its indefinite article."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def third(verb: str) -> str:
-    """Returns the third person of a verb of the world ("check" gives "checks")."""
+    """Return the third person of a verb of the world ("check" gives "checks")."""
     return verb + ("es" if verb.endswith("ch") else "s")
 
 
 def name(rng: Random) -> str:
-    """Draws one of the invented proper names: two syllables, 90 in all."""
+    """Draw one of the invented proper names: two syllables, 90 in all."""
     onset = rng.randrange(len(ONSETS))
     return ONSETS[onset] + CODAS[(onset + rng.choice((0, 7, 13))) % len(CODAS)]
 
 
 def place(rng: Random) -> str:
-    """Draws the name of a town or river of the knowledge base: any two syllables."""
+    """Draw the name of a town or river of the knowledge base: any two syllables."""
     return rng.choice(ONSETS) + rng.choice(CODAS)
 
 
 def code(rng: Random) -> str:
-    """Draws an identifier such as ``K47``."""
+    """Draw an identifier such as ``K47``."""
     return rng.choice("ABCDEFGHKLMNPRST") + str(rng.randint(10, 99))
 
 
@@ -238,7 +238,7 @@ class Slot:
     phrases: tuple[str, ...]
 
     def draw(self, rng: Random) -> str:
-        """Draws a value of this kind."""
+        """Draw a value of this kind."""
         if self.key in ("city", "hotel", "street", "goal"):
             return name(rng)
         if self.key in ("person", "owner"):
@@ -270,7 +270,7 @@ SLOTS = (
 
 
 def lexicon() -> list[str]:
-    """Every word of the world that should be one token, in the forms in which it occurs."""
+    """Return every word of the world that should be one token, in the forms in which it occurs."""
     plain = [slot.key for slot in SLOTS] + GOODS + EXPORTS + ANIMALS + COLOURS + list(PLAIN)
     forms = [*ONSETS, *CODAS, *DAYS, *MONTHS, *PEOPLE, *(third(verb) for verb in VERBS)]
     for word in NOUNS + VERBS:

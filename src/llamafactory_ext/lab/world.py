@@ -15,17 +15,17 @@ HELD_OUT_FACTS = 220
 
 
 def sample(task: str, split: Split, count: int, seed: int) -> list[Example]:
-    """Draws `count` different examples of one ability and split; the same arguments give the same examples."""
+    """Draw `count` different examples of one ability and split; the same arguments give the same examples."""
     return draw(ABILITIES[task], split, count, Random(f"{task}/{split}/{seed}"))
 
 
 def tool_training(count: int, seed: int) -> list[Example]:
-    """Draws the tool data for training: seen tools only."""
+    """Draw the tool data for training: seen tools only."""
     return draw(tool_seen, "train", count, Random(f"tool/train/{seed}"))
 
 
 def held_out(count: int) -> dict[str, list[Example]]:
-    """The evaluation sets: the four abilities, tools seen in training, and tools never seen.
+    """Return the evaluation sets: the four abilities, tools seen in training, and tools never seen.
 
     Each holds `count` items; facts at most 220.
     """

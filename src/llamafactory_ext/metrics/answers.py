@@ -69,7 +69,7 @@ Scorer = Callable[[Sequence[Answered], Context], Scored]
 
 
 def message_calls(message: Mapping[str, Any]) -> list[ToolCall]:
-    """The calls of an assistant's message: its `tool_calls` (OpenAI), else those in its text.
+    """Return the calls of an assistant's message: its `tool_calls` (OpenAI), else those in its text.
 
     Raises:
         CallParseError: malformed calls; NoCallError if there are none.
@@ -90,7 +90,7 @@ def _stated_call(function: Mapping[str, Any]) -> ToolCall:
 
 
 def predicted_calls(prediction: Prediction, declared: Sequence[Tool] = ()) -> list[ToolCall]:
-    """The calls of a prediction of one turn; declared tools type values that a format writes without types.
+    """Return the calls of a prediction of one turn; declared tools type values that a format writes without types.
 
     Raises:
         CallParseError: malformed calls; NoCallError if there are none.
@@ -102,7 +102,7 @@ def predicted_calls(prediction: Prediction, declared: Sequence[Tool] = ()) -> li
 
 
 def in_published_form(text: str, format_name: str) -> str | None:
-    """The first call of a text that states calls as JSON, rewritten as the published evaluator reads calls.
+    """Return the first call of a text that states calls as JSON, rewritten as the published evaluator reads calls.
 
     Chat templates make models write calls as JSON whatever the benchmark's prompt says; the published inference code
     does this conversion, not the published evaluator. None if the text states no such call.
@@ -115,7 +115,7 @@ def in_published_form(text: str, format_name: str) -> str | None:
 
 
 def rewritten_note(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """How many predictions `in_published_form` changed, if any."""
+    """Return how many predictions `in_published_form` changed, if any."""
     count = sum(verdict.detail == REWRITTEN for verdict in verdicts)
     return (f"{count} predictions state calls as JSON and were put into the benchmark's form first.",) if count else ()
 

@@ -56,7 +56,7 @@ class JudgeOptions:
 
     @classmethod
     def from_environment(cls) -> JudgeOptions:
-        """From LLAMAFACTORY_EXT_JUDGE_URL, _MODEL, _KEY, and, for the cost, _PRICES ("2.5,10").
+        """Make it from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL, _KEY, and, for the cost, _PRICES ("2.5,10").
 
         Raises:
             OptionError: names every variable that is missing or malformed.
@@ -113,7 +113,7 @@ class Judge:
             raise OptionError("The judge needs the package httpx; run `pip install httpx`.")
 
     def ask(self, prompt: str, attempt: int = 0) -> str:
-        """The judge's reply to a prompt, from the log if it is there; several threads may ask.
+        """Return the judge's reply to a prompt, from the log if it is there; several threads may ask.
 
         Args:
             prompt: what the judge reads.
@@ -142,7 +142,7 @@ class Judge:
         self._known[key] = reply
 
     def summary(self) -> dict[str, Any]:
-        """Model, tokens and cost of all replies that were used, whenever they were given."""
+        """Return model, tokens and cost of all replies that were used, whenever they were given."""
         prompt = sum(reply.prompt_tokens for reply in self._used.values())
         completion = sum(reply.completion_tokens for reply in self._used.values())
         prices = self.options.prices
@@ -207,7 +207,7 @@ class Judge:
             raise self._failure(f"this is no chat completion: {shown}; is the URL the endpoint's base?") from None
 
     def _excerpt(self, text: str) -> str:
-        """The beginning of a server's words, without the key, which some echo."""
+        """Return the beginning of a server's words, without the key, which some echo."""
         return shown(text)
 
     def _failure(self, problem: str) -> OptionError:
@@ -241,7 +241,7 @@ def claim_log(path: Path, inputs: Iterable[Path] = ()) -> None:
 
 
 def _read_log(path: Path) -> dict[str, _Reply]:
-    """Replies so far; a cut last line is cut off, so that the next one is whole."""
+    """Return replies so far; a cut last line is cut off, so that the next one is whole."""
     known, cut = _parse_log(path)
     if cut is not None:
         with path.open("r+b") as file:

@@ -84,7 +84,7 @@ class Prediction:
         return cls(**{name: record[name] for name in _TEXTS}, messages=messages, episode=episode)
 
     def to_line(self) -> str:
-        """The record as one line, with its line break."""
+        """Return the record as one line, with its line break."""
         record: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
         if self.messages is not None:
             record["messages"] = list(self.messages)

@@ -87,7 +87,7 @@ _KINDS: Mapping[type, str] = {str: "text", list: "list", dict: "object"}
 
 
 def read_references(benchmark: str, path: Path) -> References:
-    """All items of a benchmark.
+    """Return all items of a benchmark.
 
     Args:
         benchmark: its name.

@@ -100,7 +100,7 @@ class Report:
         return self.n_predictions < self.n_references
 
     def figure(self, name: str) -> Figure:
-        """The figure of this name."""
+        """Return the figure of this name."""
         for figure in self.figures:
             if figure.name == name:
                 return figure
@@ -108,7 +108,7 @@ class Report:
         raise DataError(f"The report on {self.benchmark} has no figure {name!r}; it has {names}.")
 
     def to_json(self) -> dict[str, Any]:
-        """All but the verdicts, which have a file of their own; the part where there is one."""
+        """Return all but the verdicts, which have a file of their own; the part where there is one."""
         record = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "verdicts"}
         if not self.part:
             del record["part"]
@@ -124,7 +124,7 @@ class Report:
 
     @classmethod
     def from_json(cls, record: Any, place: str = "The report") -> Report:
-        """The report that `to_json` wrote, without verdicts.
+        """Return the report that `to_json` wrote, without verdicts.
 
         Raises:
             DataError: no such report; `place` begins the message.
@@ -147,7 +147,7 @@ class Report:
 
 
 def _checked_figure(record: Any) -> Figure:
-    """A figure whose parts have their types."""
+    """Return a figure whose parts have their types."""
     interval = record.get("interval")
     figure = Figure(**(record | {"interval": None if interval is None else tuple(interval)}))
     if interval is not None and len(interval) != 2:
@@ -168,7 +168,7 @@ def _checked_figure(record: Any) -> Figure:
 
 
 def figures_of(verdicts: Sequence[Verdict]) -> tuple[Figure, ...]:
-    """The mean of each score over all verdicts, then within each group if there are several."""
+    """Return the mean of each score over all verdicts, then within each group if there are several."""
     names = list(dict.fromkeys(name for verdict in verdicts for name in verdict.scores))
     groups = list(dict.fromkeys(verdict.group for verdict in verdicts))
     figures = [_figure(name, name, verdicts) for name in names]
@@ -188,7 +188,7 @@ def _figure(title: str, name: str, verdicts: Iterable[Verdict]) -> Figure:
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Of the mean of independent items: sample standard deviation over the square root of n; None for n < 2."""
+    """Return the sample standard deviation over the square root of n, for independent items; None for n < 2."""
     n = len(values)
     if n < 2:
         return None
@@ -214,7 +214,7 @@ def read_report(path: Path) -> Report:
 
 
 def verdicts_path(report_path: Path) -> Path:
-    """Where the verdicts of a report lie: beside it, as JSON lines."""
+    """Return where the verdicts of a report lie: beside it, as JSON lines."""
     return report_path.with_suffix(".verdicts.jsonl")
 
 

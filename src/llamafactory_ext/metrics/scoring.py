@@ -73,7 +73,7 @@ def score(
 
 
 def _joined(given: PredictionFile, wanted: References) -> list[Answered]:
-    """Items with their predictions, in the items' order."""
+    """Return items with their predictions, in the items' order."""
     by_id = {prediction.id: prediction for prediction in given.predictions}
     unknown = sorted(by_id.keys() - {item.id for item in wanted.items})
     if unknown:

@@ -42,7 +42,7 @@ def call_molora(
     layer: str,
     gate_loss: GateLoss | None,
 ) -> Tensor:
-    """The base linear's output with the experts' added, out of place: (..., O).
+    """Return the base linear's output with the experts' added, out of place: (..., O).
 
     Args:
         result: the base linear's output (..., O).
@@ -75,5 +75,5 @@ def _by_token(gates: Tensor) -> Tensor:
 
 
 def _dtype(linear: nn.Module, x: Tensor) -> torch.dtype:
-    """The number type of a linear's weight, on whatever device that lies."""
+    """Return the number type of a linear's weight, on whatever device that lies."""
     return next((parameter.dtype for parameter in linear.parameters()), x.dtype)

@@ -17,17 +17,17 @@ from torch import Tensor
 
 
 def stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
-    """[A; router], so that one GEMM serves both: (K, D) in `dtype`."""
+    """Return [A; router], so that one GEMM serves both: (K, D) in `dtype`."""
     return torch.cat([A_ND.to(dtype), router_ED.to(dtype)])
 
 
 def gates(u_KT: Tensor, gates: int) -> Tensor:
-    """Softmax over the router's rows of u, in float32 at least: (E, T)."""
+    """Return softmax over the router's rows of u, in float32 at least: (E, T)."""
     return u_KT[-gates:].softmax(dim=0, dtype=torch.promote_types(u_KT.dtype, torch.float32))
 
 
 def gated(u_KT: Tensor, gates_ET: Tensor, experts: int, scaling: float) -> Tensor:
-    """The experts' activations times gate and `scaling`, alpha / r: (M, T)."""
+    """Return the experts' activations times gate and `scaling`, alpha / r: (M, T)."""
     a_MT = u_KT[: -len(gates_ET)]
     return (_per_expert(a_MT, experts) * _weight(gates_ET, experts, scaling, a_MT.dtype)).view_as(a_MT)
 
@@ -35,7 +35,7 @@ def gated(u_KT: Tensor, gates_ET: Tensor, experts: int, scaling: float) -> Tenso
 def ungated(
     z_MT: Tensor, gates_ET: Tensor, dz_TM: Tensor, extra_ET: Tensor | None, experts: int, scaling: float
 ) -> Tensor:
-    """dL/du, (K, T).
+    """Return dL/du, (K, T).
 
     Args:
         z_MT: what `gated` gave.
@@ -55,7 +55,7 @@ def ungated(
 
 
 def _per_expert(part_MT: Tensor, experts: int) -> Tensor:
-    """(N, R, T); T may be 0."""
+    """Return (N, R, T); T may be 0."""
     return part_MT.view(experts, len(part_MT) // experts, part_MT.shape[1])
 
 

@@ -131,7 +131,7 @@ def _ungated(
 
 
 def stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
-    """As `gating.stack`."""
+    """Compute the same as `gating.stack`."""
     M, D = A_ND.shape
     out_KD = A_ND.new_empty(M + len(router_ED), D, dtype=dtype)
     grid = (len(out_KD), triton.cdiv(D, COLUMNS))
@@ -141,7 +141,7 @@ def stack(router_ED: Tensor, A_ND: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def gates(u_KT: Tensor, gates: int) -> Tensor:
-    """As `gating.gates`."""
+    """Compute the same as `gating.gates`."""
     T, E2 = u_KT.shape[1], triton.next_power_of_2(gates)
     gates_ET = u_KT.new_empty(gates, T, dtype=torch.promote_types(u_KT.dtype, torch.float32))
     tokens = max(1, TILE // E2)
@@ -151,7 +151,7 @@ def gates(u_KT: Tensor, gates: int) -> Tensor:
 
 
 def gated(u_KT: Tensor, gates_ET: Tensor, experts: int, scaling: float) -> Tensor:
-    """As `gating.gated`."""
+    """Compute the same as `gating.gated`."""
     (K, T), E = u_KT.shape, len(gates_ET)
     z_MT = u_KT.new_empty(K - E, T)
     size = _size(K - E, experts, E)
@@ -163,7 +163,7 @@ def gated(u_KT: Tensor, gates_ET: Tensor, experts: int, scaling: float) -> Tenso
 def ungated(
     z_MT: Tensor, gates_ET: Tensor, dz_TM: Tensor, extra_ET: Tensor | None, experts: int, scaling: float
 ) -> Tensor:
-    """As `gating.ungated`."""
+    """Compute the same as `gating.ungated`."""
     (M, T), E = z_MT.shape, len(gates_ET)
     du_KT = z_MT.new_empty(M + E, T)
     size = _size(M, experts, E)

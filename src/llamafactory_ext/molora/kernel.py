@@ -40,13 +40,13 @@ class GateLoss(Protocol):
     alone: bool
 
     def observe(self, layer: str, gates_ET: Tensor) -> None:
-        """Forward of `layer`: float gates, detached."""
+        """Run the forward pass of `layer`: float gates, detached."""
 
     def gradient(self, layer: str, gates_ET: Tensor) -> Tensor | None:
-        """Backward of `layer`: d(total loss)/d(gates), same shape, or None."""
+        """Run the backward pass of `layer`: d(total loss)/d(gates), same shape, or None."""
 
     def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
-        """Forward of `layer` under `alone`: x (..., D) in the number type of the products, detached."""
+        """Run the forward pass of `layer` under `alone`: x (..., D) in the number type of the products, detached."""
 
 
 def _gating(kernel: Kernel) -> ModuleType:
@@ -58,7 +58,10 @@ def _gating(kernel: Kernel) -> ModuleType:
 
 
 def triton_problem(*, gpu: bool = True) -> str | None:
-    """Why the kernel `triton` cannot be used here, or None; `gpu` says whether one would be used if there is one."""
+    """Say why the kernel `triton` cannot be used here, or None.
+
+    `gpu` says whether one would be used if there is one.
+    """
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed (torch for a GPU brings it along)"
     if not (gpu and torch.cuda.is_available()) and os.environ.get("TRITON_INTERPRET") != "1":
@@ -162,7 +165,7 @@ class Adapter(NamedTuple):
 
 
 def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter, *, in_place: bool = True) -> Tensor:
-    """The base linear's output with the experts' added: (..., O).
+    """Return the base linear's output with the experts' added: (..., O).
 
     Args:
         base: the linear, frozen, which is then computed along with the experts (saves a copy of dL/dx); or its
@@ -185,7 +188,7 @@ def apply_molora(base: nn.Linear | Tensor, x: Tensor, adapter: Adapter, *, in_pl
 
 
 def product_type(operand: Tensor) -> torch.dtype:
-    """The number type in which a linear multiplies `operand`, its input or weight: autocast's, if that is on."""
+    """Return the number type in which a linear multiplies its input or weight: autocast's, if that is on."""
     device, dtype = operand.device.type, operand.dtype
     if dtype != torch.float64 and _autocast(device):
         return torch.get_autocast_dtype(device)
@@ -193,5 +196,5 @@ def product_type(operand: Tensor) -> torch.dtype:
 
 
 def _autocast(device: str) -> bool:
-    """Whether autocast is on for a device; kinds such as meta know none."""
+    """Tell whether autocast is on for a device; kinds such as meta know none."""
     return torch.amp.autocast_mode.is_autocast_available(device) and torch.is_autocast_enabled(device)

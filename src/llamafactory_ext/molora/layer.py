@@ -74,7 +74,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         init_weights: bool,
         neutral_gate: bool = True,
     ) -> None:
-        """Adds adapter `adapter_name`; it starts as the identity unless `init_weights` is False."""
+        """Add adapter `adapter_name`; it starts as the identity unless `init_weights` is False."""
         self.num_experts[adapter_name], self.rank[adapter_name] = num_experts, r
         self.scaling[adapter_name] = alpha / r
         self.molora_router[adapter_name] = nn.Linear(self.in_features, num_experts + neutral_gate, bias=False)
@@ -91,16 +91,16 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         BaseTunerLayer.set_adapter(self, self.active_adapters)
 
     def weights(self, adapter_name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Router (E, D), A (N R, D) and B (O, N R) of an adapter."""
+        """Return router (E, D), A (N R, D) and B (O, N R) of an adapter."""
         router, A, B = self._linears(adapter_name)
         return cast(nn.Linear, router).weight, cast(nn.Linear, A).weight, cast(nn.Linear, B).weight
 
     def _linears(self, adapter_name: str) -> tuple[nn.Module, nn.Module, nn.Module]:
-        """Router, A and B of an adapter, or what somebody put in their places."""
+        """Return router, A and B of an adapter, or what somebody put in their places."""
         return self.molora_router[adapter_name], self.molora_A[adapter_name], self.molora_B[adapter_name]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Maps x (..., D) to (..., O)."""
+        """Map x (..., D) to (..., O)."""
         active = [] if self.disable_adapters else cast(list[str], self.active_adapters)
         names = [name for name in active if name in self.molora_A]
         if not names:
@@ -125,7 +125,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         return result
 
     def gates(self, x: Tensor, adapter_name: str = "default") -> Tensor:
-        """The router's output G(x) for x (..., D): (..., E) in float32 at least."""
+        """Return the router's output G(x) for x (..., D): (..., E) in float32 at least."""
         logits = nn.functional.linear(x, self.weights(adapter_name)[0].to(x.dtype))
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
 
@@ -133,7 +133,7 @@ class MoLoraLinear(nn.Module, BaseTunerLayer):
         raise CheckpointError(UNMERGEABLE)
 
     def unmerge(self) -> None:
-        """Nothing is ever merged."""
+        """Merge nothing, ever."""
 
     def __repr__(self) -> str:
         return "molora." + super().__repr__()

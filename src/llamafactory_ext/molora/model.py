@@ -44,12 +44,12 @@ class MoLoraModel(BaseTuner):
                 layer.layer_name = name
 
     def set_gate_loss(self, gate_loss: GateLoss | None) -> None:
-        """Lets `gate_loss` see and train every router of this model; None ends it."""
+        """Let `gate_loss` see and train every router of this model; None ends it."""
         for layer in self.molora_layers().values():
             layer.gate_loss = gate_loss
 
     def set_kernel(self, kernel: Kernel) -> None:
-        """What every adapter of this model computes with, all but the matrix products.
+        """Return what every adapter of this model computes with, all but the matrix products.
 
         Args:
             kernel: `torch`, or `triton`: GPU kernels that each take the place of about ten small ones.
@@ -69,7 +69,7 @@ class MoLoraModel(BaseTuner):
                 layer.forward = torch.compiler.disable(layer.forward)  # type: ignore[method-assign]
 
     def molora_layers(self) -> dict[str, MoLoraLinear]:
-        """The adapted linears by the name they have in the base model, in the model's order."""
+        """Return the adapted linears by the name they have in the base model, in the model's order."""
         return {name: module for name, module in self.model.named_modules() if isinstance(module, MoLoraLinear)}
 
     def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:

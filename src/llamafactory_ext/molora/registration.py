@@ -8,7 +8,7 @@ NAME = "MOLORA"
 
 
 def register() -> None:
-    """Registers MOLoRA with PEFT; a second call does nothing."""
+    """Register MOLoRA with PEFT; a second call does nothing."""
     if NAME not in PeftType.__members__:
         # PEFT's list of methods is a closed enum and `register_peft_method` takes only its members.
         member = str.__new__(PeftType, NAME)

@@ -57,14 +57,14 @@ KNOWN_BAD = (
 
 
 def known_bad() -> list[KnownBad]:
-    """The combinations of the table that are installed here."""
+    """Return the combinations of the table that are installed here."""
     return [row for row in KNOWN_BAD if row.installed]
 
 
 def attention_conflicts(
     model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, upstream: str
 ) -> list[str]:
-    """Conflicts of `flash_attn` with what is installed and with other options.
+    """Return conflicts of `flash_attn` with what is installed and with other options.
 
     Args:
         model_args: upstream's options of the model.

@@ -35,12 +35,12 @@ class Group:
     title: str = ""
 
     def applies(self, chosen: Mapping[str, Any]) -> bool:
-        """Whether all options of the group have an effect with these values of the options that choose a method."""
+        """Tell whether all options of the group have an effect beside these values of those that choose a method."""
         other, values = self.also
         return chosen.get(self.option) in self.values or chosen.get(other) in values
 
     def misplaced(self, args: Any, chosen: str) -> list[str]:
-        """One sentence for each option that was changed although `chosen` is another method."""
+        """Return one sentence for each option that was changed although `chosen` is another method."""
         return [
             f"{name} has no effect with {self.option}: {chosen}; remove it, or set {self.option}: {self.values[0]}"
             for name in changed_options(args, self.arguments)
@@ -50,7 +50,7 @@ class Group:
 
 
 def changed_options(args: Any, arguments: type) -> list[str]:
-    """The options of one class whose value in `args` is not the default."""
+    """Return the options of one class whose value in `args` is not the default."""
     defaults = arguments()
     names = [option.name for option in fields(arguments)]
     return [name for name in names if getattr(args, name) != getattr(defaults, name)]
@@ -101,7 +101,7 @@ def belongs(name: str, arguments: type) -> bool:
 
 @cache
 def _family(arguments: type) -> str:
-    """The first word that all options of a class share; "" where they share none."""
+    """Return the first word that all options of a class share; "" where they share none."""
     words = {name.partition("_")[0] for name in option_names(arguments)}
     return words.pop() if len(words) == 1 else ""
 

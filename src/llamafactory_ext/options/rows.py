@@ -76,7 +76,7 @@ def _unknown_methods(row: Method, rows: Sequence[Method]) -> Iterator[str]:
 
 
 def _option_faults(row: Method, owners: dict[str, str]) -> Iterator[str]:
-    """Options without help or rule, rules without an option, and options that two rows declare."""
+    """Return options without help or rule, rules without an option, and options that two rows declare."""
     arguments, rules = load(row.arguments), load(row.rules)
     declared = {option.name: option for option in fields(arguments)}
     for name, option in declared.items():
@@ -111,7 +111,7 @@ def _benchmark_faults(row: Benchmark) -> Iterator[str]:
 
 
 def _missing(row: Method | Adapter | Benchmark) -> Iterator[str]:
-    """Fields that name what does not exist."""
+    """Return fields that name what does not exist."""
     for field in fields(row):
         value = getattr(row, field.name)
         for name in value if isinstance(value, tuple) else (value,):
@@ -120,7 +120,7 @@ def _missing(row: Method | Adapter | Benchmark) -> Iterator[str]:
 
 
 def _is_name(value: str) -> bool:
-    """Whether a text stands for something to import: "module:attribute", or a module alone."""
+    """Tell whether a text stands for something to import: "module:attribute", or a module alone."""
     return bool(re.fullmatch(r"\w+(\.\w+)+(:\w+)?", value)) and (":" in value or value.startswith("llamafactory_ext."))
 
 
@@ -138,7 +138,7 @@ def _fault(name: Name) -> str | None:
 
 
 def _defined(file: Path) -> set[str]:
-    """The names that a file defines or imports at its top."""
+    """Return the names that a file defines or imports at its top."""
     found: set[str] = set()
     for node in ast.parse(file.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -27,7 +27,7 @@ class Number:
         return f"{kind} {low}{high or '' if self.open_low or high else ' up'}"
 
     def read(self, raw: Any) -> int | float:
-        """The number `raw` stands for; ValueError if it is none or lies outside."""
+        """Return the number `raw` stands for; ValueError if it is none or lies outside."""
         if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
             raise ValueError
         value = float(raw)
@@ -52,7 +52,7 @@ class Choice:
         return f"one of {', '.join(self.words)}"
 
     def read(self, raw: Any) -> str:
-        """The word; ValueError for any other. YAML's bare `no` arrives as false."""
+        """Return the word; ValueError for any other. YAML's bare `no` arrives as false."""
         if raw is False and "no" in self.words:
             return "no"
         if raw not in self.words:
@@ -71,7 +71,7 @@ class Switch:
         return "true or false"
 
     def read(self, raw: Any) -> bool:
-        """The switch's position; ValueError for anything else."""
+        """Return the switch's position; ValueError for anything else."""
         word = str(raw).lower() if isinstance(raw, (bool, int, str)) else ""
         if word not in (*_ON, *_OFF):
             raise ValueError
@@ -85,7 +85,7 @@ class File:
         return "a file path or empty"
 
     def read(self, raw: Any) -> str | None:
-        """The path as text; empty text and null mean none."""
+        """Return the path as text; empty text and null mean none."""
         if raw is None or raw == "":
             return None
         if not isinstance(raw, (str, Path)):
@@ -100,7 +100,7 @@ class Text:
         return "a text or nothing"
 
     def read(self, raw: Any) -> str | None:
-        """The text; empty text and null mean none."""
+        """Return the text; empty text and null mean none."""
         if raw is not None and not isinstance(raw, str):
             raise ValueError
         return raw or None
@@ -113,7 +113,7 @@ class Texts:
         return "a text, or a list of texts"
 
     def read(self, raw: Any) -> str | list[str] | None:
-        """The text or the texts; a name such as 2026, which YAML took for a number, is text."""
+        """Return the text or the texts; a name such as 2026, which YAML took for a number, is text."""
         if raw is None or raw == "":
             return None
         parts = raw if isinstance(raw, (list, tuple)) else [raw]
@@ -137,7 +137,7 @@ class Phases:
         return f"one or more of {','.join(self.names)} in this order, each once"
 
     def read(self, raw: Any) -> list[str]:
-        """The phases as a list; ValueError for unknown, repeated or out-of-order ones."""
+        """Return the phases as a list; ValueError for unknown, repeated or out-of-order ones."""
         parts = [raw] if isinstance(raw, str) else raw
         if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
             raise ValueError
@@ -203,7 +203,7 @@ def check_values(given: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[d
 
 
 def unknown_option(name: str, rules: Mapping[str, Rule]) -> str:
-    """What to say about a name that looks like one of ours and is none."""
+    """Return what to say about a name that looks like one of ours and is none."""
     similar = get_close_matches(name, rules, n=1, cutoff=0.6)
     family = [other for other in rules if other.partition("_")[0] == name.partition("_")[0]]
     advice = f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(family)}"

@@ -24,7 +24,7 @@ _LEAST_AXES = 3
 
 
 def chosen_rows(table: Table, group: str) -> list[Row]:
-    """The paper's rows that stand beside ours in pictures: one model family, or its last row where there is none."""
+    """Return the paper's rows that stand beside ours in pictures: one model family, or its last row."""
     paper = [row for row in table.rows if not row.is_ours]
     if any(row.group for row in paper):
         return [row for row in paper if row.group == group]
@@ -32,12 +32,12 @@ def chosen_rows(table: Table, group: str) -> list[Row]:
 
 
 def colours_of(runs: Sequence[Run]) -> dict[str, str]:
-    """One colour for each run in all pictures, by its label."""
+    """Return one colour for each run in all pictures, by its label."""
     return dict(zip((run.label for run in runs), cycle(OURS), strict=False))
 
 
 def radar(table: Table, group: str, colours: Mapping[str, str], path: Path | IO[bytes]) -> None:
-    """Each row a polygon over the table's columns; where a run has no figure its line is broken."""
+    """Return each row a polygon over the table's columns; where a run has no figure its line is broken."""
     columns = [place for place, column in enumerate(table.columns) if column != MEAN]
     assert len(columns) >= _LEAST_AXES
     angles = np.linspace(0, 2 * np.pi, len(columns), endpoint=False)
@@ -63,7 +63,7 @@ def radar(table: Table, group: str, colours: Mapping[str, str], path: Path | IO[
 
 
 def bars(tables: Sequence[Table], group: str, colours: Mapping[str, str], path: Path | IO[bytes]) -> None:
-    """One panel for each table: groups of bars by column, ours with one standard error, partial ones hatched."""
+    """Return one panel for each table: bars by column, ours with one standard error, partial ones hatched."""
     figure, axes = plt.subplots(
         len(tables), 1, figsize=(10, 1 + 3.1 * len(tables)), layout="constrained", squeeze=False
     )

@@ -44,7 +44,7 @@ def write(runs: list[Run], folder: Path, group: str) -> list[Path]:
 
 
 def _pictures(tables: list[Table], runs: list[Run], group: str, folder: Path) -> dict[str, Path]:
-    """The radar of the table that our runs fill best, and bars; none without a figure of the papers' tables.
+    """Return the radar of the table that our runs fill best, and bars; none without a figure of the papers' tables.
 
     Ablations are left to the tables, and so is a table of which our runs have nothing but the general abilities, if
     another says more.
@@ -63,7 +63,7 @@ def _pictures(tables: list[Table], runs: list[Run], group: str, folder: Path) ->
 
 
 def _own_figures(table: Table) -> bool:
-    """Whether our runs have a figure of the table that is none of the general abilities."""
+    """Tell whether our runs have a figure of the table that is none of the general abilities."""
     places = [place for place, column in enumerate(table.columns) if column not in (*GENERAL, MEAN)]
     return any(row.values[place] is not None for row in table.ours for place in places)
 

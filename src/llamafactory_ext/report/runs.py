@@ -34,7 +34,7 @@ class Cell:
     report: Report
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, hashes included."""
+        """Return all of it, hashes included."""
         report = self.report
         return {
             "value": self.value,
@@ -82,7 +82,7 @@ class _Collected:
 
 
 def read_runs(words: Sequence[str]) -> list[Run]:
-    """The runs that the user names: folders with score reports, or single reports, as PATH or NAME=PATH.
+    """Return the runs that the user names: folders with score reports, or single reports, as PATH or NAME=PATH.
 
     Raises:
         OptionError: none, or two of one name.
@@ -112,7 +112,7 @@ def _named(word: str) -> tuple[str, Path]:
 
 
 def _report_files(path: Path) -> list[Path]:
-    """The score reports at a place: one file, or those among a folder's JSON files."""
+    """Return the score reports at a place: one file, or those among a folder's JSON files."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -126,7 +126,10 @@ def _report_files(path: Path) -> list[Path]:
 
 
 def _is_report(path: Path) -> bool:
-    """Whether a JSON file claims to be a score report; a damaged one that does is an error later, not overlooked."""
+    """Tell whether a JSON file claims to be a score report.
+
+    A damaged one that does is an error later, not overlooked.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
@@ -155,7 +158,7 @@ def _runs(name: str, files: Iterable[Path]) -> list[Run]:
 
 
 def _cells(report: Report) -> dict[str, Cell]:
-    """Its figures by `benchmark/figure`; the published part takes the place of the whole where there is one."""
+    """Return its figures by `benchmark/figure`; the published part takes the place of the whole where there is one."""
     row = benchmark_of(report.name)
     part = row.published_part if row is not None else ""
     suffix = f" ({part})"

@@ -69,7 +69,7 @@ class Table:
         return tuple(row for row in self.rows if row.is_ours)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """Return all of it."""
         rows = []
         for row in self.rows:
             cells: dict[str, Any] = dict(zip(self.columns, row.values, strict=True))
@@ -81,7 +81,7 @@ class Table:
 
 
 def published() -> list[Table]:
-    """The papers' tables, their figures as printed."""
+    """Return the papers' tables, their figures as printed."""
     text = files(__package__).joinpath("papers.json").read_text(encoding="utf-8")
     return [_published(table) for table in json.loads(text)["tables"]]
 
@@ -93,7 +93,7 @@ def _published(table: Mapping[str, Any]) -> Table:
 
 
 def beside(table: Table, runs: Sequence[Run]) -> Table:
-    """The table with a row for each run that has a figure for it, and the mean of the general abilities."""
+    """Return the table with a row for each run that has a figure for it, and the mean of the general abilities."""
     ours = [_row(table.columns, run) for run in runs]
     rows = [*table.rows, *(row for row in ours if any(cell is not None for cell in row.cells))]
     if not set(GENERAL) <= set(table.columns):
@@ -113,7 +113,7 @@ def _row(columns: Sequence[str], run: Run) -> Row:
 
 
 def _mean(row: Row, places: Sequence[int]) -> float | None:
-    """Over the general abilities; None unless all are there and none is of a partial run."""
+    """Return the mean over the general abilities; None unless all are there and none is of a partial run."""
     values = [row.values[place] for place in places]
     is_partial = any(cell is not None and cell.partial for cell in (row.cells[place] for place in places if row.cells))
     known = [value for value in values if value is not None]
@@ -121,7 +121,7 @@ def _mean(row: Row, places: Sequence[int]) -> float | None:
 
 
 def heading(column: str) -> str:
-    """The column as the papers call it: `TS (RoTBench)`, but `GSM` where the name says it all."""
+    """Return the column as the papers call it: `TS (RoTBench)`, but `GSM` where the name says it all."""
     if column == MEAN:
         return MEAN
     benchmark, _, figure = column.partition("/")
@@ -130,7 +130,7 @@ def heading(column: str) -> str:
 
 
 def written(row: Row, place: int) -> str:
-    """One figure as text: value, standard error, and what is wrong with it."""
+    """Return one figure as text: value, standard error, and what is wrong with it."""
     value = row.values[place]
     cell = row.cells[place] if row.is_ours else None
     if value is None:
@@ -159,7 +159,7 @@ DETAIL_COLUMNS: Final = (
 
 
 def details(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """Every figure of every run with all that it rests on, hashes cut to 12 digits."""
+    """Return every figure of every run with all that it rests on, hashes cut to 12 digits."""
     lines: list[tuple[str, ...]] = []
     for run in runs:
         for key, cell in run.cells.items():

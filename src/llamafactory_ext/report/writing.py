@@ -39,7 +39,7 @@ footer{color:#7b8794;font-size:.85rem;margin:3rem 0 1rem}
 
 
 def markdown(tables: Sequence[Table], runs: Sequence[Run], pictures: Mapping[str, Path]) -> str:
-    """The report as Markdown; pictures are named as files beside it."""
+    """Return the report as Markdown; pictures are named as files beside it."""
     parts = ["# Figures beside the papers'", "", EXPLAINED, ""]
     for title, path in pictures.items():
         parts += [f"![{title}]({path.name})", ""]
@@ -55,7 +55,7 @@ def markdown(tables: Sequence[Table], runs: Sequence[Run], pictures: Mapping[str
 
 
 def html(tables: Sequence[Table], runs: Sequence[Run], pictures: Mapping[str, Path]) -> str:
-    """The report as one page; pictures are inside it."""
+    """Return the report as one page; pictures are inside it."""
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -89,7 +89,7 @@ def _row_texts(table: Table, number: int) -> tuple[str, ...]:
 
 
 def _lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     head = [_line(columns), "|" + "---|" * len(columns)]
     return [*head, *(_line(row) for row in rows), ""]
 
@@ -99,7 +99,7 @@ def _line(texts: Sequence[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Text of others in Markdown: no markup, no links, no page's tags, one line."""
+    """Return text of others in Markdown: no markup, no links, no page's tags, one line."""
     text = " ".join(_CONTROL.sub(" ", text).split())
     return _MARKUP.sub(lambda found: _ENTITIES.get(found[0]) or f"\\{found[0]}", text)
 

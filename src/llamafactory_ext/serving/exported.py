@@ -98,7 +98,7 @@ def define(prefix: str, mixin: type[ExportedMixin], module: str, title: str) -> 
 
 
 def _installed(row: Family) -> tuple[Any, Any] | None:
-    """Transformers' classes of a family; None where this version has none."""
+    """Return Transformers' classes of a family; None where this version has none."""
     config, model = (getattr(transformers, name, None) for name in (row.config, row.model))
     return (config, model) if config is not None and model is not None else None
 

@@ -112,7 +112,7 @@ def whole_state(base: Any, state: Mapping[str, Tensor], special: list[str]) -> d
 
 
 def _is_tied(state: Mapping[str, Tensor]) -> bool:
-    """Whether head and embeddings still hold the same numbers: one of them may have been tuned."""
+    """Tell whether head and embeddings still hold the same numbers: one of them may have been tuned."""
     head, embeddings = state.get(HEAD), state.get(EMBEDDINGS)
     return head is None or embeddings is None or torch.equal(head, embeddings)
 

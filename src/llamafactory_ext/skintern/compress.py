@@ -104,7 +104,7 @@ class Extractive:
         return cls(idf, math.log(1 + total) + 1)
 
     def rank(self, text: str) -> Ranked:
-        """Rank the units of a text: rarest first, of equal ones the earlier first.
+        """Return rank the units of a text: rarest first, of equal ones the earlier first.
 
         A number or dash that begins a line comes right after the best unit of its line, so that it never stands alone
         unless its line has nothing else.

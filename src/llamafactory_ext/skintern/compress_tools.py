@@ -59,7 +59,7 @@ class ToolDocuments:
         count: Callable[[str], int] | None = None,
         corpus: Extractive | None = None,
     ) -> None:
-        """Rank the parts.
+        """Return rank the parts.
 
         Args:
             tools: their list, or its JSON text; each as OpenAI writes it, with or without "function" around it.

@@ -36,7 +36,7 @@ class Prompt:
 
 
 def read_prompt(text: str) -> Prompt | None:
-    """The dialogue of a prompt of API-Bank's; None for any other text."""
+    """Return the dialogue of a prompt of API-Bank's; None for any other text."""
     task = _TASK.search(text)
     head, found, rest = text.partition(_DESCRIPTIONS)
     start = _SPEAKER.search(rest)
@@ -49,12 +49,12 @@ def read_prompt(text: str) -> Prompt | None:
 
 
 def without_speaker(reply: str) -> str:
-    """A reply of the data without the label that says it is the model's."""
+    """Return a reply of the data without the label that says it is the model's."""
     return reply.strip().removeprefix("AI:").strip()
 
 
 def add_turn(turns: list[Message], message: Message) -> None:
-    """Lines of one speaker that follow each other become one turn: a thought and its call, a question and the task."""
+    """Join lines of one speaker that follow each other to one turn: thought and call, question and task."""
     if turns and turns[-1].role == message.role:
         message = Message(message.role, f"{turns.pop().content}\n{message.content}")
     turns.append(message)

@@ -163,7 +163,7 @@ def _opening(chat: ChatFormat, style: ToolStyle) -> str:
 
 
 def _results(chat: ChatFormat, style: ToolStyle) -> str:
-    """The results, each by itself even where one message holds several."""
+    """Return the results, each by itself even where one message holds several."""
     results = f"(state.results | join({literal(RESULT_SEPARATOR)})).split({literal(RESULT_SEPARATOR)})"
     shown = f"{results} | map('trim')" if chat.trim else results
     if chat.observation is None:
@@ -178,7 +178,7 @@ def _results(chat: ChatFormat, style: ToolStyle) -> str:
 
 
 def _reply(chat: ChatFormat, style: ToolStyle) -> str:
-    """A reply; before calls its content is a thought, on lines of its own, with the style's label."""
+    """Return a reply; before calls its content is a thought, on lines of its own, with the style's label."""
     label = literal(style.thought)
     if style.thought:
         label = f"({label} if not thought.startswith({literal(style.thought.strip())}) else '')"

@@ -86,7 +86,7 @@ def _tools_by(writer: str, write: WriteTools, *, ordered: bool, date: str) -> st
 
 @cache
 def _pieces(writer: str) -> list[str]:
-    """The plain probes, each as the writer writes it."""
+    """Return the plain probes, each as the writer writes it."""
     source = f"{macros_of(writer)}{{{{- {writer} -}}}}"
     return [render(source, fn=tool, tool={"type": "function", "function": tool}) for tool in _PLAIN]
 
@@ -158,7 +158,7 @@ def _writes_alike(source: str, write: WriteCalls, calls: list[tuple[str, dict[st
 
 
 def _json_calls(write: WriteCalls) -> str | None:
-    """Calls as a name and, further on, their arguments as JSON."""
+    """Call as a name and, further on, their arguments as JSON."""
     probes = [(name, {f"k{name}": f"v{name}"}) for name in ("zqx1", "zqy2", "zqz3")]
     pieces = [piece for name, given in probes for piece in (name, json.dumps(given))]
     alone = _around(write(probes[:1]), pieces[:2])
@@ -183,12 +183,12 @@ def _append(expression: str) -> str:
 
 
 def _plain_arguments(write: WriteCalls) -> str | None:
-    """Calls as a name and, one by one, arguments: texts as they are, everything else as JSON."""
+    """Call as a name and, one by one, arguments: texts as they are, everything else as JSON."""
     return _framed_arguments(write, str, "(value if value is string else value | tojson)", "")
 
 
 def _python_arguments(write: WriteCalls) -> str | None:
-    """Calls as a name and, one by one, arguments as Python literals; names that are none as `**{...}`."""
+    """Call as a name and, one by one, arguments as Python literals; names that are none as `**{...}`."""
     spread = _append("'**' ~ ('%r' | format({key: value}))")
     odd = f"{{%- if not (key | replace('_', 'a')).isalnum() or key[0].isdigit() -%}}{spread}{{%- else -%}}"
     return _framed_arguments(write, repr, "('%r' | format(value))", odd)

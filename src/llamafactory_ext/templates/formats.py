@@ -20,7 +20,7 @@ class Frame:
     after: str
 
     def around(self, content: str) -> str:
-        """The content in its frame."""
+        """Return the content in its frame."""
         return self.before + content + self.after
 
 
@@ -66,7 +66,7 @@ class ChatFormat:
     stop_words: tuple[str, ...] = ()
 
     def with_tokens(self, bos: str, eos: str, *, prepends_blank: bool = False) -> ChatFormat:
-        """The format with the tokenizer's tokens put in.
+        """Return the format with the tokenizer's tokens put in.
 
         Args:
             bos: the token that begins a sequence, empty where the tokenizer has none.

@@ -51,7 +51,7 @@ class CallTurn:
 
 
 def read_calls(content: str) -> CallTurn | None:
-    """The thought and the calls of a `function` message as data records write them; None for another text.
+    """Return the thought and the calls of a `function` message as data records write them; None for another text.
 
     Records hold calls in any format that `toolcalls.detect` reads, mostly as JSON; other text around them is taken for
     the thought.
@@ -73,7 +73,7 @@ def read_calls(content: str) -> CallTurn | None:
 
 
 def unreadable_calls(content: str, style: str) -> DataError:
-    """The error for a `function` message that holds no calls in any way we know."""
+    """Return the error for a `function` message that holds no calls in any way we know."""
     shown = content if len(content) <= _SHOWN else content[:_SHOWN] + " ..."
     return DataError(
         f'A function_call message holds no calls: {shown!r}; write JSON with "name" and "arguments" there, a list of '
@@ -82,5 +82,5 @@ def unreadable_calls(content: str, style: str) -> DataError:
 
 
 def results(content: str) -> Sequence[str]:
-    """The results that an `observation` message holds."""
+    """Return the results that an `observation` message holds."""
     return content.split(RESULT_SEPARATOR)

@@ -58,7 +58,7 @@ def _reply(content: str, count: int) -> Json:
 
 
 def _read(content: str) -> tuple[str, CallTurn | None]:
-    """What stands before the calls, as it stands there, and the calls."""
+    """Return what stands before the calls, as it stands there, and the calls."""
     read = read_calls(content)
     if read is not None:
         return _before_calls(content, read.thought), read
@@ -70,7 +70,7 @@ def _read(content: str) -> tuple[str, CallTurn | None]:
 
 
 def _before_calls(content: str, thought: str) -> str:
-    """The thought with the white space behind it."""
+    """Return the thought with the white space behind it."""
     place = content.find(thought) if thought else -1
     if place < 0:
         return thought

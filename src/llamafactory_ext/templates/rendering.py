@@ -33,7 +33,7 @@ class Template:
         eos: str = "",
         prepends_blank: bool = False,
     ) -> list[str]:
-        """The text of each message; joined, they are what the tokenizer reads.
+        """Return the text of each message; joined, they are what the tokenizer reads.
 
         Replies are whole pieces: what the model writes and is trained on, its end mark included. Everything else
         belongs to the piece of the next user message or observation, the generation prompt at its end.
@@ -65,11 +65,11 @@ class Template:
         return pieces
 
     def chat_template(self, *, bos: str = "", eos: str = "", prepends_blank: bool = False) -> str:
-        """The Jinja text that renders dialogues in the same way, for a tokenizer without one."""
+        """Return the Jinja text that renders dialogues in the same way, for a tokenizer without one."""
         return chat_template(self.chat.with_tokens(bos, eos, prepends_blank=prepends_blank), self.style)
 
     def reply(self, message: Message) -> str:
-        """The content of a reply: a thought and calls in the style's format, or the text as it is."""
+        """Return the content of a reply: a thought and calls in the style's format, or the text as it is."""
         if message.role != "function":
             return message.content
         turn = read_calls(message.content)
@@ -79,7 +79,7 @@ class Template:
         return text.removesuffix(self.chat.end)  # some call formats have the end mark in them
 
     def _quoted(self, chat: ChatFormat, first: Sequence[Message]) -> tuple[Sequence[Message], str]:
-        """The first message, or the turns that it quotes and the instructions beside them."""
+        """Return the first message, or the turns that it quotes and the instructions beside them."""
         prompt = self.style.read_prompt(first[0].content) if self.style.read_prompt and first else None
         if prompt is None:
             return first, ""
@@ -92,7 +92,7 @@ class Template:
         return turns, prompt.system
 
     def _opening(self, chat: ChatFormat, turns: Sequence[Message], system: str, tools: Sequence[Tool]) -> str:
-        """System turn and first user turn, with the tools in the one or the other, and turns quoted after that."""
+        """Return system turn and first user turn, the tools in one of them, and turns quoted after that."""
         default = self.style.default_system if tools and self.style.default_system else chat.default_system
         prompt = self.style.tool_prompt(tools) if tools else ""
         in_user = bool(prompt) and self.style.tools_in_user
@@ -126,7 +126,7 @@ class Template:
         return "".join(chat.observation.around(content) for content in self._results(chat, message))
 
     def _feedback(self, chat: ChatFormat, message: Message) -> str:
-        """The results of calls in one turn."""
+        """Return the results of calls in one turn."""
         contents = self._results(chat, message)
         if chat.observation is None:
             return "\n".join(self.style.observation_label + content for content in contents)
@@ -141,7 +141,7 @@ class Template:
 
 
 def _as_json(content: str) -> str:
-    """Feedback that is a JSON object or list as it stands, any other text as a JSON string."""
+    """Return feedback that is a JSON object or list as it stands, any other text as a JSON string."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

@@ -74,7 +74,7 @@ def compare_prompts(
 
 
 def _excerpt(ids: Sequence[int], position: int, tokenizer: Any) -> str:
-    """A few tokens around a position; `(end)` where the prompt ends there."""
+    """Return a few tokens around a position; `(end)` where the prompt ends there."""
     part = list(ids[max(position - _BEFORE, 0) : position + _AFTER])
     text = str(tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False))
     return text if position + _AFTER < len(ids) else f"{text}(end)"

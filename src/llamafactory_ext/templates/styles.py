@@ -41,7 +41,7 @@ class ToolStyle:
     read_prompt: Callable[[str], Prompt | None] | None = None
 
     def write_calls(self, turn: CallTurn) -> str:
-        """The text of a reply with calls: the thought, if any, on lines of its own, then the calls."""
+        """Return the text of a reply with calls: the thought, if any, on lines of its own, then the calls."""
         calls = self.call_label + render_calls(turn.calls, self.call_format)
         if not turn.thought:
             return calls
@@ -49,7 +49,7 @@ class ToolStyle:
         return f"{label}{turn.thought}\n{calls}"
 
     def read_calls(self, text: str) -> list[ToolCall]:
-        """The calls of a reply in this style; none for a reply without proper ones."""
+        """Return the calls of a reply in this style; none for a reply without proper ones."""
         try:
             return [found.call for found in detect(text, call_format=self.call_format)]
         except CallParseError:
@@ -65,7 +65,7 @@ def _names(tools: Sequence[Tool]) -> str:
 
 
 def _write(tool: Tool, format_name: str, *kept: str) -> Any:
-    """The tool in a format, of what its source says beyond the common parts only `kept`."""
+    """Return the tool in a format, of what its source says beyond the common parts only `kept`."""
     return write_tool(replace(tool, extra={key: tool.extra[key] for key in kept if key in tool.extra}), format_name)
 
 
@@ -109,7 +109,7 @@ def _qwen2(tools: Sequence[Tool]) -> str:
 
 
 def _qwen2_parameters(tool: Tool) -> list[dict[str, object]]:
-    """Parameters as the list that Qwen's ReAct prompt takes."""
+    """Return parameters as the list that Qwen's ReAct prompt takes."""
     return [
         {
             "name": name,

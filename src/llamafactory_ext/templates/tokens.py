@@ -28,7 +28,7 @@ def tokenizer_problem(tokenizer: Any) -> str | None:
 
 
 def encode_pieces(tokenizer: Any, pieces: Sequence[str]) -> list[list[int]]:
-    """The token ids of each piece.
+    """Return the token ids of each piece.
 
     A chat template gives one text, and a tokenizer may join characters over the border of two pieces, swallow white
     space behind a special token or write a blank before a piece that is encoded alone. So the whole text is encoded
@@ -56,7 +56,7 @@ def encode_pieces(tokenizer: Any, pieces: Sequence[str]) -> list[list[int]]:
 
 
 def prepends_blank(tokenizer: Any) -> bool:
-    """Whether the tokenizer writes a blank of its own behind each special token (older SentencePiece conversions).
+    """Tell whether the tokenizer writes a blank behind each special token, as older SentencePiece conversions do.
 
     Mistral's published text has that blank in it; here it would become two, which the model has never seen.
     """

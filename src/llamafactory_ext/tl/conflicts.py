@@ -18,7 +18,7 @@ OF_CRITIC = (*("tl_critic", "tl_critic_lr", "tl_value_clip", "tl_value_coef", "t
 
 
 def stage_conflicts(args: Any) -> list[str]:
-    """Conflicts within the fine-tuning options, before upstream has looked at them."""
+    """Return conflicts within the fine-tuning options, before upstream has looked at them."""
     problems = _without_effect(args, "tl_use_mae", OF_MAE) + _without_effect(args, "tl_use_pkt", OF_PKT)
     if args.tl_feedback_function and args.tl_feedback_rules != type(args).tl_feedback_rules:
         problems.append("tl_feedback_rules has no effect with tl_feedback_function, which judges alone; remove either")
@@ -55,7 +55,7 @@ def group_conflicts(args: Any) -> list[str]:
 
 
 def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
-    """Conflicts of `tl_rollout`, the source of responses."""
+    """Return conflicts of `tl_rollout`, the source of responses."""
     if finetuning_args.tl_rollout == "hf":
         return []
     problems = []
@@ -74,7 +74,7 @@ def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
 
 
 def server_fault(url: str) -> str | None:
-    """Why nobody listens at an address, in words; None if somebody does."""
+    """Say why nobody listens at an address, in words; None if somebody does."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -79,7 +79,10 @@ def judge_calls(
 
 
 def _judged_by(judge: Judge, calls: Sequence[ToolCall], texts: Sequence[str]) -> str | None:
-    """The first category that a user's function gives; outputs and calls of equal number belong together in order."""
+    """Return the first category that a user's function gives.
+
+    Outputs and calls of equal number belong together in order.
+    """
     matched: Sequence[ToolCall | None] = calls if len(calls) == len(texts) else [None] * len(texts)
     return _first(judge(text, call) for text, call in zip(texts, matched, strict=True))
 
@@ -105,7 +108,7 @@ def _text(message: Mapping[str, Any], index: int) -> str:
 def _calls(
     message: Mapping[str, Any], index: int, call_format: str, known: Mapping[int, Sequence[ToolCall]] | None
 ) -> Sequence[ToolCall]:
-    """The calls of a turn; none if they cannot be read."""
+    """Return the calls of a turn; none if they cannot be read."""
     if known is not None and index in known:
         return known[index]
     try:

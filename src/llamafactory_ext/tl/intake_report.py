@@ -60,7 +60,7 @@ def check_records(intakes: Mapping[str, Intake], record_check: str) -> None:
 
 
 def intake_lines(intakes: Mapping[str, Intake], cutoff_len: int) -> list[str]:
-    """One line for each thing to say, with the data set's name in front."""
+    """Return one line for each thing to say, with the data set's name in front."""
     return [
         f"{NAMES[name].capitalize() if name in NAMES else f'Data {name}'}: {line}"
         for name, found in intakes.items()

@@ -34,7 +34,7 @@ Span = tuple[int, int]
 def key_token_weights(
     name: str, other_names: Collection[str], call: str, tokenizer: Any, w_max: float = 9.0, variant: str = "paper"
 ) -> list[float]:
-    """The weight of each token of one call.
+    """Return the weight of each token of one call.
 
     Args:
         name: the called tool.
@@ -71,7 +71,7 @@ def weigh_tokens(
     w_max: float = 9.0,
     variant: str = "paper",
 ) -> list[float]:
-    """The weight of each token of a text that holds any number of calls; each call is weighed for itself.
+    """Return the weight of each token of a text that holds any number of calls; each call is weighed for itself.
 
     Weigh the whole text first and cut the weights with the tokens: a text that was cut before has fewer tokens that
     are no key tokens, hence other weights.
@@ -114,7 +114,7 @@ def weigh_tokens(
 
 
 def key_characters(text: str, call: ParsedCall, names: Collection[str]) -> list[int]:
-    """Where in the text the key tokens of a call are, in order: its name's first character and each first difference.
+    """Return where the key tokens of a call are, in order: its name's first character, each first difference.
 
     Names that differ from the first character on add nothing; nor does a name that the call ends with.
     """
@@ -147,7 +147,7 @@ class _Differences:
         self._found: dict[str, dict[str, set[str]]] = {}
 
     def behind(self, first: str) -> Mapping[str, set[str]]:
-        """The next characters behind each beginning that begins with `first`."""
+        """Return the next characters behind each beginning that begins with `first`."""
         if first not in self._found:
             found = self._found[first] = {}
             for name in self._names.get(first, ()):
@@ -182,7 +182,7 @@ class _TokensOf:
 
 
 def _find_name(name: str, call: str) -> Span:
-    """Where the call states the tool's name: as its format says, or else as the first whole word."""
+    """Return where the call states the tool's name: as its format says, or else as the first whole word."""
     if not name:
         raise DataError("A tool call has no name; without one there are no key tokens.")
     with suppress(CallParseError):

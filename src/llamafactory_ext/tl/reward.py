@@ -62,7 +62,7 @@ def tool_call_reward(
     *,
     call_format: str | None = None,
 ) -> float:
-    """The reward of a prediction; arguments and errors as those of `reward_parts`."""
+    """Return the reward of a prediction; arguments and errors as those of `reward_parts`."""
     return reward_parts(prediction, reference, tools, variant, call_format=call_format).total
 
 
@@ -74,7 +74,7 @@ def reward_parts(
     *,
     call_format: str | None = None,
 ) -> Reward:
-    """The reward of a prediction with its parts by category.
+    """Return the reward of a prediction with its parts by category.
 
     Args:
         prediction: what the model wrote; text around its calls does not count.
@@ -142,7 +142,7 @@ def _parameter_problems(tool: Tool, given: Mapping[str, object], due: Mapping[st
 
 
 def _pairs(predictions: Sequence[ToolCall], references: Sequence[ToolCall]) -> list[tuple[ToolCall, ToolCall]]:
-    """Each prediction with a reference of its name: equal ones first, then such of equal parameters, then in order."""
+    """Pair each prediction with a reference of its name: equal ones first, then such of equal parameters."""
     pairs: list[tuple[ToolCall, ToolCall]] = []
     waiting, left = list(predictions), list(references)
     for alike in (_equal, _same_parameters, _same_name):
@@ -212,7 +212,7 @@ def _released_categories(prediction: str, reference: str, declared: Mapping[str,
 
 
 def _released_call(text: str) -> tuple[str, dict[str, str]] | None:
-    """The released parser: a line up to the first "(" is the name, quoted values up to the first ")" the arguments."""
+    """Parse as the released code does: the name ends at the first "(", the quoted arguments at the first ")"."""
     opening = text.find("(")
     closing = text.find(")", opening)
     if opening < 0 or closing < 0:

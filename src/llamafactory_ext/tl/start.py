@@ -45,7 +45,7 @@ def day_in(report: Path) -> calendar.date | None:
 
 
 def _first_day(training_args: Any) -> calendar.date | None:
-    """The day of the run that this one goes on with."""
+    """Return the day of the run that this one goes on with."""
     named = training_args.resume_from_checkpoint
     if isinstance(named, str):
         return day_in(Path(named) / REPORT) or day_in(Path(named).parent / REPORT)

@@ -55,18 +55,18 @@ class Statistics:
     lost: Counter[str] = field(default_factory=Counter)
 
     def categories(self) -> list[str]:
-        """In the paper's order; `UNCATEGORISED` takes the place of the kinds under the released rules.
+        """Return them in the paper's order; `UNCATEGORISED` takes the place of the kinds under the released rules.
 
         A user's function has those that it gave.
         """
         return [ALL_RIGHT, *categories_of(self.rules, self.function, self.calls.keys() - {ALL_RIGHT})]
 
     def share(self, category: str) -> float | None:
-        """Of all judged calls; None without any."""
+        """Return the share of all judged calls; None without any."""
         return self.calls[category] / self.calls.total() if self.calls else None
 
     def summary(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return it as JSON."""
         kinds = {
             category: {
                 "calls": self.calls[category],

@@ -33,7 +33,7 @@ _PLAIN_CALL = re.compile(r'\{\s*+"name"\s*+:\s*+"([^"\\]++)"\s*+,')
 
 
 def begun_call(begun: str, declared: Mapping[str, Tool]) -> bool:
-    """Whether a malformed object begins like a call, of a declared tool if there are any."""
+    """Tell whether a malformed object begins like a call, of a declared tool if there are any."""
     if _CALL.match(begun) is None:
         keyed = _KEYED.match(begun)
         if keyed is not None and begins_misspelt(keyed[1], ("name", *ARGUMENT_KEYS)):
@@ -186,7 +186,7 @@ def _read_plain_call(cursor: Cursor) -> bool:
 
 
 def _is_bare(cursor: Cursor, name: str, members: Members) -> bool:
-    """Whether an object without arguments is a call; it fails if a declared tool's stand under another name."""
+    """Tell whether an object without arguments is a call; it fails if a declared tool's stand under another name."""
     if members.keys() <= {"name", "id", "type"}:
         return not cursor.declared or name in cursor.declared
     other = next((key for key in members if key in OTHER_ARGUMENT_KEYS), None)
@@ -198,7 +198,7 @@ def _is_bare(cursor: Cursor, name: str, members: Members) -> bool:
 
 
 def _is_named_by_key(cursor: Cursor, members: Members, *, optional: bool) -> bool:
-    """Whether an object's keys are names of declared tools, and its values their arguments.
+    """Tell whether an object's keys are names of declared tools, and its values their arguments.
 
     Where other objects may stand too, the values must be objects of nothing but declared parameters.
     """
@@ -252,7 +252,7 @@ def _refuse_other_name(cursor: Cursor, members: Members) -> None:
 
 
 def _is_definition(members: Mapping[str, Any], arguments: Any) -> bool:
-    """Whether an object describes a tool: its parameters are a JSON Schema."""
+    """Tell whether an object describes a tool: its parameters are a JSON Schema."""
     return (
         "arguments" not in members
         and isinstance(arguments, dict)

@@ -13,7 +13,7 @@ from .values import check_text
 
 
 def find_calls(text: str, format_name: str, declared: Iterable[Tool] = ()) -> list[ParsedCall]:
-    """All calls of a text with the characters that state them, in the text's order.
+    """Return all calls of a text with the characters that state them, in the text's order.
 
     Other text may stand before, between and after. What begins like a call of the format but is malformed is an error,
     not text: a reward or a metric must not pass over it.
@@ -43,12 +43,12 @@ def find_calls(text: str, format_name: str, declared: Iterable[Tool] = ()) -> li
 
 
 def parse_calls(text: str, format_name: str, declared: Iterable[Tool] = ()) -> list[ToolCall]:
-    """All calls of a text, in its order; arguments and errors as those of `find_calls`."""
+    """Return all calls of a text, in its order; arguments and errors as those of `find_calls`."""
     return [found.call for found in find_calls(text, format_name, declared)]
 
 
 def render_calls(calls: Sequence[ToolCall], format_name: str) -> str:
-    """The calls as a model of this format writes them; `parse_calls` gives them back.
+    """Return the calls as a model of this format writes them; `parse_calls` gives them back.
 
     Raises:
         DataError: no calls, or a name that the format cannot write.

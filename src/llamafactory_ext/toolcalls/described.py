@@ -23,7 +23,7 @@ _START = re.compile(r"(?:\A|[\n:,])[ \t]*([{\[])")
 
 
 def described_tools(texts: Iterable[str]) -> tuple[Tool, ...]:
-    """The tools that stand as JSON objects, or lists of them, in texts; the first of each name."""
+    """Return the tools that stand as JSON objects, or lists of them, in texts; the first of each name."""
     found: dict[str, Tool] = {}
     for text in texts:
         for value in _objects(text):
@@ -54,7 +54,7 @@ def read_tools(column: Any) -> tuple[Tool, ...]:
 
 
 def described_tool(value: Any, *, owned: bool = False) -> Tool:
-    """A tool in whichever of OpenAI's, Anthropic's, MCP's, API-Bank's and RoTBench's forms it is written.
+    """Return a tool in whichever of OpenAI's, Anthropic's, MCP's, API-Bank's and RoTBench's forms it is written.
 
     Args:
         value: the tool.
@@ -78,12 +78,12 @@ def described_tool(value: Any, *, owned: bool = False) -> Tool:
 
 
 def _stated(members: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that say something: null stands for what is left out."""
+    """Return the members that say something: null stands for what is left out."""
     return {name: value for name, value in members.items() if value is not None}
 
 
 def _with_schema(function: dict[str, Any]) -> dict[str, Any]:
-    """A function whose parameters are a JSON Schema, where other words or empty values stand for one."""
+    """Return a function whose parameters are a JSON Schema, where other words or empty values stand for one."""
     for other in _SCHEMA_KEYS:
         if isinstance(function.get(other), Mapping) and "parameters" not in function:
             function["parameters"] = function.pop(other)
@@ -103,7 +103,7 @@ def _with_schema(function: dict[str, Any]) -> dict[str, Any]:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """JSON objects, and the members of JSON lists, that begin a line or come after a colon or a comma."""
+    """Return JSON objects, and the members of JSON lists, that begin a line or come after a colon or a comma."""
     decoder = json.JSONDecoder()
     at = failures = 0
     while failures < _MOST_FAILURES and (found := _START.search(text, at)) is not None:

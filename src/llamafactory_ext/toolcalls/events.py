@@ -34,7 +34,7 @@ class Events:
         self._floor = [0] * len(self._patterns)
 
     def next_start(self, place: int) -> int | None:
-        """The first mark that begins at `place` or later."""
+        """Return the first mark that begins at `place` or later."""
         starts = self._starts
         for kind, start in enumerate(starts):
             least = max(place, self._floor[kind])
@@ -45,11 +45,11 @@ class Events:
         return None if first == self._none else first
 
     def at(self, kind: int, start: int) -> re.Match[str] | None:
-        """The mark of this kind that begins just there."""
+        """Return the mark of this kind that begins just there."""
         return self._found[kind] if self._starts[kind] == start else None
 
     def marks_at(self, start: int) -> Iterator[tuple[Format, re.Match[str]]]:
-        """The formats whose marks begin there, those that only calls have first."""
+        """Return the formats whose marks begin there, those that only calls have first."""
         for form, kind in self._marks:
             found = self.at(kind, start)
             if found is not None:

@@ -20,7 +20,7 @@ _PROSE = re.compile(
 
 
 def joins(gap: str, form: Format) -> bool:
-    """Whether two calls with this between them are calls of one group."""
+    """Tell whether two calls with this between them are calls of one group."""
     gap = without_comments(gap) if form.is_code else gap
     if form.between.fullmatch(gap) is not None:
         return True
@@ -29,7 +29,7 @@ def joins(gap: str, form: Format) -> bool:
 
 
 def in_a_row(gap: str, *forms: Format) -> bool:
-    """Whether no prose stands between the place where a malformed call failed and the next call.
+    """Tell whether no prose stands between the place where a malformed call failed and the next call.
 
     Whatever stands before the last closing mark in the gap is the rest of the malformed call.
     """
@@ -42,7 +42,7 @@ def in_a_row(gap: str, *forms: Format) -> bool:
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether calls have their lines for themselves; labels, closing marks and a thought before them apart."""
+    """Tell whether calls have their lines for themselves; labels, closing marks and a thought before them apart."""
     before = text[text.rfind("\n", 0, start) + 1 : start]
     if before and not before.isspace():
         before = text[max(start - len(before), len(split_thought(text)[0])) : start]

@@ -222,5 +222,5 @@ def peek(cursor: Cursor) -> str:
 
 
 def dump(value: object) -> str:
-    """JSON on one line, with characters outside ASCII as they are."""
+    """Return JSON on one line, with characters outside ASCII as they are."""
     return json.dumps(value, ensure_ascii=False)

@@ -133,7 +133,7 @@ def _read_value(cursor: Cursor, depth: int) -> Json:
 
 
 def _read_bare(cursor: Cursor) -> Json:
-    """A value without quotes: a literal if it is one, else the text itself (API-Bank has `location=New York`)."""
+    """Return a value without quotes: a literal if it is one, else its text (API-Bank has `location=New York`)."""
     cursor.count_value()
     text = cursor.take(_BARE)
     if text is None or not text[0].strip():
@@ -142,7 +142,7 @@ def _read_bare(cursor: Cursor) -> Json:
 
 
 def _literal(atom: str) -> Json:
-    """The number or constant; the text itself if it is none."""
+    """Return the number or constant; the text itself if it is none."""
     if atom in _CONSTANTS:
         return _CONSTANTS[atom]
     try:
@@ -180,7 +180,7 @@ def _read_string(cursor: Cursor) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    """Raw control characters that may stand in a model's string but not in Python's source."""
+    """Return raw control characters that may stand in a model's string but not in Python's source."""
     found = match[0]
     if found == "'":
         return "\\'"

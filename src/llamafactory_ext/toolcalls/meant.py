@@ -87,7 +87,7 @@ def _fits(tool: Tool, keys: Collection[str]) -> bool:
 
 
 def _spoken(text: str) -> int:
-    """Where a text goes on behind its thoughts."""
+    """Return where a text goes on behind its thoughts."""
     start = len(split_thought(text)[0])
     for end in LONE_END.finditer(text, start):
         start = end.end() if closes(text, end) else start
@@ -120,7 +120,7 @@ def _elements(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _element(said: str, named: Mapping[str, Tool]) -> tuple[str, int] | None:
-    """An element of XML that names a tool: by its tag, an attribute or its text."""
+    """Return an element of XML that names a tool: by its tag, an attribute or its text."""
     if "<" not in said:
         return None
     elements = list(islice(_elements(tuple(named)).finditer(said), _MOST_ELEMENTS))
@@ -155,7 +155,7 @@ def _line_patterns(names: tuple[str, ...], keys: tuple[str, ...]) -> tuple[re.Pa
 
 
 def _lines(said: str, named: Mapping[str, Tool]) -> tuple[str, int] | None:
-    """Lines that are nothing but a tool's name, labels, and its parameters with their values."""
+    """Return lines that are nothing but a tool's name, labels, and its parameters with their values."""
     if len(said) > _LONGEST:
         return None
     keys = tuple(dict.fromkeys(key for tool in named.values() for key in tool.parameters))

@@ -111,7 +111,7 @@ def _is_schema(value: Any) -> bool:
 
 
 def stated_inside(value: Any, tool: Tool) -> bool:
-    """Whether a tool's arguments stand under one more key, which is none of its parameters."""
+    """Tell whether a tool's arguments stand under one more key, which is none of its parameters."""
     if not isinstance(value, dict) or len(value) != 1:
         return False
     key, given = next(iter(value.items()))
@@ -123,7 +123,7 @@ def stated_inside(value: Any, tool: Tool) -> bool:
 def _under_another_name(
     members: Mapping[str, tuple[Any, int, int]], arguments: tuple[str, ...], declared: Mapping[str, Tool]
 ) -> tuple[str, int] | None:
-    """What is wrong where nothing but a declared tool's name under any key and its arguments stand."""
+    """Return what is wrong where nothing but a declared tool's name under any key and its arguments stand."""
     given = next((members[key][0] for key in arguments if key in members), None)
     if len(members) != 2 or not isinstance(given, dict):
         return None
@@ -139,10 +139,10 @@ def _like_name(key: str) -> bool:
 
 
 def _holds(value: Any) -> bool:
-    """Whether a value may be arguments: an object, its JSON text, or nothing."""
+    """Tell whether a value may be arguments: an object, its JSON text, or nothing."""
     return value is None or isinstance(value, dict) or (isinstance(value, str) and value.lstrip()[:1] in ("", "{"))
 
 
 def begins_misspelt(key: str, known: tuple[str, ...]) -> bool:
-    """Whether the first key of an object is one of a call's but for a slip."""
+    """Tell whether the first key of an object is one of a call's but for a slip."""
     return is_slip(key, known) and key not in _OTHER_WORDS

@@ -28,7 +28,7 @@ def near_word(word: str, known: tuple[str, ...]) -> str | None:
 
 @lru_cache(maxsize=256)
 def _letters(word: str) -> int:
-    """The letters of a word as bits; more than one letter may share a bit."""
+    """Return the letters of a word as bits; more than one letter may share a bit."""
     found = 0
     for letter in word:
         found |= 1 << (ord(letter) & 63)
@@ -52,6 +52,6 @@ def _slips(one: str, other: str, most: int) -> int:
 
 
 def is_slip(word: str, known: Iterable[str]) -> bool:
-    """Whether a word is like a known one, but not the same."""
+    """Tell whether a word is like a known one, but not the same."""
     found = near_word(word, tuple(known))
     return found is not None and found != word

@@ -53,7 +53,7 @@ def plain_calls(text: str, known: str | None) -> tuple[tuple[ParsedCall, ...], i
 
 
 def _call(text: str, place: int) -> tuple[ParsedCall, int] | None:
-    """The call in JSON at a place, and how many members its object has."""
+    """Return the call in JSON at a place, and how many members its object has."""
     found = plain_call(text, place)
     if found is None:
         return None

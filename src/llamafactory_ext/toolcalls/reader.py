@@ -57,15 +57,15 @@ class Detected:
     repeated: str | None = None
 
     def knows(self, names: Container[str]) -> bool:
-        """Whether there are calls, and all of them name one of these tools."""
+        """Tell whether there are calls, and all of them name one of these tools."""
         return bool(self.calls) and all(found.call.name in names for found in self.calls)
 
     def stands_alone(self, text: str) -> bool:
-        """Whether there are calls that are marked, or have their lines in the text for themselves."""
+        """Tell whether there are calls that are marked, or have their lines in the text for themselves."""
         return self.is_marked(text) or (bool(self.calls) and stands_alone(text, self.start, self.end))
 
     def is_marked(self, text: str) -> bool:
-        """Whether there are calls whose marks or label in the text tell them from code in an answer."""
+        """Tell whether there are calls whose marks or label in the text tell them from code in an answer."""
         return self.format is not None and (self.format.marked or text.startswith(LABEL, self.start))
 
 
@@ -111,7 +111,7 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
 
 
 def _no_call(text: str, declared: Mapping[str, Tool], known: Format | None) -> Detected:
-    """Nothing, for a text that neither holds calls nor means one in another notation than that of any format."""
+    """Accept a text that holds no calls, and means none in a notation that is no format's."""
     if declared and (known is None or known.name_apart):
         meant = meant_call(text, declared, objects=known is not None)
         if meant is not None:
@@ -222,7 +222,7 @@ class _Scan:
             raise CallParseError(f"The text begins too many malformed calls, up to character {cursor.pos + 1}.")
 
     def result(self) -> Detected:
-        """The group that counts.
+        """Return the group that counts.
 
         Raises:
             CallParseError: a malformed call belongs to the group or follows it.
@@ -273,7 +273,10 @@ class _Scan:
         return one.form is other.form and joins(self.text[one.end : other.start], one.form)
 
     def _choose(self, groups: Sequence[list[_Construct]]) -> list[_Construct]:
-        """The last group; of marked calls if there are any; of another format if only that one knows its tools."""
+        """Return the last group; of marked calls if there are any.
+
+        Of another format if only that one knows its tools.
+        """
         pool = [group for group in groups if group[0].form.marked] or groups
         pool = [group for group in pool if stands_alone(self.text, group[0].start, group[-1].end)] or pool
         last = pool[-1]
@@ -286,7 +289,7 @@ class _Scan:
         return all(found.call.name in self.declared for construct in group for found in construct.calls)
 
     def _announced(self, fault: _Fault) -> bool:
-        """Whether a malformed call is meant as one, and not prose or code that looks like it."""
+        """Tell whether a malformed call is meant as one, and not prose or code that looks like it."""
         if fault.meant or (self.known is not None and not self.declared and not fault.form.marked):
             return True
         return fault.form.meant(self.text[fault.start : fault.start + _NEAR], self.declared)
@@ -298,7 +301,7 @@ class _Scan:
         starts: Sequence[int],
         nearest: Mapping[tuple[str, int], _Fault],
     ) -> bool:
-        """Whether a malformed call follows the group, or stands before it without prose between them.
+        """Tell whether a malformed call follows the group, or stands before it without prose between them.
 
         Of several before the same call the nearest one is judged: prose behind it stands behind the others too.
         """
@@ -314,7 +317,7 @@ class _Scan:
         return in_a_row(self.text[fault.failed : after], fault.form, chosen[0].form)
 
     def _closed(self, last: _Construct) -> int:
-        """Where the marks behind the last call end, which close all calls of the turn."""
+        """Return where the marks behind the last call end, which close all calls of the turn."""
         marks = last.form.between.match(self.text, last.end) if last.form.marked else None
         return last.end if marks is None else last.end + len(marks[0].rstrip())
 
@@ -329,6 +332,6 @@ class _Scan:
 
 
 def _after(fault: _Fault, starts: Sequence[int]) -> int:
-    """Where the first calls behind a malformed one begin; 0 without any."""
+    """Return where the first calls behind a malformed one begin; 0 without any."""
     place = bisect_right(starts, fault.start)
     return starts[place] if place < len(starts) else 0

@@ -18,7 +18,7 @@ class Readings:
         self._found: dict[tuple[str, int, str | None], tuple[Any, Detected]] = {}
 
     def __call__(self, text: str, declared: Sequence[Tool] = (), call_format: str | None = None) -> Detected:
-        """The calls of a text; arguments and errors as those of `detect_turn`."""
+        """Return the calls of a text; arguments and errors as those of `detect_turn`."""
         key = text, id(declared), call_format
         if key not in self._found:
             # With the tools themselves: as long as they are kept, no others have their id.

@@ -83,12 +83,15 @@ _NEAR = 60  # characters before a closing mark that tell whether a call ends the
 
 
 def may_hold_strays(text: str) -> bool:
-    """Whether a search for such marks is worth while."""
+    """Tell whether a search for such marks is worth while."""
     return any(need in text for need in _NEEDS)
 
 
 def holds_strays(text: str, known: str | None) -> bool:
-    """Whether such a mark stands in a text in which no format is looked for; thoughts and comments are no reason."""
+    """Tell whether such a mark stands in a text in which no format is looked for.
+
+    Thoughts and comments are no reason.
+    """
     return may_hold_strays(text) and any(stray_mark(text, found, known) for found in STRAY.finditer(text))
 
 
@@ -125,7 +128,7 @@ def stray_mark(text: str, found: re.Match[str], known: str | None) -> Stray | No
 
 
 def _judged(text: str, found: re.Match[str]) -> tuple[str | None, str, bool]:
-    """The format whose mark was meant, what is wrong, and whether it is an end mark as it should be."""
+    """Return the format whose mark was meant, what is wrong, and whether it is an end mark as it should be."""
     if found["label"] is not None:
         meant = near_word(found["label"].replace("_", " ").lower(), (_LABEL,))
         return (
@@ -155,14 +158,14 @@ def _judged(text: str, found: re.Match[str]) -> tuple[str | None, str, bool]:
 
 
 def _holds_a_call(text: str, start: int, closing: str) -> bool:
-    """Whether an end mark follows, and what stands before it is more than the words of a sentence."""
+    """Tell whether an end mark follows, and what stands before it is more than the words of a sentence."""
     end = text.find(closing, start, start + _LONGEST)
     return end >= 0 and any(sign in text[start:end] for sign in "{<=")
 
 
 @lru_cache(maxsize=512)
 def _like(word: str, marks: tuple[str, ...]) -> tuple[str, ...]:
-    """The marks that begin and end as a word does: a slip makes no end mark of a tag, and no name behind it."""
+    """Return the marks that begin and end as a word does: a slip makes no end mark of a tag, and no name behind it."""
     kind = word.startswith("/"), word.endswith("=")
     return tuple(mark for mark in marks if (mark.startswith("/"), mark.endswith("=")) == kind)
 

@@ -75,7 +75,7 @@ _NEEDS = {
 
 
 def may_match(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether a search for one of these patterns is worth while."""
+    """Tell whether a search for one of these patterns is worth while."""
     return any(need in text for need in _NEEDS[pattern])
 
 
@@ -104,7 +104,7 @@ class Thoughts:
         return end.start() if end[0] in ("<|start|>", "<|channel|>") else end.end()
 
     def opens(self, opening: re.Match[str]) -> bool:
-        """Whether a mark opens a thought: it is closed, or it begins a line and is not just named in a sentence."""
+        """Tell whether a mark opens a thought: it is closed, or begins a line and is not just named in a sentence."""
         near = max(opening.start() - _NEAR, 0)
         begins = self._text[max(self._text.rfind("\n", near, opening.start()) + 1, near) : opening.start()]
         return not begins.strip() or begins.rstrip().endswith((">", "]")) or self.end(opening) < len(self._text)
@@ -122,7 +122,7 @@ class Thoughts:
 
 
 def closes(text: str, end: re.Match[str]) -> bool:
-    """Whether a lone mark ends a thought and is not just named in a sentence."""
+    """Tell whether a lone mark ends a thought and is not just named in a sentence."""
     before, after = text[max(end.start() - 1, 0) : end.start()], text[end.end() : end.end() + 1]
     return before not in tuple(" `'\"") or after not in tuple(" `'\".,;:)")
 

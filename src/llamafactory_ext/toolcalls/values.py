@@ -21,7 +21,7 @@ class Owned(dict[str, "Json"]):
 
 
 def copy_json(value: object, what: str) -> Json:
-    """A deep copy in plain Python (tuples become lists).
+    """Return a deep copy in plain Python (tuples become lists).
 
     Raises:
         DataError: no JSON value, or one beyond the limits; `what` begins the message.
@@ -30,7 +30,7 @@ def copy_json(value: object, what: str) -> Json:
 
 
 def copy_object(value: object, what: str) -> dict[str, Json]:
-    """A deep copy of a JSON object; raises DataError for anything else."""
+    """Return a deep copy of a JSON object; raises DataError for anything else."""
     if type(value) is Owned:
         return value
     copy = copy_json(value, what)
@@ -59,7 +59,7 @@ def copy_flat(value: object) -> dict[str, Json] | None:
 
 
 def check_text(text: str, what: str) -> str:
-    """The text itself; raises DataError if it cannot be written as UTF-8."""
+    """Return the text itself; raises DataError if it cannot be written as UTF-8."""
     if not text.isascii():
         try:
             text.encode("utf-8")
@@ -69,7 +69,7 @@ def check_text(text: str, what: str) -> str:
 
 
 def _copy(value: object, what: str, depth: int, left: list[int]) -> Json:
-    """A copy of a value, and of as many more as are left; texts are most of them and come first."""
+    """Return a copy of a value, and of as many more as are left; texts are most of them and come first."""
     left[0] -= 1
     if left[0] < 0:
         raise DataError(f"{what} holds more than {MAX_VALUES} values; shorten it.")
@@ -113,7 +113,7 @@ def _copy_key(name: object, what: str) -> str:
 
 
 def json_key(value: object) -> Hashable:
-    """A hashable stand-in that is equal exactly for equal JSON values.
+    """Return a hashable stand-in that is equal exactly for equal JSON values.
 
     Numbers are compared by value, as in JSON Schema: 1 equals 1.0. True is no number and differs from 1. The order of
     an object's members does not count, that of a list's items does.
@@ -129,7 +129,7 @@ def json_key(value: object) -> Hashable:
 
 
 def same_json(one: object, other: object) -> bool:
-    """Whether two JSON values are equal, as `json_key` compares them."""
+    """Tell whether two JSON values are equal, as `json_key` compares them."""
     if isinstance(one, str) or one is None:
         return one == other
     if isinstance(one, bool) or isinstance(other, bool):

@@ -114,7 +114,7 @@ def _sees(token: Path) -> bool:
 
 
 def _sees_machine(folder: Path, writes: bool) -> bool:
-    """Whether this process sees the tokens of its own machine's writer and of no other machine's."""
+    """Tell whether this process sees the tokens of its own machine's writer and of no other machine's."""
     token = folder / f".{uuid.uuid4().hex}.tmp" if writes else None
     if token is not None:
         _write(token)

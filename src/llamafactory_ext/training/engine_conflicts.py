@@ -5,7 +5,10 @@ from typing import Any
 
 
 def fsdp_problems(training_args: Any, method: str) -> list[str]:
-    """What none of our methods gets along with in FSDP; `method` is the option that chose it, as it is shown."""
+    """Return what none of our methods gets along with in FSDP.
+
+    `method` is the option that chose it, as it is shown.
+    """
     problems = []
     settings = training_args.fsdp_config if training_args.fsdp else {}
     version = settings.get("version", 1) if training_args.fsdp else os.environ.get("FSDP_VERSION", "1")
@@ -23,12 +26,12 @@ def fsdp_problems(training_args: Any, method: str) -> list[str]:
 
 
 def source_of(training_args: Any) -> str:
-    """What to call DeepSpeed's configuration."""
+    """Return what to call DeepSpeed's configuration."""
     return training_args.deepspeed if isinstance(training_args.deepspeed, str) else "its configuration"
 
 
 def mismatches(training_args: Any) -> list[str]:
-    """Where DeepSpeed's configuration and the command say different things."""
+    """Return where DeepSpeed's configuration and the command say different things."""
     return [
         f"deepspeed: {source_of(training_args)} and the command differ ({line.removeprefix('- ')}); set the value in "
         "it to auto"
@@ -37,5 +40,5 @@ def mismatches(training_args: Any) -> list[str]:
 
 
 def is_set(variable: str) -> bool:
-    """Whether accelerate takes a variable of the environment for switched on."""
+    """Tell whether accelerate takes a variable of the environment for switched on."""
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")

@@ -29,7 +29,7 @@ _USE_FSDP = "ACCELERATE_USE_FSDP"
 
 
 def engine_of(training_args: Any) -> Engine | None:
-    """The engine of this command; None if every process holds the whole model (one process, DDP)."""
+    """Return the engine of this command; None if every process holds the whole model (one process, DDP)."""
     if training_args.deepspeed:
         return "deepspeed"
     if training_args.fsdp or os.environ.get(_USE_FSDP, "").lower() in ("1", "true"):
@@ -39,7 +39,7 @@ def engine_of(training_args: Any) -> Engine | None:
 
 @contextmanager
 def whole_weights(training_args: Any) -> Iterator[None]:
-    """Within, a model that is loaded is whole on every process, as under DDP."""
+    """Let a model that is loaded within be whole on every process, as under DDP."""
     if engine_of(training_args) is None:
         yield
         return
@@ -55,7 +55,10 @@ def whole_weights(training_args: Any) -> Iterator[None]:
 
 
 def start_communication(training_args: Any) -> None:
-    """DeepSpeed's own, which on a CPU nobody starts before a model is spread; it uses the process group there is."""
+    """Return DeepSpeed's own, which on a CPU nobody starts before a model is spread.
+
+    It uses the process group there is.
+    """
     if engine_of(training_args) == "deepspeed":
         import deepspeed
 
@@ -64,7 +67,7 @@ def start_communication(training_args: Any) -> None:
 
 
 def renew_engine(training_args: Any) -> None:
-    """Forgets the last phase's engine; the next trainer sets up its own from these arguments.
+    """Forget the last phase's engine; the next trainer sets up its own from these arguments.
 
     DeepSpeed's configuration is filled in when arguments are parsed, before the phases set learning rates.
     """
@@ -76,7 +79,7 @@ def renew_engine(training_args: Any) -> None:
 
 
 def prepare_for_deepspeed(model: nn.Module, half: torch.dtype | None) -> None:
-    """What DeepSpeed leaves to its user, before it wraps an adapted model.
+    """Return what DeepSpeed leaves to its user, before it wraps an adapted model.
 
     In 16 bits it has no autocast: all weights must be of that type. Its optimizer keeps the ones that move in float32.
     Under ZeRO-3 a MOLoRA layer's weights come and go with the layer, as its parts are never called one by one.
@@ -98,7 +101,7 @@ def prepare_for_deepspeed(model: nn.Module, half: torch.dtype | None) -> None:
 
 
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of everything that an adapter consists of, on the CPU; before an engine has wrapped the model."""
+    """Return a copy of everything that an adapter consists of, on the CPU; before an engine has wrapped the model."""
     return {
         name: parameter.detach().to("cpu", copy=True)
         for name, parameter in model.named_parameters()
@@ -107,7 +110,7 @@ def adapter_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def gather_trained(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    """Every parameter that moves, whole and in float32, on the CPU; all processes must take part.
+    """Return every parameter that moves, whole and in float32, on the CPU; all processes must take part.
 
     Args:
         model: the unwrapped model.

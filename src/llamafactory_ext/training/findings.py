@@ -74,17 +74,17 @@ class Findings:
             self.shown[problem] = [*self.shown.get(problem, []), *shown][:SHOWN]
 
     def to_dict(self) -> dict[str, Any]:
-        """All counts, as JSON has them."""
+        """Return all counts, as JSON has them."""
         counts = {"errors": dict(self.errors), "problems": dict(self.problems), "intake": self.intake.to_dict()}
         return {name: value for name, value in vars(self).items() if name != "content"} | counts
 
     def to_text(self, settings: Weigher | None, action: str | None = None) -> str:
-        """One line that `from_texts` reads back, with the settings and the `cutoff_action` that led to it."""
+        """Return one line that `from_texts` reads back, with the settings and the `cutoff_action` that led to it."""
         return json.dumps({"settings": _given(settings, action), **self.to_dict()})
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], settings: Weigher | None, action: str | None = None) -> Findings:
-        """The sum of what `to_text` wrote.
+        """Return the sum of what `to_text` wrote.
 
         Raises:
             DataError: something was found under other settings.
@@ -111,7 +111,7 @@ class Findings:
 
 
 def _given(settings: Weigher | None, action: str | None) -> dict[str, Any]:
-    """What the outcome depends on, by the names of the options."""
+    """Return what the outcome depends on, by the names of the options."""
     weighs = settings.given() if settings else {}
     return weighs if action is None else {**weighs, "cutoff_action": action}
 

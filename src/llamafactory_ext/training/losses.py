@@ -48,7 +48,7 @@ class _Tokens:
         self.block_lse: list[Tensor] = []
 
     def see(self, logits_CS: Tensor, first: int, head_SD: Tensor) -> None:
-        """A block of the vocabulary that begins at token id `first`; its logits become their softmax, in place.
+        """Return a block of the vocabulary that begins at token id `first`; its logits become their softmax, in place.
 
         The label's own probability becomes 0: what it adds to the gradient, p - 1, is formed where it is not rounded.
         The softmax may overwrite its input, as it reads and writes one row after the other.
@@ -72,15 +72,15 @@ class _Tokens:
         self.block_lse.append(block_lse_C1)
 
     def nll(self) -> Tensor:
-        """Of each token, unweighted: (C, 1)."""
+        """Return the loss of each token, unweighted: (C, 1)."""
         return self.lse_C1 - self.label_logit_C1
 
     def label_moves(self) -> Tensor:
-        """dL/d(label's logit) of each token: (C, 1)."""
+        """Return dL/d(label's logit) of each token: (C, 1)."""
         return torch.expm1(-self.nll()) * self.weight_C1
 
     def moves(self, block: int) -> Tensor:
-        """What the softmax of a block is multiplied with to give dL/dlogits: (C, 1)."""
+        """Return what the softmax of a block is multiplied with to give dL/dlogits: (C, 1)."""
         return (self.block_lse[block] - self.lse_C1).exp() * self.weight_C1
 
 
@@ -101,7 +101,7 @@ class _Head:
     dbias_V: Tensor | None
 
     def train(self, tokens: _Tokens, *, first: bool) -> None:
-        """Lets the whole vocabulary pass by the tokens; adds up the head's gradients.
+        """Let the whole vocabulary pass by the tokens; adds up the head's gradients.
 
         Args:
             tokens: no more than D of them if they are the first and the head is trained.
@@ -138,7 +138,7 @@ class _Head:
 
 
 def _add_product_(sum_SD: Tensor, p_CS: Tensor, hidden_CD: Tensor, *, replace: bool) -> None:
-    """Adds p^T hidden to the sum, or, from memory that p itself may lie in, puts it there."""
+    """Add p^T hidden to the sum, or, from memory that p itself may lie in, puts it there."""
     if replace:
         sum_SD.copy_(p_CS.t() @ hidden_CD)
     elif sum_SD.dtype == p_CS.dtype:
@@ -148,7 +148,7 @@ def _add_product_(sum_SD: Tensor, p_CS: Tensor, hidden_CD: Tensor, *, replace: b
 
 
 def _cut(tokens: int, first: int, most: int) -> Iterator[slice]:
-    """Parts: `first`, if there are so many, and then as few as `most` allows, of about one size."""
+    """Return parts: `first`, if there are so many, and then as few as `most` allows, of about one size."""
     start = min(tokens, first)
     if start:
         yield slice(0, start)
@@ -212,7 +212,7 @@ def linear_nll(
     dtype: torch.dtype | None = None,
     chunk: int | None = None,
 ) -> Tensor:
-    """Weighted next-token loss in nats, summed; backward works once.
+    """Return weighted next-token loss in nats, summed; backward works once.
 
     Args:
         hidden_KD: what the output head sees at the positions before the labels.
@@ -243,7 +243,7 @@ def summed_nll(
     weights_BT: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Next-token loss in nats, weighted and summed over the tokens whose label is not -100.
+    """Return next-token loss in nats, weighted and summed over the tokens whose label is not -100.
 
     Args:
         states_BTX: the model's `logits`: under `head_deferred(head)` the hidden states before the head, otherwise
@@ -272,7 +272,7 @@ def summed_nll(
 
 
 def _lead(states_KX: Tensor, labels_K: Tensor, head: nn.Linear | None) -> Tensor:
-    """Each label's logit minus the mean logit of the vocabulary, without forming the others.
+    """Return each label's logit minus the mean logit of the vocabulary, without forming the others.
 
     With a part s of the target spread evenly, the loss is the usual one plus s times this: the log sum exp is common
     to all logits, and only what is taken from it moves from the label to the mean.
@@ -287,7 +287,7 @@ def _lead(states_KX: Tensor, labels_K: Tensor, head: nn.Linear | None) -> Tensor
 
 @contextmanager
 def head_deferred(head: nn.Linear | None) -> Iterator[None]:
-    """Within, the model's `logits` are what its output head would see, for `summed_nll`; None changes nothing."""
+    """Let the model's `logits` within be what its output head would see, for `summed_nll`; None changes nothing."""
     if head is None:
         yield
         return
@@ -299,7 +299,7 @@ def head_deferred(head: nn.Linear | None) -> Iterator[None]:
 
 
 def plain_head(model: nn.Module) -> nn.Linear | None:
-    """The output head, if the model's logits are nothing but its output; None if something comes after it.
+    """Return the output head, if the model's logits are nothing but its output; None if something comes after it.
 
     Some architectures cap their logits (Gemma 2). Whatever it is shows in a forward pass of a few tokens.
     """

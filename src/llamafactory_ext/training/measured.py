@@ -58,11 +58,11 @@ class Estimate:
     disk_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures."""
+        """Return all figures."""
         return asdict(self)
 
     def text(self) -> str:
-        """The figures for a reader."""
+        """Return the figures for a reader."""
         lines = [f"Dry run of {self.name}: measured in a few steps here, nothing was trained or kept."]
         lines.append(f"{'phase':<10}{'trains':>16}{'of':>18}{'steps':>8}{'s / step':>10}{'time':>10}")
         lines += [
@@ -141,14 +141,14 @@ class Trial:
         return self.laps.seconds.get(name, 0.0) * (planned / done if done else 1.0)
 
     def _evaluations(self, args: Any, steps: int, epochs: float) -> float:
-        """How many evaluations there are, times the share of the data that they look at."""
+        """Return how many evaluations there are, times the share of the data that they look at."""
         strategy = str(getattr(args.eval_strategy, "value", args.eval_strategy))
         each = {"steps": steps / args.eval_steps if args.eval_steps else 0, "epoch": epochs}.get(strategy, 0)
         return (each + bool(args.do_eval)) * self.laps.planned.get("evaluated_percent", 0) / 100
 
 
 def _seconds_per_step(noted: Mapping[str, Any]) -> float:
-    """Seconds of a step, the first half of the trial, which warms up, left out."""
+    """Return seconds of a step, the first half of the trial, which warms up, left out."""
     ends = noted["ends"]
     half = len(ends) // 2
     begin = ends[half - 1] if half else noted["began"]

@@ -15,7 +15,7 @@ Group = Literal["router", "experts", "lora", "backbone", "frozen"]
 
 
 def parameter_group(name: str) -> Group:
-    """The group of a parameter of a PEFT model with MOLoRA or LoRA, by its name."""
+    """Return the group of a parameter of a PEFT model with MOLoRA or LoRA, by its name."""
     if ".molora_router." in name:
         return "router"
     if ".molora_A." in name or ".molora_B." in name:
@@ -53,17 +53,17 @@ def expert_tensors(model: nn.Module) -> dict[str, int]:
 
 
 def trainable_names(model: nn.Module) -> list[str]:
-    """Names of the parameters that move, in the model's order."""
+    """Name of the parameters that move, in the model's order."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def size(parameter: torch.Tensor) -> int:
-    """Number of elements, also of a parameter that ZeRO-3 has spread over processes."""
+    """Return number of elements, also of a parameter that ZeRO-3 has spread over processes."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def total_size(parameters: Iterable[torch.Tensor]) -> int:
-    """Number of elements of all parameters."""
+    """Return number of elements of all parameters."""
     return sum(size(parameter) for parameter in parameters)
 
 

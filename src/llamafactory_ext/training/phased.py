@@ -68,7 +68,7 @@ class PhasedFolder:
     phases: Sequence[Phase]
 
     def check(self, plan: Mapping[str, Any]) -> None:
-        """Makes sure that what the folder holds, if anything, is an interrupted run with this plan.
+        """Make sure that what the folder holds, if anything, is an interrupted run with this plan.
 
         Raises:
             CheckpointError: it is a run with another plan.
@@ -88,7 +88,7 @@ class PhasedFolder:
             raise CheckpointError("\n".join([f"{self.path} holds a run with other settings:", *lines, advice]))
 
     def day(self) -> calendar.date | None:
-        """The day that the tools of an interrupted run say; None without such a run, or where they say none."""
+        """Return the day that the tools of an interrupted run say; None without such a run, or where they say none."""
         manifest = self.path / MANIFEST
         kept = read_json(manifest, "manifest").get(DAY) if manifest.is_file() else None
         try:
@@ -97,7 +97,7 @@ class PhasedFolder:
             return None
 
     def check_inputs(self, base: nn.Module, data: str) -> None:
-        """Makes sure that an interrupted run goes on with the base model and the data it began with.
+        """Make sure that an interrupted run goes on with the base model and the data it began with.
 
         Args:
             base: the base model.
@@ -123,7 +123,7 @@ class PhasedFolder:
         )
 
     def start(self, manifest: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Makes the folder ready: emptied of an older run if asked, with a manifest. For the main process only."""
+        """Make the folder ready: emptied of an older run if asked, with a manifest. For the main process only."""
         form = re.compile(f"phase-[0-9]-({'|'.join(map(re.escape, self.NAMES))})")
         phases = sorted(path for path in self.path.glob("phase-[0-9]-*") if form.fullmatch(path.name))
         for folder in (self.path, *phases):
@@ -139,23 +139,23 @@ class PhasedFolder:
             write_json(self.path / MANIFEST, dict(manifest))
 
     def folder(self, phase: Phase) -> Path:
-        """Where this phase keeps its checkpoints and log."""
+        """Return where this phase keeps its checkpoints and log."""
         return self.path / f"phase-{list(self.phases).index(phase) + 1}-{phase.name}"
 
     def adapter(self, phase: Phase) -> Path:
-        """The adapter as the phase left it; it exists only once the phase is complete."""
+        """Return the adapter as the phase left it; it exists only once the phase is complete."""
         return self.folder(phase) / "adapter"
 
     def done(self) -> list[Phase]:
-        """The phases that are complete, from the first on."""
+        """Return the phases that are complete, from the first on."""
         return list(itertools.takewhile(lambda phase: find_fault(self.adapter(phase)) is None, self.phases))
 
     def closing(self, phase: Phase) -> Path:
-        """Where the phase's last files are written before `close` puts them in place."""
+        """Return where the phase's last files are written before `close` puts them in place."""
         return self.folder(phase) / ".closing.tmp"
 
     def close(self, phase: Phase) -> None:
-        """Puts the files of `closing` in place; its folder `adapter` comes last and marks the phase as complete."""
+        """Put the files of `closing` in place; its folder `adapter` comes last and marks the phase as complete."""
         staged = self.closing(phase)
         seal_folder(staged / "adapter")
         for file in staged.iterdir():
@@ -166,7 +166,7 @@ class PhasedFolder:
         staged.rmdir()
 
     def rewind_log(self, phase: Phase, step: int) -> None:
-        """Takes the lines of upstream's log that come after `step` out of it; an interrupted run repeats them."""
+        """Take the lines of upstream's log that come after `step` out of it; an interrupted run repeats them."""
         path = self.folder(phase) / LOG
         if not path.is_file():
             return
@@ -175,7 +175,7 @@ class PhasedFolder:
         write_text(path, kept)
 
     def finish(self) -> None:
-        """Copies the last phase's adapter to the top; the weights come last and mark the run as finished."""
+        """Copy the last phase's adapter to the top; the weights come last and mark the run as finished."""
         (self.path / SEAL).unlink(missing_ok=True)
         files = [file for file in self.adapter(self.phases[-1]).iterdir() if file.name != COMPLETE]
         for file in sorted(files, key=lambda file: file.name == WEIGHTS):
@@ -185,7 +185,7 @@ class PhasedFolder:
 
 
 def _logged_step(line: str) -> float:
-    """The step of a line; infinity for one that a killed process has not finished."""
+    """Return the step of a line; infinity for one that a killed process has not finished."""
     try:
         return float(json.loads(line)["current_steps"]) if line.endswith("\n") else float("inf")
     except (ValueError, KeyError, TypeError):

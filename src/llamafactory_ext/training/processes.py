@@ -24,14 +24,14 @@ def world() -> int:
 
 
 def sum_of_all(values: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, in its place."""
+    """Return the sum of a tensor over all processes, in its place."""
     if distributed.is_initialized():
         distributed.all_reduce(values)
     return values
 
 
 def sum_named(values: Mapping[str, float]) -> dict[str, float]:
-    """The sum of each name over all processes; not all of them need know every name."""
+    """Return the sum of each name over all processes; not all of them need know every name."""
     parts = from_all(dict(values))
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: sum(part.get(name, 0.0) for part in parts) for name in names}

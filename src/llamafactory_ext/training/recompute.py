@@ -25,7 +25,7 @@ def _direct(function: Any, *args: Any) -> Any:
 
 
 def recompute_from_lowest_trained(model: nn.Module) -> None:
-    """Sets the policy on a model whose gradient checkpointing is on; after every change of what is trainable."""
+    """Set the policy on a model whose gradient checkpointing is on; after every change of what is trainable."""
     function: Any = _direct
     layers = _layers(model)
     for layer in layers:
@@ -36,7 +36,7 @@ def recompute_from_lowest_trained(model: nn.Module) -> None:
 
 @contextmanager
 def recompute_everywhere(model: nn.Module) -> Iterator[None]:
-    """Within, every layer is recomputed although nothing is trainable; for importance."""
+    """Let every layer be recomputed within although nothing is trainable; for importance."""
     layers = _layers(model)
     functions = [getattr(layer, _FUNCTION) for layer in layers]
     try:
@@ -52,7 +52,7 @@ _recompute = partial(checkpoint, use_reentrant=False)
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
-    """The layers under gradient checkpointing, in the model's order; none if it is off."""
+    """Return the layers under gradient checkpointing, in the model's order; none if it is off."""
     return [module for module in model.modules() if _recomputes(module)]
 
 

@@ -21,7 +21,7 @@ _SHOWN = {"train": "training", "train_dataset": "training", "eval": "evaluation"
 
 
 def content_hash(dataset: Any) -> str:
-    """Of the tokens, labels, marks and weights; the same wherever and whenever the data was tokenized."""
+    """Return the hash of tokens, labels, marks and weights, the same wherever the data was tokenized."""
     content = hashlib.blake2b(digest_size=16)
     names = [name for name in _HASHED if name in dataset.column_names]
     columns = dataset.select_columns(names).with_format("arrow")

@@ -49,13 +49,13 @@ laps = Laps()
 
 
 def now() -> float:
-    """Seconds by the clock that counts: the wall's, or that of this process alone, where a benchmark asks for it."""
+    """Return seconds by the clock that counts: the wall's, or that of this process alone for a benchmark."""
     return time.process_time() if laps.own_clock else time.monotonic()
 
 
 @contextmanager
 def lap(name: str) -> Iterator[None]:
-    """Time what happens within."""
+    """Return time what happens within."""
     began = now()
     try:
         yield

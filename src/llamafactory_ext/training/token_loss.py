@@ -29,7 +29,7 @@ class TokenLoss(Trainer):
     _balance = 0.0
 
     def _set_up_loss(self, model: nn.Module, *, whole: bool) -> None:
-        """To be called at the end of the trainer's `__init__`.
+        """Set up the loss; the trainer's `__init__` calls it at its end.
 
         Args:
             model: unwrapped.
@@ -49,7 +49,10 @@ class TokenLoss(Trainer):
             torch.compiler.reset()
 
     def _looks_for_unused(self, model: nn.Module) -> bool:
-        """Whether DDP will look through each forward pass for its parameters; the deferred head is not among them."""
+        """Tell whether DDP will look through each forward pass for its parameters.
+
+        The deferred head is not among them.
+        """
         if self.args.world_size == 1:
             return False
         if self.args.ddp_find_unused_parameters is not None:
@@ -57,7 +60,7 @@ class TokenLoss(Trainer):
         return not (getattr(model, "is_gradient_checkpointing", False) or self.args.gradient_checkpointing)
 
     def _mean_nll(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Next-token loss over the trained tokens of the whole optimiser step (or of this batch, in evaluation)."""
+        """Return the next-token loss over the trained tokens of the optimiser step; in evaluation of this batch."""
         weights_BT = None if self._codes_BT is None else weights_of(self._codes_BT)
         own = (labels[:, 1:] != IGNORE_INDEX).sum() if weights_BT is None else weights_BT[:, 1:].sum()
         items = own if num_items_in_batch is None else num_items_in_batch
@@ -69,7 +72,10 @@ class TokenLoss(Trainer):
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
-        """Trained tokens, by their weights, of all micro-batches and processes; position 0 is nobody's target."""
+        """Return trained tokens, by their weights, of all micro-batches and processes.
+
+        Position 0 is nobody's target.
+        """
         if not batch_samples or "labels" not in batch_samples[0]:
             return None
         if any(WEIGHTS_COLUMN in batch for batch in batch_samples):
@@ -86,7 +92,7 @@ class TokenLoss(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """The loss of one micro-batch, as its part of the step's.
+        """Return the loss of one micro-batch, as its part of the step's.
 
         Raises:
             DataError: weights are due and there are none.
@@ -105,7 +111,7 @@ class TokenLoss(Trainer):
 
 
 def _balance_of(model: nn.Module) -> float:
-    """The factor of the loss that keeps experts equally busy, where the model computes it (moe_aux_loss_coef)."""
+    """Return the factor of the loss that keeps experts equally busy (moe_aux_loss_coef), if the model has one."""
     config: Any = model.config
     config = getattr(config, "text_config", None) or config
     return (

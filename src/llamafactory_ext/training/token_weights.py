@@ -22,32 +22,32 @@ SCALE = 1 << 20
 
 
 def code_of(weight: float) -> int:
-    """The code of a weight > 0."""
+    """Return the code of a weight > 0."""
     return round(weight * SCALE)
 
 
 def weights_of(codes: Tensor) -> Tensor:
-    """The weights that codes stand for, in float32."""
+    """Return the weights that codes stand for, in float32."""
     return (codes.to(widest(codes.device)) / SCALE).float()
 
 
 def hide(labels: Sequence[int], codes: Sequence[int]) -> list[int]:
-    """Labels that carry codes; a label of -100 carries none."""
+    """Return labels that carry codes; a label of -100 carries none."""
     return hidden.hide(labels, codes, IGNORE_INDEX)
 
 
 def reveal(labels: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The plain labels and the codes in them."""
+    """Return the plain labels and the codes in them."""
     return hidden.reveal(labels, IGNORE_INDEX)
 
 
 def reveal_batch(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """`reveal` for a padded batch."""
+    """Do what `reveal` does, for a padded batch."""
     return hidden.reveal_batch(labels_BT, IGNORE_INDEX)
 
 
 def hidden_labels(row: dict[str, Any]) -> list[int]:
-    """The labels of a data set's row with its weights in them; takes both out of the row.
+    """Return the labels of a data set's row with its weights in them; takes both out of the row.
 
     Raises:
         DataError: the row has no weights, or they do not lie on the trained tokens.

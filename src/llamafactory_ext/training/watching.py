@@ -49,7 +49,7 @@ def watched(hosts: list[str], silent: float, say: Callable[[str], None]) -> Iter
 
 
 def _store() -> tuple[Store, tuple[str, int]] | None:
-    """A connection of our own to the store through which the processes have found one another, and its address."""
+    """Return a connection of our own to the store by which the processes have met, and its address."""
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # not in every build of torch
 
     address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
@@ -95,7 +95,7 @@ class _Watch:
             self._stop.wait(pause)
 
     def end(self) -> None:
-        """Stop, and let the others know that this process has not died."""
+        """Stop and let the others know that this process has not died."""
         self._stop.set()
         self._tell(ENDED)
 
@@ -105,7 +105,7 @@ class _Watch:
                 self._store.set(str(self._rank), value)
 
     def _is_there(self) -> bool:
-        """Whether the store still listens: torch would write pages about a connection that has gone."""
+        """Tell whether the store still listens: torch would write pages about a connection that has gone."""
         try:
             socket.create_connection(self._address, timeout=BEAT).close()
         except OSError:

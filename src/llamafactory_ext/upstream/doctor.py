@@ -93,7 +93,7 @@ def model_checks(folder: Path) -> tuple[list[Check], str]:
 
 
 def version_checks() -> list[Check]:
-    """Versions from the packages' metadata, without importing any of them."""
+    """Return versions from the packages' metadata, without importing any of them."""
     checks = [
         Check("python", "ok", platform.python_version()),
         Check("llamafactory_ext", "ok", installed("llamafactory_ext") or "from source"),
@@ -108,7 +108,7 @@ def version_checks() -> list[Check]:
 
 
 def row_checks() -> list[Check]:
-    """The faults of the rows of methods and benchmarks, which a change of this package may bring."""
+    """Return the faults of the rows of methods and benchmarks, which a change of this package may bring."""
     step = "mend the row, or install an unchanged llamafactory_ext"
     return [Check("rows of methods and benchmarks", "broken", fault, step) for fault in row_faults()]
 
@@ -124,7 +124,7 @@ def run_probe() -> dict[str, Any]:
 
 
 def probe_checks(findings: dict[str, Any]) -> list[Check]:
-    """The findings of the probe as lines of the report."""
+    """Return the findings of the probe as lines of the report."""
     if "error" in findings:
         step = "install again, in the clone: pip install -e '.[train]'"
         return [Check("import llamafactory_ext", "broken", findings["error"], step)]
@@ -171,7 +171,7 @@ def matching_family(torch: str) -> str:
 
 
 def installed(name: str) -> str | None:
-    """The version of an installed package, None without it."""
+    """Return the version of an installed package, None without it."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -179,7 +179,7 @@ def installed(name: str) -> str | None:
 
 
 def _upstream_checks(findings: dict[str, Any]) -> list[Check]:
-    """Which LLaMA-Factory is loaded, and each of its faults once."""
+    """Return which LLaMA-Factory is loaded, and each of its faults once."""
     name = findings["upstream"]
     if not name:
         return [
@@ -216,7 +216,7 @@ def _upstream_checks(findings: dict[str, Any]) -> list[Check]:
 
 
 def _feature_checks(findings: dict[str, Any]) -> list[Check]:
-    """What of ours works, and what does not for which of the reasons above."""
+    """Return what of ours works, and what does not for which of the reasons above."""
     checks = []
     lost = {module for modules in _failed_imports(findings).values() for module in modules}
     for feature in findings["features"]:
@@ -234,7 +234,7 @@ def _feature_checks(findings: dict[str, Any]) -> list[Check]:
 
 
 def _step_for(problem: str) -> str:
-    """The command that brings a missing module of somebody else, or what mends LLaMA-Factory's own files."""
+    """Return the command that brings a missing module of somebody else, or what mends LLaMA-Factory's own files."""
     missing = _MISSING.match(problem)
     module = missing[1].partition(".")[0] if missing else "llamafactory"
     if module == "llamafactory":
@@ -243,7 +243,7 @@ def _step_for(problem: str) -> str:
 
 
 def _failed_imports(findings: dict[str, Any]) -> dict[str, list[str]]:
-    """Why modules of LLaMA-Factory cannot be imported: each reason once, with its modules."""
+    """Say why modules of LLaMA-Factory cannot be imported: each reason once, with its modules."""
     causes: dict[str, list[str]] = {}
     for name, problem in findings["imports"].items():
         if problem and name not in TORCH_FAMILY and not problem.startswith(f"No module named '{name}'"):

@@ -26,7 +26,7 @@ CARRIED = {"molora": "MOLoRA", "lora": "LoRA", "full": "full tuning"}
 
 
 def ratios(args: Any, phases: Sequence[Phase]) -> tuple[float, float]:
-    """The shares of components that are adapted and that phase uco, if it runs, tunes in full.
+    """Return the shares of components that are adapted and that phase uco, if it runs, tunes in full.
 
     Args:
         args: the fine-tuning options.
@@ -37,7 +37,7 @@ def ratios(args: Any, phases: Sequence[Phase]) -> tuple[float, float]:
 
 
 def check_tunable(base: nn.Module, phases: Sequence[Phase]) -> None:
-    """Makes sure that no phase has to tune quantised weights.
+    """Make sure that no phase has to tune quantised weights.
 
     Raises:
         OptionError: one has to.
@@ -51,7 +51,9 @@ def check_tunable(base: nn.Module, phases: Sequence[Phase]) -> None:
 
 
 def describe_experts(base: nn.Module) -> str | None:
-    """One line for the log on fused weights of experts, which no linear module holds; None where there are none.
+    """Return one line for the log on fused weights of experts, which no linear module holds.
+
+    None where there are none.
 
     Args:
         base: the base model.
@@ -67,12 +69,12 @@ def describe_experts(base: nn.Module) -> str | None:
 
 
 def choose(importance: Importance, args: Any, phases: Sequence[Phase], seed: int) -> Selection:
-    """The components of this run; `seed` decides a random choice."""
+    """Return the components of this run; `seed` decides a random choice."""
     return importance.select(*ratios(args, phases), end=args.citi_select, seed=seed)
 
 
 def describe_selection(selection: Selection, args: Any) -> str:
-    """One line for the log: how many components, which, and what they carry."""
+    """Return one line for the log: how many components, which, and what they carry."""
     end = "" if selection.end == "top" else f", {selection.end} of the ranking"
     adapted, tuned = ", ".join(selection.adapted), ", ".join(selection.tuned) or "none"
     return (
@@ -82,7 +84,7 @@ def describe_selection(selection: Selection, args: Any) -> str:
 
 
 def adapt(base: nn.Module, selection: Selection, args: Any, base_name: str) -> PeftModel:
-    """Puts fresh adapters and copies of the tuned linears on the base.
+    """Put fresh adapters and copies of the tuned linears on the base.
 
     Args:
         base: the model; it becomes part of the result.
@@ -103,7 +105,7 @@ def adapt(base: nn.Module, selection: Selection, args: Any, base_name: str) -> P
 
 
 def watch_routers(model: PeftModel, args: Any, *, compiled: bool = False) -> RouterLoss | None:
-    """The router loss with all routers of the model in it; None if it has none.
+    """Return the router loss with all routers of the model in it; None if it has none.
 
     Args:
         model: adapted.

@@ -45,7 +45,7 @@ logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose 
 
 
 def say(text: str) -> None:
-    """A line of the run's log, from the main process."""
+    """Return a line of the run's log, from the main process."""
     logger.info_rank0(text)
 
 
@@ -105,7 +105,7 @@ class Preparation:
         return self._load(request_marks(self.data_args, packing=False, neat_packing=False, tokenized_path=None))
 
     def load_base(self, *, whole: bool = False) -> Any:
-        """The base model; `whole` on every process, or spread as the engine wants it."""
+        """Return the base model; `whole` on every process, or spread as the engine wants it."""
         start_communication(self.training_args)
         with whole_weights(self.training_args) if whole else contextlib.nullcontext():
             base = load_model(self.tokenizer, self.model_args, self.finetuning_args, is_trainable=True)
@@ -135,7 +135,7 @@ class Preparation:
         return module
 
     def check_data(self) -> None:
-        """Has everything read that can be found wrong before a model is loaded.
+        """Have everything read that can be found wrong before a model is loaded.
 
         Raises:
             ExtError: the data cannot be used.
@@ -152,7 +152,7 @@ class Preparation:
             logger.warning_rank0(remark)
 
     def _left(self) -> str:
-        """What may have taken all examples of one kind out of data that holds both."""
+        """Return what may have taken all examples of one kind out of data that holds both."""
         data, args = self.data_args, self.finetuning_args
         reasons = []
         if data.max_samples is not None:
@@ -175,7 +175,7 @@ class Preparation:
             write_intake(self._intakes, self.data_args.cutoff_len, self.finetuning_args.cutoff_action, folder)
 
     def collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
-        """Makes batches of `data`, or of `examples` if not `packed`, for training with weights if the run has any."""
+        """Make batches of `data`, or of `examples` if not `packed`, for training with weights if the run has any."""
         neat = packed and self.data_args.neat_packing
         kind = MarkedCollator if self.weighs is None else WeightedMarkedCollator
         return kind(

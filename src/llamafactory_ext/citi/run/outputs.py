@@ -60,7 +60,7 @@ class Notes:
     experts: str | None = None
 
     def on_export(self, *, gated: bool) -> str:
-        """What can be made of the adapter.
+        """Return what can be made of the adapter.
 
         Args:
             gated: whether it has gates, and is not merged.
@@ -83,7 +83,7 @@ def write_outputs(
     notes: Notes,
     served: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes report.json, with how prompts are served, the PNGs and the model card into the run's folder."""
+    """Write report.json, with how prompts are served, the PNGs and the model card into the run's folder."""
     from ...figures.run import importance_map, router_gates, training_curves
 
     path = folder.path
@@ -127,7 +127,7 @@ def _card(folder: RunFolder, importance: Importance, selection: Selection, repor
 
 
 def _score(importance: Importance) -> str:
-    """Which score the run ranked by, and why it was not the paper's."""
+    """Return which score the run ranked by, and why it was not the paper's."""
     title = TITLES[importance.score]
     if importance.score == EQ4:
         return f"{title}, {importance.settings.get('reduction')} reduction"

@@ -51,7 +51,7 @@ _JSON = (str, int, float, bool, list, type(None))
 
 
 def make_plan(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> dict[str, Any]:
-    """Everything that shapes the outcome: an interrupted run goes on only under the same plan."""
+    """Return everything that shapes the outcome: an interrupted run goes on only under the same plan."""
     plan = {name: getattr(model_args, name) for name in MODEL_OPTIONS}
     own = [name for name in option_names(CitiArguments, DataArguments) if name not in NOT_IN_PLAN]
     plan |= {name: getattr(finetuning_args, name) for name in own}

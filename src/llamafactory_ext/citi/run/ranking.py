@@ -26,7 +26,7 @@ STAND_IN, STAND_IN_QUANTIZED = "snip", "fisher"
 
 
 def loaded_importance(inputs: Preparation, base: nn.Module) -> Importance | None:
-    """What `citi_importance_load` names, if it does.
+    """Return what `citi_importance_load` names, if it does.
 
     Raises:
         CheckpointError: the file is missing, damaged, or for another model.
@@ -44,7 +44,7 @@ def loaded_importance(inputs: Preparation, base: nn.Module) -> Importance | None
 
 
 def computed_importance(inputs: Preparation, base: nn.Module, default: Path) -> Importance:
-    """Computes what the file does not hold yet.
+    """Compute what the file does not hold yet.
 
     Args:
         inputs: options and data.
@@ -88,7 +88,7 @@ def computed_importance(inputs: Preparation, base: nn.Module, default: Path) -> 
 
 
 def _stable(inputs: Preparation) -> Stable | None:
-    """When a task has seen enough; None where all samples are looked at."""
+    """Return when a task has seen enough; None where all samples are looked at."""
     args = inputs.finetuning_args
     if not args.citi_importance_stop:
         return None

@@ -72,7 +72,7 @@ def make_report(
     batch_size: int,
     autocast: Autocast = nullcontext,
 ) -> Report:
-    """Evaluates the PEFT model with and without its adapter.
+    """Evaluate the PEFT model with and without its adapter.
 
     Args:
         model: the PEFT model; left in the mode it was in.
@@ -135,7 +135,7 @@ class _Gates:
 
 
 def _judge(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Per example: mean loss of the answer's tokens, and whether each of them is the first choice."""
+    """Return per example: mean loss of the answer's tokens, and whether each of them is the first choice."""
     device = next(model.parameters()).device
     beside = (MARKS_COLUMN, WEIGHTS_COLUMN, "labels")
     inputs = {key: value.to(device) for key, value in batch.items() if key not in beside}
@@ -159,7 +159,7 @@ def _figures(judged: Sequence[tuple[Tensor, Tensor]]) -> TaskFigures:
 
 
 def as_table(report: Report) -> str:
-    """The report as text for terminal and log."""
+    """Return the report as text for terminal and log."""
     columns = ("loss before", "loss after", "exact before", "exact after")
     lines = [
         f"Before and after training, on {report.source}",

@@ -90,7 +90,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         return batches, items
 
     def _sum_over(self, batches: list[dict[str, Any]]) -> Totals:
-        """The router loss's sums over all micro-batches of the step, by forward passes that keep nothing."""
+        """Return the router loss's sums over all micro-batches of the step, by forward passes that keep nothing."""
         assert self.router is not None
         totals = None
         self.model_wrapped.train()
@@ -110,7 +110,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """The language-model loss, and in training beta times the router loss."""
+        """Return the language-model loss, and in training beta times the router loss."""
         marks = inputs.pop(MARKS_COLUMN, None)
         train = model.training and marks is not None
         if train and self.router is not None:
@@ -127,13 +127,16 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
 
     @staticmethod
     def _only_routers_learn(model: Any) -> bool:
-        """Whether the phase trains routers whose experts are all still zero, as Router Pre-training does."""
+        """Tell whether the phase trains routers whose experts are all still zero, as Router Pre-training does."""
         names = trainable_names(model)
         experts = [layer.weights("default")[2] for layer in model.base_model.molora_layers().values()]
         return all(parameter_group(name) == "router" for name in names) and not any(B.any() for B in experts)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch; while only routers learn, a forward pass up to the last one: their gradients are local."""
+        """Return one micro-batch.
+
+        While only routers learn, a forward pass up to the last one: their gradients are local.
+        """
         if not self._routers_alone:
             return super().training_step(model, inputs, *args, **kwargs)
         assert self.router is not None
@@ -148,7 +151,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         return self._learn_routers(model, self.router)
 
     def _learn_routers(self, model: nn.Module, router: RouterLoss) -> Tensor:
-        """Puts the routers' gradients in place once the window of the loss has been seen; beta * L_r then, else 0."""
+        """Put the routers' gradients in place once the window of the loss has been seen; beta * L_r then, else 0."""
         totals, share = router.totals(), 1.0
         if self.exact_step or router.scope == "token":
             self._step_totals = totals if self._step_totals is None else self._step_totals + totals
@@ -178,7 +181,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         self.router.begin(marks.is_tool, marks.mask, marks.sample)
 
     def _attach(self, lm_loss: Tensor) -> Tensor:
-        """Each micro-batch stands for its part of the step; gradients are averaged over processes later."""
+        """Return each micro-batch stands for its part of the step; gradients are averaged over processes later."""
         assert self.router is not None
         share = weight = 1 / self._micro_batches
         if self._step_totals is not None:
@@ -208,7 +211,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         set_trainable(self.model, self.phase)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The adapter, whole and in float32 whatever the engine makes of it while it trains."""
+        """Return the adapter, whole and in float32 whatever the engine makes of it while it trains."""
         if not self._engine_saves:
             super().save_model(output_dir, _internal_call)
             return
@@ -219,7 +222,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
     # Reports
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds both losses and the gates of each class to what upstream logs."""
+        """Add both losses and the gates of each class to what upstream logs."""
         if "loss" in logs:
             logs = {**logs, **self._take_tracked()}
         super().log(logs, start_time)
@@ -233,7 +236,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
             )
 
     def _track(self, name: str, value: Tensor, *, mean: bool) -> None:
-        """Sums up `value`; a mean is tracked as (sum, count)."""
+        """Sum up `value`; a mean is tracked as (sum, count)."""
         value = value.detach().to(widest(value.device))
         value = value if mean else torch.stack([value, torch.zeros_like(value)])
         self._running[name] = self._running[name] + value if name in self._running else value
@@ -254,7 +257,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         return found
 
     def _phase_name_reporters(self) -> None:
-        """Reporters (TensorBoard, W&B, SwanLab, ...) see `mi/loss`: step numbers start anew in every phase."""
+        """Return reporters (TensorBoard, W&B, SwanLab, ...) see `mi/loss`: step numbers start anew in every phase."""
         report = self.callback_handler.on_log
 
         def on_log(args: Any, state: Any, control: Any, logs: dict[str, float]) -> Any:

@@ -62,7 +62,7 @@ def run_citi(
     generating_args: Any,
     callbacks: Sequence[Any] | None = None,
 ) -> None:
-    """Runs or resumes a whole CITI training (arXiv:2409.13202, section 3.3); the arguments are upstream's groups.
+    """Run or resumes a whole CITI training (arXiv:2409.13202, section 3.3); the arguments are upstream's groups.
 
     Raises:
         ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
@@ -129,7 +129,7 @@ class _Citi(PhasedRun):
             say(f"Finished: the adapter is in {self.folder.path}.")
 
     def _first_day(self) -> calendar.date | None:
-        """The day on which the run began that this one goes on with."""
+        """Return the day on which the run began that this one goes on with."""
         return None if self.training_args.overwrite_output_dir else self.folder.day()
 
     # Options
@@ -172,7 +172,7 @@ class _Citi(PhasedRun):
         return selection
 
     def _adapt(self, base: nn.Module, selection: Selection) -> PeftModel:
-        """The base with fresh adapters and copies of the tuned linears, in a number type that trains."""
+        """Return the base with fresh adapters and copies of the tuned linears, in a number type that trains."""
         kept = self.training_args.bf16 or self.training_args.fp16 or quantization(base)
         if not kept and next(base.parameters()).dtype in (torch.float16, torch.bfloat16):
             say(RAISED)

@@ -46,7 +46,7 @@ class Size:
 
 
 def gated(u_TK: Tensor, size: Size) -> Tensor:
-    """The experts' activations times gate and alpha / r: (T, N R).
+    """Return the experts' activations times gate and alpha / r: (T, N R).
 
     Args:
         u_TK: products of x with A (N R rows) and router (E rows) of one adapter.
@@ -68,7 +68,7 @@ class _Product(nn.Module):
         self.quant_method = UnquantizedLinearMethod()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps x (T, inputs) to (T, outputs)."""
+        """Map x (T, inputs) to (T, outputs)."""
         result: Tensor = self.quant_method.apply(self, x)
         return result
 
@@ -98,7 +98,7 @@ class PackedMoLora(nn.Module):
         self.order = sorted(range(len(self.ups)), key=lambda number: slots[number].outputs)
 
     def forward(self, y_TO: Tensor, x_TD: Tensor) -> Tensor:
-        """The linear's output with the experts' added."""
+        """Return the linear's output with the experts' added."""
         u_TK = self.down(x_TD)
         if self.spread_inputs:
             u_TK = tensor_model_parallel_all_reduce(u_TK)
@@ -113,7 +113,7 @@ class PackedMoLora(nn.Module):
         return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
 
     def load(self, number: int, kind: str, tensor: Tensor) -> str:
-        """Takes tensor `kind` (A, B or router) of slot `number` from the checkpoint; the name of what it went into."""
+        """Take tensor `kind` (A, B or router) of slot `number` from the checkpoint; the name of what it went into."""
         slot, size = self.slots[number], self.size
         shapes = {
             "A": (size.experts, size.rank, slot.d_in),
@@ -144,6 +144,6 @@ class MoLoraLinearMethod(UnquantizedLinearMethod):
     """An unquantised linear whose `molora` (PackedMoLora) adds to its output."""
 
     def apply(self, layer: Any, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Maps x (T, D) to (T, O)."""
+        """Map x (T, D) to (T, O)."""
         result: Tensor = layer.molora(super().apply(layer, x, bias), x)
         return result

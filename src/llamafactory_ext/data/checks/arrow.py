@@ -33,7 +33,7 @@ class ColumnTypes:
             self._members({name: value for name, value in record.items() if name not in self._known}, "")
 
     def remarks(self) -> list[str]:
-        """One sentence for each place with two kinds."""
+        """Return one sentence for each place with two kinds."""
         return [
             f'"{place}" holds {" and ".join(sorted(kinds))}: {listed(names())} read it, other methods of '
             "LLaMA-Factory end in ArrowInvalid; write one type for those"
@@ -67,7 +67,7 @@ def _kind(value: Any) -> str | None:
 
 
 def has_bom(path: Path) -> bool:
-    """Whether a JSON file begins with a byte order mark."""
+    """Tell whether a JSON file begins with a byte order mark."""
     if path.suffix != ".json":
         return False
     with path.open("rb") as handle:

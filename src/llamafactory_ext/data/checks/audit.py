@@ -78,7 +78,7 @@ class Encoder(Protocol):
     words: Words
 
     def __call__(self, dialogue: Dialogue) -> Encoded:
-        """The lengths of one example.
+        """Return the lengths of one example.
 
         Raises:
             DataError: it cannot be rendered.
@@ -111,7 +111,7 @@ class Audit:
     problem: str = ""
 
     def lines(self) -> list[str]:
-        """All errors."""
+        """Return all errors."""
         return [*self.errors.lines(), *([self.problem] if self.problem else [])]
 
 
@@ -169,7 +169,10 @@ def _look(entry: DataEntry, place: str, record: Any, encode: Encoder | None, res
 
 
 def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
-    """What is wrong with the tools and calls of a dialogue, what is odd, and how many calls it holds; each once."""
+    """Return what is wrong with the tools and calls of a dialogue, what is odd, and how many calls it holds.
+
+    Each once.
+    """
     faults: list[str] = []
     remarks: list[str] = []
     declared = declared_names(dialogue.tools)
@@ -202,7 +205,7 @@ def call_faults(dialogue: Dialogue) -> tuple[list[str], list[str], int]:
 
 
 def _repeated(text: str) -> str | None:
-    """A key that an object of the calls of a turn has twice."""
+    """Return a key that an object of the calls of a turn has twice."""
     try:
         return detect_turn(text).repeated
     except CallParseError:
@@ -210,13 +213,13 @@ def _repeated(text: str) -> str | None:
 
 
 def _described(dialogue: Dialogue) -> tuple[Tool, ...]:
-    """The tools that stand as JSON in the prompts, which count where none is declared."""
+    """Return the tools that stand as JSON in the prompts, which count where none is declared."""
     prompts = (text for role, text in dialogue.turns if role == HUMAN)
     return described_tools((dialogue.system, *prompts))
 
 
 def _reports_error(dialogue: Dialogue, index: int, number: int, calls: int) -> bool:
-    """Whether the turn at `index` holds feedback that reports an error of the `number`-th of so many calls."""
+    """Tell whether the turn at `index` holds feedback that reports an error of the `number`-th of so many calls."""
     if index >= len(dialogue.turns) or dialogue.turns[index][0] != OBSERVATION:
         return False
     text = dialogue.turns[index][1]
@@ -225,7 +228,7 @@ def _reports_error(dialogue: Dialogue, index: int, number: int, calls: int) -> b
 
 
 def _text_calls(text: str, dialogue: Dialogue, index: int, tools: Sequence[Tool]) -> tuple[list[str], list[str], int]:
-    """(faults, remarks, number of calls) of an answer that states calls in its text, as API-Bank's do."""
+    """Return (faults, remarks, number of calls) of an answer that states calls in its text, as API-Bank's do."""
     before = "\n".join([dialogue.system, *(said for _, said in dialogue.turns[:index])])
     known = {tool.name: tool for tool in tools}
     for name in _DESCRIBED.findall(before):
@@ -245,7 +248,7 @@ def _text_calls(text: str, dialogue: Dialogue, index: int, tools: Sequence[Tool]
 
 
 def declared_names(tools: str) -> set[str] | None:
-    """Names of the declared tools; None if the text is no list of tools."""
+    """Name of the declared tools; None if the text is no list of tools."""
     if tools.strip() and not tools.lstrip().startswith("["):
         return None  # upstream's templates go through a list
     try:
@@ -255,7 +258,7 @@ def declared_names(tools: str) -> set[str] | None:
 
 
 def _calls(text: str) -> list[dict[str, Any]] | None:
-    """The calls of a function_call turn as upstream finds them; None if it finds none."""
+    """Return the calls of a function_call turn as upstream finds them; None if it finds none."""
     marked = _MARKED_CALL.search(text)
     body = marked[1] if marked is not None else _THOUGHT.sub("", text, count=1)
     try:

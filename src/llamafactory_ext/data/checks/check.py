@@ -42,7 +42,7 @@ class Scan:
 
 
 def check_dataset_file(path: str | Path, columns: Mapping[str, str] | None, **entry: Any) -> list[str]:
-    """All problems of one JSON or JSONL data file, taken as the only data of a run; empty if there is none.
+    """Return all problems of one JSON or JSONL data file, taken as the only data of a run; empty if there is none.
 
     Args:
         path: the file.
@@ -180,7 +180,7 @@ def _scan_records(path: Path, entry: DataEntry, scan: Scan) -> None:
 
 
 def _judge(record: Any, entry: DataEntry) -> tuple[str, str]:
-    """(what is wrong with the record, its mark); each may be empty."""
+    """Return (what is wrong with the record, its mark); each may be empty."""
     dialogue = entry.dialogue(record)
     if isinstance(dialogue, str):
         return dialogue, ""

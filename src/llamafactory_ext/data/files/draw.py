@@ -11,7 +11,10 @@ T = TypeVar("T")
 
 
 def draw(total: int, limit: int, seed: int | str) -> array[int]:
-    """The numbers, in order, of `limit` of `total` records (reservoir sampling); of all where there are fewer."""
+    """Return the numbers, in order, of `limit` of `total` records (reservoir sampling).
+
+    Of all where there are fewer.
+    """
     rng = random.Random(seed)
     drawn = array("Q", range(min(total, limit)))
     for number in range(limit, total):
@@ -22,7 +25,7 @@ def draw(total: int, limit: int, seed: int | str) -> array[int]:
 
 
 def pick(items: Iterable[T], numbers: Iterable[int]) -> Iterator[T]:
-    """The items with these numbers; all items are run through, to the last."""
+    """Return the items with these numbers; all items are run through, to the last."""
     wanted = iter(numbers)
     due = next(wanted, None)
     for number, item in enumerate(items):

@@ -34,7 +34,7 @@ class Notes:
         self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, "w+", encoding="utf-8", newline="\n")  # noqa: SIM115
 
     def add(self, note: Note) -> None:
-        """Takes one more."""
+        """Take one more."""
         self.counts[note.reason] += 1
         self._spool.write(json.dumps(asdict(note)) + "\n")
 
@@ -48,7 +48,7 @@ class Notes:
         self._spool.seek(0, 2)
 
     def write_json(self, handle: TextIO, indent: str) -> None:
-        """A JSON list, one note per line."""
+        """Return a JSON list, one note per line."""
         separator = "["
         for note in self:
             handle.write(f"{separator}\n{indent}{json.dumps(asdict(note), ensure_ascii=False)}")
@@ -65,13 +65,13 @@ class Repeats:
         self._disk: IO[bytes] | None = None
 
     def add(self, text: str) -> None:
-        """Takes one more text."""
+        """Take one more text."""
         self._fresh.append(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
         if len(self._fresh) >= _RUN:
             self._store()
 
     def count(self) -> int:
-        """How many texts equal an earlier one (a wrong count has odds of 10^-7 in a million texts)."""
+        """Return how many texts equal an earlier one (a wrong count has odds of 10^-7 in a million texts)."""
         repeats, last = 0, None
         for fingerprint in heapq.merge(*(self._read(*run) for run in self._runs), sorted(self._fresh)):
             repeats += fingerprint == last

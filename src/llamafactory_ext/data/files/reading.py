@@ -73,7 +73,7 @@ def iter_records(path: Path, list_key: str | None = None) -> Iterator[tuple[str,
 
 
 def _open(path: Path) -> BinaryIO:
-    """The file's bytes, unpacked if its name ends with .gz."""
+    """Return the file's bytes, unpacked if its name ends with .gz."""
     return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
@@ -195,7 +195,7 @@ class _Window:
             return noted(self._pairs, value)
 
     def first_line_is_record(self, list_key: str | None) -> bool:
-        """Whether the first line is an object by itself, and not the one that holds the list."""
+        """Tell whether the first line is an object by itself, and not the one that holds the list."""
         while "\n" not in self._text and len(self._text) < _FIRST_LINE_MAX and self._more():
             pass
         line = self._text[self.pos :].split("\n", 1)[0]

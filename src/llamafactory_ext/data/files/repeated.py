@@ -24,7 +24,7 @@ class Repeated(dict[str, Any]):
 
 
 def noted(pairs: Pairs, value: Any) -> Any:
-    """A record that was just decoded: as `Repeated` if an object had a key twice."""
+    """Return a record that was just decoded: as `Repeated` if an object had a key twice."""
     key = pairs.take()
     return Repeated(value, key) if key is not None and isinstance(value, dict) else value
 

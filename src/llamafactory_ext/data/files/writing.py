@@ -36,7 +36,7 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def own_data(path: Path, known: Iterable[str] = ()) -> Iterator[TextIO]:
-    """As `atomic_text`, for a file that a command wrote before and nobody changed since, or that is not there."""
+    """Write as `atomic_text` does, where nothing is there or an unchanged file of a command."""
     with own_file(path, known) as staged, staged.open("w", **_TEXT) as handle:
         yield handle
 
@@ -50,12 +50,12 @@ class RecordFile:
         self._digest = hashlib.sha256()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Writes one record."""
+        """Write one record."""
         self._put(("[\n" if self.count == 0 else ",\n") + json.dumps(record, ensure_ascii=False))
         self.count += 1
 
     def end(self) -> None:
-        """Closes the list."""
+        """Close the list."""
         self._put("\n]\n")
 
     @property
@@ -101,13 +101,13 @@ def claim_data(folder: Path, target: Path, info: Mapping[str, Any], inputs: Iter
 
 
 def _known_report(report: Path) -> list[str]:
-    """The hash of a report that an earlier version wrote, which kept no record of it."""
+    """Return the hash of a report that an earlier version wrote, which kept no record of it."""
     said = _said(report)
     return [sha256(report)] if "sha256" in said and "output" in said and "seed" in said else []
 
 
 def _known_data(report: Path) -> list[str]:
-    """The hash that a report of ours gives its data file."""
+    """Return the hash that a report of ours gives its data file."""
     said = _said(report)
     return [said["sha256"]] if isinstance(said.get("sha256"), str) and "output" in said else []
 
@@ -146,7 +146,7 @@ def make_folder(folder: Path, option: str = "--out") -> None:
 
 
 def read_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]:
-    """The entries of `folder`/dataset_info.json; none if there is no such file.
+    """Return the entries of `folder`/dataset_info.json; none if there is no such file.
 
     Args:
         folder: that holds the file.
@@ -174,7 +174,7 @@ def read_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]:
 
 
 def existing_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]:
-    """The entries of `folder`/dataset_info.json, which must be there; `whole` as for `read_dataset_info`.
+    """Return the entries of `folder`/dataset_info.json, which must be there; `whole` as for `read_dataset_info`.
 
     Raises:
         DataError: no such file, or one that cannot be used.
@@ -189,13 +189,13 @@ def existing_dataset_info(folder: Path, *, whole: bool = True) -> dict[str, Any]
 
 
 def near_names(name: str, info: Mapping[str, Any]) -> str:
-    """Which data sets may have been meant by a name that is none."""
+    """Return which data sets may have been meant by a name that is none."""
     close = get_close_matches(name, info, n=3, cutoff=0.65)
     return f"did you mean {' or '.join(close)}?" if close else f"it knows: {', '.join(sorted(info)) or 'none'}."
 
 
 def merged_entry(folder: Path, name: str, entry: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry as it will stand: what the user added to an earlier one for the same file is kept.
+    """Return the entry as it will stand: what the user added to an earlier one for the same file is kept.
 
     Raises:
         DataError: the name is taken by an entry for something else.

@@ -24,7 +24,7 @@ ENCODER = "llamafactory_ext.upstream.pipeline.previewing:WeighingEncoder"  # LLa
 
 
 def preview(request: Request) -> list[Example]:
-    """The examples asked for, each with its tokens or with why it has none.
+    """Return the examples asked for, each with its tokens or with why it has none.
 
     Raises:
         OptionError: impossible options, all at once.

@@ -29,7 +29,7 @@ _CLASSES = {kind: kind[0] for kind in LEGEND}
 
 
 def preview_html(examples: Sequence[Example], title: str, *, page: bool = True) -> str:
-    """Examples as HTML that needs nothing else: no script, no font, no address. All texts are escaped.
+    """Return examples as HTML that needs nothing else: no script, no font, no address. All texts are escaped.
 
     Args:
         examples: what `preview.previews` gives.

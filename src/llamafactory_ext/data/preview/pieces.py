@@ -84,7 +84,7 @@ class Example:
     lost: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """Tokens of each kind, in the order of the legend."""
+        """Return tokens of each kind, in the order of the legend."""
         found: Counter[str] = Counter()
         for piece in self.pieces:
             found[piece.kind] += len(piece.ids)
@@ -103,7 +103,7 @@ def kind_of(weight: float, dropped: bool, silenced: bool = False) -> str:
 
 
 def pieces_of(encoded: Weighed, decode: Decode, special: Collection[int]) -> tuple[Piece, ...]:
-    """The pieces in order; their texts are those of the whole dialogue, whatever a token alone decodes to.
+    """Return the pieces in order; their texts are those of the whole dialogue, whatever a token alone decodes to.
 
     Args:
         encoded: the example.
@@ -121,7 +121,10 @@ def pieces_of(encoded: Weighed, decode: Decode, special: Collection[int]) -> tup
 
 
 def _texts(ids: Sequence[int], decode: Decode) -> Iterator[tuple[int, int, str]]:
-    """(start, end, text) of tokens; decoded behind their forerunner, which keeps blanks at the front of words."""
+    """Return (start, end, text) of tokens.
+
+    Decoded behind their forerunner, which keeps blanks at the front of words.
+    """
     context = start = 0
     for end in range(1, len(ids) + 1):
         before, whole = decode(list(ids[context:start])), decode(list(ids[context:end]))
@@ -132,7 +135,10 @@ def _texts(ids: Sequence[int], decode: Decode) -> Iterator[tuple[int, int, str]]
 
 
 def visible(text: str) -> str:
-    """The text with everything that would steer a terminal or hide from the eye written out; line feeds stay."""
+    """Return the text with everything that would steer a terminal or hide from the eye written out.
+
+    Line feeds stay.
+    """
     return "".join(char if char == "\n" else _shown(char) for char in text)
 
 

@@ -49,7 +49,7 @@ class Request:
     tl_options: Mapping[str, Any] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
-        """What cannot be, in words."""
+        """Return what cannot be, in words."""
         found = []
         if not self.names:
             found.append("name a file, or a data set of dataset_info.json, or --yaml with a dataset")
@@ -73,10 +73,10 @@ class Encoder(Protocol):
     words: Words
 
     def decode(self, ids: list[int]) -> str:
-        """The text of ids, special tokens included."""
+        """Return the text of ids, special tokens included."""
 
     def weigh(self, dialogue: Dialogue) -> Weighed:
-        """Ids and weights of one example.
+        """Return ids and weights of one example.
 
         Raises:
             DataError: it cannot be rendered, or the method cannot use it.
@@ -84,7 +84,7 @@ class Encoder(Protocol):
 
 
 def from_yaml(path: Path) -> Request:
-    """What a training YAML says of its data; what it leaves out is empty or the default.
+    """Return what a training YAML says of its data; what it leaves out is empty or the default.
 
     Raises:
         DataError: no such file, or no YAML of options.

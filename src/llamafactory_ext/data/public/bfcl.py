@@ -108,7 +108,7 @@ def _outcome(record: Any, is_asked: bool) -> Outcome:
 
 
 def _merged(turns: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Messages of the same side in a row as one turn: upstream wants user and assistant in alternation."""
+    """Return messages of the same side in a row as one turn: upstream wants user and assistant in alternation."""
     merged: list[dict[str, str]] = []
     for message in turns:
         if merged and (merged[-1]["from"] in ANSWERING) == (message["from"] in ANSWERING):
@@ -132,7 +132,7 @@ def _gold(record: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _first(allowed: Any) -> Any:
-    """The first of the allowed values; inside objects each member lists its own."""
+    """Return the first of the allowed values; inside objects each member lists its own."""
     value = allowed[0] if isinstance(allowed, list) else allowed
     return _plain(value)
 
@@ -168,7 +168,10 @@ def _python_call(text: str, functions: Any, findings: list[str]) -> dict[str, An
 
 
 def _choose(folder: Path, split: str) -> Chosen:
-    """The executable files, as TL-Training's footnote 5 evaluates on them; of a folder without any, the AST files."""
+    """Return the executable files, as TL-Training's footnote 5 evaluates on them.
+
+    Of a folder without any, the AST files.
+    """
     if split != "test":
         return Chosen(())
     found = sorted(path for path in folder.glob("BFCL_v*.json") if version_of(path) and path.is_file())

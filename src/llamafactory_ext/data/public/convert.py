@@ -105,7 +105,7 @@ class Conversion:
     sha256: str = ""
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the single notes (file names only, so that it reads the same anywhere)."""
+        """Return everything but the single notes (file names only, so that it reads the same anywhere)."""
         whole = {key: value for key, value in vars(self).items() if not isinstance(value, Notes)}
         counts = {"dropped_by_reason": dict(self.dropped.counts), "findings_by_reason": dict(self.findings.counts)}
         return whole | {"output": self.output.name} | counts
@@ -153,7 +153,7 @@ def convert(request: Request) -> Conversion:
 
 
 def _with_task(read: Callable[[Any], Outcome], task: str) -> Callable[[Any], Outcome]:
-    """The reader, whose examples all carry this task."""
+    """Return the reader, whose examples all carry this task."""
 
     def read_with_task(record: Any) -> Outcome:
         outcome = read(record)
@@ -163,7 +163,7 @@ def _with_task(read: Callable[[Any], Outcome], task: str) -> Callable[[Any], Out
 
 
 def check_name(name: str) -> str | None:
-    """Why `name` cannot be a data set's name, or None."""
+    """Say why `name` cannot be a data set's name, or None."""
     if _NAME.fullmatch(name):
         return None
     return f'--dataset_name is "{name}"; use letters, digits, "_", "-" and "."'
@@ -217,7 +217,7 @@ def _choose_files(request: Request, family: Family) -> tuple[Chosen, str]:
 
 
 def _other_split(family: Family, source: Path, split: str) -> str:
-    """What to do where a folder holds no file of a split."""
+    """Return what to do where a folder holds no file of a split."""
     only, other = family.split_of(""), "train" if split == "test" else "test"
     if only == other:
         return f"it was published for {other} only: drop --split {split}"
@@ -226,7 +226,7 @@ def _other_split(family: Family, source: Path, split: str) -> str:
 
 
 def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversion) -> None:
-    """Writes all examples, or those that are drawn: then one pass counts, and another writes."""
+    """Write all examples, or those that are drawn: then one pass counts, and another writes."""
     repeats = Repeats()
     kinds: dict[str, dict[str, None]] = {}
     examples = _examples(family, chosen.files, result.read, result.dropped)
@@ -253,7 +253,7 @@ def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversio
 def _examples(
     family: Family, files: tuple[Path, ...], read: dict[str, int], dropped: Notes
 ) -> Iterator[tuple[Path, int, str, Example]]:
-    """Every usable record with its file, number and place; counts what is read, notes what is dropped.
+    """Return every usable record with its file, number and place; counts what is read, notes what is dropped.
 
     Raises:
         DataError: records that are not this data set's, the first ten of them with their places.
@@ -284,7 +284,7 @@ def _examples(
 
 
 def _read(family: Family, record: Any) -> Outcome:
-    """What a converter makes of a record; values of types that no publisher writes make it a foreign one."""
+    """Return what a converter makes of a record; values of types that no publisher writes make it a foreign one."""
     try:
         return family.read(record)
     except (TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError) as error:

@@ -37,7 +37,7 @@ def _is_record(record: Any) -> bool:
 
 
 def _turns(record: Mapping[str, Any]) -> Turns:
-    """Role and text of all turns, the reply last."""
+    """Return role and text of all turns, the reply last."""
     found = [(role, text.strip()) for role, text in _TURN.findall(record["input"])]
     if found and found[-1] == ("assistant", ""):
         found.pop()
@@ -81,7 +81,7 @@ def _read(record: Any) -> Outcome:
 
 
 def _tools(system: str) -> list[Any] | None:
-    """The tools of the system text, one a line or in a list; None where they cannot be read."""
+    """Return the tools of the system text, one a line or in a list; None where they cannot be read."""
     found = _TOOLS.search(system)
     if found is None:
         return []
@@ -97,7 +97,7 @@ def _tools(system: str) -> list[Any] | None:
 
 
 def _spoken(text: str, findings: list[str]) -> dict[str, str]:
-    """A reply as an answer, or as calls behind what it says first."""
+    """Return a reply as an answer, or as calls behind what it says first."""
     form, mark = ("qwen", "<tool_call>") if "<tool_call>" in text else ("react", "Action:")
     if mark not in text:
         return turn(GPT, text.rpartition("Final Answer:")[2].strip() if "Final Answer:" in text else text)

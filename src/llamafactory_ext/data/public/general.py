@@ -24,7 +24,7 @@ def _alpaca(texts: Fields) -> tuple[str, str, str]:
 
 
 def _refuse_tool_data(texts: Fields) -> str | None:
-    """API-Bank has the same keys; marked "general" it would teach the router the opposite."""
+    """Refuse API-Bank, which has the same keys: marked "general" it would teach the router the opposite."""
     return "holds API-Bank's tool data" if "API-Request" in texts["instruction"] else None
 
 
@@ -109,7 +109,7 @@ _HUMANEVAL = Texts((Field("question", ("prompt",)), Field("answer", ("canonical_
 
 
 def _read_humaneval(record: Any) -> Outcome:
-    """Keeps the whole record: the tests and the entry point are what a score is made of."""
+    """Keep the whole record: the tests and the entry point are what a score is made of."""
     outcome = _HUMANEVAL(record)
     if not isinstance(outcome, Example):
         return outcome

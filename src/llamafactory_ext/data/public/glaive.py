@@ -56,7 +56,7 @@ def _sharegpt(record: Mapping[str, Any]) -> Outcome:
 
 
 def _as_list(text: str) -> str:
-    """Calls one after another, as one JSON text: a list. A single call, or what is no JSON, stays as it is."""
+    """Call one after another, as one JSON text: a list. A single call, or what is no JSON, stays as it is."""
     decoder, found, place = json.JSONDecoder(), [], 0
     try:
         while place < len(text):
@@ -96,7 +96,7 @@ def _original(system: str, chat: str) -> Outcome:
 
 
 def _declarations(system: str) -> tuple[list[Any], bool]:
-    """(tools, whether something that looks like one could not be read): JSON objects one after another."""
+    """Return (tools, whether something that looks like one could not be read): JSON objects one after another."""
     tools, cut = [], False
     start = system.find("{")
     while start >= 0:
@@ -111,7 +111,7 @@ def _declarations(system: str) -> tuple[list[Any], bool]:
 
 
 def _spoken_calls(text: str, declared: set[str]) -> tuple[dict[str, str], list[str]]:
-    """All calls of a turn, in order, after what the assistant says first; anything else is no turn of calls."""
+    """Return all calls of a turn, in order, after what the assistant says first; anything else is no turn of calls."""
     place = text.index(_MARK)
     thought = text[:place].strip()
     calls: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ def _one_call(text: str, place: int) -> tuple[str, str, int] | None:
 
 
 def _unquoted(text: str, name: str, start: int) -> tuple[str, str, int] | None:
-    """A call whose bare arguments are no JSON: up to the last bracket before the next call."""
+    """Return a call whose bare arguments are no JSON: up to the last bracket before the next call."""
     following = text.find(_MARK, start)
     end = text.rfind("}", start, len(text) if following < 0 else following)
     return None if end < 0 else (name, text[start:end].strip(), end + 1)

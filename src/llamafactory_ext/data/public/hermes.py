@@ -68,7 +68,7 @@ def _read(record: Mapping[str, Any]) -> Outcome:
 
 
 def _listed(blocks: list[str], beside: Any) -> list[Any]:
-    """The tools of all <tools> blocks, or those beside the dialogue where there is none that can be read."""
+    """Return the tools of all <tools> blocks, or those beside the dialogue where there is none that can be read."""
     if not blocks:
         listed = as_list(beside)
         if listed is None:
@@ -102,7 +102,7 @@ def _piece(role: str, content: Any, declared: set[str], findings: list[str]) -> 
 
 
 def _spoken(text: str, declared: set[str], findings: list[str]) -> Piece:
-    """An answer, or a turn with calls; calls within a thought are drafts and are none."""
+    """Return an answer, or a turn with calls; calls within a thought are drafts and are none."""
     words: list[str] = []
     calls: list[dict[str, Any]] = []
     pos = start = 0
@@ -122,7 +122,7 @@ def _spoken(text: str, declared: set[str], findings: list[str]) -> Piece:
 
 
 def _tagged(text: str, pos: int, declared: set[str], findings: list[str]) -> tuple[list[dict[str, Any]], int]:
-    """The calls of the tag that opens before `pos`, and where it ends."""
+    """Return the calls of the tag that opens before `pos`, and where it ends."""
     calls: list[dict[str, Any]] = []
     pos = _skip(text, pos)
     while not text.startswith(CALL_MARKS[1], pos):
@@ -149,7 +149,7 @@ def _prose(system: str) -> str:
 
 
 def _choose(folder: Path, split: str) -> Chosen:
-    """The files with tools; those without, which make general examples, only where there are no others."""
+    """Return the files with tools; those without, which make general examples, only where there are no others."""
     if split != "train":
         return Chosen(())
     found = [

@@ -27,7 +27,7 @@ _NOT_REACT = 'a published alternative is no "Action: ... Action Input: ..."; it 
 
 
 def _read_rotbench(record: Any) -> Outcome:
-    """The first alternative is the answer; all of them stay in `reference`, where the scorer reads them."""
+    """Return the first alternative is the answer; all of them stay in `reference`, where the scorer reads them."""
     opened = _opening(record)
     if isinstance(opened, Foreign):
         return opened
@@ -71,7 +71,7 @@ def _turns_before(turns: Sequence[Mapping[str, Any]], declared: set[str]) -> tup
 
 
 def _split(text: str) -> tuple[str, list[tuple[str, str]]] | None:
-    """Thought and calls of a ReAct text, each (name, arguments as text); None for another text.
+    """Return thought and calls of a ReAct text, each (name, arguments as text); None for another text.
 
     JSON holds no line breaks within a text, so a line that begins another action begins another call. Where one of
     several has no JSON arguments there is no telling what belongs to which.
@@ -100,14 +100,14 @@ def _is_object(text: str) -> bool:
 
 
 def _call_turn(split: tuple[str, list[tuple[str, str]]], declared: set[str]) -> tuple[dict[str, str], list[str]]:
-    """A turn of all the calls of a text, and their defects."""
+    """Return a turn of all the calls of a text, and their defects."""
     thought, written = split
     made = [published_call(name, arguments, declared) for name, arguments in written]
     return call_turn([call for call, _ in made], thought), [defect for _, defects in made for defect in defects]
 
 
 def _read_tooleyes(record: Any) -> Outcome:
-    """There is no gold answer: the last turn is empty, so that upstream can read the record for prediction."""
+    """Read a record without a gold answer: its last turn is empty, so that upstream can read it for prediction."""
     opened = _opening(record)
     if isinstance(opened, Foreign):
         return opened
@@ -118,7 +118,7 @@ def _read_tooleyes(record: Any) -> Outcome:
 
 
 def _opening(record: Any) -> tuple[str, list[Any]] | Foreign:
-    """(question, tools) of the first two turns."""
+    """Return (question, tools) of the first two turns."""
     if not isinstance(record, Mapping):
         return Foreign(f"is no JSON object but {type(record).__name__}")
     turns = record.get("conversations")
@@ -140,7 +140,7 @@ def _opening(record: Any) -> tuple[str, list[Any]] | Foreign:
 
 
 def _choose_rotbench(folder: Path, split: str) -> Chosen:
-    """The clean environment of the first turn, or of the third where its folder is given.
+    """Return the clean environment of the first turn, or of the third where its folder is given.
 
     The noisy environments are sets of their own and are named one by one.
     """

@@ -21,7 +21,7 @@ class Field:
 
 
 def question_and_answer(texts: Fields) -> tuple[str, str, str]:
-    """The fields "question" and "answer" as (instruction, input, output)."""
+    """Return the fields "question" and "answer" as (instruction, input, output)."""
     return texts["question"], "", texts["answer"]
 
 
@@ -51,7 +51,7 @@ class Texts:
         return Example({"instruction": instruction, "input": query, "output": output})
 
     def take(self, record: Any) -> dict[str, str] | str:
-        """The texts of a source record by field name, or in words what is wrong with it."""
+        """Return the texts of a source record by field name, or in words what is wrong with it."""
         if not isinstance(record, Mapping):
             return f"is no JSON object but {type(record).__name__}"
         texts = {}
@@ -68,7 +68,7 @@ class Texts:
 
 
 def descend(value: Any, path: str) -> Any:
-    """What lies at "key.0.key" within objects and lists; None if nothing does."""
+    """Return what lies at "key.0.key" within objects and lists; None if nothing does."""
     for part in path.split("."):
         if isinstance(value, Mapping):
             value = value.get(part)

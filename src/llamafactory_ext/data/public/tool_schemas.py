@@ -53,7 +53,7 @@ def _parameters(published: Any, findings: list[str]) -> Schema:
 
 
 def _is_schema(published: Mapping[str, Any]) -> bool:
-    """Whether this is JSON Schema, not xLAM's dictionary: parameter -> {"description", "type", "default"}."""
+    """Tell whether this is JSON Schema, not xLAM's dictionary: parameter -> {"description", "type", "default"}."""
     if isinstance(published.get("type"), str):
         return True
     properties = published.get("properties")
@@ -83,7 +83,7 @@ def _of_dictionary(published: Mapping[str, Any], findings: list[str]) -> Schema:
 
 
 def _schema(published: Mapping[str, Any], findings: list[str]) -> Schema:
-    """The schema with JSON's type names, in all its depth."""
+    """Return the schema with JSON's type names, in all its depth."""
     schema = {key: value for key, value in published.items() if value is not None or key in ("default", "const")}
     name = schema.get("type")
     if isinstance(name, str) and name not in _JSON_TYPES:

@@ -109,7 +109,7 @@ def _piece(role: str, content: Any, declared: Declared, asked: int, findings: li
 
 
 def _spoken(text: str, declared: Declared, findings: list[str]) -> Piece:
-    """A turn with calls, or an answer in words, which may begin with a bracket too."""
+    """Return a turn with calls, or an answer in words, which may begin with a bracket too."""
     start = _first_call(text, declared)
     ends = text.rstrip("] \n").endswith(")")
     if start is None and ends and _BEGINS.match(text):
@@ -129,7 +129,7 @@ def _spoken(text: str, declared: Declared, findings: list[str]) -> Piece:
 
 
 def _first_call(text: str, declared: Declared) -> int | None:
-    """Where a call of a declared tool begins: after a bracket, or at the very beginning."""
+    """Return where a call of a declared tool begins: after a bracket, or at the very beginning."""
     names = "|".join(re.escape(name) for name in sorted(declared, key=len, reverse=True))
     if not names:
         return None
@@ -140,7 +140,7 @@ def _first_call(text: str, declared: Declared) -> int | None:
 
 
 def _calls(text: str, pos: int, declared: Declared, findings: list[str]) -> tuple[list[dict[str, Any]], int]:
-    """The calls that begin at `pos`, in one list or several, and where they end."""
+    """Return the calls that begin at `pos`, in one list or several, and where they end."""
     if text.startswith(_OBJECT, pos):
         return calls_at(text, pos, declared, findings)
     calls: list[dict[str, Any]] = []

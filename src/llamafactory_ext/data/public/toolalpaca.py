@@ -41,7 +41,7 @@ _TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 
 def _records(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every instance or instruction with its API: (place, {"api", "kind", "item"})."""
+    """Return every instance or instruction with its API: (place, {"api", "kind", "item"})."""
 
     def listed(value: Any) -> list[Any]:
         return value if isinstance(value, list) else []
@@ -79,7 +79,7 @@ def _read(record: Any) -> Outcome:
 
 
 def _instance(item: Any, tools: list[dict[str, Any]]) -> Outcome:
-    """One training dialogue, selected as by the authors' build_dataset.py."""
+    """Return one training dialogue, selected as by the authors' build_dataset.py."""
     if not isinstance(item, Mapping) or not isinstance(item.get("input"), str):
         return Drop("holds no dialogue")
     steps = item.get("intermediate_steps")
@@ -108,7 +108,7 @@ def _instance(item: Any, tools: list[dict[str, Any]]) -> Outcome:
 
 
 def _instruction(api: Mapping[str, Any], index: int, item: Any, tools: list[dict[str, Any]]) -> Outcome:
-    """One test instruction; all gold calls, which were published without results, stand in its last turn."""
+    """Return one test instruction; all gold calls, which were published without results, stand in its last turn."""
     instruction, gold = item
     if not isinstance(instruction, str) or not instruction.strip():
         return Drop("empty prompt")
@@ -139,7 +139,10 @@ def _instruction(api: Mapping[str, Any], index: int, item: Any, tools: list[dict
 
 
 def _tools(functions: Mapping[str, Any], names: Any) -> list[dict[str, Any]]:
-    """The functions of an API; the last carries the description of the API's components, as in the authors' prompt."""
+    """Return the functions of an API.
+
+    The last carries the description of the API's components, as in the authors' prompt.
+    """
     tools = [_tool(name, str(functions.get(name, ""))) for name in names if name != "components"]
     components = functions.get("components")
     if tools and isinstance(components, str):
@@ -148,7 +151,7 @@ def _tools(functions: Mapping[str, Any], names: Any) -> list[dict[str, Any]]:
 
 
 def _tool(name: str, text: str) -> dict[str, Any]:
-    r"""A declaration out of "what it does\nParameters: {...}\nOutput: ..."."""
+    r"""Return a declaration out of "what it does\nParameters: {...}\nOutput: ..."."""
     match = _PARAMETERS.search(text)
     described: Any = None
     if match is not None:

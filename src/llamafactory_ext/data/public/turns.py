@@ -194,7 +194,7 @@ def assemble(
 
 
 def _merged(pieces: Iterable[Piece], findings: list[str]) -> list[Piece]:
-    """Pieces of one side in a row as one: upstream wants the two sides in alternation."""
+    """Return pieces of one side in a row as one: upstream wants the two sides in alternation."""
     merged: list[Piece] = []
     for piece in pieces:
         last = merged[-1] if merged else Piece("")

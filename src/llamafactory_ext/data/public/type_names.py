@@ -81,7 +81,7 @@ def _value(text: str) -> Any:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that stand outside of all brackets."""
+    """Return the parts between commas that stand outside of all brackets."""
     parts, depth, start = [], 0, 0
     for index, char in enumerate(text):
         depth += (char in "[({<") - (char in "])}>")
@@ -100,11 +100,11 @@ class _Reader:
         self._pos = 0
 
     def rest(self) -> str:
-        """What is left to read."""
+        """Return what is left to read."""
         return self._text[self._pos :].strip()
 
     def union(self, depth: int) -> Schema:
-        """One type, or several with "|" or "or" between them."""
+        """Return one type, or several with "|" or "or" between them."""
         members = [self._one(depth)]
         while (token := self._peek()) and token.lower() in ("|", "or"):
             self._take()
@@ -193,7 +193,7 @@ class _Reader:
 
 
 def _either(members: list[Schema]) -> Schema:
-    """A schema for values of any of these; an integer is a number already."""
+    """Return a schema for values of any of these; an integer is a number already."""
     different = [member for index, member in enumerate(members) if member not in members[:index]]
     if {} in different:
         return {}

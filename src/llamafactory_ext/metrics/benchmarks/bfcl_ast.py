@@ -208,7 +208,7 @@ def _check_value(schema: Mapping[str, Any], value: Any, allowed: list[Any]) -> F
 
 
 def _check_type(value: Any, allowed: list[Any], wanted: type, inner: type | None) -> tuple[Fault, bool]:
-    """(fault, whether the value is taken for a variable).
+    """Return (fault, whether the value is taken for a variable).
 
     A value of another type than the declared one is taken for a variable where the answers have its type: it then has
     to equal one as it stands. A list with items of the wrong type is refused.
@@ -226,7 +226,7 @@ def _items_fit(value: Any, answer: Any, inner: type) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Texts without blanks and , . / - _ * ^, in lower case, with double quotes; other values unchanged."""
+    """Return texts without blanks and , . / - _ * ^, in lower case, with double quotes; other values unchanged."""
     return _IGNORED.sub("", value).lower().replace("'", '"') if isinstance(value, str) else value
 
 

@@ -21,7 +21,7 @@ _LIMITS = Limits(seconds=15)
 
 
 def score(answered: Sequence[Answered], mode: Mode, execute: bool, kept: KeptVerdicts | None = None) -> Scored:
-    """Runs every answer against the problem's tests.
+    """Run every answer against the problem's tests.
 
     Args:
         answered: items with predictions.

@@ -23,7 +23,7 @@ _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`", " "
 
 
 def score_gsm8k(answered: Sequence[Answered], mode: Mode) -> Scored:
-    """The share of right final numbers."""
+    """Return the share of right final numbers."""
     return Scored(tuple(_number_verdict(one, mode) for one in answered))
 
 
@@ -50,7 +50,7 @@ def _last_number(text: str) -> str | None:
 
 
 def score_triviaqa(answered: Sequence[Answered], mode: Mode) -> Scored:
-    """Exact match with any of the answers, normalised as in the published evaluation."""
+    """Return exact match with any of the answers, normalised as in the published evaluation."""
     return Scored(tuple(_match_verdict(one, mode) for one in answered))
 
 

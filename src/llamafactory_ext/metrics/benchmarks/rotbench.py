@@ -51,13 +51,13 @@ def score(answered: Sequence[Answered], mode: Mode) -> Scored:
 
 
 def level_verdict(item: Item, level: int, category: str = "", detail: str = "", parsed: bool = True) -> Verdict:
-    """TS, PI and CF of an item that reached this level (0 to 3)."""
+    """Return TS, PI and CF of an item that reached this level (0 to 3)."""
     scores = {name: float(level > place) for place, name in enumerate(FIGURES)}
     return Verdict(item.id, scores, category or CATEGORIES[level], parsed, detail, item.group)
 
 
 def _gold(item: Item) -> tuple[list[str], list[str]]:
-    """The alternatives, and the names of the declared tools."""
+    """Return the alternatives, and the names of the declared tools."""
     try:
         conversation = item.record["conversations"]
         system = conversation[0]["value"]
@@ -103,7 +103,7 @@ def _cut_name(text: str) -> str:
 
 
 def _official_level(alternatives: list[str], names: list[str], action: str, given: Any, target: int) -> int:
-    """How far the prediction gets when the published script asks for this level: 0, or `target` and below.
+    """Return how far the prediction gets when the published script asks for this level: 0, or `target` and below.
 
     `finish` stands for the last tool's noisy name from the first alternative that is that tool on. What "None" in an
     alternative lets through stays deleted for the alternatives after it.
@@ -154,7 +154,7 @@ def _strict_level(gold: ToolCall, call: ToolCall, names: list[str]) -> int:
 
 
 def _fixed(call: ToolCall, gold: ToolCall) -> Mapping[str, Any]:
-    """The arguments whose value the gold call fixes: "None" leaves it open."""
+    """Return the arguments whose value the gold call fixes: "None" leaves it open."""
     return {key: value for key, value in call.arguments.items() if gold.arguments[key] != "None"}
 
 

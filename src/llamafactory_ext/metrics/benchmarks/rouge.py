@@ -18,7 +18,7 @@ class TooLongError(ValueError):
 
 
 def rouge_l(hypothesis: str, reference: str, limited: bool = False) -> float:
-    """The F measure.
+    """Return the F measure.
 
     Args:
         hypothesis: what the model wrote.
@@ -42,12 +42,12 @@ def rouge_l(hypothesis: str, reference: str, limited: bool = False) -> float:
 
 
 def _sentences(text: str) -> list[list[str]]:
-    """Words of each sentence; a blank sentence counts as one empty word, as in the package."""
+    """Return words of each sentence; a blank sentence counts as one empty word, as in the package."""
     return [" ".join(part.split()).split(" ") for part in text.split(".") if part]
 
 
 def _common(x: Sequence[str], y: Sequence[str], limited: bool) -> set[str]:
-    """The words of one longest common subsequence: the one that is found from the end, moving in `y` first on ties."""
+    """Return the words of one longest common subsequence, found from the end; on ties it moves in `y` first."""
     rows = [[0] * (len(y) + 1)]
     for word in x:
         above, row = rows[-1], [0]

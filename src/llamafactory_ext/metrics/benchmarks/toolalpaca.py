@@ -32,7 +32,7 @@ _FEEDBACK = ("tool", "function", "observation")
 
 
 def score(answered: Sequence[Answered], mode: Mode, judge: Judge | None, folder: Path) -> Scored:
-    """Scores solutions.
+    """Score solutions.
 
     Args:
         answered: items with predictions.
@@ -97,7 +97,7 @@ def _judged(one: Answered, mode: Mode, judge: Judge, template: Template) -> Verd
 
 
 def read_verdict(reply: str, mode: Mode) -> tuple[str, str] | None:
-    """The judge's words on process and final response; None where one of them cannot be read."""
+    """Return the judge's words on process and final response; None where one of them cannot be read."""
     results = reply.split("## Results", 1)[-1]
     words = []
     for name in ("Process Correctness", "Final Response Correctness"):
@@ -134,7 +134,7 @@ def _steps(one: Answered) -> list[tuple[str, str, str]]:
 
 
 def _level(one: Answered) -> int:
-    """How far the first call agrees with a gold call: 1 the name, 2 the parameters, 3 the values too."""
+    """Return how far the first call agrees with a gold call: 1 the name, 2 the parameters, 3 the values too."""
     try:
         made = _first_call(one)
     except CallParseError:
@@ -143,7 +143,7 @@ def _level(one: Answered) -> int:
 
 
 def _first_call(one: Answered) -> ToolCall:
-    """Of the first turn of the model in a dialogue, else of the prediction."""
+    """Return the first call of the model's first turn in a dialogue, else of the prediction."""
     for message in one.prediction.messages or ():
         if message.get("role") == "assistant":
             return message_calls(message)[0]

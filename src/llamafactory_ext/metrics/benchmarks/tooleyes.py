@@ -32,12 +32,12 @@ _NOTES = (
 
 
 def score(answered: Sequence[Answered], mode: Mode) -> Scored:
-    """Scores dialogues; a prediction without messages is a dialogue of one turn."""
+    """Score dialogues; a prediction without messages is a dialogue of one turn."""
     return Scored(tuple(verdict for one in answered for verdict in _verdicts(one, mode)), _NOTES)
 
 
 def _verdicts(one: Answered, mode: Mode) -> Iterator[Verdict]:
-    """One verdict for each call, then one for the case."""
+    """Return one verdict for each call, then one for the case."""
     tools = _declared(one.item)
     answer: str | None = None
     number = 0
@@ -74,7 +74,7 @@ def _declared(item: Item) -> dict[str, Tool]:
 
 
 def _turns(one: Answered) -> list[tuple[Mapping[str, Any], list[str]]]:
-    """The model's turns, each with the texts of the feedback that follows it."""
+    """Return the model's turns, each with the texts of the feedback that follows it."""
     messages = one.prediction.messages or ({"role": "assistant", "content": one.prediction.prediction},)
     turns: list[tuple[Mapping[str, Any], list[str]]] = []
     for message in messages:
@@ -86,7 +86,7 @@ def _turns(one: Answered) -> list[tuple[Mapping[str, Any], list[str]]]:
 
 
 def _finished(call: ToolCall, tools: Mapping[str, Tool], mode: Mode) -> str | None:
-    """The answer a call of `finish` carries; in strict mode only if its parameters are the declared ones."""
+    """Return the answer a call of `finish` carries; in strict mode only if its parameters are the declared ones."""
     if mode == "strict" and (_FINISH not in tools or call.arguments.keys() != tools[_FINISH].parameters.keys()):
         return None
     return " ".join(str(value) for value in call.arguments.values())

@@ -58,7 +58,7 @@ def written_calls(message: Mapping[str, Any], executed: int = 1) -> list[tuple[s
 
 
 def _stated(call: Any) -> tuple[str, str]:
-    """A call of OpenAI's form, or what stands in its place."""
+    """Return a call of OpenAI's form, or what stands in its place."""
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         return "", call if isinstance(call, str) else _json(call)
@@ -69,7 +69,7 @@ def _stated(call: Any) -> tuple[str, str]:
 
 
 def _react(text: str) -> tuple[str, str] | None:
-    """The call of a ReAct turn, as ToolAlpaca's agent cuts it."""
+    """Return the call of a ReAct turn, as ToolAlpaca's agent cuts it."""
     action = _ACTION.search(text)
     given = _INPUT.search(text, action.end()) if action else None
     if action is None or given is None:

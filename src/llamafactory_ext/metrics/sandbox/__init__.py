@@ -117,7 +117,7 @@ def run_tests(program: str, tests: str, *, entry: str, context: str = "", limits
 
 
 def _begun(once: Callable[[], Outcome]) -> Outcome:
-    """The outcome, tried again where something else ended a world before the program's first line ran."""
+    """Return the outcome, tried again where something else ended a world before the program's first line ran."""
     for _ in range(_MOST_STARTS):
         with contextlib.suppress(_NotBegunError):
             return once()

@@ -86,7 +86,7 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str = "
 
 
 def _build_root(job: dict[str, Any]) -> None:
-    """A root that holds the interpreter's folders and the readable ones, all read-only, and an empty work folder."""
+    """Return a root with the interpreter's folders and the readable ones, all read-only, and an empty work folder."""
     root, work = job["root"], job["work"]
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
@@ -122,7 +122,7 @@ def _show(root: str, paths: Iterable[str]) -> None:
 
 
 def _make_read_only(path: str) -> None:
-    """Read-only with everything mounted below (mount_setattr, Linux 5.12)."""
+    """Make it read-only with everything mounted below (mount_setattr, Linux 5.12)."""
     attributes = (ctypes.c_uint64 * 4)(1 | 2 | 4, 0, 0, 0)
     result = _LIBC.syscall(
         syscall_filter.number("mount_setattr"),

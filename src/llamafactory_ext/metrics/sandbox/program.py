@@ -104,7 +104,7 @@ def _define(context: str, names: dict[str, Any]) -> None:
 
 
 def _error(answer: list[Any]) -> BaseException:
-    """The exception that the tested function raised, where it is one of Python's own."""
+    """Return the exception that the tested function raised, where it is one of Python's own."""
     kind = getattr(builtins, str(answer[1]), None)
     text = str(answer[2])[:1000] if len(answer) > 2 else ""
     if isinstance(kind, type) and issubclass(kind, Exception):

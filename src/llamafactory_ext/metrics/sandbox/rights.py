@@ -38,7 +38,7 @@ def give_up_capabilities() -> None:
 
 
 def give_up_rights(limits: dict[str, int]) -> None:
-    """Limits, no capabilities, no new privileges, and the filter; nothing of it can be taken back."""
+    """Set limits, no capabilities, no new privileges, and the filter; nothing of it can be taken back."""
     import resource  # Windows has none; this runs on Linux only
 
     import syscall_filter  # type: ignore[import-not-found]

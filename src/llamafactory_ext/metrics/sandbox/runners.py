@@ -186,7 +186,7 @@ def _start(
 
 
 def _shown(readable: Sequence[str]) -> list[str]:
-    """All folders that the program sees, links beside what they lead to."""
+    """Return all folders that the program sees, links beside what they lead to."""
     paths: list[str] = []
     interpreter = [path for path in (sys.base_prefix, sys.base_exec_prefix) if path not in ("", "/")]
     for path in (*_SYSTEM, *interpreter, *readable):
@@ -197,7 +197,7 @@ def _shown(readable: Sequence[str]) -> list[str]:
 
 
 def _free_name(name: str, shown: Sequence[str]) -> str:
-    """The name, or one like it, under which nothing is shown."""
+    """Return the name, or one like it, under which nothing is shown."""
     number = 0
     while any(f"{path}/".startswith(f"{name}{number or ''}/") for path in shown):
         number += 1

@@ -103,14 +103,14 @@ def _architecture() -> tuple[int, int]:
 
 
 def number(name: str) -> int:
-    """A system call's number on this architecture."""
+    """Return a system call's number on this architecture."""
     value = _NUMBERS[name][_architecture()[0]]
     assert value is not None
     return value
 
 
 def instructions() -> bytes:
-    """The filter for this architecture."""
+    """Return the filter for this architecture."""
     column, code = _architecture()
     program = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),

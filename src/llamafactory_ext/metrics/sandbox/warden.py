@@ -85,7 +85,7 @@ def _heard(hearing: int, report: int) -> tuple[list[tuple[int, str]], bytes]:
 
 
 def _end(last: bytes, token: bytes, status: int) -> tuple[int, str]:
-    """How the program ended: by its own word where it left politely, else by the kernel's."""
+    """Return how the program ended: by its own word where it left politely, else by the kernel's."""
     import records  # type: ignore[import-not-found]
 
     words = records.unpack(last[last.rfind(token) + len(token) :]) if token in last else []

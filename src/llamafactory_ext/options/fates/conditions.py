@@ -37,7 +37,7 @@ def _while_training(command: Command) -> bool:
 
 
 def oft_problems(command: Command) -> list[str]:
-    """Two sizes of OFT's blocks, or none."""
+    """Return two sizes of OFT's blocks, or none."""
     if command.finetuning_type != "oft" or bool(command.oft_rank) != bool(command.oft_block_size):
         return []
     return [
@@ -47,7 +47,7 @@ def oft_problems(command: Command) -> list[str]:
 
 
 def rope_problems(command: Command) -> list[str]:
-    """Positions beyond the model's own, where upstream writes a length that transformers takes as whole alone."""
+    """Return positions beyond the model's own; transformers takes the length that upstream writes as whole alone."""
     from transformers import AutoConfig
 
     if command.rope_scaling is None:
@@ -75,7 +75,7 @@ def rope_problems(command: Command) -> list[str]:
 
 
 def mixing_problems(command: Command) -> list[str]:
-    """Shares of data sets that are no shares."""
+    """Share of data sets that are no shares."""
     shares = command.interleave_probs or []
     if not shares or (min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6):
         return []
@@ -83,7 +83,7 @@ def mixing_problems(command: Command) -> list[str]:
 
 
 def streaming_problems(command: Command) -> list[str]:
-    """A stream, which has no length, without a number of steps."""
+    """Return a stream, which has no length, without a number of steps."""
     if not command.streaming or not command.allows("streaming") or not command.do_train or command.max_steps > 0:
         return []
     return ["streaming needs max_steps: the length of a stream is not known; set it"]
@@ -93,7 +93,7 @@ def streaming_problems(command: Command) -> list[str]:
 
 
 def scheduler_problems(command: Command) -> list[str]:
-    """A schedule that lacks a setting, or one that follows an evaluation which does not fit."""
+    """Return a schedule that lacks a setting, or one that follows an evaluation which does not fit."""
     from torch import nn, optim
     from transformers import get_scheduler
 
@@ -123,7 +123,7 @@ def scheduler_problems(command: Command) -> list[str]:
 
 
 def optimiser_problems(command: Command) -> list[str]:
-    """An optimiser whose package is missing, or whose steps do not fit the method."""
+    """Return an optimiser whose package is missing, or whose steps do not fit the method."""
     from torch import nn
     from transformers import Trainer
 
@@ -149,7 +149,7 @@ def optimiser_problems(command: Command) -> list[str]:
 
 
 def recomputation_problems(command: Command) -> list[str]:
-    """Two options that say the opposite of each other."""
+    """Return two options that say the opposite of each other."""
     if not command.gradient_checkpointing or not command.disable_gradient_checkpointing:
         return []
     return ["gradient_checkpointing and disable_gradient_checkpointing contradict each other; remove one"]
@@ -159,7 +159,7 @@ def recomputation_problems(command: Command) -> list[str]:
 
 
 def evaluation_problems(command: Command) -> list[str]:
-    """An evaluation without data."""
+    """Return an evaluation without data."""
     asked = [name for name in ("do_eval", "eval_on_start") if getattr(command, name, False)]
     asked = ["eval_strategy"] if _while_training(command) else asked
     if not asked or _evaluates(command):
@@ -168,14 +168,14 @@ def evaluation_problems(command: Command) -> list[str]:
 
 
 def early_stopping_problems(command: Command) -> list[str]:
-    """A patience without an evaluation or a measure."""
+    """Return a patience without an evaluation or a measure."""
     if command.early_stopping_steps is None:
         return []
     return _metric_problems(command, "early_stopping_steps")
 
 
 def best_model_problems(command: Command) -> list[str]:
-    """A best checkpoint without an evaluation, or by a measure that the evaluation does not give."""
+    """Return a best checkpoint without an evaluation, or by a measure that the evaluation does not give."""
     saving = str(getattr(command.save_strategy, "value", command.save_strategy))
     if saving == "best":
         return _metric_problems(command, "save_strategy: best")
@@ -221,7 +221,7 @@ def given_metric(command: Command) -> bool:
 
 
 def resume_problems(command: Command) -> list[str]:
-    """A checkpoint that does not exist, or an order not to go on beside a run that would."""
+    """Return a checkpoint that does not exist, or an order not to go on beside a run that would."""
     given = command.given.get("resume_from_checkpoint")
     word = str(given).lower()
     folder = Path(command.output_dir)
@@ -264,7 +264,7 @@ def _begun(folder: Path) -> bool:
 
 
 def tracker_problems(command: Command) -> list[str]:
-    """Trackers that do not exist, or whose package is missing."""
+    """Return trackers that do not exist, or whose package is missing."""
     from transformers.integrations import integration_utils
 
     asked = command.report_to or []
@@ -284,13 +284,13 @@ def tracker_problems(command: Command) -> list[str]:
 
 
 def _always_there(integrations: Any, name: str) -> bool:
-    """Whether a tracker that is not among the available ones has what it needs, by its own check."""
+    """Tell whether a tracker that is not among the available ones has what it needs, by its own check."""
     check = getattr(integrations, f"is_{name}_available", None)
     return bool(check()) if check is not None else True
 
 
 def hub_problems(command: Command) -> list[str]:
-    """An upload to a hub that cannot be reached."""
+    """Return an upload to a hub that cannot be reached."""
     from huggingface_hub import HfApi, constants
 
     if not command.push_to_hub or not command.allows("push_to_hub"):

@@ -46,7 +46,7 @@ def _rules_of(kind: type) -> dict[str, Rule]:
 
 
 def _rule_of(declared: Any) -> Rule | None:
-    """The rule of a type; None where upstream reads the value in ways that the type does not tell."""
+    """Return the rule of a type; None where upstream reads the value in ways that the type does not tell."""
     union = get_origin(declared) in (Union, UnionType)
     kinds = [kind for kind in get_args(declared) if kind is not NoneType] if union else [declared]
     if len(kinds) > 1:

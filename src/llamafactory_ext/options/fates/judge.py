@@ -123,14 +123,14 @@ def _rule(name: str, declared: Rules) -> Rule | None:
 
 
 def _read(rule: Rule, raw: Any) -> Any:
-    """What a rule reads; a name such as 2026, which YAML took for a number, is text."""
+    """Return what a rule reads; a name such as 2026, which YAML took for a number, is text."""
     if isinstance(rule, Text) and isinstance(raw, (int, float)) and not isinstance(raw, bool):
         return str(raw)
     return rule.read(raw)
 
 
 def _is_unused(name: str, raw: Any, given: Given, defaults: Given) -> bool:
-    """Whether a number of steps is zero and nothing counts them."""
+    """Tell whether a number of steps is zero and nothing counts them."""
     strategy = _STRATEGIES.get(name)
     if strategy is None or str(raw) not in ("0", "0.0"):
         return False
@@ -204,7 +204,7 @@ def broken_conditions(given: Given, groups: tuple[Any, ...]) -> list[str]:
 
 
 def _changed(given: Given, defaults: Given) -> Iterable[tuple[str, Row, str]]:
-    """Every option of the table that the command changes, once per method."""
+    """Return every option of the table that the command changes, once per method."""
     for name, raw in given.items():
         row = ROWS.get(name)
         if row is None or (name not in defaults and not row.untried):
@@ -215,7 +215,7 @@ def _changed(given: Given, defaults: Given) -> Iterable[tuple[str, Row, str]]:
 
 
 def _says_the_same(row: Row, method: str, given: Given) -> bool:
-    """Whether ours has the value that upstream's is given, so that the command means what it says."""
+    """Tell whether ours has the value that upstream's is given, so that the command means what it says."""
     ours, _, value = row.instead(method).partition(": ")
     if value:  # a switch of upstream's, whose other position is one value of ours
         return str(given[row.name]).lower() == "true"
@@ -223,7 +223,7 @@ def _says_the_same(row: Row, method: str, given: Given) -> bool:
 
 
 def _is_there(package: str) -> bool:
-    """Whether a package can be imported; one that is loaded already need not say where it comes from."""
+    """Tell whether a package can be imported; one that is loaded already need not say where it comes from."""
     return package in sys.modules or find_spec(package) is not None
 
 

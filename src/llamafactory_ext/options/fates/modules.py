@@ -25,7 +25,7 @@ _OF_LIGER = ("cuda", "xpu", "npu")
 
 
 def target_problems(command: Command) -> list[str]:
-    """Modules for adapters that the model does not have, or that hold no weights of a linear."""
+    """Return modules for adapters that the model does not have, or that hold no weights of a linear."""
     if command.finetuning_type not in ("lora", "oft"):
         return []
     targets = [name for name in _names(command.lora_target) if name != _ALL]
@@ -52,7 +52,7 @@ def target_problems(command: Command) -> list[str]:
 
 
 def freezing_problems(command: Command) -> list[str]:
-    """Modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
+    """Return modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
     if command.finetuning_type != "freeze":
         return []
     asked = [name for name in _names(command.freeze_trainable_modules) if name != _ALL]
@@ -68,7 +68,7 @@ def freezing_problems(command: Command) -> list[str]:
 
 
 def expert_problems(command: Command) -> list[str]:
-    """A loss of the experts' routers under a recomputation that keeps gradients from them."""
+    """Return a loss of the experts' routers under a recomputation that keeps gradients from them."""
     reenters = all(column_of(name).reentry for name in (command.method, command.finetuning_type))
     if not command.moe_aux_loss_coef or not reenters or not command.allows("moe_aux_loss_coef"):
         return []
@@ -78,7 +78,7 @@ def expert_problems(command: Command) -> list[str]:
 
 
 def liger_problems(command: Command) -> list[str]:
-    """Liger's kernels without a GPU: they are found missing in the first forward pass."""
+    """Return Liger's kernels without a GPU: they are found missing in the first forward pass."""
     if not command.enable_liger_kernel or os.environ.get("TRITON_INTERPRET") == "1":
         return []
     if "liger_kernel" not in sys.modules and find_spec("liger_kernel") is None:
@@ -90,7 +90,7 @@ def liger_problems(command: Command) -> list[str]:
 
 
 def _structure(command: Command) -> Any:
-    """The model without weights; None where that cannot be had, and loading it will say why."""
+    """Return the model without weights; None where that cannot be had, and loading it will say why."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     trusted = {"trust_remote_code": command.trust_remote_code}
@@ -103,18 +103,18 @@ def _structure(command: Command) -> Any:
 
 
 def _names(value: Any) -> list[str]:
-    """The names that an option holds; upstream leaves them as one text where it refuses the command anyway."""
+    """Return the names that an option holds; upstream leaves them as one text where it refuses the command anyway."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value or ())
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Whether an adapter may go beside a module: it holds a matrix, and no other modules."""
+    """Tell whether an adapter may go beside a module: it holds a matrix, and no other modules."""
     weight = getattr(module, "weight", None)
     return not any(True for _ in module.children()) and isinstance(weight, torch.Tensor) and weight.ndim > 1
 
 
 def _ends(modules: dict[str, nn.Module], of: Any = None) -> list[str]:
-    """The last parts of the names, each once, indices left out."""
+    """Return the last parts of the names, each once, indices left out."""
     names = (name.rpartition(".")[2] for name, module in modules.items() if of is None or of(module))
     return [name for name in dict.fromkeys(names) if not name.isdecimal()]
 

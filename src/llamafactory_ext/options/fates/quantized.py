@@ -12,7 +12,7 @@ _BITS = {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
 
 
 def quantization_problems(command: Command) -> list[str]:
-    """Quantization by a package that is not installed; a base that is quantized already goes by its own."""
+    """Return quantization by a package that is not installed; a base that is quantized already goes by its own."""
     from transformers import AutoConfig
 
     if command.quantization_bit is None or _never_quantized(command):
@@ -42,6 +42,6 @@ def quantization_problems(command: Command) -> list[str]:
 
 
 def _never_quantized(command: Command) -> bool:
-    """Whether the method refuses a quantized base anyway, whatever is installed."""
+    """Tell whether the method refuses a quantized base anyway, whatever is installed."""
     refuses = column_of(command.method).never_quantized
     return refuses is not None and refuses(command)

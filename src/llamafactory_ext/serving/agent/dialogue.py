@@ -68,10 +68,10 @@ class Chat(Protocol):
     """A model in one way of calling tools."""
 
     def turn(self, messages: Messages, tokens: int) -> Turn:
-        """The next reply."""
+        """Return the next reply."""
 
     def feedback(self, answered: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
-        """The messages that tell what the calls gave, from (id, feedback)."""
+        """Return the messages that tell what the calls gave, from (id, feedback)."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def dialogue(
 
 
 def _exceeded(limits: Limits, turns: int, tokens: int, seconds: float) -> End | None:
-    """The first limit that is reached."""
+    """Return the first limit that is reached."""
     if turns >= limits.turns:
         return "turns"
     if tokens >= limits.tokens:
@@ -144,7 +144,7 @@ def _exceeded(limits: Limits, turns: int, tokens: int, seconds: float) -> End | 
 
 
 def _last_words(call: ToolCall) -> str:
-    """The answer that a call of `finish` carries, whatever it calls the argument."""
+    """Return the answer that a call of `finish` carries, whatever it calls the argument."""
     if len(call.arguments) == 1:
         (value,) = call.arguments.values()
         if isinstance(value, str):
@@ -176,7 +176,7 @@ class ToolChat:
         return Turn(kept, kept, said, calls, used)
 
     def feedback(self, answered: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
-        """One message for each call."""
+        """Return one message for each call."""
         return [{"role": "tool", "tool_call_id": key, "content": text} for key, text in answered]
 
 
@@ -207,11 +207,11 @@ class TextChat:
         return Turn(kept, kept | {"tool_calls": made}, text, tuple(("", call) for call in calls), used)
 
     def feedback(self, answered: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
-        """One message for each call."""
+        """Return one message for each call."""
         return [{"role": "tool", "content": text} for _, text in answered]
 
     def _without_label(self, text: str) -> str:
-        """The final answer behind its label, as ReAct styles write it."""
+        """Return the final answer behind its label, as ReAct styles write it."""
         for label in ("Response:", "Final Answer:"):
             _, found, answer = text.rpartition(label)
             if found and self._style.call_format == "react":
@@ -225,7 +225,7 @@ def _written(call: ToolCall, key: str) -> dict[str, Any]:
 
 
 def _read_call(call: Mapping[str, Any]) -> ToolCall | str:
-    """The call of an OpenAI message, or what is wrong with it, for the model to read; no arguments are `{}`."""
+    """Return the call of an OpenAI message, or what is wrong with it, for the model to read; no arguments are `{}`."""
     function = call.get("function")
     try:
         if not isinstance(function, dict):

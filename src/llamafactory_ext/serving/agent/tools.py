@@ -36,7 +36,7 @@ class ToolServer(Protocol):
     """Executes calls."""
 
     def call(self, call: ToolCall) -> str:
-        """The feedback for the model: a result as text, or what went wrong."""
+        """Return the feedback for the model: a result as text, or what went wrong."""
 
 
 class ToolFailureError(Exception):
@@ -100,7 +100,7 @@ class HttpToolServer:
         self._client.close()
 
     def _post(self, call: ToolCall) -> tuple[int, bytes]:
-        """Status and body, read up to the limits."""
+        """Return status and body, read up to the limits."""
         body = {"name": call.name, "arguments": dict(call.arguments)}
         try:
             answer = exchange(self._client, "POST", self._url, body=body, seconds=self._timeout, most_bytes=MOST_BYTES)
@@ -147,7 +147,7 @@ def feedback(status: int, body: bytes) -> str:
 
 
 def _is_mcp(result: Any) -> bool:
-    """Whether a value is a result of MCP."""
+    """Tell whether a value is a result of MCP."""
     if not isinstance(result, Mapping):
         return False
     content = result.get("content")
@@ -157,7 +157,7 @@ def _is_mcp(result: Any) -> bool:
 
 
 def _result_text(result: Any) -> str:
-    """The text of a result, or of its parts.
+    """Return the text of a result, or of its parts.
 
     Raises:
         ToolFailureError: a result of MCP that says it is an error.
@@ -172,7 +172,7 @@ def _result_text(result: Any) -> str:
 
 
 def _detail(data: Any, body: bytes) -> str:
-    """What a refusal says, in one line; a "result" beside it is none."""
+    """Return what a refusal says, in one line; a "result" beside it is none."""
     if isinstance(data, dict):
         rest = {key: value for key, value in data.items() if key != "result"}
         data = next(iter(rest.values())) if len(rest) == 1 else rest

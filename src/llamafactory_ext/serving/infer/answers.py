@@ -29,7 +29,7 @@ _BEGUN = b'{"id": "'  # how each line begins
 
 
 def settings_path(out: Path) -> Path:
-    """Where the settings of a run lie: beside its answers."""
+    """Return where the settings of a run lie: beside its answers."""
     return out.with_name(out.name + ".settings.json")
 
 
@@ -59,7 +59,7 @@ def check_out(out: Path) -> None:
 
 
 def _is_ours(line: bytes, out: Path) -> bool:
-    """Whether the first line of a file is an answer, or the cut one of a run that has left its settings."""
+    """Tell whether the first line of a file is an answer, or the cut one of a run that has left its settings."""
     if not line.endswith(b"\n"):
         return len(line) == _LONGEST or (settings_path(out).is_file() and _BEGUN.startswith(line[: len(_BEGUN)]))
     try:
@@ -156,7 +156,7 @@ class AnswerFile:
         self.done.add(question.id)
 
     def _resume(self, settings: Mapping[str, Any]) -> set[str]:
-        """Checks what the file holds, cuts off an unfinished line, and returns the ids that are answered."""
+        """Check what the file holds, cut off an unfinished line, and return the ids that are answered."""
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
         done: set[str] = set()

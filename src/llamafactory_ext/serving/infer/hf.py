@@ -21,7 +21,7 @@ _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def load_tokenizer(folder: Path, base: Path | None = None) -> Any:
-    """The tokenizer of a model's folder, or of its base's where an adapter has none.
+    """Return the tokenizer of a model's folder, or of its base's where an adapter has none.
 
     Raises:
         CheckpointError: neither has one.
@@ -75,7 +75,7 @@ class HfBackend:
         self._context = context if isinstance(context, int) and context > 0 else 1 << 30
 
     def identity(self) -> dict[str, Any]:
-        """What of the model answers depend on."""
+        """Return what of the model answers depend on."""
         hashes = {"model_files": files_hash(self._folder)}
         if self._base is not None:
             hashes["base_files"] = files_hash(self._base)
@@ -86,7 +86,7 @@ class HfBackend:
         return self._texts.prompt(question)
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, str | None]]:
-        """Each prompt with its answer, batch by batch, the longest first: what does not fit memory fails at once.
+        """Return each prompt with its answer, batch by batch; the longest come first, so that memory fails at once.
 
         None stands for a prompt that leaves no room for an answer in the model's context.
         """
@@ -115,11 +115,11 @@ class HfBackend:
         self._options = options
 
     def close(self) -> None:
-        """Nothing outlives the process."""
+        """Keep nothing: it would not outlive the process."""
 
     @torch.inference_mode()
     def _generate(self, batch: Sequence[Sequence[int]]) -> list[list[int]]:
-        """New token ids of each prompt."""
+        """Return the new token ids of each prompt."""
         longest = max(map(len, batch))
         pad = self._tokenizer.pad_token_id
         if pad is None:

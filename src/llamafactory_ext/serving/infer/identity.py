@@ -19,7 +19,7 @@ _CHUNK = 1 << 24
 
 
 def model_folder(model: str) -> Path:
-    """The folder of a local model.
+    """Return the folder of a local model.
 
     Raises:
         OptionError: no folder.
@@ -48,7 +48,7 @@ def check_files(folder: Path) -> None:
 
 
 def adapter_base(folder: Path) -> str | None:
-    """The base model of an adapter's folder as its configuration names it; None for a whole model."""
+    """Return the base model of an adapter's folder as its configuration names it; None for a whole model."""
     config = folder / "adapter_config.json"
     if not config.is_file():
         return None
@@ -60,7 +60,7 @@ def adapter_base(folder: Path) -> str | None:
 
 
 def files_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of what a model consists of: weights, configuration, tokenizer.
+    """Return SHA-256 over the names and contents of what a model consists of: weights, configuration, tokenizer.
 
     What training leaves beside them (logs, reports, optimiser states) does not count, nor does the folder's name.
     """
@@ -77,5 +77,5 @@ def files_hash(folder: Path) -> str:
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """The `model_hash` of records: over the model's hash and everything else that answers depend on."""
+    """Return the `model_hash` of records: over the model's hash and everything else that answers depend on."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -56,7 +56,7 @@ class InferOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> InferOptions:
-        """Options from the command line.
+        """Return options from the command line.
 
         Raises:
             OptionError: all problems at once.
@@ -78,7 +78,7 @@ class InferOptions:
         return options
 
     def problems(self) -> list[str]:
-        """What does not go together or is missing, each with the next step."""
+        """Return what does not go together or is missing, each with the next step."""
         found = []
         for name, what in (("model", "whom to ask"), ("out", "where the answers go")):
             if not getattr(self, name):
@@ -103,7 +103,7 @@ class InferOptions:
 
 
 def _typed(name: str, value: object, default: object, least: float | None) -> tuple[str, Any]:
-    """(fault, value): the value in its option's type."""
+    """Return (fault, value): the value in its option's type."""
     if isinstance(default, str):
         return "", str(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -117,7 +117,7 @@ def _typed(name: str, value: object, default: object, least: float | None) -> tu
 
 
 def help_text() -> str:
-    """What `infer --help` prints."""
+    """Return what `infer --help` prints."""
     lines = []
     for part in fields(InferOptions):
         default = f" ({part.default})" if part.default not in ("",) else ""

@@ -77,7 +77,7 @@ ELSEWHERE: list[Callable[[str], MakeWriter | None]] = []
 
 
 def template_for_tokens(name: str) -> Template | MakeWriter | None:
-    """The template that writes for a local model: ours, another package's, or None for the tokenizer's own.
+    """Return the template that writes for a local model: ours, another package's, or None for the tokenizer's own.
 
     Raises:
         OptionError: no such template.
@@ -92,7 +92,7 @@ def template_for_tokens(name: str) -> Template | MakeWriter | None:
 
 
 def template_named(name: str) -> Template:
-    """One of our templates.
+    """Return one of our templates.
 
     Raises:
         OptionError: no such template; the message lists them.
@@ -137,7 +137,7 @@ class TextPrompts:
         self._chat_takes_tools: bool | None = None
 
     def prompt(self, question: Question) -> Prompt:
-        """The text for one question, generation prompt included.
+        """Return the text for one question, generation prompt included.
 
         Raises:
             DataError: names the question that the template cannot write.
@@ -150,7 +150,7 @@ class TextPrompts:
             raise DataError(f"{question.id}: {error.message}") from None
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of the whole text."""
+        """Return token ids of the whole text."""
         if prompt.ids:
             return list(prompt.ids)
         if self._tokenizer.is_fast:
@@ -159,7 +159,7 @@ class TextPrompts:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The answer: up to the first token that ends it, other special tokens kept, as calls may hold them."""
+        """Return the answer: up to the first token that ends it, other special tokens kept, as calls may hold them."""
         end = next((place for place, token in enumerate(ids) if token in self.stop_ids), len(ids))
         kept = [token for token in ids[:end] if token not in self._silent]
         text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
@@ -212,12 +212,12 @@ class TextPrompts:
 
 
 def openai_tools(question: Question) -> list[Json]:
-    """The tools in OpenAI's form."""
+    """Return the tools in OpenAI's form."""
     return [write_tool(tool, "openai") for tool in question.tools]
 
 
 def chat_messages(question: Question, *, arguments_as_text: bool) -> list[Json]:
-    """The dialogue in OpenAI's form, calls as `tool_calls`.
+    """Return the dialogue in OpenAI's form, calls as `tool_calls`.
 
     Args:
         question: with its dialogue.
@@ -240,7 +240,7 @@ def chat_messages(question: Question, *, arguments_as_text: bool) -> list[Json]:
 
 
 def styled_messages(question: Question, template: Template) -> list[Json]:
-    """The dialogue as chat messages whose tools and calls are text in the template's style.
+    """Return the dialogue as chat messages whose tools and calls are text in the template's style.
 
     A server whose chat template is the same template's (as of our exported models) then writes what
     `Template.render` writes, but for Llama 3.1's line `Environment: ipython`, which only `tools` can ask for.
@@ -269,7 +269,10 @@ def styled_messages(question: Question, template: Template) -> list[Json]:
 
 
 def _quoted_turns(quoted: QuotedPrompt, template: Template) -> Sequence[Message]:
-    """The dialogue that a prompt quotes; without a turn for feedback this and the user's next words share one."""
+    """Return the dialogue that a prompt quotes.
+
+    Without a turn for feedback this and the user's next words share one.
+    """
     if template.chat.observation is not None:
         return quoted.turns
     turns: list[Message] = []
@@ -281,7 +284,7 @@ def _quoted_turns(quoted: QuotedPrompt, template: Template) -> Sequence[Message]
 
 
 def message_text(message: Mapping[str, Any]) -> str:
-    """A reply of an endpoint as one text: what it says, then its calls as data records write them."""
+    """Return a reply of an endpoint as one text: what it says, then its calls as data records write them."""
     content = content_text(message.get("content"))
     calls = []
     for call in message.get("tool_calls") or ():

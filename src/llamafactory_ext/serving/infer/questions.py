@@ -58,7 +58,7 @@ class QuestionSet:
 
 
 def of_benchmark(benchmark: str, source: Path) -> QuestionSet:
-    """The items of a benchmark's published files, asked as our converters ask them.
+    """Return the items of a benchmark's published files, asked as our converters ask them.
 
     Raises:
         OptionError: no such benchmark.
@@ -76,7 +76,7 @@ def of_benchmark(benchmark: str, source: Path) -> QuestionSet:
 
 
 def of_file(path: Path, benchmark: str) -> QuestionSet:
-    """The records of a data file in LLaMA-Factory's layouts; the last reply of each is what is asked for.
+    """Return the records of a data file in LLaMA-Factory's layouts; the last reply of each is what is asked for.
 
     Ids are the records' own, or their places where they have none.
 
@@ -99,7 +99,7 @@ def of_file(path: Path, benchmark: str) -> QuestionSet:
 
 
 def read_tools(text: str) -> tuple[Tool, ...]:
-    """The tools of a record's `tools` column: JSON text, one tool or a list of them.
+    """Return the tools of a record's `tools` column: JSON text, one tool or a list of them.
 
     Raises:
         DataError: something else.
@@ -114,7 +114,7 @@ def read_tools(text: str) -> tuple[Tool, ...]:
 
 
 def _columns(benchmark: str, item: Item) -> Mapping[str, Any] | str:
-    """What the benchmark's row makes of an item, or in words why it makes nothing."""
+    """Return what the benchmark's row makes of an item, or in words why it makes nothing."""
     row = benchmark_of(benchmark)
     assert row is not None  # its references were read
     read = load(row.question) if row.question else load(row.families[0]).read
@@ -125,7 +125,7 @@ def _columns(benchmark: str, item: Item) -> Mapping[str, Any] | str:
 
 
 def _dialogue(columns: Mapping[str, Any]) -> Dialogue:
-    """A converted example as upstream sees it."""
+    """Return a converted example as upstream sees it."""
     if "conversations" in columns:
         turns = tuple((turn["from"], turn["value"]) for turn in columns["conversations"])
         return Dialogue(turns, columns.get("system", ""), columns.get("tools", ""))
@@ -134,7 +134,7 @@ def _dialogue(columns: Mapping[str, Any]) -> Dialogue:
 
 
 def _question(own_id: str, benchmark: str, dialogue: Dialogue) -> Question:
-    """The dialogue up to its last reply.
+    """Return the dialogue up to its last reply.
 
     Raises:
         DataError: unknown roles, or nothing that awaits a reply.

@@ -29,19 +29,19 @@ class Backend(Protocol):
     """What answers."""
 
     def identity(self) -> dict[str, Any]:
-        """What of the model the answers depend on."""
+        """Return what of the model the answers depend on."""
 
     def prompt(self, question: Question) -> Prompt:
-        """What the model gets for a question."""
+        """Return what the model gets for a question."""
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Any]]:
-        """Each prompt with its answer as soon as it is finished; None where the prompt leaves no room for one.
+        """Return each prompt with its answer as soon as it is finished; None where the prompt leaves no room for one.
 
         An answer is a text, or (text, all messages) of a dialogue.
         """
 
     def close(self) -> None:
-        """Ends what the backend has started."""
+        """End what the backend has started."""
 
 
 def infer(*extra: object, **given: object) -> None:
@@ -130,7 +130,7 @@ def _questions(options: InferOptions) -> QuestionSet:
 
 
 def _backend(options: InferOptions) -> Backend:
-    """The backend, imported only now: each needs packages of its own."""
+    """Return the backend, imported only now: each needs packages of its own."""
     if options.backend == "hf":
         from .hf import HfBackend
 
@@ -145,7 +145,10 @@ def _backend(options: InferOptions) -> Backend:
 
 
 def _settings(options: InferOptions, benchmark: str) -> dict[str, Any]:
-    """What answers depend on beside the model; how many run at a time is left out, as it only changes the speed."""
+    """Return what answers depend on beside the model.
+
+    How many run at a time is left out, as it only changes the speed.
+    """
     sampling = {"temperature": options.temperature}
     if options.temperature:
         sampling |= {"top_p": options.top_p, "seed": options.seed}

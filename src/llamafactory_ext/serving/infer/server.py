@@ -100,7 +100,7 @@ class ChatServer:
             raise OptionError(f'{self._shown} serves no model "{self.model}"; give --model one of {listed}')
 
     def reply(self, body: Mapping[str, Any]) -> Reply:
-        """The answer to one chat request.
+        """Return the answer to one chat request.
 
         Raises:
             PromptTooLongError: the server says so.
@@ -129,7 +129,7 @@ class ChatServer:
         return Reply(message, tokens, prompt_tokens, finish if isinstance(finish, str) else "")
 
     def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
-        """One request, repeated while its failure may pass."""
+        """Make one request, repeated while its failure may pass."""
         pause, why = _FIRST_PAUSE, ""
         for attempt in range(self._retries + 1):
             try:
@@ -188,19 +188,19 @@ class ServerBackend:
         self._takes_dots = True
 
     def identity(self) -> dict[str, Any]:
-        """A server does not tell its weights: its model's name has to do."""
+        """Return a server does not tell its weights: its model's name has to do."""
         tools = {"tool_server": shown_url(self._options.tool_server)} if self._tools else {}
         return {"served_model": self._options.model} | tools
 
     def prompt(self, question: Question) -> Prompt:
-        """Messages and tools of one question, or messages in the words of the template."""
+        """Return messages and tools of one question, or messages in the words of the template."""
         if self._template is not None:
             return Prompt(question, messages=styled_messages(question, self._template))
         messages = chat_messages(question, arguments_as_text=True)
         return Prompt(question, messages=messages, tools=openai_tools(question))
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Any]]:
-        """Each prompt with its answer, in the order in which they finish."""
+        """Return each prompt with its answer, in the order in which they finish."""
         with Asking(self._options.concurrency) as pool:
             running: dict[Future[Any], Prompt] = {}
             try:
@@ -236,7 +236,10 @@ class ServerBackend:
             self._tools.close()
 
     def _finished(self, running: dict[Future[Any], Prompt]) -> Iterator[tuple[Prompt, Any]]:
-        """The answers that are ready; waits for one. Those beside a failed one are handed over before its error is."""
+        """Return the answers that are ready; waits for one.
+
+        Those beside a failed one are handed over before its error is.
+        """
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         failure = None
         for future in done:
@@ -249,7 +252,7 @@ class ServerBackend:
             raise failure
 
     def _told(self, answer: Any) -> Any:
-        """An answer as `Backend.answers` hands it over."""
+        """Return an answer as `Backend.answers` hands it over."""
         if not isinstance(answer, Episode):
             return answer
         self._ends[answer.end] += 1

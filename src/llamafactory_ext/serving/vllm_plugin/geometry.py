@@ -55,7 +55,7 @@ class Slot:
 
 
 def column_slot(name: str, parts: Sequence[Part], inside: Sequence[int] | None, d_in: int, ranks: int) -> Slot:
-    """The slot of a linear whose outputs are spread: router and A whole, B by output.
+    """Return the slot of a linear whose outputs are spread: router and A whole, B by output.
 
     Args:
         name: the adapted linear.
@@ -76,7 +76,7 @@ def column_slot(name: str, parts: Sequence[Part], inside: Sequence[int] | None, 
 
 
 def row_slot(name: str, rank: int, size: int, d_in: int, d_out: int, ranks: int) -> Slot:
-    """The slot of a linear whose inputs are spread: A and router by input, all outputs.
+    """Return the slot of a linear whose inputs are spread: A and router by input, all outputs.
 
     Their products are summed over all processes before the softmax. The linear's own sum over all processes then adds
     up the experts' products, so that each process forms those of its share of the N R columns only.

@@ -37,7 +37,7 @@ class Answers:
         sampling: Sampling,
         tokenizer: Any,
     ) -> Answers:
-        """Reads and scores responses."""
+        """Read and scores responses."""
         texts = [text_of(response, sampling, tokenizer) for response in responses]
         pairs = zip(queries, texts, strict=True)
         return cls(
@@ -48,7 +48,7 @@ class Answers:
         )
 
     def means(self) -> dict[str, float]:
-        """Means over the answers of all processes, and "count", how many there are.
+        """Return means over the answers of all processes, and "count", how many there are.
 
         They are "reward", its standard deviation "reward_spread", tokens per response, the shares of responses that
         were cut at the length limit and of empty ones, and those of each category as "part_<category>".
@@ -69,7 +69,7 @@ class Answers:
         return found | {"count": total}
 
     def shown(self, count: int) -> list[str]:
-        """The first answers in words."""
+        """Return the first answers in words."""
         rows = list(zip(self.queries, self.texts, self.rewards, strict=True))[:count]
         return [
             f"{query.place}: {text!r}, right is {query.reference!r}: {reward.total:g} ({', '.join(reward.parts)})"
@@ -78,7 +78,7 @@ class Answers:
 
 
 def text_of(response: Response, sampling: Sampling, tokenizer: Any) -> str:
-    """The text of a response, special tokens included, without the tokens that end it."""
+    """Return the text of a response, special tokens included, without the tokens that end it."""
     ids = list(response.ids)
     while ids and ids[-1] in sampling.end_ids:
         ids.pop()
@@ -86,7 +86,7 @@ def text_of(response: Response, sampling: Sampling, tokenizer: Any) -> str:
 
 
 def own_share(queries: Sequence[Query], process: int, processes: int) -> tuple[list[Query], int]:
-    """The queries that this process answers, equally many on each, and how many of them count."""
+    """Return the queries that this process answers, equally many on each, and how many of them count."""
     mine = list(queries[process::processes])
     extra = -(-len(queries) // processes) - len(mine)
     return [*mine, *queries[:extra]], len(mine)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 
 def micro_batches(order_N: Tensor, lengths_N: Tensor, minibatches: int, parts: int) -> list[list[Tensor]]:
-    """Places of the responses per update and per micro-batch of it.
+    """Return the indices of the responses per update and per micro-batch of it.
 
     An update's responses go into its micro-batches by length, so that little of them is padding; as losses are sums,
     which micro-batch a response is in does not matter.
@@ -29,7 +29,7 @@ def micro_batches(order_N: Tensor, lengths_N: Tensor, minibatches: int, parts: i
 
 
 def batches_of_epoch(count: int, rows: int, process: int, processes: int, seed: int | None) -> list[list[int]]:
-    """Places of the queries that each batch of responses of this process begins from, in a new order per `seed`.
+    """Return the indices of the queries of each batch of this process, in a new order per `seed`.
 
     Args:
         count: queries.
@@ -77,5 +77,5 @@ class QueryLoader(DataLoader):
         super().__init__(places, batch_sampler=_Epochs(batches, repeats), collate_fn=list)  # type: ignore[arg-type]
 
     def set_epoch(self, epoch: int) -> None:
-        """The order of this epoch comes next; transformers calls it."""
+        """Return the order of this epoch comes next; transformers calls it."""
         self.batch_sampler.epoch = epoch  # type: ignore[union-attr]

@@ -46,7 +46,7 @@ class PpoCheckpoints(SafeCheckpoints):
     updates: int
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The policy, whole, and what trains of it in float32, whatever an engine makes of it."""
+        """Return the policy, whole, and what trains of it in float32, whatever an engine makes of it."""
         if not self._engine_saves:
             super().save_model(output_dir, _internal_call)
             return
@@ -65,7 +65,7 @@ class PpoCheckpoints(SafeCheckpoints):
             save_file({name: weight.detach().cpu().contiguous() for name, weight in critic}, folder / CRITIC)
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Also the state of PPO, which is written and read at the same moments."""
+        """Save also the state of PPO, which is written and read at the same moments."""
         super()._save_rng_state(output_dir)
         half_way = self.experience is not None and self.state.global_step % self.updates
         state = {
@@ -89,7 +89,7 @@ class PpoCheckpoints(SafeCheckpoints):
     # Engines
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
-        """The reference is taken between an engine's wrapping and the loading of a checkpoint."""
+        """Return the reference is taken between an engine's wrapping and the loading of a checkpoint."""
         if not self._engine_saves:
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
@@ -160,7 +160,10 @@ class PpoCheckpoints(SafeCheckpoints):
         return model
 
     def _load_best_model(self) -> None:
-        """Policy and critic of the best checkpoint; engines, which have formats of their own, are refused before."""
+        """Return policy and critic of the best checkpoint.
+
+        Engines, which have formats of their own, are refused before.
+        """
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:

@@ -57,7 +57,7 @@ class ActorCritic(nn.Module):
         return getattr(_plain(self.policy), "_no_split_modules", None)
 
     def tie_weights(self) -> None:
-        """Ties input and output embedding of the policy again; FSDP asks for it when it has replaced all weights."""
+        """Tie input and output embedding of the policy again; FSDP asks for it when it has replaced all weights."""
         self.policy.tie_weights()
 
     def forward(
@@ -70,7 +70,7 @@ class ActorCritic(nn.Module):
         values: bool = True,
         policy_inputs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Log-probabilities of the last `responses` tokens and the values before them, both (B, R) in float32.
+        """Return log-probabilities of the last `responses` tokens and the values before them, both (B, R) in float32.
 
         Args:
             ids_BT: prompts padded on the left, responses on the right.
@@ -104,7 +104,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def rollout_values(self) -> Iterator[Callable[[], Tensor] | None]:
-        """Within, the values (B) of the policy's last pass, from its last position; None with no or an own critic."""
+        """Yield a function for the values (B) of the policy's last pass; None with no or an own critic."""
         if self.critic is not None or not hasattr(self, "value_head"):
             yield None
             return
@@ -119,7 +119,7 @@ class ActorCritic(nn.Module):
 
     @contextmanager
     def _states(self) -> Iterator[list[Tensor]]:
-        """The last hidden states of the policy's passes within, one after the other."""
+        """Return the last hidden states of the policy's passes within, one after the other."""
         seen: list[Tensor] = []
         head = self.policy.get_output_embeddings()
         hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -129,19 +129,19 @@ class ActorCritic(nn.Module):
             hook.remove()
 
     def _values(self, states: Tensor) -> Tensor:
-        """Of states (..., D), in float32."""
+        """Return the values of states (..., D), in float32."""
         return self.value_head(states.to(self.value_head.weight.dtype)).squeeze(-1).float()
 
     def in_float32(self) -> bool:
-        """Whether the policy computes in float32 throughout."""
+        """Tell whether the policy computes in float32 throughout."""
         return all(weight.dtype == torch.float32 for weight in self.policy.parameters())
 
     def actor_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """What trains in the policy, by its name in this module."""
+        """Return what trains in the policy, by its name in this module."""
         return [(name, weight) for name, weight in self._trained() if name.startswith("policy.")]
 
     def critic_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """What trains in the critic alone, by its name in this module."""
+        """Return what trains in the critic alone, by its name in this module."""
         return [(name, weight) for name, weight in self._trained() if not name.startswith("policy.")]
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
@@ -149,7 +149,7 @@ class ActorCritic(nn.Module):
 
 
 def chosen_logp(logits_BRV: Tensor, ids_BR: Tensor, temperature: float) -> Tensor:
-    """Log-probability of each token (B, R), in float32 at least."""
+    """Return log-probability of each token (B, R), in float32 at least."""
     chosen = []
     for logits_RV, ids_R in zip(logits_BRV, ids_BR, strict=True):  # row by row: float32 logits of one row at a time
         scaled_RV = logits_RV.to(torch.promote_types(logits_RV.dtype, torch.float32)) / temperature
@@ -158,7 +158,10 @@ def chosen_logp(logits_BRV: Tensor, ids_BR: Tensor, temperature: float) -> Tenso
 
 
 def copy_without_head(policy: Any) -> Any:
-    """A copy of a model whose logits are its last hidden states; what trains in the model trains in the copy."""
+    """Return a copy of a model whose logits are its last hidden states.
+
+    What trains in the model trains in the copy.
+    """
     head = policy.get_output_embeddings()
     # The head is left out of the copy's memory, unless it is the input embedding too.
     shared = policy.get_input_embeddings().weight is head.weight
@@ -166,14 +169,14 @@ def copy_without_head(policy: Any) -> Any:
 
 
 def without_head(model: Any) -> Any:
-    """The model, with its last hidden states for logits."""
+    """Return the model, with its last hidden states for logits."""
     disable_dropout(model)
     _plain(model).set_output_embeddings(nn.Identity())
     return model
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Without it, the same weights give other log-probabilities when a response is drawn and when it is learned."""
+    """Turn dropout off, which makes log-probabilities differ between drawing and learning."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -10,7 +10,7 @@ from ...training.engine_conflicts import fsdp_problems, is_set, mismatches, sour
 
 
 def ppo_engine_conflicts(model_args: Any, training_args: Any) -> list[str]:
-    """Conflicts of FSDP and DeepSpeed settings with tl_ppo, one sentence each with the next step."""
+    """Return conflicts of FSDP and DeepSpeed settings with tl_ppo, one sentence each with the next step."""
     if training_args.deepspeed:
         problems = _deepspeed_problems(training_args)
         spread = training_args.hf_deepspeed_config.is_zero3()

@@ -27,7 +27,7 @@ from ...training.parameters import parameter_group
 
 
 def prepare_for_engine(model: nn.Module, state: Any, training_args: Any) -> None:
-    """What engines leave to their user, before they wrap policy and critic for training in 16 bits.
+    """Return what engines leave to their user, before they wrap policy and critic for training in 16 bits.
 
     FSDP would round what the root gives, log-probabilities, to 16 bits. DeepSpeed has no autocast: all weights must be
     of that type; its optimizer keeps those that train in float32.
@@ -65,7 +65,7 @@ class ThroughRoot:
 
 @contextmanager
 def whole_policy(root: Any) -> Iterator[None]:
-    """Within, FSDP keeps what the first call of the policy has gathered.
+    """Let FSDP keep within what the first call of the policy has gathered.
 
     Args:
         root: an `ActorCritic`; nothing happens unless FSDP has wrapped it.
@@ -88,7 +88,7 @@ def _reshards(part: FSDPModule) -> bool:
 
 
 def let_go(wrapped: Any) -> None:
-    """Drops what an engine has gathered and not freed yet, so that parts that change are gathered anew.
+    """Drop what an engine has gathered and not freed yet, so that parts that change are gathered anew.
 
     Args:
         wrapped: the model as the engine gave it back.
@@ -101,12 +101,12 @@ def let_go(wrapped: Any) -> None:
 
 
 def is_spread(weight: Tensor) -> bool:
-    """Whether this process holds a part of a weight."""
+    """Tell whether this process holds a part of a weight."""
     return isinstance(weight, DTensor) or hasattr(weight, "ds_tensor")
 
 
 def held(weight: Tensor) -> Tensor:
-    """What this process holds of a weight; changing it changes the weight."""
+    """Return what this process holds of a weight; changing it changes the weight."""
     if isinstance(weight, DTensor):
         return DTensor.to_local(weight).detach()
     part: Tensor = getattr(weight, "ds_tensor", weight)  # of ZeRO-3
@@ -114,7 +114,7 @@ def held(weight: Tensor) -> Tensor:
 
 
 def gathered(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    """Every weight of a model, whole, on the CPU; those that train in float32. All processes must take part.
+    """Return every weight of a model, whole, on the CPU; those that train in float32. All processes must take part.
 
     One weight at a time is whole on the accelerators.
 
@@ -146,7 +146,7 @@ def _whole(weight: nn.Parameter) -> Tensor:
 
 
 def parts_of(state: Any) -> Any:
-    """The state of an optimizer with this process's parts in the place of tensors that FSDP has spread."""
+    """Return the state of an optimizer with this process's parts in the place of tensors that FSDP has spread."""
     if isinstance(state, DTensor):
         return held(state)
     if isinstance(state, Mapping):
@@ -155,7 +155,7 @@ def parts_of(state: Any) -> Any:
 
 
 def whole_of(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
-    """What `parts_of` took apart, for `load_state_dict`.
+    """Return what `parts_of` took apart, for `load_state_dict`.
 
     Args:
         state: numbered as `optimizer.state_dict()` numbers its weights.
@@ -172,7 +172,7 @@ def whole_of(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
 
 
 def _like(value: Any, weight: Tensor) -> Any:
-    """A moment of a weight, spread like it; what is no moment, as it is."""
+    """Return a moment of a weight, spread like it; what is no moment, as it is."""
     if not isinstance(weight, DTensor) or not isinstance(value, Tensor) or value.shape != held(weight).shape:
         return value
     return DTensor.from_local(

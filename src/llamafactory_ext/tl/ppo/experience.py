@@ -45,7 +45,7 @@ class Experience:
 
     @classmethod
     def of(cls, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_id: int) -> Experience:
-        """Texts alone; everything else is zero, with no pass ordered yet."""
+        """Return texts alone; everything else is zero, with no pass ordered yet."""
         prompt_NP, prompt_mask_NP = pad_left(prompts, pad_id)
         backwards, mask_NR = pad_left([list(response)[::-1] for response in responses], pad_id)
         response_NR, mask_NR = backwards.flip(1), mask_NR.flip(1).float()
@@ -57,7 +57,7 @@ class Experience:
         return len(self.prompt_NP)
 
     def rows(self, places: Tensor) -> Experience:
-        """Some of the responses, without columns that are padding in all of them."""
+        """Return some of the responses, without columns that are padding in all of them."""
         chosen = {part.name: getattr(self, part.name)[places] for part in fields(self) if part.name != "orders_KN"} | {
             "orders_KN": self.orders_KN[:, :0]
         }
@@ -71,28 +71,28 @@ class Experience:
         return Experience(**chosen)
 
     def column(self, numbers: Sequence[Sequence[float]]) -> Tensor:
-        """A number per token of each response (N, R), 0 behind the end."""
+        """Return a number per token of each response (N, R), 0 behind the end."""
         found_NR = torch.zeros_like(self.mask_NR, device="cpu")
         for row, given in enumerate(numbers):
             found_NR[row, : len(given)] = torch.tensor(given)
         return found_NR.to(self.mask_NR.device)
 
     def lengths(self) -> Tensor:
-        """Tokens of prompt and response (N)."""
+        """Return tokens of prompt and response (N)."""
         return self.prompt_mask_NP.sum(1) + self.mask_NR.sum(1).long()
 
     def inputs(self) -> tuple[Tensor, Tensor, int]:
-        """What the model takes: ids and mask (N, P + R), and R."""
+        """Return what the model takes: ids and mask (N, P + R), and R."""
         ids_NT = torch.cat([self.prompt_NP, self.response_NR], dim=1)
         mask_NT = torch.cat([self.prompt_mask_NP, self.mask_NR.long()], dim=1)
         return ids_NT, mask_NT, self.response_NR.shape[1]
 
     def to(self, device: torch.device) -> Experience:
-        """The same on another device."""
+        """Return the same on another device."""
         return replace(self, **{part.name: getattr(self, part.name).to(device) for part in fields(self)})
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @classmethod

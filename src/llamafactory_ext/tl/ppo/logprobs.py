@@ -32,7 +32,7 @@ class PpoLooks:
     _engine_saves: bool
 
     def _draws_exactly(self) -> bool:
-        """Whether the pass that draws a token gives its log-probability as exactly as the one that learns from it.
+        """Tell whether a token's log-probability as it is drawn is as exact as when it is learned from.
 
         In 16 bits, other batches and cached keys give other numbers.
         """
@@ -40,7 +40,7 @@ class PpoLooks:
         return not coarse and not self._engine_saves and self.actor_critic.in_float32()
 
     def _policy_and_critic(self, batch: Experience, responses: Sequence[Response]) -> list[Tensor]:
-        """Log-probabilities and values (N, R): those that the rollout gave, if it is exact, the others by a look.
+        """Return log-probabilities and values (N, R): the rollout's, if it is exact, else those of another look.
 
         Without a critic the values are zeros.
         """
@@ -63,7 +63,7 @@ class PpoLooks:
 
     @torch.no_grad()
     def _look_at(self, batch: Experience, *, logp: bool = True, values: bool = True) -> list[Tensor]:
-        """Log-probabilities and values of all responses (N, R), in parts of similar length."""
+        """Return log-probabilities and values of all responses (N, R), in parts of similar length."""
         self.model_wrapped.eval()
         found = [torch.zeros_like(batch.mask_NR) for wanted in (logp, values) if wanted]
         for places in batch.lengths().argsort(stable=True).split(self.sampling.rows):

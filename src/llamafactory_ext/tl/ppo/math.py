@@ -20,7 +20,7 @@ KL_ESTIMATORS = ("k1", "k2", "k3")
 
 
 def kl_estimate(logp_BR: Tensor, reference_BR: Tensor, kind: str) -> Tensor:
-    """Estimates of KL(policy || reference) per token, from tokens that the policy has drawn.
+    """Return estimates of KL(policy || reference) per token, from tokens that the policy has drawn.
 
     With d = log policy - log reference: k1 = d (unbiased, of either sign), k2 = d^2 / 2 (biased, never negative),
     k3 = exp(-d) - 1 + d (unbiased and never negative).
@@ -35,7 +35,7 @@ def kl_estimate(logp_BR: Tensor, reference_BR: Tensor, kind: str) -> Tensor:
 
 
 def token_rewards(scores_B: Tensor, kl_BR: Tensor, mask_BR: Tensor, coefficient: float) -> Tensor:
-    """-coefficient * KL on every token, and the response's score on its last one; 0 behind the end (B, R)."""
+    """Return -coefficient * KL on every token, and the response's score on its last one; 0 behind the end (B, R)."""
     rewards_BR = -coefficient * kl_BR * mask_BR
     last_B = mask_BR.long().sum(1) - 1
     return rewards_BR.scatter_add(1, last_B[:, None], scores_B[:, None].to(rewards_BR.dtype))
@@ -44,7 +44,7 @@ def token_rewards(scores_B: Tensor, kl_BR: Tensor, mask_BR: Tensor, coefficient:
 def advantages_and_returns(
     rewards_BR: Tensor, values_BR: Tensor, mask_BR: Tensor, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimates, and the returns that the critic learns (advantage + value).
+    """Return generalised advantage estimates, and the returns that the critic learns (advantage + value).
 
     Args:
         rewards_BR: per token.
@@ -67,7 +67,7 @@ def advantages_and_returns(
 
 
 def whiten(values_BR: Tensor, mask_BR: Tensor, add_up: Callable[[Tensor], Tensor] = lambda sums: sums) -> Tensor:
-    """The values with mean 0 and variance 1 over all tokens of the mask; 0 outside it.
+    """Return the values with mean 0 and variance 1 over all tokens of the mask; 0 outside it.
 
     Args:
         values_BR: of this process.
@@ -151,7 +151,7 @@ def loss_weights(mask_BR: Tensor, mean: str, longest: int) -> Tensor:
 def value_loss(
     values_BR: Tensor, old_BR: Tensor, returns_BR: Tensor, mask_BR: Tensor, clip: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Half the squared error of the critic, summed over the tokens; and how many of them are clipped.
+    """Return half the squared error of the critic, summed over the tokens; and how many of them are clipped.
 
     Args:
         values_BR: now.
@@ -170,7 +170,7 @@ def value_loss(
 
 
 def adapted_coefficient(coefficient: float, kl: float, target: float, responses: int, horizon: int) -> float:
-    """The next KL coefficient: it grows while `kl`, per response, is above `target`, and falls while it is below.
+    """Return the next KL coefficient: it grows while `kl`, per response, is above `target`, else it falls.
 
     Args:
         coefficient: now.

@@ -52,7 +52,7 @@ def load_policy(
 
 
 def _in_training_type(policy: Any, training_args: Any) -> Any:
-    """Without mixed precision a 16-bit model would round small updates away; upstream raises what trains."""
+    """Raise a 16-bit model without mixed precision, which would round small updates away, to float32."""
     if training_args.do_train and not any(weight.requires_grad for weight in policy.parameters()):
         raise OptionError("No weight of the policy trains; choose another finetuning_type or freeze fewer layers.")
     if training_args.do_train and raise_to_float32(policy, training_args):

@@ -41,11 +41,11 @@ class Faults:
     intake: Intake = field(default_factory=Intake)
 
     def add(self, what: str, place: str) -> None:
-        """Remembers one."""
+        """Remember one."""
         self.places.setdefault(what, []).append(place)
 
     def lines(self) -> list[str]:
-        """One line per kind, with the number and the first places."""
+        """Return one line per kind, with the number and the first places."""
         return [
             f"{what}: {len(places)} of {self.seen} ({', '.join(places[:_SHOWN])}{', ...' * (len(places) > _SHOWN)})"
             for what, places in self.places.items()
@@ -63,7 +63,7 @@ def make_queries(
     action: str = KEEP,
     call_format: str | None = None,
 ) -> tuple[list[Query], Faults]:
-    """All queries of a data set.
+    """Return all queries of a data set.
 
     Args:
         examples: as upstream aligns them: `_prompt` and `_response` messages, `_system`, `_tools`.
@@ -115,7 +115,7 @@ def _of_example(
     last_only: bool,
     call_format: str | None,
 ) -> Iterator[Query]:
-    """The queries of one example; what cannot be used goes into `faults`."""
+    """Return the queries of one example; what cannot be used goes into `faults`."""
     where, intake = example.get("_place") or f"example {number}", faults.intake
     intake.read += 1
     if example.get("_skipped") or example.get("_fault"):
@@ -158,7 +158,7 @@ def _of_example(
 
 
 def declared_tools(tools: str | None, texts: Iterable[str]) -> tuple[Tool, ...]:
-    """The tools of a tools column, or those that stand as JSON objects in the texts of a prompt.
+    """Return the tools of a tools column, or those that stand as JSON objects in the texts of a prompt.
 
     Raises:
         DataError: the column is no JSON list of tools.
@@ -191,7 +191,7 @@ def _query(
 
 
 def _call_turns(example: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
-    """The dialogue up to and including each call; where tools stand in the prompt, an answer may be one.
+    """Return the dialogue up to and including each call; where tools stand in the prompt, an answer may be one.
 
     Calls that were answered with an error are no right answers.
     """
@@ -214,7 +214,7 @@ def _call_turns(example: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]
 
 
 def _calls_one(message: Mapping[str, str], tools: Sequence[Tool], *, answered: bool) -> bool:
-    """Whether an answer calls tools that are known, or tries to; what a tool's output follows is a call."""
+    """Tell whether an answer calls tools that are known, or tries to; what a tool's output follows is a call."""
     try:
         found = detect_turn(message["content"], tools)
     except CallParseError:

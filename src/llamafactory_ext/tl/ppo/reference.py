@@ -46,7 +46,7 @@ class Reference:
             self.keep(_nothing)
 
     def keep(self, let_go: Callable[[], None]) -> None:
-        """Takes the policy as it is now, unless the adapter is turned off for the reference.
+        """Take the policy as it is now, unless the adapter is turned off for the reference.
 
         Args:
             let_go: drops what has been gathered from the parts that the processes hold.
@@ -62,7 +62,7 @@ class Reference:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, the policy is the reference; no gradients."""
+        """Let the policy be the reference within; no gradients."""
         trained = {name for name, _ in self._trained()}
         self._let_go()
         with torch.no_grad():
@@ -81,7 +81,7 @@ class Reference:
                 self._exchange(own)
 
     def _exchange(self, others: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Puts weights in the policy's place; what was there."""
+        """Put weights in the policy's place; what was there."""
         before = {}
         for name, weight in self._trained():
             if is_spread(weight):

@@ -46,7 +46,10 @@ class Query:
 
 
 def tool_reward(variant: str, named: str | None) -> RewardFunction:
-    """TL-Training's reward (arXiv:2412.15495, section 3.3); `named` is the call format that the user names, if any."""
+    """Return TL-Training's reward (arXiv:2412.15495, section 3.3).
+
+    `named` is the call format that the user names, if any.
+    """
 
     def of(prediction: str, reference: str, tools: Sequence[Tool], call_format: str | None = None) -> Reward:
         return reward_parts(prediction, reference, tools, variant, call_format=named or call_format)
@@ -55,7 +58,7 @@ def tool_reward(variant: str, named: str | None) -> RewardFunction:
 
 
 def user_reward(name: str) -> RewardFunction:
-    """The reward that `module:function` names; the module is also looked for in the working directory.
+    """Return the reward that `module:function` names; the module is also looked for in the working directory.
 
     Raises:
         OptionError: there is no such function.
@@ -90,7 +93,7 @@ def _as_reward(value: Any, name: str) -> Reward:
 
 
 def fault_of(query: Query, reward: RewardFunction) -> str | None:
-    """Why this query cannot be used, in words that are the same for all of its kind; None if it can.
+    """Say why this query cannot be used, in words that are the same for all of its kind; None if it can.
 
     The right answer is scored against itself: what is not worth the most then can never be learned.
     """
@@ -112,6 +115,6 @@ def _detail(message: str) -> str:
 
 
 def shares(rewards: Sequence[Reward]) -> dict[str, float]:
-    """Share of responses per category, by name; all of TL-Training's, and what else occurs."""
+    """Return share of responses per category, by name; all of TL-Training's, and what else occurs."""
     names = list(dict.fromkeys([*REWARDS, *(name for reward in rewards for name in reward.parts)]))
     return {name: sum(name in reward.parts for reward in rewards) / max(len(rewards), 1) for name in names}

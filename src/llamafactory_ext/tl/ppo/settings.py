@@ -53,7 +53,7 @@ class PpoSettings:
 
 
 def settings_of(args: Any) -> PpoSettings:
-    """PPO's numbers from the options."""
+    """Return PPO's numbers from the options."""
     return PpoSettings(
         epochs=args.tl_ppo_epochs,
         minibatches=args.tl_minibatches,

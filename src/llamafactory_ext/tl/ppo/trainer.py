@@ -97,7 +97,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
     # Data and optimizer
 
     def get_train_dataloader(self) -> QueryLoader:
-        """Places of queries: each batch once per micro-batch that learns from it."""
+        """Return a loader of queries' indices: each batch once per micro-batch that learns from it."""
         args, count, group = self.args, len(self.queries), self.settings.group
         first = args.seed if args.data_seed is None else args.data_seed
 
@@ -109,7 +109,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         return QueryLoader(count, batches, self.updates * args.gradient_accumulation_steps)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The one that `optim` names, with a learning rate of its own for the critic."""
+        """Return the one that `optim` names, with a learning rate of its own for the critic."""
         if self.optimizer is None:
             decayed = set(self.get_decay_parameter_names(self.actor_critic))
             parts = (
@@ -132,7 +132,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
     # Responses and what they are worth
 
     def answer(self, queries: Sequence[Query], sampling: Sampling, *, valued: bool = False) -> list[Response]:
-        """Responses of the policy as it is now, on request with the values that a shared critic gave on the way."""
+        """Return responses of the policy as it is now, on request with the values of a shared critic."""
         prompts = [query.ids for query in queries]
         if self.server is not None:
             return self.server(prompts, sampling, self.state.global_step)
@@ -150,11 +150,11 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
             )
 
     def _all_closed(self, mine: bool) -> bool:
-        """Under ZeRO-3, whose processes gather weights together for each token, all of them draw equally long."""
+        """Tell whether all processes are done: under ZeRO-3 they gather weights together for each token."""
         return not sum_of_all(torch.tensor(float(not mine), device=self.args.device)).item()
 
     def _gather_experience(self, places: Sequence[int]) -> Experience:
-        """Answers queries, scores the answers, and works out advantages; all of this process's part."""
+        """Answer queries, scores the answers, and works out advantages; all of this process's part."""
         settings, device, began = self.settings, self.args.device, time.monotonic()
         queries = [self.queries[place] for place in places]
         responses = self.answer(queries, self.sampling, valued=self._draws_exactly())
@@ -188,7 +188,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         )
 
     def _reference_logp(self, batch: Experience, logp_NR: Tensor) -> Tensor:
-        """Log-probabilities under the reference (N, R); the policy's own where none is measured."""
+        """Return log-probabilities under the reference (N, R); the policy's own where none is measured."""
         if self.reference is None:
             return logp_NR
         with self.reference.in_place():
@@ -213,7 +213,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """One micro-batch of one update; the first update of a batch of responses draws them."""
+        """Learn from one micro-batch of one update; the first update of a batch of responses draws them."""
         if self._micro == 0:
             update = self.state.global_step % self.updates
             if update == 0:
@@ -223,7 +223,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         return super().training_step(model, {"places": torch.tensor(inputs)}, num_items_in_batch)
 
     def _begin_update(self, update: int) -> None:
-        """Sorts the update's responses into micro-batches, and counts their tokens over all processes."""
+        """Sort the update's responses into micro-batches, and counts their tokens over all processes."""
         assert self.experience is not None
         epoch, part = divmod(update, self.settings.minibatches)
         parts = self.args.gradient_accumulation_steps
@@ -233,7 +233,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         self._tokens, self._responses = sum_of_all(torch.stack([mask_UR.sum(), mask_UR[:, 0].sum()])).unbind()
 
     def compute_loss(self, model: nn.Module, inputs: Any, **_: Any) -> Any:
-        """PPO's loss of one micro-batch: its part of the mean over all tokens of the update."""
+        """Return PPO's loss of one micro-batch: its part of the mean over all tokens of the update."""
         assert self.experience is not None
         settings, batch = self.settings, self.experience.rows(self._parts[self._micro])
         self._micro += 1
@@ -277,7 +277,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Greedy answers to the held-out queries: mean reward with its standard error, shares of the categories."""
+        """Answer the held-out queries greedily; return mean reward, its standard error, category shares."""
         queries = self.eval_dataset if eval_dataset is None else eval_dataset
         asked, counting = own_share(queries, self.args.process_index, self.args.world_size)
         sampling = replace(self.sampling, temperature=0.0)
@@ -301,7 +301,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         mask_NR: Tensor,
         seconds: float,
     ) -> float:
-        """Tells the log and the watch about a batch; the KL coefficient for it, which then adapts."""
+        """Tell the log and the watch about a batch; the KL coefficient for it, which then adapts."""
         means, step = answers.means(), self.state.global_step + 1
         count = means.pop("count")
         sums = {"kl": kl_NR.sum().item(), "value": (values_NR.sum(1) / mask_NR.sum(1)).sum().item()}
@@ -324,7 +324,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         return used
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the means over the batches and updates since the last time."""
+        """Add the means over the batches and updates since the last time."""
         if "loss" in logs:
             means = {name: sum(seen) / len(seen) for name, seen in sorted(self.tracked.items())}
             # Those of updates are sums over this process's tokens; the others are already of all processes.

@@ -69,7 +69,7 @@ class Exported:
 
 
 def export_verl(yaml: Path, out: Path) -> Exported:
-    """Writes `train.parquet`, `test.parquet` if the YAML names evaluation data, and the reward file.
+    """Write `train.parquet`, `test.parquet` if the YAML names evaluation data, and the reward file.
 
     Raises:
         OptionError: the YAML is none of `stage: tl_ppo`, or has a reward of its own.
@@ -107,7 +107,7 @@ def export_verl(yaml: Path, out: Path) -> Exported:
 
 
 def row(query: Query, messages: Sequence[Mapping[str, str]], source: str, split: str, index: int) -> dict[str, Any]:
-    """One row of verl's data."""
+    """Return one row of verl's data."""
     return {
         "data_source": source,
         "prompt": [dict(message) for message in messages],

@@ -32,7 +32,7 @@ class Watch:
     count: int = 0
 
     def see(self, step: int, batch: Mapping[str, float], responses: int) -> list[str]:
-        """What is wrong with a batch of responses.
+        """Return what is wrong with a batch of responses.
 
         Args:
             step: the optimiser step that learns from it.
@@ -84,11 +84,11 @@ class Watch:
         return said
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"first": self.first, "recent": list(self.recent), "told": sorted(self.told), "count": self.count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` gave."""
+        """Go on from what `state` gave."""
         self.first = [(mean, square) for mean, square in state["first"]]
         self.recent.clear()
         self.recent.extend((mean, square) for mean, square in state["recent"])
@@ -96,7 +96,7 @@ class Watch:
         self.count = int(state.get("count", len(self.first)))  # checkpoints of earlier versions do not say
 
     def _means(self) -> tuple[float, float, float]:
-        """Mean reward of the first and the last batches, and how far apart they may be by chance."""
+        """Return mean reward of the first and the last batches, and how far apart they may be by chance."""
         before, now = (sum(mean for mean, _ in points) / max(len(points), 1) for points in (self.first, self.recent))
         squares = [square for points in (self.first, self.recent) for _, square in points]
         return before, now, STANDARD_ERRORS * math.sqrt(sum(squares)) / WINDOW

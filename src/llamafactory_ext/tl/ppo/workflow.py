@@ -58,7 +58,7 @@ def run_tl_ppo(
     generating_args: Any,
     callbacks: Sequence[Any] | None = None,
 ) -> None:
-    """Trains a policy by PPO with TL-Training's rewards (arXiv:2412.15495, section 3.3), or resumes it.
+    """Train a policy by PPO with TL-Training's rewards (arXiv:2412.15495, section 3.3), or resumes it.
 
     The arguments are upstream's groups. Responses are drawn as the `tl_` options say; `generating_args`, which belong
     to chat and prediction, are not used.
@@ -191,7 +191,7 @@ def _train(trainer: PpoTrainer, finetuning_args: Any, stop: Stop) -> None:
 
 
 def _checkpoint(trainer: PpoTrainer) -> str | None:
-    """Where an interrupted run goes on: a checkpoint that was named, or the newest in its folder."""
+    """Return where an interrupted run goes on: a checkpoint that was named, or the newest in its folder."""
     args = trainer.args
     if args.resume_from_checkpoint:
         if not Path(args.resume_from_checkpoint).is_dir():
@@ -218,7 +218,7 @@ def load_queries(
     tokenizer: Any,
     reward: RewardFunction,
 ) -> tuple[list[Query], list[Query] | None]:
-    """The queries of the training and of the evaluation data, each with a report of what was left out."""
+    """Return the queries of the training and of the evaluation data, each with a report of what was left out."""
     with loading_data():
         train, evaluation = load_dialogues(model_args, data_args, training_args)
     found: list[list[Query] | None] = []
@@ -258,14 +258,14 @@ def _hash_of(queries: Sequence[Query]) -> str:
 
 
 def reward_of(args: Any) -> RewardFunction:
-    """The reward that the options name."""
+    """Return the reward that the options name."""
     if args.tl_reward_function:
         return user_reward(args.tl_reward_function)
     return tool_reward(args.tl_reward_variant, None if args.tl_call_format == "auto" else args.tl_call_format)
 
 
 def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:
-    """How responses are drawn, from the options and the template's end tokens."""
+    """Return how responses are drawn, from the options and the template's end tokens."""
     return Sampling(
         max_tokens=args.tl_max_new_tokens,
         end_ids=frozenset(template.get_stop_token_ids(tokenizer)),

@@ -145,7 +145,7 @@ def judge_example(
 def _calls_of(
     turn: Mapping[str, str], answered: bool, tools: Sequence[Tool], settings: Settings, read: Reader
 ) -> tuple[ToolCall, ...]:
-    """The calls of one turn; none for an answer.
+    """Return the calls of one turn; none for an answer.
 
     Raises:
         CallParseError: a turn that should hold calls holds none that parse.
@@ -176,7 +176,7 @@ def _errors(
     declared: Collection[str],
     settings: Settings,
 ) -> dict[int, str]:
-    """The category of each erroneous turn, by its index in `turns`."""
+    """Return the category of each erroneous turn, by its index in `turns`."""
     messages: list[dict[str, str]] = []
     place_of: dict[int, int] = {}
     for place, turn in enumerate(turns):

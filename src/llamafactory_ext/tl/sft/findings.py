@@ -32,7 +32,7 @@ def categories_of(rules: str, function: str | None, found: Collection[str]) -> l
 
 
 def check_usable(findings: Mapping[str, Findings], skip: bool, *, may_skip: bool = True) -> str | None:
-    """What to say about unusable examples of the data sets; None if there are none.
+    """Return what to say about unusable examples of the data sets; None if there are none.
 
     Args:
         findings: by the data set's name.
@@ -59,12 +59,12 @@ def check_usable(findings: Mapping[str, Findings], skip: bool, *, may_skip: bool
 
 
 def as_dict(findings: Mapping[str, Findings], settings: Settings) -> dict[str, Any]:
-    """The report for `tl_report.json`."""
+    """Return the report for `tl_report.json`."""
     return {"settings": asdict(settings), **{name: found.to_dict() for name, found in findings.items()}}
 
 
 def as_table(findings: Findings, settings: Settings) -> str:
-    """The report on the training data for a terminal."""
+    """Return the report on the training data for a terminal."""
     table = Table(title="TL-Training: calls judged by their feedback")
     table.add_column("")
     table.add_column("calls", justify="right")

@@ -23,7 +23,7 @@ def target_weights(
     call_format: str | None = None,
     read: Reader = detect_turn,
 ) -> list[float]:
-    """The weight of each token of a target with these calls (TL-Training, arXiv:2412.15495, section 3.2).
+    """Return the weight of each token of a target with these calls (TL-Training, arXiv:2412.15495, section 3.2).
 
     Args:
         text: the target as the template wrote it.

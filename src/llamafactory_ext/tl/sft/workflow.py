@@ -53,7 +53,7 @@ def run_tl_sft(
     generating_args: Any,
     callbacks: Sequence[Any] | None = None,
 ) -> None:
-    """Trains, and evaluates where asked, with MAE and PKT; the arguments are upstream's groups.
+    """Train, and evaluates where asked, with MAE and PKT; the arguments are upstream's groups.
 
     Raises:
         ExtError: options or data do not fit; nothing was trained.
@@ -74,7 +74,7 @@ def training_rows(model_args: Any, data_args: Any, training_args: Any, finetunin
 
 
 def settings_of(finetuning_args: Any) -> Settings:
-    """What the options say about examples.
+    """Return what the options say about examples.
 
     Raises:
         OptionError: `tl_feedback_function` names no function.
@@ -84,7 +84,7 @@ def settings_of(finetuning_args: Any) -> Settings:
 
 
 def usable_settings(finetuning_args: Any, tokenizer: Any) -> Settings:
-    """The settings that this tokenizer allows.
+    """Return the settings that this tokenizer allows.
 
     Raises:
         OptionError: key tokens are asked for, and the tokenizer does not say where its tokens stand.
@@ -104,7 +104,7 @@ def usable_settings(finetuning_args: Any, tokenizer: Any) -> Settings:
 def weighed_dataset(
     module: Mapping[str, Any], settings: Settings | None, action: str
 ) -> tuple[dict[str, Any], dict[str, Findings]]:
-    """Upstream's data sets without note rows, and what was found in each."""
+    """Return upstream's data sets without note rows, and what was found in each."""
     taken: dict[str, Any] = {}
     findings: dict[str, Findings] = {}
     for key, dataset in module.items():
@@ -126,7 +126,7 @@ def report_findings(
     skip: bool,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Checks that the examples can be used, prints the table of the training data and writes it into output_dir.
+    """Check that the examples can be used, print the table of the training data and write it into output_dir.
 
     Args:
         findings: of each data set.
@@ -173,7 +173,7 @@ def report_intake(
 
 
 def _with_shards(training_args: Any, shards: int) -> Any:
-    """A copy of the training arguments by which upstream makes streams of so many shards."""
+    """Return a copy of the training arguments by which upstream makes streams of so many shards."""
     changed = copy(training_args)
     changed.dataloader_num_workers = shards
     return changed
@@ -234,7 +234,7 @@ class _TlSft:
         return dated_template(fit_template(self.tokenizers, self.data_args), self.training_args)
 
     def _served(self) -> Served:
-        """The comparison of what is trained with what will be served, made by the process that keeps the report."""
+        """Compare what is trained with what will be served, in the process that keeps the report."""
         if not self.training_args.should_save or not self.training_args.do_train:
             return Served()
         served = check_served(self.template, self.tokenizer, self.model_args, self.data_args, self.training_args)
@@ -275,7 +275,7 @@ class _TlSft:
         return data
 
     def _rows(self, asked: Any, training_args: Any) -> dict[str, Any]:
-        """Upstream's preprocessed data sets, note rows included."""
+        """Return upstream's preprocessed data sets, note rows included."""
         module: dict[str, Any] = get_dataset(
             self.template, self.model_args, asked, training_args, stage="sft", **self.tokenizers
         )
@@ -284,7 +284,7 @@ class _TlSft:
     def _streamed(
         self, module: Mapping[str, Any], asked: Any, settings: Settings, action: str
     ) -> tuple[dict[str, Any], dict[str, Findings]]:
-        """The streams to train on, and what a pass over the same records in the files' order finds."""
+        """Return the streams to train on, and what a pass over the same records in the files' order finds."""
         counted = module
         if not self.data_args.val_size:  # a part split off a shuffled stream is another one in the files' order
             counted = self._rows(in_order(asked), _with_shards(self.training_args, 1))

@@ -44,7 +44,7 @@ _MARKS = (
 
 
 def feedback_error(text: str, rules: str = "structured") -> str | None:
-    """The category of the error that a tool's feedback reports; None if it reports none.
+    """Return the category of the error that a tool's feedback reports; None if it reports none.
 
     Args:
         text: the feedback, as the tool gave it.

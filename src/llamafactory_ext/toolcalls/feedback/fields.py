@@ -109,7 +109,10 @@ def is_validation_error(item: Any) -> bool:
 
 
 def _reports(key: str, value: Any, said: bool, depth: int = 0) -> bool:
-    """Whether an error field reports an error; a number alone is a measure or a count, unless it is an HTTP status."""
+    """Tell whether an error field reports an error.
+
+    A number alone is a measure or a count, unless it is an HTTP status.
+    """
     if isinstance(value, bool) or value is None:
         return value is True
     if isinstance(value, int | float):
@@ -146,7 +149,7 @@ def _denies_success(fields: Fields) -> bool:
 
 
 def _is_failed_status(fields: Fields, said: bool) -> bool:
-    """Orders and payments fail too, as results: "failed" needs a message and little else, or stands alone."""
+    """Order and payments fail too, as results: "failed" needs a message and little else, or stands alone."""
     for key in OUTCOME_KEYS:
         if key not in fields:
             continue
@@ -162,7 +165,7 @@ def _is_failed_status(fields: Fields, said: bool) -> bool:
 
 
 def _exit_code(fields: Fields) -> int | None:
-    """The exit code of a command; 1 with an empty stderr is how grep, diff and test say no, and counts as 0."""
+    """Return the exit code of a command; 1 with an empty stderr is how grep, diff and test say no, and counts as 0."""
     for key in EXIT_KEYS:
         value = fields.get(key)
         if isinstance(value, str) and re.fullmatch(r"-?\d{1,10}", value.strip()):
@@ -175,7 +178,7 @@ def _exit_code(fields: Fields) -> int | None:
 
 
 def _is_problem(fields: Fields) -> bool:
-    """Problem Details (RFC 9457) without a status: the type is an address of a kind of problem."""
+    """Return problem Details (RFC 9457) without a status: the type is an address of a kind of problem."""
     kind = fields.get("type")
     return (
         isinstance(kind, str)
@@ -185,7 +188,7 @@ def _is_problem(fields: Fields) -> bool:
 
 
 def _is_refusal(fields: Fields, said: bool) -> bool:
-    """A code or a type that names a refusal, beside words and little else; JSON-RPC's codes are negative."""
+    """Return a code or a type that names a refusal, beside words and little else; JSON-RPC's codes are negative."""
     if not said or not fields.keys() <= OF_REFUSALS:
         return False
     codes = [fields.get(key) for key in (*CODE_KEYS, "ret", "type", "name", "errortype", "errorname")]
@@ -201,7 +204,7 @@ def _is_refusal(fields: Fields, said: bool) -> bool:
 
 
 def _names_refusal(code: str) -> bool:
-    """Whether an identifier such as invalid_api_key, NotFound or ENOENT names a refusal."""
+    """Tell whether an identifier such as invalid_api_key, NotFound or ENOENT names a refusal."""
     if len(code) > 80 or re.fullmatch(r"[\w. -]+", code) is None:
         return False
     words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", code)]

@@ -49,7 +49,7 @@ _SAME = str.maketrans(
 
 
 def _fold(text: str) -> str:
-    """Letters as the patterns have them; capitals are the caller's."""
+    """Return letters as the patterns have them; capitals are the caller's."""
     text = unicodedata.normalize("NFKD", text)
     text = unicodedata.normalize("NFC", _ARABIC_SIGNS.sub("", _LATIN_MARKS.sub("", text)))
     return text.translate(_SAME)
@@ -110,7 +110,7 @@ _KIND_PATTERNS = {kind: re.compile(_fold(pattern)) for kind, pattern in _KINDS.i
 
 
 def stated_elsewhere(text: str) -> bool:
-    """Whether a text begins as a statement of failure does, in a language other than English."""
+    """Tell whether a text begins as a statement of failure does, in a language other than English."""
     if len(text) > _LONGEST:
         return False
     folded = _fold(text[:_READ].lower())
@@ -119,6 +119,6 @@ def stated_elsewhere(text: str) -> bool:
 
 
 def kind_elsewhere(report: str) -> str:
-    """The category of a report in a language other than English; `OTHERS` if it names none."""
+    """Return the category of a report in a language other than English; `OTHERS` if it names none."""
     folded = _fold(report[:_READ].lower())
     return next((kind for kind, pattern in _KIND_PATTERNS.items() if pattern.search(folded)), OTHERS)

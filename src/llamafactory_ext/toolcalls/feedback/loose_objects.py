@@ -14,7 +14,9 @@ _CONSTANTS = {"None": None, "null": None, "True": True, "true": True, "False": F
 
 
 def loose_members(text: str) -> dict[str, Any]:
-    """The members of the object that the text begins with, as far as it goes; what follows the object is passed over.
+    """Return the members of the object that the text begins with, as far as it goes.
+
+    What follows the object is passed over.
 
     A member that holds an object or a list is given as its text, the first of several of one name counts.
     """

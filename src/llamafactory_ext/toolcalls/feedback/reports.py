@@ -95,7 +95,7 @@ def _of_text(text: str, depth: int) -> str | None:
 
 
 def _of_json(text: str, depth: int) -> str | None:
-    """JSON, an object that is nearly JSON, or words that begin with a bracket or a quote."""
+    """Return JSON, an object that is nearly JSON, or words that begin with a bracket or a quote."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ def _of_json(text: str, depth: int) -> str | None:
 
 
 def _of_elements(parts: Sequence[tuple[str, str]], depth: int) -> str | None:
-    """Elements: those named after errors report one, those named after results hold one or none, others are fields."""
+    """Judge elements: those named after errors report one, those named after results hold one or none."""
     named = [(re.sub(r"[\W_]", "", name.lower()), inner.strip()) for name, inner in parts]
     for name, inner in named:
         if name.endswith(("error", "errors", "exception", "fault")) and field_rules.states_error({"error": inner}):
@@ -141,7 +141,7 @@ def _of_list(items: list[Any], depth: int) -> str | None:
 
 
 def _is_part(item: Any) -> bool:
-    """Whether this is a part of a message's content, as in MCP and in chat APIs."""
+    """Tell whether this is a part of a message's content, as in MCP and in chat APIs."""
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
         return isinstance(item, Mapping) and item.keys() == {"text"}
     return item["type"] in ("text", "output_text", "image", "audio", "resource", "resource_link", "image_url")
@@ -168,7 +168,7 @@ def _of_object(members: Mapping[str, Any], depth: int) -> str | None:
 
 
 def _held(fields: Fields) -> Iterable[Any]:
-    """What an object wraps: a result, the parts of a message, or what a command wrote to stderr alone."""
+    """Return what an object wraps: a result, the parts of a message, or what a command wrote to stderr alone."""
     for key in _ENVELOPE_KEYS:
         value = fields.get(key)
         if value is None:
@@ -192,7 +192,7 @@ def _first(categories: Iterable[str | None]) -> str | None:
 
 
 def _words(value: Any, depth: int = 0) -> str:
-    """All texts and whole numbers of a value in one line."""
+    """Return all texts and whole numbers of a value in one line."""
     if depth > _MAX_DEPTH or isinstance(value, bool):
         return ""
     if isinstance(value, Mapping | list):

@@ -16,7 +16,10 @@ from .sentence_parts import END, SHORT, STOP
 
 
 def _others() -> tuple[str, ...]:
-    """Dutch, Polish, Turkish, Vietnamese, Indonesian, Ukrainian, Swedish and Thai in brief; "Error:" in some more."""
+    """Return Dutch, Polish, Turkish, Vietnamese, Indonesian, Ukrainian, Swedish and Thai in brief.
+
+    "Error:" in some more.
+    """
     return (
         rf"(?:fout|foutmelding|chyba|hiba|eroare|virhe|fejl|feil|greska|ralat|erro|σφαλμα|σφάλμα|грешка|שגיאה"
         rf"|خطا|ত্রুটি|பிழை|లోపం|"

@@ -44,7 +44,7 @@ def speaks_of(sign: str, shape: str) -> Callable[[str, Declared], bool]:
 
 
 def begins_with_a_tool(begun: str, declared: Declared) -> bool:
-    """Whether a declared tool's name comes first, opening brackets and labels apart."""
+    """Tell whether a declared tool's name comes first, opening brackets and labels apart."""
     return any(re.match(rf"(?:API-Request:|[\W_])*?{re.escape(name)}(?![\w])", begun) for name in declared)
 
 
@@ -105,7 +105,7 @@ class Format:
         return tuple(before[at:] for at, sign in enumerate(before) if at == 0 or sign in "<[{")
 
     def begins_call(self, rest: str, declared: Declared) -> bool:
-        """Whether this is the beginning of a call up to somewhere in its name, or before its arguments."""
+        """Tell whether this is the beginning of a call up to somewhere in its name, or before its arguments."""
         if not rest.strip("`"):  # nothing, or the end of a fence
             return False
         for opening in self.openings:
@@ -121,5 +121,5 @@ class Format:
 
 
 def any_name(name: str) -> bool:
-    """JSON strings can hold every name."""
+    """Return JSON strings can hold every name."""
     return bool(name)

@@ -29,7 +29,10 @@ def _read(cursor: Cursor, call: re.Match[str]) -> None:
 
 
 def _is_call(cursor: Cursor) -> bool:
-    """Whether the object that stands here states a call by itself; a tool may have an argument called "name" too."""
+    """Tell whether the object that stands here states a call by itself.
+
+    A tool may have an argument called "name" too.
+    """
     if _OBJECT.match(cursor.text, cursor.pos) is None:
         return False
     inner = Cursor(cursor.text, pos=cursor.pos)

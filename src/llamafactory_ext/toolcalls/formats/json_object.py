@@ -17,7 +17,7 @@ from .form import LOOSE_SEPARATORS, Format, any_name
 
 
 def write_object(call: ToolCall, arguments_key: str = "arguments") -> str:
-    """One call as a JSON object on one line."""
+    """Return one call as a JSON object on one line."""
     return dump({"name": call.name, arguments_key: call.arguments})
 
 

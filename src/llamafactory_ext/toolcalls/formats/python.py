@@ -20,12 +20,12 @@ _NAME = re.compile(rf"{PARAMETER.pattern}(?:\.{PARAMETER.pattern})*+")
 
 
 def can_name(name: str) -> bool:
-    """Identifiers, joined by dots."""
+    """Return identifiers, joined by dots."""
     return _NAME.fullmatch(name) is not None
 
 
 def write_call(call: ToolCall) -> str:
-    """One call; an argument whose name is no identifier is written as `**{...}`."""
+    """Return one call; an argument whose name is no identifier is written as `**{...}`."""
     arguments = (
         f"{name}={value!r}" if PARAMETER.fullmatch(name) else f"**{ {name: value}!r}"
         for name, value in call.arguments.items()

@@ -34,7 +34,7 @@ _ANOTHER = re.compile(r"\s*+(?=<function=)")
 
 
 def can_name(name: str) -> bool:
-    """Anything without white space and angle brackets."""
+    """Return anything without white space and angle brackets."""
     return _NAME.fullmatch(name) is not None
 
 

@@ -39,7 +39,7 @@ def _can_name(name: str) -> bool:
 
 
 def _meant(begun: str, declared: Declared) -> bool:
-    """Whether a malformed action is meant as a call: a declared tool is all that it names, or an input follows."""
+    """Tell whether a malformed action is meant as a call: it names a declared tool alone, or an input follows."""
     if _WRITTEN.match(begun) is not None:
         return True
     if not declared:

@@ -23,7 +23,7 @@ TOOL_FORMATS: dict[str, ToolFormat] = {
 
 
 def read_tool(data: Any, format_name: str) -> Tool:
-    """The tool that a piece of data (a JSON object or a text, as the format has it) describes.
+    """Return the tool that a piece of data (a JSON object or a text, as the format has it) describes.
 
     Raises:
         DataError: the data does not describe a tool in this format.
@@ -33,7 +33,7 @@ def read_tool(data: Any, format_name: str) -> Tool:
 
 
 def write_tool(tool: Tool, format_name: str) -> Any:
-    """The data that describes the tool in a format; `read_tool` gives the tool back.
+    """Return the data that describes the tool in a format; `read_tool` gives the tool back.
 
     Raises:
         DataError: the format cannot write this tool without loss.

@@ -66,7 +66,7 @@ def _read(data: Any, tail: str) -> Tool:
 
 
 def _blocks(listed: str, function: str) -> list[str]:
-    """The lines of each argument."""
+    """Return the lines of each argument."""
     blocks: list[str] = []
     for line in listed.split("\n") if listed else []:
         if _ARGUMENT.match(line):
@@ -118,7 +118,7 @@ def _write(tool: Tool, tail: str) -> str:
 
 
 def _write_argument(name: str, schema: Any) -> tuple[str, str]:
-    """The argument in the signature, and in the docstring."""
+    """Return the argument in the signature, and in the docstring."""
     more = from_json_schema(schema, JSON_NAMES)
     json_type, description = more.get("type"), more.get("description")
     spelled = name if _PLAIN.fullmatch(name) else dump(name)

@@ -37,7 +37,7 @@ API_BANK_NAMES = {
 
 
 def to_json_schema(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The schema with JSON types instead of a data set's names."""
+    """Return the schema with JSON types instead of a data set's names."""
     types = {own: json_type for json_type, own in names.items()}
 
     def translate(schema: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def to_json_schema(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[st
 
 
 def from_json_schema(schema: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The schema with a data set's type names instead of JSON types; undoes `to_json_schema`."""
+    """Return the schema with a data set's type names instead of JSON types; undoes `to_json_schema`."""
     own_names = set(names.values())
 
     def translate(schema: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def from_json_schema(schema: Mapping[str, Any], names: Mapping[str, str]) -> dic
 
 
 def _replace(schema: Mapping[str, Any], key: str, members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The schema with other members in the place of one, in the same order."""
+    """Return the schema with other members in the place of one, in the same order."""
     return dict(new for old in schema.items() for new in (members if old[0] == key else [old]))
 
 

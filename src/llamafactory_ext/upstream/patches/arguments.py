@@ -27,7 +27,7 @@ _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None
 
 @contextmanager
 def collecting_problems() -> Iterator[list[str]]:
-    """Within this context FinetuningArguments adds its problems to the yielded list and does not raise them."""
+    """Let FinetuningArguments add its problems within to the yielded list, and not raise them."""
     problems: list[str] = []
     token = _collected.set(problems)
     try:
@@ -44,7 +44,7 @@ def _report(problems: list[str]) -> None:
 
 
 def _problems(args: Any, base: type) -> list[str]:
-    """Everything that is wrong within the fine-tuning options, before upstream looks at them."""
+    """Return everything that is wrong within the fine-tuning options, before upstream looks at them."""
     problems = normalise(args)
     if mistyped := [line for option in OPTIONS for line in _mistyped(option, getattr(args, option), base)]:
         return mistyped + problems
@@ -63,12 +63,12 @@ def _problems(args: Any, base: type) -> list[str]:
 
 @cache
 def _choices(base: type, option: str) -> tuple[Any, ...]:
-    """The values that upstream's own class offers for an option."""
+    """Return the values that upstream's own class offers for an option."""
     return get_args(get_type_hints(base)[option])
 
 
 def _is_plain(args: Any, base: type) -> bool:
-    """Whether nothing here is ours; upstream's class then does everything."""
+    """Tell whether nothing here is ours; upstream's class then does everything."""
     try:
         own = all(getattr(args, option) in _choices(base, option) for option in OPTIONS)
         return own and not any(changed_options(args, kind) for kind in ARGUMENTS)
@@ -85,7 +85,7 @@ def _mistyped(option: Kind, given: Any, base: type) -> list[str]:
 
 
 def extend_finetuning_arguments(base: type) -> type:
-    """The class that replaces upstream's FinetuningArguments: its fields and ours, our types and stages.
+    """Return the class that replaces upstream's FinetuningArguments: its fields and ours, our types and stages.
 
     Args:
         base: upstream's dataclass; its `__post_init__` still makes its checks, for the nearest type and stage.

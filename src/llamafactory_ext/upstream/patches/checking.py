@@ -29,7 +29,7 @@ def trains(given: Mapping[str, Any]) -> bool:
 
 
 def explained(error: Exception, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What upstream's parser says, with a line of ours for each name that it does not know."""
+    """Return what upstream's parser says, with a line of ours for each name that it does not know."""
     unused = [name for name in given if name not in defaults] if _UNUSED in str(error) else []
     lines = []
     word = str(error).partition(" is not a valid ")[0]
@@ -136,7 +136,7 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
 
 
 def _cache_problems(model: Any) -> list[str]:
-    """A folder of the cache that cannot be made or written to."""
+    """Return a folder of the cache that cannot be made or written to."""
     if model.cache_dir is None:
         return []
     found = output_problem(str(model.cache_dir))
@@ -149,7 +149,7 @@ def judged_as() -> dict[str, str]:
 
 
 def _skeleton(model: Any) -> Any:
-    """The model without weights; None where its configuration does not tell."""
+    """Return the model without weights; None where its configuration does not tell."""
     from ..pipeline.skeleton import config_of, skeleton
 
     try:
@@ -159,7 +159,7 @@ def _skeleton(model: Any) -> Any:
 
 
 def _model_problems(rows: Iterable[Method], model: Any, data: Any, finetuning: Any) -> list[str]:
-    """What a model's configuration alone tells against the methods of a training command."""
+    """Return what a model's configuration alone tells against the methods of a training command."""
     checks = [load(row.check_model) for row in rows if row.check_model]
     packs = bool(rows) and bool(data.packing or data.neat_packing)
     bare = _skeleton(model) if checks or packs else None
@@ -177,7 +177,7 @@ def _packed_states(model: Any) -> list[str]:
 
 
 def _work_problems(model: Any, data: Any, training: Any, finetuning: Any, *, datasets: bool) -> list[str]:
-    """A training command with nothing to do, nothing to do it with, or nowhere to keep it."""
+    """Return a training command with nothing to do, nothing to do it with, or nowhere to keep it."""
     asked = [name for name in ("do_train", "do_eval", "do_predict") if getattr(training, name)]
     if not asked:
         return ["do_train is not set, and nothing else is asked for; set do_train: true"]
@@ -195,7 +195,7 @@ def _work_problems(model: Any, data: Any, training: Any, finetuning: Any, *, dat
 
 
 def output_is_input(output: str, model: Any, data: Any) -> str | None:
-    """Why a run would write over what it reads, in words; None if it would not."""
+    """Say why a run would write over what it reads, in words; None if it would not."""
     inputs = [
         ("model_name_or_path", model.model_name_or_path),
         *(("adapter_name_or_path", name) for name in model.adapter_name_or_path or ()),

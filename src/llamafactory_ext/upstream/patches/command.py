@@ -11,7 +11,7 @@ RawArgs = dict[str, Any] | list[str] | None
 
 
 def given_options(args: RawArgs) -> dict[str, Any]:
-    """The raw options of a command by name.
+    """Return the raw options of a command by name.
 
     Args:
         args: what upstream's `read_args` returns: a dict from YAML, or command-line words such as `--stage sft`.
@@ -33,7 +33,7 @@ def requested_type(args: RawArgs) -> Method | None:
 
 
 def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Command-line words grouped by flag, with flag names as Python names."""
+    """Return command-line words grouped by flag, with flag names as Python names."""
     flags: list[tuple[str, list[str]]] = []
     for word in words:
         if word.startswith("--"):
@@ -45,7 +45,10 @@ def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def rewritten(args: RawArgs, values: Mapping[str, Any]) -> RawArgs:
-    """The command with values as their options take them; of command-line words, which are all text, numbers alone."""
+    """Return the command with values as their options take them.
+
+    Of command-line words, which are all text, numbers alone.
+    """
     if isinstance(args, dict):
         return {name: values.get(name, value) for name, value in args.items()}
     given = given_options(args)

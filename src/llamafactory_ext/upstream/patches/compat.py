@@ -14,7 +14,7 @@ PACKAGE = "llamafactory"
 
 
 def upstream_folder() -> Path | None:
-    """The folder of the package that is loaded, or that an import would load; None without one."""
+    """Return the folder of the package that is loaded, or that an import would load; None without one."""
     module = sys.modules.get(PACKAGE)
     try:
         found = getattr(module, "__file__", None) if module else getattr(find_spec(PACKAGE), "origin", None)
@@ -24,7 +24,7 @@ def upstream_folder() -> Path | None:
 
 
 def upstream_version() -> str | None:
-    """The version that this code states of itself, whatever else is installed; None without any."""
+    """Return the version that this code states of itself, whatever else is installed; None without any."""
     loaded = getattr(sys.modules.get(f"{PACKAGE}.extras.env"), "VERSION", None)
     if isinstance(loaded, str):
         return loaded
@@ -33,7 +33,7 @@ def upstream_version() -> str | None:
 
 
 def upstream_name() -> str:
-    """LLaMA-Factory with version and origin, as messages show it."""
+    """Return LLaMA-Factory with version and origin, as messages show it."""
     folder = upstream_folder()
     if folder is None:
         return "LLaMA-Factory, which is not installed"
@@ -42,13 +42,13 @@ def upstream_name() -> str:
 
 
 def is_too_old() -> bool:
-    """Whether the version is known and older than all that our methods support."""
+    """Tell whether the version is known and older than all that our methods support."""
     found = _numbers(upstream_version() or "")
     return bool(found) and found < _numbers(OLDEST)
 
 
 def installations() -> list[Path]:
-    """The folders of all LLaMA-Factories that can be found, the one that is loaded first."""
+    """Return the folders of all LLaMA-Factories that can be found, the one that is loaded first."""
     loaded = upstream_folder()
     folders = [Path(entry or os.curdir) / PACKAGE for entry in sys.path]
     found = [folder.resolve() for folder in folders if (folder / "extras" / "env.py").is_file()]
@@ -56,7 +56,7 @@ def installations() -> list[Path]:
 
 
 def version_of(folder: Path) -> str:
-    """The version that the code in a folder states."""
+    """Return the version that the code in a folder states."""
     return _stated(folder / "extras" / "env.py") or "of an unknown version"
 
 

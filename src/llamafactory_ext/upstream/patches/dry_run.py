@@ -53,7 +53,7 @@ def run_dry(workflow: Workflow, groups: tuple[Any, ...], callbacks: list[Any]) -
 
 
 def fits(groups: tuple[Any, ...]) -> bool:
-    """Whether the model and the states of what trains fit into this machine's device, with half as much to work in."""
+    """Tell whether the model and the states of what trains fit this device, with half as much to work in."""
     model_args, _, training_args, finetuning_args = groups[:4]
     model = skeleton(config_of(model_args))
     weights = sum(weight.numel() for weight in model.parameters())
@@ -84,7 +84,7 @@ def measure(workflow: Workflow, groups: tuple[Any, ...]) -> Estimate:
 
 
 def _small(groups: tuple[Any, ...], folder: Path) -> tuple[Any, ...]:
-    """The options of the trial: the run's own, but few steps, no evaluation, and a folder that is removed."""
+    """Return the options of the trial: the run's own, but few steps, no evaluation, and a folder that is removed."""
     model_args, data_args, training_args, finetuning_args, generating_args = map(copy.copy, groups)
     row = worker(finetuning_args.finetuning_type, finetuning_args.tl_stage)
     own = load(row.trial)(finetuning_args, groups[3]) if row is not None and row.trial else None
@@ -133,7 +133,7 @@ class _Timer(TrainerCallback):
 
 
 def _sizes(folder: Path) -> Mapping[str, int]:
-    """Bytes of the trial's folder: of its checkpoints, by the phase that they belong to, and of the rest."""
+    """Return bytes of the trial's folder: of its checkpoints, by the phase that they belong to, and of the rest."""
     found = {"rest": 0}
     for file in folder.rglob("*"):
         if not file.is_file():
@@ -147,7 +147,7 @@ def _sizes(folder: Path) -> Mapping[str, int]:
 
 
 def _peak(device: torch.device) -> int:
-    """Bytes that this process held at most: of its device, or of the machine's memory."""
+    """Return bytes that this process held at most: of its device, or of the machine's memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
     import resource
@@ -162,5 +162,5 @@ def _process_age() -> float:
 
 
 def as_json(found: Estimate) -> str:
-    """An estimate for programs."""
+    """Return an estimate for programs."""
     return json.dumps(found.to_dict(), indent=2)

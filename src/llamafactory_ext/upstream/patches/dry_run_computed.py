@@ -116,7 +116,7 @@ def computed(groups: tuple[Any, ...], gpus: int) -> str:
 
 
 def _lengths(groups: tuple[Any, ...]) -> list[int]:
-    """Tokens of every example, as the run reads them; what is kept, cut and left out is said on the way."""
+    """Return tokens of every example, as the run reads them; what is kept, cut and left out is said on the way."""
     model_args, data_args, training_args, finetuning_args = map(copy.copy, groups[:4])
     with tempfile.TemporaryDirectory(prefix="dry_run_") as folder:
         training_args.output_dir = folder

@@ -45,7 +45,7 @@ PAGE = (Feature.BOARD, Feature.DATA_TAB, Feature.PROGRESS, Feature.PREVIEW, Feat
 
 
 def broken() -> dict[str, tuple[str, tuple[Feature, ...]]]:
-    """What has changed too much, by the name of the upstream object: the problem, and what needs it."""
+    """Return what has changed too much, by the name of the upstream object: the problem, and what needs it."""
     from .table import PATCHES, USES
 
     found = {part.name: (part.problem(), part.needed_by) for part in (*PATCHES, *USES)}
@@ -53,12 +53,12 @@ def broken() -> dict[str, tuple[str, tuple[Feature, ...]]]:
 
 
 def works(feature: Feature) -> bool:
-    """Whether nothing that a feature needs is broken."""
+    """Tell whether nothing that a feature needs is broken."""
     return all(feature not in needed_by for _, needed_by in broken().values())
 
 
 def problems_of(*wanted: Feature) -> list[str]:
-    """One sentence for each upstream object that a feature misses."""
+    """Return one sentence for each upstream object that a feature misses."""
     return [f"{name} {problem}" for name, (problem, needed_by) in broken().items() if set(wanted) & set(needed_by)]
 
 
@@ -75,7 +75,7 @@ def require(*wanted: Feature) -> None:
 
 
 def refusal(*wanted: Feature) -> UpstreamError | None:
-    """The error with which `require` ends a run, if it does."""
+    """Return the error with which `require` ends a run, if it does."""
     what = " and ".join(dict.fromkeys(wanted))
     rest = f"Runs without our methods are untouched. {DOCTOR}; or install an unchanged LLaMA-Factory {OLDEST}."
     if wanted and is_too_old():
@@ -90,7 +90,7 @@ def refusal(*wanted: Feature) -> UpstreamError | None:
 
 
 def refusal_of_import(error: BaseException, *wanted: Feature) -> UpstreamError | None:
-    """The error of a run of ours when modules of upstream do not fit together; None for any other error."""
+    """Return the error of a run of ours when modules of upstream do not fit together; None for any other error."""
     at = str(getattr(error, "name", "") or getattr(error, "filename", "") or "")
     if not isinstance(error, (ImportError, SyntaxError)) or "llamafactory" not in at:
         return None

@@ -41,7 +41,7 @@ def for_other_gpus(args: RawArgs, given: Mapping[str, Any]) -> tuple[RawArgs, En
 
 
 def _unable(given: Mapping[str, Any]) -> int | None:
-    """For how many processes to compute a run whose engine cannot be tried here; None where it can, or names none."""
+    """Return for how many processes to compute a run whose engine cannot be tried here; None where it can."""
     engine, processes = engine_of(given), int(os.environ.get("WORLD_SIZE", "1"))
     if engine == "ddp" or (processes > 1 and (engine == "fsdp" or find_spec("deepspeed") is not None)):
         return None

@@ -52,19 +52,19 @@ FAILURES = (
 
 
 def is_ours(call: Arguments) -> bool:
-    """Whether a command names a method or an option of ours."""
+    """Tell whether a command names a method or an option of ours."""
     args = _read(call["args"])
     return bool(_own_options(args, call["parser"].dataclass_types)) or bool(requested(args)) or checks_asked()
 
 
 def names_a_method(call: Arguments) -> bool:
-    """Whether a command asks for a method of ours, or is to be checked as one."""
+    """Tell whether a command asks for a method of ours, or is to be checked as one."""
     args = _read(call["args"])
     return bool(requested(args)) or checks_asked()
 
 
 def features_of(args: RawArgs, *, trains: bool) -> tuple[Feature, ...]:
-    """What of ours a command needs."""
+    """Return what of ours a command needs."""
     rows = requested(args)
     if not trains:
         return (Feature.MODELS,) if rows else ()
@@ -130,7 +130,7 @@ def wrap_parse_args(original: Function) -> Function:
 
 
 def _is_of(faults: Iterable[str], line: str) -> bool:
-    """Whether a sentence misses an option that was given, and dropped for its value."""
+    """Tell whether a sentence misses an option that was given, and dropped for its value."""
     return any(line.startswith((f"{name} is missing", f"Please provide `{name}`")) for name in faults)
 
 
@@ -228,7 +228,7 @@ def _withdraw_options(problem: str) -> bool:
 
 
 def _named_checkpoint(args: RawArgs) -> str | None:
-    """The checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves.
+    """Return the checkpoint a command names; `true` is none, as our workflows go on from the newest by themselves.
 
     `false` is none too: the parser made sure that there is nothing to go on from.
     """

@@ -103,7 +103,7 @@ class Patch(Use):
 
 
 def switched(original: Any, replacement: Any, when: Callable[[Arguments], bool]) -> Any:
-    """A function that is `replacement` for calls that are ours, and `original` for all others.
+    """Return a function that is `replacement` for calls that are ours, and `original` for all others.
 
     It is a generator function where the original is one: gradio looks at that.
     """
@@ -118,7 +118,7 @@ def switched(original: Any, replacement: Any, when: Callable[[Arguments], bool])
 
 
 def switched_class(original: type, replacement: type, when: Callable[[Arguments], bool]) -> type:
-    """The class `replacement`; where it is switched off, its objects are of the class `original`."""
+    """Return the class `replacement`; where it is switched off, its objects are of the class `original`."""
 
     def new(kind: type, *args: Any, **kwargs: Any) -> Any:
         return object.__new__(kind) if _is_ours(None, args, kwargs, when) else original(*args, **kwargs)
@@ -140,7 +140,7 @@ def _is_ours(function: Any, args: Any, kwargs: Any, when: Callable[[Arguments], 
 
 @functools.cache
 def _exists(module: str) -> bool:
-    """Whether there is a module; its parents are not imported, as LLaMA Board's bring gradio along."""
+    """Tell whether there is a module; its parents are not imported, as LLaMA Board's bring gradio along."""
     top, *rest = module.split(".")
     try:
         spec = find_spec(top)
@@ -176,7 +176,7 @@ def _judge(part: Use, thing: Any) -> str:
 
 
 def stranger(thing: Any) -> str:
-    """The file of a function or class that is not upstream's, as another package's plugin may have put it there."""
+    """Return the file of a function or class that is not upstream's, such as another package's plugin."""
     code = getattr(thing, "__code__", None)
     try:
         file = code.co_filename if code is not None else inspect.getsourcefile(thing)

@@ -49,7 +49,7 @@ def _needed(module: str) -> dict[features.Feature, None]:
 
 
 def _import(name: str) -> str:
-    """Nothing, or the first line of why a module cannot be imported."""
+    """Return nothing, or the first line of why a module cannot be imported."""
     try:
         import_module(name)
     except (Exception, SystemExit) as error:

@@ -54,7 +54,7 @@ def wrap_read_args(original: Function) -> Function:
 
 
 def _is_ours(words: list[str]) -> bool:
-    """Whether a command names a method or an option of ours, or a file that is not there, which may be anybody's."""
+    """Tell whether a command names a method or option of ours, or a missing file, which may be anybody's."""
     if checks_asked() or methods_in(words) or not Path(words[0]).is_file():
         return True
     named = [word.lstrip("-~").partition("=")[0] for word in words[1:]]

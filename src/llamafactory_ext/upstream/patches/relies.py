@@ -151,12 +151,12 @@ class Holds:
 
 
 def tree_of(thing: Any) -> ast.Module:
-    """The parsed source of a function or class."""
+    """Return the parsed source of a function or class."""
     return ast.parse(textwrap.dedent(inspect.getsource(thing)))
 
 
 def fingerprint(thing: Any) -> str:
-    """A short hash of the code of a function or class, or of a constant's value, without texts for readers."""
+    """Return a short hash of the code of a function or class, or of a constant's value, without texts for readers."""
     if inspect.isfunction(thing) or inspect.isclass(thing):
         text = repr(_plain(tree_of(thing)))
     else:
@@ -165,7 +165,7 @@ def fingerprint(thing: Any) -> str:
 
 
 def _sources(thing: Any) -> Iterator[Any]:
-    """The thing under the wrappers of others, where its source can be read; nothing where it cannot."""
+    """Return the thing under the wrappers of others, where its source can be read; nothing where it cannot."""
     thing = inspect.unwrap(thing) if callable(thing) else thing
     try:
         inspect.getsource(thing)
@@ -181,7 +181,7 @@ def _parsed(snippet: str) -> Any:
 
 
 def _plain(node: Any) -> Any:
-    """A tree as nested tuples, without positions, docstrings and help texts."""
+    """Return a tree as nested tuples, without positions, docstrings and help texts."""
     if isinstance(node, list):
         return tuple(_plain(item) for item in node)
     if not isinstance(node, ast.AST):

@@ -21,13 +21,13 @@ FILE = Path(__file__).with_name("seen.json")
 
 
 def seen() -> dict[str, dict[str, str]]:
-    """Version to the fingerprints of what is replaced, by name."""
+    """Return, by version, the fingerprints of what is replaced, by name."""
     known: dict[str, dict[str, str]] = json.loads(FILE.read_text("utf-8"))
     return known
 
 
 def loaded_fingerprints() -> dict[str, str]:
-    """The fingerprints of upstream's own objects in this process, by name.
+    """Return the fingerprints of upstream's own objects in this process, by name.
 
     Tables that are changed in place are left out: they hold our own texts.
     """
@@ -48,7 +48,7 @@ def _changed_in_place(name: str) -> bool:
 
 
 def unseen(found: Mapping[str, str]) -> list[str]:
-    """The names of what looks like in no version that was seen."""
+    """Return the names of what looks like in no version that was seen."""
     return [name for name, value in found.items() if all(known.get(name) != value for known in seen().values())]
 
 

@@ -28,7 +28,7 @@ GROUPS = ("model_args", "data_args", "training_args", "finetuning_args")
 
 
 def late(module: str, function: str) -> Callable[[Any], Any]:
-    """A wrapper from a module of the pipeline that itself imports upstream, and so is imported at the first call."""
+    """Return a wrapper of a pipeline module that itself imports upstream; it is imported at the first call."""
 
     def wrap(original: Any) -> Any:
         @functools.wraps(original)
@@ -41,7 +41,7 @@ def late(module: str, function: str) -> Callable[[Any], Any]:
 
 
 def _register_templates(template_class: type) -> type:
-    """Upstream's class as it is: it is complete when our templates, its subclasses, are registered."""
+    """Return upstream's class as it is: it is complete when our templates, its subclasses, are registered."""
     import_module("..pipeline.templates", __package__).register()
     return template_class
 
@@ -261,7 +261,7 @@ def apply_patches(module: ModuleType) -> None:
 
 
 def patched_by_others() -> list[str]:
-    """What another package has replaced too, before us or after us, with the file that it comes from."""
+    """Return what another package has replaced too, before us or after us, with the file that it comes from."""
     import sys
 
     found = []

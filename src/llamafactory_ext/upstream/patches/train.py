@@ -27,12 +27,12 @@ def add_method(methods: Any) -> Any:
 
 
 def is_of_a_type(call: Arguments) -> bool:
-    """Whether a call's options are those of a fine-tuning type of ours."""
+    """Tell whether a call's options are those of a fine-tuning type of ours."""
     return _type_of(call["finetuning_args"]) is not None
 
 
 def is_of_a_method(call: Arguments) -> bool:
-    """Whether a call's options are those of a type or of a stage of ours."""
+    """Tell whether a call's options are those of a type or of a stage of ours."""
     return bool(_features(call["finetuning_args"]))
 
 

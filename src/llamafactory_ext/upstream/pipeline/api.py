@@ -32,7 +32,7 @@ _UNLIKE = re.compile("mismatch|Missing key|Unexpected key", re.IGNORECASE)
 
 @contextmanager
 def loading_data(what: str = "The data") -> Iterator[None]:
-    """Within, what upstream and `datasets` say about data that they cannot load becomes one line.
+    """Turn what upstream and `datasets` say within about data that they cannot load into one line.
 
     Args:
         what: is loaded.
@@ -63,7 +63,7 @@ def loading_data(what: str = "The data") -> Iterator[None]:
 
 
 def wrap_get_dataset(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps upstream's loader of all data of a run for baselines that ask for our checks."""
+    """Wrap upstream's loader of all data of a run for baselines that ask for our checks."""
 
     @wraps(original)
     def get_dataset(*args: Any, **kwargs: Any) -> Any:
@@ -75,7 +75,7 @@ def wrap_get_dataset(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def loading_model(model_args: Any) -> Iterator[None]:
-    """Within, what libraries say about a model, tokenizer or adapter that they cannot load becomes one line.
+    """Turn what libraries say within about a model, tokenizer or adapter that they cannot load into one line.
 
     Raises:
         CheckpointError: in the place of theirs.
@@ -128,7 +128,7 @@ def load_model(tokenizer: Any, model_args: Any, finetuning_args: Any, is_trainab
 
 
 def _without_number(model: Any) -> str | None:
-    """The first weight with a value that is no finite number; None without any.
+    """Return the first weight with a value that is no finite number; None without any.
 
     The first process alone looks: under FSDP the others have no weights yet. Packed bytes of a quantised weight may be
     stored as floats, and are no numbers then.

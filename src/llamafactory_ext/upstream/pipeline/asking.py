@@ -63,7 +63,7 @@ def upstream_template(name: str) -> Callable[[Any], UpstreamWriter] | None:
 
 
 def _content(message: Mapping[str, str]) -> str:
-    """The content of a turn; calls in another form than JSON as JSON, which is what upstream's writers take."""
+    """Return the content of a turn; calls in another form than JSON as JSON, which is what upstream's writers take."""
     content = message["content"]
     if message["role"] != "function":
         return content

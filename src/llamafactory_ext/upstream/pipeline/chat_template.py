@@ -118,7 +118,7 @@ def _derived(template: Any, tokenizer: Any, day: calendar.date, drops_thoughts: 
 
 
 def _head(template: Any, day: calendar.date) -> str:
-    """What fills `state.tool_text`, with the variables that requests may set."""
+    """Return what fills `state.tool_text`, with the variables that requests may set."""
     dated = writes_day(template) or day_of(template) is not None
     inner = getattr(template.format_tools, "inner", template.format_tools)
     date = _PROBE_DAY.strftime(_DAY_FORMAT) if dated else ""
@@ -161,7 +161,7 @@ def _opening(template: Any, tokenizer: Any, system: _Frame, tools: str) -> str:
 
 
 def _reply(template: Any, reply: _Frame, function: _Frame, drops_thoughts: bool) -> str:
-    """A reply: reasoning that a server keeps apart goes back between the thought words, before calls and answer."""
+    """Render a reply: reasoning that a server keeps apart goes between the thought words, before the calls."""
     first, last = template.thought_words
     tail = last[len(last.rstrip()) :]
     reasoning = "message['reasoning_content'] or message['reasoning']"
@@ -213,7 +213,7 @@ def _reasons(template: Any) -> bool:
 
 
 def _frame(formatter: Any, tokenizer: Any) -> _Frame:
-    """The text around a content."""
+    """Return the text around a content."""
     slots = [slot.replace("{{content}}", _CONTENT) if isinstance(slot, str) else slot for slot in formatter.slots]
     text = _text(slots, tokenizer)
     if text.count(_CONTENT) != 1:
@@ -222,12 +222,12 @@ def _frame(formatter: Any, tokenizer: Any) -> _Frame:
 
 
 def _text(slots: Sequence[Any], tokenizer: Any) -> str:
-    """Slots as one text, special tokens written out."""
+    """Return slots as one text, special tokens written out."""
     return "".join(_Letters(tokenizer).ids(Template, slots))
 
 
 def _split(turn: _Frame, reply: _Frame, system: _Frame) -> tuple[_Frame, str]:
-    """The turn and the generation prompt behind it, which begins where the other turns end."""
+    """Return the turn and the generation prompt behind it, which begins where the other turns end."""
     for ending in (reply.after, system.after):
         if ending and turn.after.startswith(ending):
             return _Frame(turn.before, ending), turn.after[len(ending) :]
@@ -273,7 +273,7 @@ _ASKED, _ANSWER = {"role": "user", "content": "Hi\nthere"}, {"role": "assistant"
 
 
 def _dialogues(template: Any) -> list[tuple[str, list[dict[str, str]], str, str]]:
-    """Dialogues to compare, by what they hold: messages, system and tools."""
+    """Return dialogues to compare, by what they hold: messages, system and tools."""
     first, last = template.thought_words
     thought, call = f"{first}Well.{last}", json.dumps(_CALL, ensure_ascii=False)
     result = {"role": "observation", "content": '{"sun": true}'}
@@ -310,7 +310,10 @@ def _first_difference(template: Any, tokenizer: Any, text: str, drops_thoughts: 
 def _trained(
     template: Any, tokenizer: Any, messages: list[dict[str, str]], system: str, tools: str, drops_thoughts: bool
 ) -> str | None:
-    """The text that is trained; None where the template cannot write it, so that nothing of the kind is trained."""
+    """Return the text that is trained.
+
+    None where the template cannot write it, so that nothing of the kind is trained.
+    """
     more = {"discarding_history_cot": True} if drops_thoughts else {}
     copies = [dict(message) for message in messages]  # upstream changes what it drops thoughts from
     try:

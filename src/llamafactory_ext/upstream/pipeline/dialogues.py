@@ -34,7 +34,7 @@ def load_dialogues(model_args: Any, data_args: Any, training_args: Any) -> tuple
 def encode_turn(
     template: Any, tokenizer: Any, messages: Sequence[Mapping[str, str]], system: str, tools: str
 ) -> tuple[list[int], str]:
-    """The prompt's tokens, and the last message as the model should write it, without what ends it."""
+    """Return the prompt's tokens, and the last message as the model should write it, without what ends it."""
     prompt, response = template.encode_oneturn(tokenizer, [dict(message) for message in messages], system, tools)
     ends = set(template.get_stop_token_ids(tokenizer))
     while response and response[-1] in ends:
@@ -45,7 +45,7 @@ def encode_turn(
 def chat_messages(
     template: Any, tokenizer: Any, messages: Sequence[Mapping[str, str]], system: str, tools: str
 ) -> list[dict[str, str]]:
-    """The same prompt as plain chat messages, with tools and calls written out as the template writes them."""
+    """Return the same prompt as plain chat messages, with tools and calls written out as the template writes them."""
     roles = {"observation": "tool", "function": "assistant"}
     system = system or template.default_system
     declared = template.format_tools.apply(content=tools)[0] if tools else ""
@@ -59,7 +59,7 @@ def chat_messages(
 
 
 def read_training_args(yaml: Path) -> tuple[Any, Any, Any, Any]:
-    """The groups of options that a YAML file gives: model, data, training and fine-tuning.
+    """Return the groups of options that a YAML file gives: model, data, training and fine-tuning.
 
     Raises:
         OptionError: there is no such file, or its options do not work.

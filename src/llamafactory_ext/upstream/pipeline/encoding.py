@@ -47,7 +47,7 @@ class ExampleEncoder:
         self._template = template
 
     def __call__(self, dialogue: Dialogue) -> Encoded:
-        """The lengths of one example.
+        """Return the lengths of one example.
 
         Raises:
             DataError: upstream cannot render it with this template, or the model lacks a token of it.
@@ -62,7 +62,7 @@ class ExampleEncoder:
         return Encoded(tagged.whole, len(tagged.ids), trained, tagged.misread)
 
     def take(self, dialogue: Dialogue, settings: Weigher | None) -> Taken:
-        """What training makes of one example, by its own steps.
+        """Return what training makes of one example, by its own steps.
 
         Args:
             dialogue: the record by this encoder's `words`.
@@ -83,7 +83,7 @@ class ExampleEncoder:
 
 
 def _media_processor(model: str) -> Any:
-    """What turns media into tokens, where the model has such a thing; upstream's loader decides alike."""
+    """Return what turns media into tokens, where the model has such a thing; upstream's loader decides alike."""
     try:
         found = AutoProcessor.from_pretrained(model, trust_remote_code=False)
     except Exception:  # a model of texts only raises whatever its kind of tokenizer leads to
@@ -92,7 +92,7 @@ def _media_processor(model: str) -> Any:
 
 
 def _vocabulary(model: str) -> int | None:
-    """How many tokens the model has; None where nothing says so."""
+    """Return how many tokens the model has; None where nothing says so."""
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError, KeyError):

@@ -90,7 +90,7 @@ def renew_chat_template(args: dict[str, Any]) -> str | None:
 
 
 def _draws(stage: object) -> bool:
-    """Whether a stage trains on replies that it draws, each to a prompt without thoughts."""
+    """Tell whether a stage trains on replies that it draws, each to a prompt without thoughts."""
     row = row_of(stage, "stage")
     return row is not None and row.alone
 

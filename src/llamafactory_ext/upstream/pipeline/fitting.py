@@ -15,7 +15,7 @@ from ...templates.tokens import tokenizer_problem
 
 
 def fit_template(tokenizers: Mapping[str, Any], data_args: Any) -> Any:
-    """Upstream's template; one for media works on texts alone where the model has no processor for them.
+    """Return upstream's template; one for media works on texts alone where the model has no processor for them.
 
     Args:
         tokenizers: "tokenizer", whose special tokens upstream completes, and "processor", or None.
@@ -34,7 +34,7 @@ def fit_template(tokenizers: Mapping[str, Any], data_args: Any) -> Any:
 
 
 def vocabulary_problem(highest_id: int, vocabulary: int | None, template: str | None) -> str | None:
-    """Why the model cannot read the data, in words: a token beyond its vocabulary; None if it can."""
+    """Say why the model cannot read the data, in words: a token beyond its vocabulary; None if it can."""
     if vocabulary is None or highest_id < vocabulary:
         return None
     return (

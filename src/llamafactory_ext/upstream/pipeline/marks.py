@@ -72,7 +72,7 @@ class MarkedPackedProcessor(Marking, PackedSupervisedDatasetProcessor):
 
 
 def marked_processor(get_dataset_processor: Any) -> Any:
-    """Wraps upstream's choice of processor for runs that asked for marks."""
+    """Wrap upstream's choice of processor for runs that asked for marks."""
 
     @wraps(get_dataset_processor)
     def with_marks(data_args: Any, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +89,7 @@ def marked_processor(get_dataset_processor: Any) -> Any:
 
 
 def rebuilt(processor: Any, kind: Any) -> Any:
-    """A processor of another kind with the same parts."""
+    """Return a processor of another kind with the same parts."""
     parts = ("template", "tokenizer", "processor", "data_args")
     return kind(**{name: getattr(processor, name) for name in parts})
 

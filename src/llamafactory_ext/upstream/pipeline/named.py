@@ -184,7 +184,7 @@ def _config_problems(model_args: Any, option: str) -> list[str]:
 
 
 def _strange_weights(model_args: Any, folder: Path, option: str) -> list[str]:
-    """Weights that the configuration wants and the files lack: transformers would begin with random ones."""
+    """Return weights that the configuration wants and the files lack: transformers would begin with random ones."""
     from .skeleton import config_of, lost_weights, skeleton
 
     config = config_of(model_args)
@@ -213,7 +213,7 @@ def _adapter_folder(model_args: Any) -> Callable[[str], Path]:
 
 
 def _adapter_problems(model_args: Any) -> list[str]:
-    """Adapters that are no folders with an adapter; those of a hub are left to PEFT."""
+    """Return adapters that are no folders with an adapter; those of a hub are left to PEFT."""
     found = []
     for name in model_args.adapter_name_or_path or []:
         folder = _adapter_folder(model_args)(name)
@@ -229,7 +229,7 @@ def _adapter_problems(model_args: Any) -> list[str]:
 
 
 def _changed(folder: Path) -> list[str]:
-    """An adapter of a finished run whose files are not those that were saved."""
+    """Return an adapter of a finished run whose files are not those that were saved."""
     try:
         check_adapter(folder)
     except CheckpointError as error:
@@ -265,7 +265,7 @@ def _dataset_problems(data_args: Any, options: tuple[str, ...], preferences: boo
 
 
 def _preferences_of(entry: Any) -> str | None:
-    """What says that an entry holds preferences between answers; None where it holds plain ones."""
+    """Return what says that an entry holds preferences between answers; None where it holds plain ones."""
     if not isinstance(entry, dict):
         return None
     columns = entry.get("columns")

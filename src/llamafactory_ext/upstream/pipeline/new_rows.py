@@ -22,7 +22,7 @@ _MULTIPLE = 64  # upstream pads the new size to it
 
 
 def vocabulary_of(model: Any) -> int:
-    """How many tokens the model's embeddings hold."""
+    """Return how many tokens the model's embeddings hold."""
     return int(model.get_input_embeddings().weight.shape[0])
 
 

@@ -46,14 +46,14 @@ class Piece:
         self._offsets = offsets
 
     def find(self, ids: list[int], start: int = 0) -> int | None:
-        """Where these ids stand among the text's, from `start` on."""
+        """Return where these ids stand among the text's, from `start` on."""
         for at in range(start, len(self.ids) - len(ids) + 1):
             if self.ids[at] == ids[0] and self.ids[at : at + len(ids)] == ids:
                 return at
         return None
 
     def offsets(self) -> Offsets:
-        """Each token's characters in the text."""
+        """Return each token's characters in the text."""
         if not isinstance(self._offsets, list):
             self._offsets = self._offsets()
         return self._offsets
@@ -82,7 +82,7 @@ class Pieces:
         self._ascii_only = backend is not None and backend.normalizer is not None
 
     def encode(self, text: str, names: Collection[str] = ()) -> Piece | None:
-        """A text with its ids, without special tokens around it; None if the tokenizer has to be asked itself.
+        """Return a text with its ids, without special tokens around it; None if the tokenizer has to be asked itself.
 
         Args:
             text: any.
@@ -111,13 +111,13 @@ class Pieces:
         return piece
 
     def special(self, name: str) -> Any:
-        """One of the tokenizer's attributes that name a special token, looked up once."""
+        """Return one of the tokenizer's attributes that name a special token, looked up once."""
         if name not in self._specials:
             self._specials[name] = getattr(self._tokenizer, name)
         return self._specials[name]
 
     def added(self, token: int) -> str | None:
-        """The text that an added token is decoded to; None for another id, or where that is not known."""
+        """Return the text that an added token is decoded to; None for another id, or where that is not known."""
         return self._added.get(token) if self._exact else None
 
 
@@ -154,7 +154,7 @@ class TracingTokenizer:
         return self._pieces.special("eos_token_id")
 
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """The tokenizer's own."""
+        """Return the tokenizer's own."""
         found = self._real.convert_tokens_to_ids(tokens)
         self.lacks_token |= found is None or (isinstance(found, list) and None in found)
         return found
@@ -167,7 +167,7 @@ class TracingTokenizer:
         return encoding
 
     def encode(self, text: str, **options: Any) -> list[int]:
-        """The ids of a text, remembered."""
+        """Return the ids of a text, remembered."""
         piece = self._pieces.encode(text, self._names) if options == {"add_special_tokens": False} else None
         if piece is None:
             ids: list[int] = self(text, **options)["input_ids"]
@@ -176,7 +176,7 @@ class TracingTokenizer:
         return piece.ids.copy()
 
     def read(self, ids: Sequence[int]) -> tuple[str, Offsets]:
-        """The text that these ids stand for, and each one's characters in it.
+        """Return the text that these ids stand for, and each one's characters in it.
 
         An id that no text was encoded to, as templates add for special tokens, stands for its token's name.
         """
@@ -199,7 +199,7 @@ class TracingTokenizer:
         return text, offsets
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """The text of ids, special tokens as they are; whole texts that are decoded exactly are not decoded."""
+        """Return the text of ids, special tokens as they are; whole texts that are decoded exactly are not decoded."""
         texts: list[str] = []
         place = 0
         ids = list(ids)
@@ -221,7 +221,7 @@ class TracingTokenizer:
         return list(self._real(text, **{**options, "return_offsets_mapping": True})["offset_mapping"])
 
     def _whole(self, ids: list[int], place: int) -> Piece | None:
-        """The longest text all of whose ids stand at `place`."""
+        """Return the longest text all of whose ids stand at `place`."""
         best: Piece | None = None
         for piece in self._starts.get(ids[place], ()):
             size = len(piece.ids)
@@ -230,7 +230,7 @@ class TracingTokenizer:
         return best
 
     def _source(self, ids: list[int], place: int) -> tuple[Piece | None, int, int]:
-        """What was encoded to the ids from `place` on, where in it they begin, and how many they are."""
+        """Return what was encoded to the ids from `place` on, where in it they begin, and how many they are."""
         whole = self._whole(ids, place)
         if whole is not None:
             return whole, 0, len(whole.ids)
@@ -243,7 +243,7 @@ class TracingTokenizer:
         return self._longest_part(rest)
 
     def _longest_part(self, ids: list[int]) -> tuple[Piece | None, int, int]:
-        """The longest beginning of these ids within a text that was encoded whole; one id at least."""
+        """Return the longest beginning of these ids within a text that was encoded whole; one id at least."""
         best: tuple[Piece | None, int, int] = (None, 0, 1)
         for piece in self._encoded:
             at = piece.find(ids[:1])
@@ -258,7 +258,7 @@ class TracingTokenizer:
 
 
 def _backend_of(tokenizer: Any) -> Tokenizer | None:
-    """The backend that gives the same ids as the tokenizer; None if there is none, or if it may not."""
+    """Return the backend that gives the same ids as the tokenizer; None if there is none, or if it may not."""
     if not getattr(tokenizer, "is_fast", False):
         return None
     kind = type(tokenizer)
@@ -277,7 +277,7 @@ def _offsets_of(backend: Tokenizer, text: str) -> Offsets:
 
 
 def _keeps_text(tokenizer: Any, backend: Tokenizer, added: Collection[Any]) -> bool:
-    """Whether decoding a text's ids gives the text: a byte-level BPE that knows every byte and drops nothing.
+    """Tell whether decoding a text's ids gives the text: a byte-level BPE that knows every byte and drops nothing.
 
     A text outside ASCII may be written otherwise if the backend normalises.
     """
@@ -296,7 +296,7 @@ def _keeps_text(tokenizer: Any, backend: Tokenizer, added: Collection[Any]) -> b
 
 
 def _splits_only(state: dict[str, Any]) -> bool:
-    """Whether a step before the model keeps every character and ends with bytes."""
+    """Tell whether a step before the model keeps every character and ends with bytes."""
     steps = state["pretokenizers"] if state["type"] == "Sequence" else [state]
     *before, last = steps or [{"type": None}]
     if last["type"] != "ByteLevel" or last["add_prefix_space"]:
@@ -307,7 +307,7 @@ def _splits_only(state: dict[str, Any]) -> bool:
 
 
 def _is_shown(backend: Tokenizer, content: str) -> bool:
-    """Whether an added token is decoded as its text."""
+    """Tell whether an added token is decoded as its text."""
     return bool(backend.decode([backend.token_to_id(content)], skip_special_tokens=False) == content)
 
 
@@ -316,5 +316,5 @@ def _kind(part: Any) -> Any:
 
 
 def _state(part: Any) -> dict[str, Any]:
-    """A part of a tokenizer as its JSON; with type None if there is none."""
+    """Return a part of a tokenizer as its JSON; with type None if there is none."""
     return {"type": None} if part is None else json.loads(part.__getstate__())

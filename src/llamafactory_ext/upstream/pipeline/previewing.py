@@ -36,11 +36,11 @@ class WeighingEncoder:
             )
 
     def decode(self, ids: list[int]) -> str:
-        """The text of ids, special tokens and blanks as they are."""
+        """Return the text of ids, special tokens and blanks as they are."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def weigh(self, dialogue: Dialogue) -> Weighed:
-        """Ids and weights of one example.
+        """Return ids and weights of one example.
 
         Raises:
             DataError: the template cannot render it, or the stage cannot use it.

@@ -45,7 +45,7 @@ _NOTHING: dict[str, Any] = {
 
 
 def words_of(template: str | None) -> Words:
-    """How a template of upstream's table marks a thought and the calls behind words."""
+    """Return how a template of upstream's table marks a thought and the calls behind words."""
     found = TEMPLATES.get(template or "")
     if found is None:
         return Words()
@@ -55,12 +55,12 @@ def words_of(template: str | None) -> Words:
 
 
 def messages_of(dialogue: Dialogue) -> list[dict[str, str]]:
-    """The turns by upstream's inner role names."""
+    """Return the turns by upstream's inner role names."""
     return [{"role": _ROLES[role], "content": text} for role, text in dialogue.turns]
 
 
 def row_of(dialogue: Dialogue) -> dict[str, Any]:
-    """The columns of an aligned example, as upstream's processors read them, and ours beside them."""
+    """Return the columns of an aligned example, as upstream's processors read them, and ours beside them."""
     messages = messages_of(dialogue)
     return {
         "_prompt": messages[:-1],
@@ -81,7 +81,7 @@ class RecordConverter:
 
     @classmethod
     def of(cls, converter: Any, name: str, entry: Mapping[str, Any], data_args: Any) -> RecordConverter:
-        """The converter of one entry of dataset_info.json.
+        """Return the converter of one entry of dataset_info.json.
 
         Raises:
             DataError: the entry cannot be read.
@@ -123,7 +123,7 @@ class RecordConverter:
         return found
 
     def _without_nulls(self, example: dict[str, Any]) -> dict[str, Any]:
-        """A row of a typed file, where a null member of calls or tools is one that another record has."""
+        """Return a row of a typed file, where a null member of calls or tools is one that another record has."""
         columns = columns_of(self.entry.entry)
         read = {columns.get("messages"), columns.get("tools"), "functions"}
         return {name: _stripped(value) if name in read else value for name, value in example.items()}
@@ -136,7 +136,7 @@ def _stripped(value: Any) -> Any:
 
 
 def wrap_load_single_dataset(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps upstream's reader of one data set: runs of ours get JSON files as one text for each record."""
+    """Wrap upstream's reader of one data set: runs of ours get JSON files as one text for each record."""
 
     @wraps(original)
     def load_single_dataset(
@@ -163,7 +163,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _as_texts(files: list[Path], cache: Path) -> Path:
-    """A file of the cache with one line for each record: its place and itself as JSON text.
+    """Return a file of the cache with one line for each record: its place and itself as JSON text.
 
     Raises:
         DataError: a file is malformed, with the place.

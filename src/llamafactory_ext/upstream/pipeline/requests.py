@@ -31,7 +31,10 @@ ENTRY = "ext_entry"
 
 
 def request_marks(data_args: Any, **changes: Any) -> Any:
-    """A copy of the data arguments that makes `get_dataset` return token marks; `changes` override single fields."""
+    """Return a copy of the data arguments that makes `get_dataset` return token marks.
+
+    `changes` override single fields.
+    """
     data_args = copy.copy(data_args)
     for name, value in changes.items():
         setattr(data_args, name, value)
@@ -40,24 +43,24 @@ def request_marks(data_args: Any, **changes: Any) -> Any:
 
 
 def marks_requested(data_args: Any) -> bool:
-    """Whether these data arguments come from `request_marks`."""
+    """Tell whether these data arguments come from `request_marks`."""
     return getattr(data_args, _REQUEST, False)
 
 
 def request_weights(data_args: Any, settings: Weigher) -> Any:
-    """A copy of the data arguments that makes `get_dataset` return the loss weights that `settings` lead to."""
+    """Return a copy of the data arguments that makes `get_dataset` return the loss weights that `settings` lead to."""
     data_args = copy.copy(data_args)
     setattr(data_args, _WEIGHTS, settings)
     return data_args
 
 
 def requested_weights(data_args: Any) -> Weigher | None:
-    """What these data arguments were given by `request_weights`."""
+    """Return what these data arguments were given by `request_weights`."""
     return getattr(data_args, _WEIGHTS, None)
 
 
 def request_records(data_args: Any, action: str = KEEP) -> Any:
-    """A copy of the data arguments that makes `get_dataset` count what becomes of the records.
+    """Return a copy of the data arguments that makes `get_dataset` count what becomes of the records.
 
     Args:
         data_args: upstream's group of the options.
@@ -69,32 +72,32 @@ def request_records(data_args: Any, action: str = KEEP) -> Any:
 
 
 def requested_action(data_args: Any) -> str | None:
-    """What these data arguments were given by `request_records`; None without it."""
+    """Return what these data arguments were given by `request_records`; None without it."""
     return getattr(data_args, _RECORDS, None)
 
 
 def in_order(data_args: Any) -> Any:
-    """A copy of the data arguments whose streams keep the order of the files: upstream shuffles within a buffer."""
+    """Return a copy of the data arguments whose streams keep the order of the files, which upstream shuffles."""
     data_args = copy.copy(data_args)
     data_args.buffer_size = 1
     return data_args
 
 
 def request_reading(data_args: Any) -> Any:
-    """A copy of the data arguments that has records read by us, for upstream's own evaluation of our methods."""
+    """Return a copy of the data arguments for upstream's evaluation of our methods, with records read by us."""
     data_args = copy.copy(data_args)
     setattr(data_args, _READING, True)
     return data_args
 
 
 def reads_records(data_args: Any) -> bool:
-    """Whether these data arguments come from a run of ours, whose records are read by us."""
+    """Tell whether these data arguments come from a run of ours, whose records are read by us."""
     asked = marks_requested(data_args) or getattr(data_args, _READING, False)
     return asked or requested_weights(data_args) is not None or requested_action(data_args) is not None
 
 
 def attach_entries(get_dataset_list: Function) -> Function:
-    """Wraps upstream's reader of dataset_info.json: each data set keeps its whole entry, marks included."""
+    """Wrap upstream's reader of dataset_info.json: each data set keeps its whole entry, marks included."""
 
     @wraps(get_dataset_list)
     def with_entries(
@@ -130,7 +133,7 @@ class MarkingConverter:
 
 
 def mark_converted(get_dataset_converter: Function) -> Function:
-    """Wraps upstream's choice of converter for runs of ours: records become turns as everywhere else here."""
+    """Wrap upstream's choice of converter for runs of ours: records become turns as everywhere else here."""
 
     @wraps(get_dataset_converter)
     def with_marks(name: str, dataset_attr: Any, data_args: Any, *more: Any, **named: Any) -> Any:

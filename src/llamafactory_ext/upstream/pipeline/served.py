@@ -115,7 +115,10 @@ def _prompt(
     one_turn: bool,
     drops_thoughts: bool,
 ) -> list[int] | None:
-    """The tokens before the last reply; None where the template cannot write them, which the run says itself."""
+    """Return the tokens before the last reply.
+
+    None where the template cannot write them, which the run says itself.
+    """
     copies = [dict(message) for message in messages]
     more = {"discarding_history_cot": True} if drops_thoughts else {}
     try:

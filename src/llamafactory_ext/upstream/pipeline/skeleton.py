@@ -57,7 +57,9 @@ def targets_found(model: nn.Module, targets: Iterable[str]) -> list[str]:
 
 
 def lost_weights(model: nn.Module, found: Mapping[str, Any]) -> str | None:
-    """What a model's files lack, or have in another shape, in words; None where they fit, as far as can be seen.
+    """Return what a model's files lack, or have in another shape, in words.
+
+    None where they fit, as far as can be seen.
 
     Names that transformers translates at loading are left out: a tensor counts as lost where its like of another layer
     is there under the name it should have.
@@ -84,7 +86,7 @@ def lost_weights(model: nn.Module, found: Mapping[str, Any]) -> str | None:
 
 
 def misfit(model: nn.Module, tensors: dict[str, Any], targets: Any) -> str | None:
-    """How an adapter does not fit a model, in words; None where it does, as far as can be seen.
+    """Return how an adapter does not fit a model, in words; None where it does, as far as can be seen.
 
     Args:
         model: the base.
@@ -108,7 +110,9 @@ def misfit(model: nn.Module, tensors: dict[str, Any], targets: Any) -> str | Non
 
 
 def lost_part(model: nn.Module, tensors: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
-    """The first tensor that a LoRA adapter should have and has not; None where none is lost, as far as can be seen.
+    """Return the first tensor that a LoRA adapter should have and has not.
+
+    None where none is lost, as far as can be seen.
 
     PEFT goes on with fresh numbers in its place, and warns of it at most.
 

@@ -60,7 +60,7 @@ class _Ids(list[int]):
     kept = 0
 
     def __getitem__(self, key: Any) -> Any:
-        """The ids themselves; of a slice, a plain list."""
+        """Return the ids themselves; of a slice, a plain list."""
         found = super().__getitem__(key)
         if isinstance(key, slice):
             self.kept = len(found)
@@ -100,7 +100,7 @@ class TaggingTemplate:
     def encode_multiturn(
         self, tokenizer: Any, messages: Sequence[Mapping[str, str]], *args: Any, **options: Any
     ) -> list[tuple[list[int], list[int]]]:
-        """Pairs of prompt and target."""
+        """Return pairs of prompt and target."""
         pieces = Pieces(tokenizer) if self._pieces is None else self._pieces
         weighs = self._settings is not None and self._settings.weighs_tokens
         named = {call.name for calls in self._judged.calls.values() for call in calls} if weighs else ()
@@ -136,7 +136,7 @@ class TaggingTemplate:
             self.misread += compare_turn(place, message, text, self._tools, self._format, self._read)
 
     def text_of(self, ids: Sequence[int], tokenizer: Any) -> str:
-        """The text of ids, special tokens as they are."""
+        """Return the text of ids, special tokens as they are."""
         if self._trace is not None:
             return self._trace.text_of(ids)
         return str(tokenizer.decode(list(ids), skip_special_tokens=False))
@@ -151,7 +151,7 @@ def encode_tagged(
     pieces: Pieces | None = None,
     read: Reader = detect_turn,
 ) -> TaggedExample:
-    """Upstream's own encoding, cut and put together, with turns out of the loss and weights beside.
+    """Return upstream's own encoding, cut and put together, with turns out of the loss and weights beside.
 
     Args:
         processor: upstream's supervised processor, or one of ours.
@@ -230,7 +230,7 @@ def _label(labels: list[int], length: int, template: TaggingTemplate) -> list[tu
 def _codes(
     labels: Sequence[int], heavy: Sequence[tuple[int, float]], template: TaggingTemplate, data_args: Any
 ) -> list[int]:
-    """The codes of the weights of labels: 1 where a token is trained, but for the heavy ones."""
+    """Return the codes of the weights of labels: 1 where a token is trained, but for the heavy ones."""
     sizes = [(source.kept, target.kept) for source, target in template.turns]
     if template.efficient_eos or data_args.train_on_prompt or sum(map(sum, sizes)) < len(labels):
         codes = [0 if label == IGNORE_INDEX else _ORDINARY for label in labels]
@@ -254,14 +254,14 @@ def _read_column(column: str | None) -> tuple[Tool, ...] | None:
 
 
 def declared_tools(column: Any) -> tuple[Tool, ...] | None:
-    """The tools of a record's column; None if they cannot be read."""
+    """Return the tools of a record's column; None if they cannot be read."""
     return None if column is not None and not isinstance(column, str) else _read_column(column)
 
 
 def _lacking_tools(
     processor: Any, column: str | None, tools: Sequence[Tool], template: TaggingTemplate
 ) -> list[Misread]:
-    """What the prompt lacks of the declared tools; each column of tools is looked for once per template."""
+    """Return what the prompt lacks of the declared tools; each column of tools is looked for once per template."""
     key = hash((processor.template.format_tools.tool_format, column))
     turns = template.turns
     if not tools or key in _WRITTEN or not turns or turns[0][0].kept < len(turns[0][0]):

@@ -54,7 +54,7 @@ class PromptTemplate(Template):
         return encode_pieces(tokenizer, pieces)
 
     def extract_tool(self, content: str) -> str | list[FunctionCall]:
-        """The calls of a reply, or the reply where it holds none."""
+        """Return the calls of a reply, or the reply where it holds none."""
         calls = self.prompts.style.read_calls(content)
         return [FunctionCall(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in calls] or content
 
@@ -94,7 +94,7 @@ def _build(prompts: Prompts, tools: ToolFormatter, source: str, **fields: Any) -
 
 
 def tokens_of(tokenizer: Any, prompts: Prompts) -> dict[str, Any]:
-    """What a template has to know of the tokenizer, as `Prompts.render` takes it."""
+    """Return what a template has to know of the tokenizer, as `Prompts.render` takes it."""
     return {
         "bos": tokenizer.bos_token or "",
         "eos": tokenizer.eos_token or "",
@@ -103,14 +103,17 @@ def tokens_of(tokenizer: Any, prompts: Prompts) -> dict[str, Any]:
 
 
 def call_format_of(template: Any) -> str | None:
-    """How a template, ours or upstream's, writes the calls of `function` messages; None where we do not know."""
+    """Return how a template, ours or upstream's, writes the calls of `function` messages.
+
+    None where we do not know.
+    """
     if isinstance(template, PromptTemplate):
         return template.prompts.style.call_format
     return UPSTREAM_FORMATS.get(getattr(template.format_function, "tool_format", None) or "")
 
 
 def read_tools(text: str | None) -> list[Tool]:
-    """The tools of a record's `tools` column: JSON, one tool or a list of them.
+    """Return the tools of a record's `tools` column: JSON, one tool or a list of them.
 
     Raises:
         DataError: the column holds something else.
@@ -125,7 +128,7 @@ def read_tools(text: str | None) -> list[Tool]:
 
 
 def _slots(text: str) -> list[str | set[str]]:
-    """A text in upstream's way: strings, and sets that name the tokenizer's tokens."""
+    """Return a text in upstream's way: strings, and sets that name the tokenizer's tokens."""
     slots: list[str | set[str]] = []
     for i, part in enumerate(text.split(BOS)):
         slots += [{"bos_token"}] if i else []

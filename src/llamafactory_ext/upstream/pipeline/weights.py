@@ -245,7 +245,7 @@ class WeighedMarkedPackedProcessor(_Reading, Marking, _Encoding, PackedSupervise
 
 
 def weighed_processor(get_dataset_processor: Any) -> Any:
-    """Wraps the choice of processor, marks included, for runs that asked for weights or for counts."""
+    """Wrap the choice of processor, marks included, for runs that asked for weights or for counts."""
 
     @wraps(get_dataset_processor)
     def with_weights(data_args: Any, *args: Any, **kwargs: Any) -> Any:
@@ -264,7 +264,7 @@ def weighed_processor(get_dataset_processor: Any) -> Any:
 
 
 def take_notes(dataset: Any, settings: Weigher | None, action: str | None = None) -> tuple[Any, Findings]:
-    """A preprocessed data set without its note rows, and what they say.
+    """Return a preprocessed data set without its note rows, and what they say.
 
     Args:
         dataset: as upstream's `get_dataset` gives it; of a stream all rows are made once for the findings.
@@ -288,12 +288,12 @@ def take_notes(dataset: Any, settings: Weigher | None, action: str | None = None
 
 
 def without_notes(dataset: IterableDataset) -> IterableDataset:
-    """A stream of preprocessed rows without its note rows."""
+    """Return a stream of preprocessed rows without its note rows."""
     return dataset.filter(_is_example).remove_columns(NOTE_COLUMN)
 
 
 def findings_of(dataset: IterableDataset, settings: Weigher | None, action: str | None = None) -> Findings:
-    """What the notes of a stream say, of which all rows are made once and none is kept; with a hash of them."""
+    """Return what the notes of a stream say, of which all rows are made once and none is kept; with a hash of them."""
     passed = RowHash()
     found = Findings.from_texts((row[NOTE_COLUMN] for row in passed.of(dataset) if row[NOTE_COLUMN]), settings, action)
     found.content = passed.text()

@@ -45,7 +45,7 @@ class _Ended(NamedTuple):
 def score(
     answered: Sequence[Answered], checkout: Path | None, folder: Path, embedder: Embedder | None = None
 ) -> Scored:
-    """Scores calls and replies with the published verdicts.
+    """Score calls and replies with the published verdicts.
 
     Args:
         answered: items with predictions.
@@ -87,7 +87,7 @@ def score(
 
 
 def _made(one: Answered) -> tuple[tuple[str, dict[str, str]] | None, bool]:
-    """The predicted call by the published patterns, and whether it had to be put into their form first."""
+    """Return the predicted call by the published patterns, and whether it had to be put into their form first."""
     text = one.prediction.prediction
     found = published_call(text)
     rewritten = in_published_form(text, "api_bank") if found is None else None
@@ -114,7 +114,7 @@ def _execute(
     folder: Path,
     embedder: Embedder | None,
 ) -> tuple[dict[str, _Ended], int]:
-    """How each call ended by id, and how many calls were left out."""
+    """Return how each call ended by id, and how many calls were left out."""
     chains: dict[int, list[Mapping[str, Any]]] | None = None
     ends: dict[str, _Ended] = {}
     tasks = []
@@ -148,7 +148,7 @@ def _execute(
 def _run(
     root: Path, tasks: Sequence[Mapping[str, Any]], vectors: Mapping[str, list[float]]
 ) -> tuple[dict[str, _Ended], list[str]]:
-    """How each call ended by id, and the texts whose vectors ToolSearcher missed.
+    """Return how each call ended by id, and the texts whose vectors ToolSearcher missed.
 
     A call that ends its worker costs itself only: the rest goes on in a fresh one. There the calls of level 3 before
     it are made again, since they share one world.
@@ -177,7 +177,7 @@ def _run(
 def _work(
     root: Path, tasks: Sequence[Mapping[str, Any]], vectors: Mapping[str, list[float]]
 ) -> tuple[dict[str, _Ended], str | None, list[str], Outcome]:
-    """One worker: how calls ended, the call it was at, the texts without a vector, and how it ended itself."""
+    """Run one worker: how calls ended, the call it was at, the texts without a vector, and how it ended itself."""
     mark = secrets.token_hex(16)
     source = Path(__file__).with_name("worker.py").read_text(encoding="utf-8")
     job = {"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark, "seconds": CALL_SECONDS}
@@ -200,14 +200,14 @@ def _work(
 
 
 def _why(outcome: Outcome) -> _Ended:
-    """How the call ended that its worker ended with."""
+    """Return how the call ended that its worker ended with."""
     if outcome.status == "timeout" or "Timeout (" in outcome.output[-10_000:]:
         return _Ended(_TIMEOUT, f"the call did not end within {CALL_SECONDS} seconds")
     return _Ended(_ABORTED, f"the call ended its process ({outcome.status}: {outcome.error.strip()[-300:]})")
 
 
 def _dialogue_gold(item: Item, folder: Path) -> Mapping[str, Any]:
-    """The API turn that the item's id points to: every API turn and the turn after it are one sample each."""
+    """Return the API turn that the item's id points to: every API turn and the turn after it are one sample each."""
     try:
         path = folder / Path(str(item.record["file"])).name
         turns = [turn for _, turn in iter_records(path)]
@@ -224,7 +224,7 @@ def _dialogue_gold(item: Item, folder: Path) -> Mapping[str, Any]:
 
 
 def _chains(folder: Path) -> dict[int, list[Mapping[str, Any]]]:
-    """Gold results of each sample of level 3, in order."""
+    """Return gold results of each sample of level 3, in order."""
     path = folder / _LEVEL_3_GOLD
     if not path.is_file():
         path = folder / "test-data" / _LEVEL_3_GOLD

@@ -30,19 +30,19 @@ PUBLISHED_CEILING = (
 
 
 def score(answered: Sequence[Answered], mode: Mode) -> Scored:
-    """Scores replies in either mode and calls in `strict`; for calls in `official` see `api_bank_execution`."""
+    """Score replies in either mode and calls in `strict`; for calls in `official` see `api_bank_execution`."""
     verdicts = tuple(reply_verdict(one, mode) if is_reply(one.item) else _call_verdict(one) for one in answered)
     note = "C compares parsed calls by name and arguments; nothing was executed, so C is not the published figure."
     return Scored(verdicts, (note,) if any(CORRECTNESS in verdict.scores for verdict in verdicts) else ())
 
 
 def is_reply(item: Item) -> bool:
-    """Whether a text for the user is wanted, not a call."""
+    """Tell whether a text for the user is wanted, not a call."""
     return item.group.endswith("response")
 
 
 def gold_text(item: Item) -> str:
-    """What the published file expects."""
+    """Return what the published file expects."""
     gold = item.record.get("expected_output", item.record.get("output"))
     if not isinstance(gold, str):
         raise DataError(f"{item.id} has neither expected_output nor output; get API-Bank's test files again.")
@@ -66,7 +66,7 @@ def published_call(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def reply_verdict(one: Answered, mode: Mode) -> Verdict:
-    """ROUGE-L of a reply; what the published script cannot score is 0 and says so."""
+    """Return ROUGE-L of a reply; what the published script cannot score is 0 and says so."""
     item, text, level_3 = one.item, one.prediction.prediction, one.item.group.startswith("level-3")
     if mode == "strict":
         text = text.strip().removeprefix("AI:").strip()
@@ -96,7 +96,10 @@ def _call_verdict(one: Answered) -> Verdict:
 
 
 def _first_call(text: str) -> ToolCall:
-    """The first call by the one reader; where that finds none, quotes within quotes by the published patterns."""
+    """Return the first call by the one reader.
+
+    Where that finds none, quotes within quotes by the published patterns.
+    """
     try:
         return find_any_calls(text)[0]
     except CallParseError as error:
@@ -110,7 +113,7 @@ def _first_call(text: str) -> ToolCall:
 
 
 def _read(text: str) -> ToolCall | None:
-    """A published call; some lack the brackets, some have quotes within quotes."""
+    """Return a published call; some lack the brackets, some have quotes within quotes."""
     for attempt in (text, f"[{text.removeprefix('API-Request:').strip()}]"):
         try:
             return parse_calls(attempt, "api_bank")[0]
@@ -122,7 +125,7 @@ def _read(text: str) -> ToolCall | None:
 
 
 def _compare(made: ToolCall, gold: ToolCall) -> str:
-    """The published category that comes nearest; "" for equal calls."""
+    """Return the published category that comes nearest; "" for equal calls."""
     if made.name != gold.name:
         return "API_NAME_MISMATCH"
     if made.arguments.keys() - gold.arguments.keys():
@@ -133,5 +136,5 @@ def _compare(made: ToolCall, gold: ToolCall) -> str:
 
 
 def _texts(arguments: Mapping[str, object]) -> dict[str, str]:
-    """Values as texts: the data writes numbers with and without quotes."""
+    """Return values as texts: the data writes numbers with and without quotes."""
     return {name: str(value).strip() for name, value in arguments.items()}

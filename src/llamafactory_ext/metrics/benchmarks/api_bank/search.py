@@ -54,7 +54,7 @@ class Embedder:
         )
 
     def __call__(self, texts: Sequence[str]) -> dict[str, list[float]]:
-        """Embeddings of length 1, by text."""
+        """Return embeddings of length 1, by text."""
         import torch
 
         found: dict[str, list[float]] = {}

@@ -75,7 +75,7 @@ class _Similarity(float):
 
 
 def _embedding_module(vectors: dict[str, list[float]], wanted: dict[str, None]) -> ModuleType:
-    """Stands in for sentence_transformers; a text without a vector is put down in `wanted` and resembles nothing."""
+    """Stand in for sentence_transformers; a text without a vector is put down in `wanted` and resembles nothing."""
 
     class SentenceTransformer:
         def __init__(self, *_: Any, **__: Any) -> None:
@@ -119,7 +119,7 @@ class _Numbers(list[float]):
 
 
 def search_modules() -> dict[str, Any]:
-    """What SearchEngine takes from rank_bm25, nltk and numpy."""
+    """Return what SearchEngine takes from rank_bm25, nltk and numpy."""
     made: dict[str, Any] = {name: ModuleType(name) for name in ("rank_bm25", "nltk", "nltk.tokenize", "numpy")}
     made["rank_bm25"].BM25Okapi = _Okapi
     made["nltk"].tokenize = made["nltk.tokenize"]
@@ -130,7 +130,7 @@ def search_modules() -> dict[str, Any]:
 
 
 def _dialogue_call(manager_class: Any, task: dict[str, Any]) -> str:
-    """Levels 1 and 2: a fresh world for each call, and the name must be the gold call's."""
+    """Return levels 1 and 2: a fresh world for each call, and the name must be the gold call's."""
     gold = task["gold"]
     if task["name"] != gold["api_name"]:
         return "API_NAME_MISMATCH"
@@ -162,7 +162,7 @@ def _difference(result: dict[str, Any], gold: dict[str, Any]) -> str:
 
 
 def _planned_call(manager: Any, task: dict[str, Any]) -> str:
-    """Level 3: one world for all calls, as in the published script, and any name whose result agrees."""
+    """Return level 3: one world for all calls, as in the published script, and any name whose result agrees."""
     arguments = task["arguments"]
     if task["name"] == "ToolSearcher" and "keywords" in arguments:  # as the published script does
         split = "".join(f" {c}" if c.isupper() else c for c in arguments["keywords"]).strip()

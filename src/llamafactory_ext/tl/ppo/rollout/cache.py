@@ -12,7 +12,10 @@ ROOM = 64  # positions by which the memory of keys and values grows
 
 
 def growing_cache(config: Any) -> DynamicCache:
-    """A dynamic cache whose full attention layers have room; sliding windows and other kinds stay as they are."""
+    """Return a dynamic cache whose full attention layers have room.
+
+    Sliding windows and other kinds stay as they are.
+    """
     cache = DynamicCache(config=config)
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
@@ -38,7 +41,7 @@ class RoomyLayer(DynamicLayer):
         self._stored: tuple[Tensor, Tensor] | None = None
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Appends the keys and values of new positions; all that there are now."""
+        """Append the keys and values of new positions; return all that there are now."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         before = self.get_seq_length()
@@ -51,7 +54,7 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keeps only these rows; room is made again for the next position."""
+        """Keep only these rows; room is made again for the next position."""
         super().batch_select_indices(indices)
         self._stored = None
 

@@ -71,14 +71,14 @@ class Response:
 
 
 def buckets(lengths: Sequence[int], rows: int) -> Iterator[list[int]]:
-    """Places in `lengths` in groups of at most `rows`, of similar length each, the longest first."""
+    """Return indices of `lengths` in groups of at most `rows`, of similar length each, the longest first."""
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     for start in range(0, len(order), rows):
         yield order[start : start + rows]
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Token ids (B, T) that end in the last column, and their mask."""
+    """Return token ids (B, T) that end in the last column, and their mask."""
     longest = max(map(len, rows))
     ids_BT = torch.full((len(rows), longest), pad_id, dtype=torch.long)
     mask_BT = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -99,7 +99,7 @@ def draw_responses(
     all_closed: Callable[[bool], bool] | None = None,
     values: Callable[[], Tensor] | None = None,
 ) -> list[Response]:
-    """One response per prompt, in the order of the prompts.
+    """Return one response per prompt, in the order of the prompts.
 
     Args:
         model: a causal language model of transformers, or one with adapters, in evaluation mode.
@@ -171,14 +171,14 @@ def _draw_batch(
 
 
 def choose(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """The next token of each row, and its log-probability in float32 (B each)."""
+    """Return the next token of each row, and its log-probability in float32 (B each)."""
     all_BV = (logits_BV.float() / (sampling.temperature or 1.0)).softmax(-1)
     token_B = logits_BV.argmax(-1) if sampling.temperature == 0 else draw(_most_probable(all_BV, sampling))
     return token_B, all_BV.gather(1, token_B[:, None]).squeeze(1).log()
 
 
 def draw(weights_BV: Tensor) -> Tensor:
-    """A place of each row with a probability in proportion to its weight (B)."""
+    """Return a place of each row with a probability in proportion to its weight (B)."""
     if weights_BV.device.type != "cpu":
         return torch.multinomial(weights_BV, 1).squeeze(1)
     # One random number a row instead of one a weight, of which a CPU makes few.
@@ -188,7 +188,7 @@ def draw(weights_BV: Tensor) -> Tensor:
 
 
 def _most_probable(weights_BV: Tensor, sampling: Sampling) -> Tensor:
-    """The probabilities with zeros where `top_k` and `top_p` do not let a token be drawn."""
+    """Return the probabilities with zeros where `top_k` and `top_p` do not let a token be drawn."""
     if 0 < sampling.top_k < weights_BV.shape[-1]:
         least_B1 = weights_BV.topk(sampling.top_k, dim=-1).values[:, -1:]
         weights_BV = weights_BV.masked_fill(weights_BV < least_B1, 0)
@@ -202,7 +202,7 @@ def _most_probable(weights_BV: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _stops(ids: list[int], stop: tuple[str, ...], decode: Callable[[Sequence[int]], str]) -> bool:
-    """Whether a stop text has just been completed; only so many tokens are decoded as it may span."""
+    """Tell whether a stop text has just been completed; only so many tokens are decoded as it may span."""
     if not stop:
         return False
     tail = decode(ids[-max(map(len, stop)) - 4 :])

@@ -59,7 +59,7 @@ class ServerRollout:
     name: str = field(default="")
 
     def __call__(self, prompts: Sequence[Sequence[int]], sampling: Sampling, step: int) -> list[Response]:
-        """One response per prompt, from the policy as it is at this step.
+        """Return one response per prompt, from the policy as it is at this step.
 
         Raises:
             OptionError: the server cannot be reached, or refuses, or does not run this policy.
@@ -79,7 +79,7 @@ class ServerRollout:
         return found
 
     def _renew(self, client: httpx.Client, step: int) -> None:
-        """Gives the server the adapter as it is now; all processes learn its name."""
+        """Give the server the adapter as it is now; all processes learn its name."""
         names = [f"{NAME}_{step}_{secrets.token_hex(4)}"]
         if self.publishes:
             folder = self.folder / str(step % 2)  # the server may still be reading the other one
@@ -92,7 +92,7 @@ class ServerRollout:
         self.step, self.name = step, names[0]
 
     def _ask(self, client: httpx.Client, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[_Answer]:
-        """The server's answers in the order of the prompts."""
+        """Return the server's answers in the order of the prompts."""
         body = {
             "model": self.name,
             "prompt": [list(prompt) for prompt in prompts],
@@ -129,7 +129,7 @@ class ServerRollout:
         return found
 
     def _require_room(self, prompt: int, answer: _Answer, limit: int) -> None:
-        """Refuses a server that shortens what does not fit into its context, as vLLM does without a word."""
+        """Refuse a server that shortens what does not fit into its context, as vLLM does without a word."""
         got = len(answer.response.ids)
         if answer.logp is not None and not answer.response.ended and got < limit:
             raise OptionError(
@@ -138,7 +138,7 @@ class ServerRollout:
             )
 
     def _compare(self, prompt: Sequence[int], answer: _Answer, temperature: float) -> None:
-        """Refuses a server whose log-probabilities of a response are not the policy's."""
+        """Refuse a server whose log-probabilities of a response are not the policy's."""
         if answer.logp is None:
             return
         device = next(self.policy.parameters()).device

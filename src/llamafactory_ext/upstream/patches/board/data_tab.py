@@ -55,7 +55,7 @@ def wrap_create_footer(original: Function) -> Function:
 
 
 def _has_its_parts() -> bool:
-    """Whether upstream still has what the tab takes from it; without that the page is upstream's own."""
+    """Tell whether upstream still has what the tab takes from it; without that the page is upstream's own."""
     try:
         from llamafactory.webui.common import DEFAULT_DATA_DIR  # noqa: F401
         from llamafactory.webui.control import list_datasets  # noqa: F401
@@ -98,7 +98,7 @@ def _create_data_tab(manager: Any) -> dict[str, Any]:
 
 
 def check(fields: dict[str, Any]) -> str:
-    """What `data check` finds, as HTML; for some methods also what their data sets lack together."""
+    """Return what `data check` finds, as HTML; for some methods also what their data sets lack together."""
     from ....board.findings import shown_findings, shown_remarks
     from ...pipeline.encoding import ExampleEncoder
 
@@ -110,7 +110,7 @@ def check(fields: dict[str, Any]) -> str:
 
 
 def preview_tokens(fields: dict[str, Any]) -> str:
-    """One record of each data set with the weight of every token, as HTML."""
+    """Return one record of each data set with the weight of every token, as HTML."""
     from llamafactory.extras.constants import TRAINING_STAGES
 
     from ....board.findings import shown_preview

@@ -13,7 +13,7 @@ REPORTED = tuple(
 
 
 def extend_log_callback(base: type) -> type:
-    """The class that replaces upstream's LogCallback, which writes only figures it knows."""
+    """Return the class that replaces upstream's LogCallback, which writes only figures it knows."""
 
     class LogCallback(base):  # type: ignore[misc, valid-type]
         """Adds the figures of the methods' curves to a step's line in trainer_log.jsonl."""

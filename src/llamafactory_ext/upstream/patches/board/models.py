@@ -14,7 +14,7 @@ TRUST = "trust_remote_code"
 
 
 def extend_chatter(base: type) -> type:
-    """The class that replaces upstream's WebChatModel, which trusts remote code whatever was asked."""
+    """Return the class that replaces upstream's WebChatModel, which trusts remote code whatever was asked."""
     import gradio as gr
 
     from ...pipeline.trained_with import template_remark
@@ -52,7 +52,10 @@ def wrap_save_model(original: Function) -> Function:
 
 
 def with_trust(extra_args: str, asked: bool) -> str:
-    """The extra arguments, saying whether remote code is trusted if they do not; unreadable ones stay as they are."""
+    """Return the extra arguments, saying whether remote code is trusted if they do not.
+
+    Unreadable ones stay as they are.
+    """
     try:
         extra = json.loads(extra_args)
     except ValueError:
@@ -61,7 +64,7 @@ def with_trust(extra_args: str, asked: bool) -> str:
 
 
 def told(steps: Iterator[str]) -> Iterator[str]:
-    """The steps; an error of ours is the last of them and a warning on the page."""
+    """Return the steps; an error of ours is the last of them and a warning on the page."""
     import gradio as gr
 
     try:

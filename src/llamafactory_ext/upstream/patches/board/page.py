@@ -36,7 +36,7 @@ def extend_locales(locales: dict[str, Any]) -> dict[str, Any]:
 
 
 def extend_manager(base: type) -> type:
-    """The class that replaces upstream's Manager: what every tab reads includes our switch in the top row."""
+    """Return the class that replaces upstream's Manager: what every tab reads includes our switch in the top row."""
 
     class Manager(base):  # type: ignore[misc, valid-type]
         def get_base_elems(self) -> set[Any]:
@@ -144,7 +144,7 @@ def wrap_run(original: Function) -> Function:
 
 @contextmanager
 def _checking_hosts() -> Iterator[None]:
-    """While the page is served, requests under a foreign name are refused."""
+    """Refuse requests under a foreign name while the page is served."""
     import gradio as gr
     from starlette.middleware import Middleware
 
@@ -165,7 +165,7 @@ def _checking_hosts() -> Iterator[None]:
 
 @contextmanager
 def _among_base_elements(manager: Any, fields: set[Any]) -> Iterator[None]:
-    """While a tab is built, what it takes for the elements common to all tabs includes `fields`."""
+    """Let what a tab takes for the elements common to all tabs include `fields` while it is built."""
     base = manager.get_base_elems
     manager.get_base_elems = lambda: base() | fields
     try:

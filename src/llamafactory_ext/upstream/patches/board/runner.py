@@ -50,14 +50,17 @@ class OurRunner(Base):
         return super()._parse_eval_args(data) | {"trust_remote_code": bool(self._get(data, TRUST))}
 
     def _build_config_dict(self, data: dict[Any, Any]) -> dict[str, Any]:
-        """As upstream's, which must stay loadable without us where a run has nothing of ours."""
+        """Build upstream's, which must stay loadable without us where a run has nothing of ours."""
         ours = {f"train.{option.name}" for panel in PANELS for option in panel.options}
         used = {f"train.{name}" for name in self._panel_values(data)}
         config = super()._build_config_dict(data)
         return {name: value for name, value in config.items() if name not in (ours - used) | {TRUST}}
 
     def set_abort(self) -> None:
-        """A run in phases has moments at which upstream's signal is not heard; its files are whole at any moment."""
+        """Return a run in phases has moments at which upstream's signal is not heard.
+
+        Its files are whole at any moment.
+        """
         if self.trainer is None or not self._is_phased(self.running_data):
             super().set_abort()
             return
@@ -65,7 +68,7 @@ class OurRunner(Base):
         terminate(self.trainer.pid)
 
     def monitor(self) -> Iterator[dict[Any, Any]]:
-        """Upstream's last word on an aborted run is that it has finished."""
+        """Return upstream's last word on an aborted run is that it has finished."""
         data, self.was_aborted = self.running_data, False
         box = self.manager.get_elem_by_id("train.output_box")
         ours = self.do_train and self._is_phased(data)
@@ -98,7 +101,7 @@ class OurRunner(Base):
 
 
 def extend_runner(base: type) -> type:
-    """The class that replaces upstream's Runner."""
+    """Return the class that replaces upstream's Runner."""
     return type(base.__name__, (OurRunner, base), {"__module__": base.__module__})
 
 

@@ -14,7 +14,7 @@ _DATA = Takes("self", "data")
 
 
 def _while_works(feature: Feature) -> Callable[[Arguments], bool]:
-    """A part of the page stands in as a whole or not at all, for each process that shows it."""
+    """Return a part of the page stands in as a whole or not at all, for each process that shows it."""
     return lambda call: works(feature)
 
 
