@@ -62,7 +62,7 @@ def test_a_verb_of_several_lists_them(
         assert call(monkeypatch, verb, *words) == 0
         printed = capsys.readouterr().out
         commands = [name for name in vars(cli.load_verb(verb)) if not name.startswith("_")]
-        assert all(f"  {command} " in printed for command in commands)
+        assert all(f"  {command} ".replace("_", "-") in printed for command in commands)
     assert call(monkeypatch, verb, f"{commands[0]}x") == 2
     assert f"has no command '{commands[0]}x'. Did you mean {commands[0]}?" in capsys.readouterr().err
 
