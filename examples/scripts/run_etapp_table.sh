@@ -18,7 +18,7 @@ status is 1 then.
 Options (or environment variables):
   --models LIST      ETAPP_MODELS      [NAME=]MODEL[@URL], with commas; the same as naming them
   --url URL          ETAPP_URL         the server's address, up to and with /v1 (default: http://127.0.0.1:8000/v1)
-  --source DIR       ETAPP_DATA        mini, or your clone of the published data (default: mini)
+  --source DIR       ETAPP_DATA        mini, mini-one-tool, or your clone of the published data (default: mini)
   --settings LIST    ETAPP_SETTINGS    given, retrieval, or both with a comma (default: both)
   --strategies LIST  ETAPP_STRATEGIES  fc, react, e-react, with commas (default: fc,react,e-react)
   --cases WHICH      ETAPP_CASES       all, reasoning, or a file of ids (default: all)
@@ -67,7 +67,7 @@ for model in "${models[@]}"; do
     ! contains "$name" "${seen[@]}" || problem "two models are called \"$name\"; write NAME=MODEL"
     seen+=("$name")
 done
-[[ $source == mini || -d $source ]] || problem "--source: there is no folder $source"
+[[ $source == mini || $source == mini-one-tool || -d $source ]] || problem "--source: there is no folder $source"
 for word in "${all_settings[@]}"; do
     contains "$word" given retrieval || problem "--settings \"$word\" is neither given nor retrieval"
 done

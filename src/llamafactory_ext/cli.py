@@ -1,6 +1,7 @@
 """The command `llamafactory-ext`: one verb per room, each imported only when it is called."""
 
 import difflib
+import os
 import signal
 import sys
 from importlib import import_module
@@ -114,9 +115,13 @@ def main() -> None:
 
         component = load_verb(verb)
         fire.Fire(component, command=arguments, name=f"llamafactory-ext {verb}")
+        sys.stdout.flush()
     except ExtError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever reads our output has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         said = brief(f"OSError: {place}{error.strerror or error}; check the path, permissions and room.")

@@ -110,7 +110,7 @@ def test_cases_for_testing_are_refused(tmp_path: Path) -> None:
     assert not {key.rpartition(":")[2] for key in train} & {key.rpartition(":")[2] for key in test}
     assert split(SOURCE, 8, seed=0) == (train, test)
     (tmp_path / "test.txt").write_text("\n".join(test))
-    wanted = Wanted(held_out=read_ids(tmp_path / "test.txt"))
+    wanted = Wanted(held_out=read_ids(tmp_path / "test.txt", SOURCE.by_id))
     cases = acted(tmp_path / "p.jsonl", agent("gold", GOLD))
     with pytest.raises(DataError, match="16 cases are held out"):
         exported(tmp_path, cases, wanted)

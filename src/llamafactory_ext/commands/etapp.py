@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import OptionError
+from ..errors import DataError, OptionError
 from .words import refuse_numbers, switch
 
 _LEAST_SECONDS = 0.001  # of a request
@@ -203,7 +203,8 @@ class Etapp:
             limit: judge so many cases alone; 0 for all.
             concurrency: requests at a time.
             estimate: only tell what it would take.
-            out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions.
+            out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions, under a
+                name of its own for another mode or prompt, so that none takes the place of another.
             prompts: ours, or checkout (the published judge's text, of your clone as --source).
         """
         from rich.console import Console
@@ -226,7 +227,8 @@ class Etapp:
         whole = {"samples": (samples, 1), "concurrency": (concurrency, 1), "limit": (limit, 0)}
         refuse_numbers("etapp judge", whole=whole, real={})
         path = Path(str(predictions))
-        target = Path(str(out)) if out else path.with_name(f"{path.stem}.judge.json")
+        other = "".join(f".{word}" for word in (mode, prompts) if word not in ("strict", "ours"))
+        target = Path(str(out)) if out else path.with_name(f"{path.stem}.judge{other}.json")
         log = target.with_suffix(".log.jsonl")
         claim([target, verdicts_path(target)], inputs=[path])
         claim_log(log, [path])
@@ -242,6 +244,11 @@ class Etapp:
             return
         with asking(options, log) as judge:
             judged = judge_all(world, acted, judge, mode, samples, concurrency, make)  # type: ignore[arg-type]
+        if not any(one.verdicts for one in judged):
+            raise DataError(
+                f"No reply of the judge could be read. Look at {log}; with a judge that fills the form, remove that "
+                "file and repeat the command."
+            )
         words = "of the checkout" if prompts == "checkout" else ""
         summary, n = judge.summary(), len(world.cases)
         report = report_of(world, file, judged, mode, summary, n, words)  # type: ignore[arg-type]
@@ -330,9 +337,9 @@ class Etapp:
             held_out: list of cases for testing, none of which may be exported.
         """
         from ..etapp.cases import chosen, open_source
-        from ..etapp.checking import read_acted
+        from ..etapp.checking import other_source, read_acted
         from ..etapp.export import Wanted, export, read_ids
-        from ..metrics.report import read_verdicts
+        from ..etapp.judging import read_judged
 
         no_thought = switch("no_thought", no_thought)
         scores = {"min_procedure": (min_procedure, 0), "min_personalization": (min_personalization, 0)}
@@ -344,11 +351,13 @@ class Etapp:
             min_proactivity,
             str(checks),
             no_thought,
-            read_ids(Path(str(held_out))) if held_out else frozenset(),
+            read_ids(Path(str(held_out)), world.by_id) if held_out else frozenset(),
             Path(str(verdicts)),
         )
-        judged = {one.id: one for one in read_verdicts(Path(str(verdicts)))} if verdicts else {}
-        _, acted = read_acted(world, path)
+        file, acted = read_acted(world, path)
+        if other := other_source(world, path):
+            raise DataError(f"{path}: {other[0]}.")
+        judged = read_judged(Path(str(verdicts)), file.sha256) if verdicts else {}
         wished = {case.id for case in chosen(world, str(cases))}
         acted = [one for one in acted if one.case.id in wished]
         done = export(world, acted, judged, wanted, Path(str(out)), path)

@@ -68,11 +68,11 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
             raise DataError(f"{path}: the episode of {prediction.id} is damaged ({error!r}); run it again.") from None
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
     order = {case.id: place for place, case in enumerate(source.cases)}
-    file = replace(file, notes=(*file.notes, *_other_source(source, path)))
+    file = replace(file, notes=(*file.notes, *other_source(source, path)))
     return file, sorted(acted, key=lambda one: (order[one.case.id], one.trial))
 
 
-def _other_source(source: Source, path: Path) -> list[str]:
+def other_source(source: Source, path: Path) -> list[str]:
     """Return a note where the run read other cases than these; its settings lie beside the file."""
     try:
         asked = json.loads(settings_path(path).read_text("utf-8")).get("source")

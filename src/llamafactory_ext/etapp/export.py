@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def export(
         else:
             try:
                 rows.append(record(source, one, no_thought=wanted.no_thought))
-            except (LookupError, TypeError, AttributeError, ValueError) as error:
+            except (LookupError, TypeError, AttributeError, ValueError, StopIteration) as error:
                 raise DataError(
                     f"{reads}: the dialogue of {one.prediction.id} is damaged ({error!r}); run it again."
                 ) from None
@@ -145,6 +145,8 @@ def _left_out(one: Acted, verdict: Verdict | None, judged: bool, wanted: Wanted)
         return "holds a call that cannot be read"
     if wanted.checks == "pass" and one.outcome is not None and not one.outcome.success:
         return "fails its checks"
+    if wanted.checks == "pass" and one.outcome is None and not judged:
+        return "has no checks, and no judge was asked"
     if not judged:
         return ""
     if verdict is None or not verdict.parsed:
@@ -261,13 +263,22 @@ def split(source: Source, train: int, seed: int, by: str = "instruction") -> tup
     return chosen, [key for key, value in kind.items() if value not in drawn]
 
 
-def read_ids(path: Path) -> frozenset[str]:
+def read_ids(path: Path, known: Collection[str]) -> frozenset[str]:
     """Read a list of cases, one id a line.
 
+    Args:
+        path: of the list.
+        known: the ids of the source.
+
     Raises:
-        DataError: it cannot be read.
+        DataError: it cannot be read, is empty, or names what is no case.
     """
     try:
-        return frozenset(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+        found = frozenset(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); name a list of cases, one id a line.") from None
+    unknown = sorted(found.difference(known))
+    if unknown or not found:
+        what = f"{len(unknown)} of its ids are no cases, such as {unknown[0]!r}" if unknown else "it holds no id"
+        raise DataError(f"{path}: {what}; give one id a line, as `llamafactory-ext etapp split` writes them.")
+    return found

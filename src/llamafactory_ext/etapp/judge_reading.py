@@ -12,10 +12,12 @@ from .cases import Case
 from .judge_prompt import CRITERIA, PROCEDURE_POINTS, Mode
 
 _OFFICIAL = re.compile(r"```json(.*?)```", re.DOTALL)
-_FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n?(.*?)```", re.DOTALL)
+_MARK = re.compile("```")
+_WORD = re.compile(r"\A[a-zA-Z]*+[ \t]*+\n?")
 _OF_FIVE = re.compile(r"\s*([0-5])(?:\s*/\s*5)?\s*")
 _LONGEST = 1 << 18
 _MOST_STARTS = 200
+_LARGEST_SCORE = 10**6
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def _official_score(form: Any, name: str) -> int | None:
     What makes it crash is None.
     """
     try:
-        return int(form[name]["Final Assessment"]["score"])
+        score = int(form[name]["Final Assessment"]["score"])
+        return score if abs(score) < _LARGEST_SCORE else None
     except (TypeError, KeyError, ValueError, OverflowError, IndexError):
         return None
 
@@ -98,7 +101,10 @@ def _strict(reply: str) -> Any:
 
 def _candidates(reply: str) -> Iterator[str]:
     """Return fenced blocks, last first; then objects from the outermost braces on."""
-    yield from (found[1] for found in reversed(list(_FENCE.finditer(reply))))
+    # Two by two, as marks of fences open and close: one search, however many there are.
+    marks = list(_MARK.finditer(reply))
+    fenced = [reply[opens.end() : closes.start()] for opens, closes in zip(marks[::2], marks[1::2], strict=False)]
+    yield from (_WORD.sub("", text, count=1) for text in reversed(fenced))
     end = reply.rfind("}") + 1
     decoder = json.JSONDecoder(strict=False)
     found: list[str] = []

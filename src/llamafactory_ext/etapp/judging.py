@@ -15,7 +15,7 @@ from ..errors import DataError, OptionError
 from ..foreign import Asking
 from ..metrics.judge import Judge, JudgeOptions
 from ..metrics.predictions import PredictionFile
-from ..metrics.report import Figure, Report
+from ..metrics.report import Figure, Report, read_report, read_verdicts
 from ..metrics.report import Verdict as ItemVerdict
 from .cases import Source, trial_id
 from .checking import Acted
@@ -198,7 +198,7 @@ def _notes(judged: Sequence[Judged], read: Sequence[Judged], mode: str, words: s
     if len(read) < len(judged):
         notes.append(f"{len(judged) - len(read)} cases have no verdict that could be read and are left out")
     odd = sum(len(verdict.inconsistent()) for one in read for verdict in one.verdicts)
-    notes.append(f"{odd} final scores lie more than 2 from five times their key points' rate")
+    notes.append(f"{odd} final scores contradict their key points by more than 2 of 5")
     spread = [
         statistics.pstdev([verdict.finals[name] for verdict in one.verdicts])
         for one in read
@@ -207,9 +207,15 @@ def _notes(judged: Sequence[Judged], read: Sequence[Judged], mode: str, words: s
     ]
     notes += [f"the judge's spread within a case is {statistics.fmean(spread):.2f} of 5"] if spread else []
     forged = [one.acted.prediction.id for one in judged if one.suspicious]
-    notes += [f"{len(forged)} dialogues hold a filled form, such as {forged[0]}; look at them"] if forged else []
-    again = sum(one.attempts - len(one.verdicts) for one in judged)
-    return notes + ([f"{again} replies could not be read and were asked for again"] if again else [])
+    held = (
+        f"{len(forged)} dialogues contain a filled form of the judge, such as {forged[0]}; look at them"
+        if forged
+        else ""
+    )
+    notes += [held] if held else []
+    unread = sum(one.attempts - len(one.verdicts) for one in judged)
+    asked = f"{unread} replies could not be read; a case is asked about up to {1 + RE_ASKED} times"
+    return notes + ([asked] if unread else [])
 
 
 def _item(one: Judged) -> ItemVerdict:
@@ -227,6 +233,37 @@ def _item(one: Judged) -> ItemVerdict:
     return ItemVerdict(
         key, scores, "good" if one.verdicts and one.is_good() else "", bool(one.verdicts), json.dumps(detail)
     )
+
+
+def read_judged(path: Path, sha256: str) -> dict[str, ItemVerdict]:
+    """Read a judge's verdicts by case.
+
+    Args:
+        path: of the verdicts; the judge's report lies beside them.
+        sha256: of the prediction file that they must be about.
+
+    Raises:
+        DataError: there is none, or they are about another file.
+    """
+    report = path.with_name(path.name.removesuffix(".verdicts.jsonl") + ".json")
+    if not path.name.endswith(".verdicts.jsonl") or not report.is_file():
+        raise DataError(f"{path} is no file of verdicts with its report beside it; name what `etapp judge` wrote.")
+    found = {one.id: one for one in read_verdicts(path)}
+    if not found:
+        raise DataError(f"{path} holds no verdict; run `llamafactory-ext etapp judge`.")
+    check_judged(report, read_report(report), sha256)
+    return found
+
+
+def check_judged(path: Path, report: Report, sha256: str) -> None:
+    """Make sure that a report is a judge's, about the very prediction file that it lies beside.
+
+    Raises:
+        DataError: it is of another file, or of no judge.
+    """
+    what = "of another prediction file, or of the same before it grew" if report.judge is not None else "no judge's"
+    if report.judge is None or report.predictions_sha256 != sha256:
+        raise DataError(f"{path} is {what}; run `llamafactory-ext etapp judge` again, or move it away.")
 
 
 @contextlib.contextmanager

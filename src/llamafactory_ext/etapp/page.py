@@ -17,6 +17,7 @@ from .cases import Source
 from .checking import Acted, read_acted, report_of, scores_of, values_of
 from .figures import difference
 from .groups import KINDS, grouped
+from .judging import check_judged
 
 FILES = ("report.md", "report.json", "report.html")
 _PAPER = "etapp-"
@@ -65,8 +66,8 @@ def read_runs(source: Source, words: Sequence[str]) -> list[Run]:
         raise OptionError("etapp report: name at least one file of `etapp run`, as NAME=FILE.")
     runs = [_run(source, word) for word in words]
     names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise OptionError(f"etapp report: {names[0]} names two files; give each a name, as NAME=FILE.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise OptionError(f"etapp report: {twice[0]} names two files; give each a name, as NAME=FILE.")
     modes = {str(one.episode["sandbox"]) for run in runs for one in run.acted}
     if len(modes) > 1:
         raise DataError(
@@ -81,6 +82,8 @@ def _run(source: Source, word: str) -> Run:
     predictions, acted = read_acted(source, file)
     judge = file.with_name(f"{file.stem}.judge.json")
     judged = read_report(judge) if judge.is_file() else None
+    if judged is not None:
+        check_judged(judge, judged, predictions.sha256)
     verdicts = {one.id: one for one in read_verdicts(verdicts_path(judge))} if judged is not None else {}
     checked = report_of(source, predictions, acted, len(source.cases))
     return Run(name if found else file.stem, tuple(acted), checked, judged, verdicts)
@@ -126,8 +129,8 @@ def _compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _figures(run: Run) -> dict[str, Figure]:
-    found = {figure.name: figure for figure in run.report.figures}
-    return found | ({figure.name: figure for figure in run.judged.figures} if run.judged else {})
+    judged = {figure.name: figure for figure in run.judged.figures} if run.judged else {}
+    return {figure.name: figure for figure in run.report.figures} | judged
 
 
 def _table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:

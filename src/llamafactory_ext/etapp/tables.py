@@ -9,6 +9,7 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,13 @@ def _is_blank(row: Sequence[str]) -> bool:
 
 def _names(head: Sequence[str]) -> list[str]:
     names: list[str] = []
+    seen: Counter[str] = Counter()
     for place, given in enumerate(head):
         name = given or f"Unnamed: {place}"
-        count = sum(other == name or re.fullmatch(rf"{re.escape(name)}\.\d+", other) is not None for other in names)
+        count = seen[name]
         names.append(f"{name}.{count}" if count else name)
+        stem, dot, number = names[-1].rpartition(".")
+        seen.update({names[-1], stem} if dot and number.isdigit() else {names[-1]})
     return names
 
 

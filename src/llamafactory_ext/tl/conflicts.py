@@ -39,12 +39,19 @@ def group_conflicts(args: Any) -> list[str]:
         problems.append(
             "tl_kl_in: loss with tl_kl_estimator: k1 has a gradient of zero on average; set tl_kl_estimator: k3 or k2"
         )
+    if args.tl_kl_target > 0 and args.tl_kl_coef == 0:
+        problems.append("tl_kl_target adapts tl_kl_coef by factors, which leave 0 as it is; set tl_kl_coef above 0")
     if args.tl_advantage == GAE:
         return problems + _idle(args, "tl_advantage: gae", ("tl_group_scale",))
     if args.tl_group_size < 2:
         problems.append(
             f"tl_advantage: {args.tl_advantage} compares responses to the same prompt and needs tl_group_size of at "
             "least 2; set it, for example to 8"
+        )
+    if args.tl_advantage == "group" and args.tl_kl_in == "reward" and args.tl_kl_coef > 0:
+        problems.append(
+            "tl_advantage: group compares rewards, and a KL in them would be scaled up where they are equal; set "
+            "tl_kl_in: loss with tl_kl_estimator: k3, or tl_kl_coef: 0"
         )
     if args.tl_temperature == 0:
         problems.append(

@@ -16,11 +16,11 @@ from llamafactory_ext.tl.ppo.math import engine_ratio, loss_weights, policy_loss
 from llamafactory_ext.tl.ppo.trainer import PpoTrainer
 from ppo_runs import ppo_options, steps, train, write_ppo_data
 
-GROUP = {"tl_advantage": "group", "tl_group_size": 4}
+GROUP = {"tl_advantage": "group", "tl_group_size": 4, "tl_kl_coef": 0.0}
 RLOO = {"tl_advantage": "rloo", "tl_group_size": 2}
-GRPO = GROUP | {"tl_loss_mean": "response", "tl_kl_in": "loss", "tl_kl_estimator": "k3"}
-GSPO = GROUP | {"tl_ratio": "sequence", "tl_loss_mean": "response", "tl_kl_coef": 0.0, "tl_clip_high": 0.3}
-DR_GRPO = GROUP | {"tl_group_scale": False, "tl_loss_mean": "constant", "tl_kl_coef": 0.0}
+GRPO = GROUP | {"tl_loss_mean": "response", "tl_kl_in": "loss", "tl_kl_estimator": "k3", "tl_kl_coef": 0.05}
+GSPO = GROUP | {"tl_ratio": "sequence", "tl_loss_mean": "response", "tl_clip_high": 0.3}
+DR_GRPO = GROUP | {"tl_group_scale": False, "tl_loss_mean": "constant"}
 KINDS = {"group": GROUP, "rloo": RLOO, "grpo": GRPO, "gspo": GSPO, "dr_grpo": DR_GRPO}
 TWICE = {"tl_ppo_epochs": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
 
@@ -57,7 +57,7 @@ def test_a_run_without_a_critic(
     names = set().union(*logged)
     assert {"reward", "equal_groups", "policy_loss"} <= names
     assert not {"value", "value_loss", "value_clipped"} & names
-    has_kl = KINDS[kind].get("tl_kl_coef") != 0.0
+    has_kl = KINDS[kind].get("tl_kl_coef") != 0.0  # RLOO has the default, in the reward
     assert ("kl" in names) == has_kl
     assert ("kl_loss" in names) == (kind == "grpo")
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny_llama_dir, run))
@@ -71,9 +71,8 @@ def test_equal_rewards_give_no_gradient(
 ) -> None:
     options = ppo_options(
         *(tiny_llama_dir, data, tmp_path / "out"),
-        **changes,
+        **(changes | {"tl_kl_coef": 0.0}),
         tl_reward_function="ppo_rewards:same",
-        tl_kl_coef=0.0,
         optim="sgd",
     )
     run = train(options)
@@ -91,7 +90,6 @@ def test_responses_that_are_cut_move_nothing(tiny_llama_dir: Path, data: Path, t
             **GROUP,
             tl_max_new_tokens=2,
             tl_mask_cut=masked,
-            tl_kl_coef=0.0,
             tl_reward_function="ppo_rewards:vowels",
         )
         found[masked] = steps(train(options))
@@ -137,7 +135,6 @@ def test_the_reward_rises(tiny_llama_dir: Path, tmp_path: Path) -> None:
         max_steps=14,
         learning_rate=5e-3,
         tl_max_new_tokens=8,
-        tl_kl_coef=0.0,
     )
     rewards = [entry["reward"] for entry in steps(train(options))]
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.3, rewards
@@ -154,7 +151,9 @@ def test_the_reward_rises(tiny_llama_dir: Path, tmp_path: Path) -> None:
         (RLOO | {"tl_group_scale": False}, "tl_group_scale has no effect"),
         ({"tl_group_scale": False}, "tl_group_scale has no effect with tl_advantage: gae"),
         (GROUP | {"tl_kl_in": "loss"}, "tl_kl_estimator: k3"),
-        ({"tl_advantage": "group", "tl_group_size": 3}, "does not divide the 4 responses"),
+        (GROUP | {"tl_kl_coef": 0.05}, "set tl_kl_in: loss"),
+        ({"tl_kl_coef": 0.0, "tl_kl_target": 1.0}, "set tl_kl_coef above 0"),
+        (GROUP | {"tl_group_size": 3}, "does not divide the 4 responses"),
         ({"tl_advantage": "grpo"}, "tl_advantage"),
         ({"tl_group_size": 0}, "tl_group_size=0"),
         (GROUP | {"per_device_train_batch_size": 128}, "A batch of responses takes 32 queries"),

@@ -6,6 +6,7 @@ The key comes from the environment only and stands in no message, file or log.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections import Counter
@@ -30,6 +31,12 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 _PASSING: Final = (408, 409, 425, 429, 500, 502, 503, 504)
 _SHOWN = 300
+# How servers say that a prompt does not fit (vLLM, SGLang, TGI, llama.cpp, OpenAI). Other limits have a maximum too.
+_TOO_LONG = re.compile(
+    r"context[ _-]?(length|size|window)|maximum (model|input|sequence|prompt|context)|too (long|many tokens)|"
+    r"must be <= ?`?\d",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class ChatServer:
         """
         response = self._attempt("POST", "/chat/completions", dict(body) | {"model": self.model})
         said = shown(response.text, _SHOWN)
-        if response.status_code == 400 and ("context" in said or "maximum" in said):
+        if response.status_code == 400 and _TOO_LONG.search(said):
             raise PromptTooLongError(said)
         if response.status_code in (401, 403):
             raise OptionError(f"{self._shown} refuses the key ({response.status_code}); set {KEY_VARIABLE}")
