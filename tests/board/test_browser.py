@@ -65,7 +65,8 @@ def shoot(page: Page, name: str) -> None:
 def preview(page: Page) -> str:
     page.press("Preview command")
     page.text("llamafactory-cli train").wait_for()
-    return str(page.page.locator("code").locator("visible=true").first.inner_text())
+    shown = page.page.locator("code").locator("visible=true").filter(has_text="llamafactory-cli train")
+    return str(shown.first.inner_text())
 
 
 def train(page: Page) -> None:

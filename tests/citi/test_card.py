@@ -144,7 +144,9 @@ def test_names_of_others_are_shown_and_do_nothing(name: str) -> None:
     assert not re.search(r"(?<!\\)\[[^\]]*\]\(", plain)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", shown)
     assert len([line for line in shown.splitlines() if line.startswith("- ")]) == 2
-    words = dict.fromkeys(("registration", "merging", "provenance", "reduction", "examples", "report"), "")
+    words = dict.fromkeys(
+        ("registration", "merging", "provenance", "reduction", "examples", "report", "score", "serving"), ""
+    )
     for card in (outputs.CARD, export.CARD):
         text = card.format(**names_of(name, name), **words, method="", what="")
         _, head, body = text.split("---\n", 2)

@@ -91,7 +91,7 @@ def test_all_files_are_there(log: Path) -> None:
 
 def test_the_log_shows_every_hand_over(log: Path) -> None:
     text = (log / "train.log").read_text("utf-8")
-    lines = re.findall(r"Phase (\w+) \(([\w -]+)\), \S+ epochs at \S+, trains ([^(]+)\(", text)
+    lines = re.findall(r"Phase (\w+) \(([\w -]+)\), \S+ epochs? at \S+, trains ([^(]+)\(", text)
     assert [(name, title) for name, title, _ in lines] == [
         ("rp", "Router Pre-training"),
         ("mi", "MOLoRA Improvement"),

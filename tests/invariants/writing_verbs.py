@@ -95,9 +95,9 @@ VERBS: dict[str, Verb | None] = {
         "acted.jsonl --out {out}", "acts", tuple(f"{{out}}/report.{end}" for end in ("md", "json", "html"))
     ),
     "etapp split": Verb("--train 8 --out {out}", "parts", ("{out}/train.txt", "{out}/test.txt")),
-    "etapp export_sft": Verb("--predictions acted.jsonl --out {out}", "sft/etapp_sft.json", ("{out}",)),
+    "etapp export-sft": Verb("--predictions acted.jsonl --out {out}", "sft/etapp_sft.json", ("{out}",)),
     "etapp serve": None,
-    "tl export_verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
+    "tl export-verl": Verb("ppo.yaml --out {out}", "verl", ("{out}/train.parquet",), is_long=True),
     "skintern build": Verb(
         "sums --dataset_dir data --out {out} --steps 2",
         "steps",
@@ -110,7 +110,7 @@ VERBS: dict[str, Verb | None] = {
     "lab sequence": Verb("--out {out}", "sequence", ("{out}/general.json",)),
     "lab data": Verb("--out {out}", "lab", ("{out}/lab_tool.json", "{out}/lab_trajectories.json")),
     "lab build": Verb("{out}", "built", ("{out}/config.json",), is_long=True),
-    "lab real_model": Verb("{out} --wheel model.whl", "real", ("{out}/config.json",), is_long=True),
+    "lab real-model": Verb("{out} --wheel model.whl", "real", ("{out}/config.json",), is_long=True),
     "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),
     "lab demo": Verb("--out {out}", "demo", ("{out}/report.json", "{out}/report.png"), is_long=True),
     "lab ppo": Verb("--out {out}", "ppo", ("{out}/ppo.json", "{out}/ppo.png"), is_long=True),

@@ -51,7 +51,7 @@ def _tools(url: str, folder: Path) -> Any:
 
 
 def _rollout(url: str, folder: Path) -> Any:
-    rollout = ServerRollout(f"{url}/v1", SECONDS, folder, None, lambda text: [len(text)], False, 1, "name")
+    rollout = ServerRollout(f"{url}/v1", SECONDS, folder, None, False, 1, "name")
     return rollout([[1, 2]], Sampling(max_tokens=8, end_ids=frozenset({2}), pad_id=0), 1)
 
 

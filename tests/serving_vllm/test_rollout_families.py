@@ -42,12 +42,12 @@ def test_the_server_follows_the_policy(served: tuple[str, str], tmp_path: Path) 
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
     model = get_peft_model(family_model(name), config).eval()
     asked = [tokenizer.encode(text) for text in TEXTS]
-    draw = ServerRollout(url, 600.0, tmp_path / "run", model, tokenizer.encode, publishes=True)
+    draw = ServerRollout(url, 600.0, tmp_path / "run", model, publishes=True)
     seen = []
     for step in range(2):
         drawn = draw_responses(model, asked, GREEDY, tokenizer.decode, device=torch.device("cpu"))
         seen.append([Response(answer.ids, answer.ended) for answer in drawn])
-        assert draw(asked, GREEDY, step) == seen[-1]
+        assert [Response(answer.ids, answer.ended) for answer in draw(asked, GREEDY, step)] == seen[-1]
         moves = torch.Generator().manual_seed(step)
         with torch.no_grad():
             for parameter_name, weight in model.named_parameters():

@@ -93,7 +93,7 @@ class Architecture:
     def config(self) -> PreTrainedConfig | None:
         """As transformers reads it; None where it does not know the architecture, or cannot read it."""
         try:
-            found: PreTrainedConfig = AutoConfig.from_pretrained(self.folder)
+            found: PreTrainedConfig = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         except Exception:  # of transformers' many kinds
             return None
         return found
@@ -111,7 +111,7 @@ class Architecture:
             return None, f"transformers has no causal language model for {kind}; name one"
         try:
             with torch.device("meta"):
-                return AutoModelForCausalLM.from_config(self.config), ""
+                return AutoModelForCausalLM.from_config(self.config, trust_remote_code=False), ""
         except Exception as error:  # of the model's own code
             text = " ".join(str(error).split())[:160]
             return None, f"no model can be made by its config.json ({type(error).__name__}: {text}); get it again"
@@ -245,7 +245,7 @@ def _trained(config: PreTrainedConfig) -> Trial:
     """Score a random tiny model by eq. 4, and train MOLoRA on all of its linears for a step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: Any = AutoModelForCausalLM.from_config(config).float().eval()
+        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False).float().eval()
         for name, value in model.named_parameters():
             if value.dim() == 1 and "norm" in name:
                 nn.init.ones_(value)

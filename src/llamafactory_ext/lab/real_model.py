@@ -115,7 +115,9 @@ def convert(gguf_file: Path, out: Path) -> int:
 
     facts = {name: field.contents() for name, field in GGUFReader(str(gguf_file)).fields.items()}
     tokenizer = tokenizer_of(facts)
-    model = AutoModelForCausalLM.from_pretrained(gguf_file.parent, gguf_file=gguf_file.name, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf_file.parent, gguf_file=gguf_file.name, dtype=torch.float32, trust_remote_code=False
+    )
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     model.config.name_or_path = ""
     model.config.update(ends | {"pad_token_id": tokenizer.pad_token_id})

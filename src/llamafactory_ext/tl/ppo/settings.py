@@ -30,16 +30,16 @@ class PpoSettings:
     reward_clip: float | None
     critic_lr: float | None
     show: int
-    advantage: str
-    group: int
-    scale: bool
-    mean: str
-    ratio: str
-    clip_high: float | None
-    mask_cut: bool
-    kl_in: str
-    longest: int
-    correction: float | None
+    advantage: str = GAE
+    group: int = 1
+    scale: bool = True
+    mean: str = "token"
+    ratio: str = "token"
+    clip_high: float | None = None
+    mask_cut: bool = False
+    kl_in: str = "reward"
+    longest: int = 1
+    correction: float | None = None
 
     @property
     def has_critic(self) -> bool:
