@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -57,7 +58,10 @@ def test_a_configuration_alone_tells_whether_it_trains_and_what_eq_4_leaves_out(
 
 @pytest.mark.parametrize("model_type", ["qwen3", "gemma3_text", "qwen3_moe"])
 def test_the_row_to_try_is_the_row_that_there_is(model_type: str, tmp_path: Path) -> None:
-    row = eval(Architecture(folder_of(model_type, tmp_path)).row().rstrip(","), {"Family": Family})
+    printed = ast.parse(Architecture(folder_of(model_type, tmp_path)).row().rstrip(","), mode="eval").body
+    assert isinstance(printed, ast.Call)
+    assert ast.unparse(printed.func) == "Family"
+    row = Family(**{word.arg: ast.literal_eval(word.value) for word in printed.keywords if word.arg})
     known = family_of(model_type)
     assert known is not None
     for name in ("model_type", "config", "model", "experts"):
