@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -28,13 +29,12 @@ JUDGED = {
     "benchmark": "etapp",
     "mode": "strict",
     "figures": [],
-    "predictions_sha256": "a",
     "references_sha256": "b",
     "model_hashes": ["c"],
     "n_references": 3,
     "n_predictions": 2,
     "notes": [],
-    "judge": None,
+    "judge": {"model": "m"},
 }
 
 
@@ -60,9 +60,10 @@ def _episodes(path: Path) -> None:
 
 
 def _verdicts(path: Path) -> None:
-    folder = path.parent
-    (folder / "e.jsonl").write_text(episodes(), encoding="utf-8")
-    (folder / "e.judge.json").write_text(json.dumps(JUDGED), encoding="utf-8")
+    folder, content = path.parent, episodes().encode()
+    (folder / "e.jsonl").write_bytes(content)
+    judged = JUDGED | {"predictions_sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "e.judge.json").write_text(json.dumps(judged), encoding="utf-8")
     (folder / "human.jsonl").write_text(HUMAN, encoding="utf-8")
     write(SOURCE, read_runs(SOURCE, [f"{folder}/e.jsonl"]), folder / "page")
     agreement(folder / "human.jsonl", path)
