@@ -25,7 +25,11 @@ VERBS: Final = {
     "etapp": ("llamafactory_ext.commands.etapp", "Etapp", "personalised tool use: run, check and judge agents"),
     "tl": ("llamafactory_ext.commands.tl", "Tl", "TL-Training: export data and reward for verl"),
     "cl": ("llamafactory_ext.commands.cl", "Cl", "continual learning: methods side by side on a sequence of tasks"),
-    "skintern": ("llamafactory_ext.commands.skintern", "Skintern", "SKIntern: data of the steps, what prompts cost"),
+    "skintern": (
+        "llamafactory_ext.commands.skintern",
+        "Skintern",
+        "SKIntern: knowledge from a teacher, data of the steps, scores",
+    ),
     "lab": ("llamafactory_ext.commands.lab", "Lab", "the embedded tiny model and its world: demo, data, training"),
 }
 USAGE: Final = "\n".join(

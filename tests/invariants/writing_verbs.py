@@ -22,6 +22,7 @@ from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.serving.infer import run as infer_run
 from llamafactory_ext.serving.infer.prompts import Prompt
+from llamafactory_ext.skintern.score import READINGS, Reading, Scores
 from metrics.benchmarks.test_rotbench import WEATHER, record
 from metrics.published_data import write_predictions
 from tl import trajectories
@@ -103,7 +104,21 @@ VERBS: dict[str, Verb | None] = {
         "steps",
         tuple(f"{{out}}/step-{step}/{name}" for step in (1, 2) for name in ("records.jsonl", "dataset_info.json")),
     ),
+    "skintern collect": Verb(
+        "sums --dataset_dir data --out {out}",
+        "taught",
+        tuple(f"{{out}}/{name}" for name in ("records.jsonl", "dataset_info.json", "report.json")),
+        is_long=True,
+    ),
     "skintern preview": None,
+    "skintern score": Verb(
+        "gsm8k --predictions sums.jsonl --references test.jsonl --out {out}", "sums.json", ("{out}",)
+    ),
+    "skintern report": Verb(
+        "ours=sums.skintern.json --out {out}",
+        "drawn",
+        tuple(f"{{out}}/report.{end}" for end in ("json", "png", "html")),
+    ),
     "skintern flops": None,
     "cl run": Verb("cl.yaml", "compared", ("compared/result.json",), is_long=True),
     "cl convert": Verb("trace --source trace --out {out}", "task", ("{out}/train.json", "{out}/test.json")),
@@ -129,6 +144,10 @@ def fill(folder: Path, model: Path) -> None:
     (folder / "refs").mkdir()
     (folder / "refs" / "clean.json").write_text(json.dumps([record(WEATHER)] * 3))
     write_predictions(folder / "p.jsonl", "rotbench", {"clean:0": WEATHER, "clean:2": "Action: none"})
+    (folder / "test.jsonl").write_text(json.dumps({"question": "How many?", "answer": "#### 7"}) + "\n")
+    write_predictions(folder / "sums.jsonl", "gsm8k", {"test:0": "Therefore, the answer is 7."})
+    readings = dict.fromkeys(READINGS, Reading(0.5, 0.1, 4))
+    (folder / "sums.skintern.json").write_text(json.dumps(Scores("gsm8k", readings, 4).to_json()))
     (folder / "scores").mkdir()
     (folder / "scores" / "rotbench.official.json").write_text(
         json.dumps(

@@ -1,4 +1,4 @@
-"""A judge: any endpoint that speaks OpenAI's chat completions, asked once per prompt and never twice.
+"""A judge or a teacher: any endpoint of OpenAI's chat completions, asked once per prompt and never twice.
 
 Every reply is appended to a log as soon as it is there, so that an interrupted run goes on where it stopped and the
 same predictions get the same figures again. The key comes from the environment and is in no log and no message.
@@ -25,7 +25,7 @@ from ..foreign import Answer, ForeignError, clean_key, count_of, exchange, hide,
 if TYPE_CHECKING:
     import httpx
 
-_PREFIX = "LLAMAFACTORY_EXT_JUDGE_"
+_PREFIX = "LLAMAFACTORY_EXT_{}_"
 _RETRIED = (408, 409, 425, 429)
 _SECONDS = 300.0  # for one reply, whole
 _LONGEST_WAIT = 60.0
@@ -44,6 +44,7 @@ class JudgeOptions:
         max_tokens: of a reply.
         attempts: on failures that may pass: no connection, time-outs, 408, 409, 425, 429 and 5xx.
         prices: US dollars per million prompt and completion tokens; None leaves the cost out.
+        who: what messages and the environment's variables call it: judge or teacher.
     """
 
     url: str
@@ -53,35 +54,40 @@ class JudgeOptions:
     max_tokens: int = 2048
     attempts: int = 7
     prices: tuple[float, float] | None = None
+    who: str = "judge"
 
     @classmethod
-    def from_environment(cls) -> JudgeOptions:
+    def from_environment(cls, who: str = "judge") -> JudgeOptions:
         """Make it from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL, _KEY, and, for the cost, _PRICES ("2.5,10").
+
+        Args:
+            who: stands in the variables' names in place of JUDGE.
 
         Raises:
             OptionError: names every variable that is missing or malformed.
         """
-        url, model, prices = (os.environ.get(_PREFIX + name, "").strip() for name in ("URL", "MODEL", "PRICES"))
+        prefix = _PREFIX.format(who.upper())
+        url, model, prices = (os.environ.get(prefix + name, "").strip() for name in ("URL", "MODEL", "PRICES"))
         problems = []
         if urlsplit(url).scheme not in ("http", "https"):
-            problems.append(f"{_PREFIX}URL: set it to the endpoint's base, such as https://api.openai.com/v1")
+            problems.append(f"{prefix}URL: set it to the endpoint's base, such as https://api.openai.com/v1")
         if not model:
-            problems.append(f"{_PREFIX}MODEL: set it to the model's name, such as gpt-4-0613")
+            problems.append(f"{prefix}MODEL: set it to the model's name, such as gpt-4-0613")
         numbers: tuple[float, ...] = ()
         try:
             numbers = tuple(float(price) for price in prices.split(",")) if prices else ()
         except ValueError:
             numbers = (0.0,)
         if len(numbers) not in (0, 2):
-            problems.append(f"{_PREFIX}PRICES: write two numbers, dollars per million prompt and completion tokens")
+            problems.append(f"{prefix}PRICES: write two numbers, dollars per million prompt and completion tokens")
         if problems:
-            raise OptionError.listing("The judge cannot be asked:", problems)
-        key = os.environ.get(_PREFIX + "KEY", "")
+            raise OptionError.listing(f"The {who} cannot be asked:", problems)
+        key = os.environ.get(prefix + "KEY", "")
         try:
-            key = clean_key(key, f"{_PREFIX}KEY")
+            key = clean_key(key, f"{prefix}KEY")
         except ValueError as error:
-            raise OptionError(f"The judge cannot be asked: {error}.") from None
-        return cls(url.rstrip("/"), model, key, prices=(numbers[0], numbers[1]) if numbers else None)
+            raise OptionError(f"The {who} cannot be asked: {error}.") from None
+        return cls(url.rstrip("/"), model, key, prices=(numbers[0], numbers[1]) if numbers else None, who=who)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class Judge:
         self._client: httpx.Client | None = None
         self._lock = threading.Lock()
         if find_spec("httpx") is None:
-            raise OptionError("The judge needs the package httpx; run `pip install httpx`.")
+            raise OptionError(f"The {options.who} needs the package httpx; run `pip install httpx`.")
 
     def ask(self, prompt: str, attempt: int = 0) -> str:
         """Return the judge's reply to a prompt, from the log if it is there; several threads may ask.
@@ -212,7 +218,8 @@ class Judge:
 
     def _failure(self, problem: str) -> OptionError:
         return OptionError(
-            f"The judge {self.options.model} at {shown_url(self.options.url)} gave no verdict "
+            f"The {self.options.who} {self.options.model} at {shown_url(self.options.url)} gave no "
+            f"{'verdict' if self.options.who == 'judge' else 'answer'} "
             f"({problem}). {len(self._known)} replies are kept in {self.log}; run the same command again to go on."
         )
 
@@ -225,7 +232,7 @@ def _asked_wait(stated: str | None, otherwise: float) -> float:
 
 
 def claim_log(path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Make sure, before any work, that a log may be written: it is not there, or holds replies of a judge alone.
+    """Make sure, before any work, that a log may be written: it is not there, or holds such replies alone.
 
     Raises:
         OptionError: it is read by the command, a folder, or a file of somebody else.
@@ -266,12 +273,12 @@ def _parse_log(path: Path) -> tuple[dict[str, _Reply], int | None]:
             known[record["key"]] = reply
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise DataError(
-                f"{path}, line {number}: no reply of a judge ({shown(str(error))}); delete the line, or move the file "
-                "away."
+                f"{path}, line {number}: no reply of a judge or a teacher ({shown(str(error))}); delete the "
+                "line, or move the file away."
             ) from None
     last = content[start:]
     if last and not (_FIRST_BYTES.startswith(last) or (last.startswith(_FIRST_BYTES) and not _is_whole(last))):
-        raise DataError(f"{path}: its last line is no reply of a judge; move the file away.")
+        raise DataError(f"{path}: its last line is no reply of a judge or a teacher; move the file away.")
     return known, start if last else None
 
 

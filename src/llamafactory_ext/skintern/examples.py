@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from .compress import words_of
+from .apart import bag
 from .records import Record
 from .similarity import most_similar
 
@@ -74,5 +74,5 @@ def _by(indices: Sequence[int], key: Callable[[int], object]) -> dict[object, li
 
 def _equal(records: Sequence[Record]) -> dict[int, set[int]]:
     """Return for each record those with the same bag of words: its duplicates, and its options in another order."""
-    bags = _by(range(len(records)), lambda index: tuple(sorted(words_of(records[index].question))))
+    bags = _by(range(len(records)), lambda index: bag(records[index].question))
     return {index: {*group} - {index} for group in bags.values() if len(group) > 1 for index in group}

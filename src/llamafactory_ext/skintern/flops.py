@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from ..checkpoint.model_folder import DamagedError, read_object
 from ..errors import OptionError
 
 _SIZES: Final = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
@@ -59,6 +61,19 @@ class ModelSize:
         layer = width * (heads * head_width + 2 * kv) + heads * head_width * width + 3 * width * inner
         layers = config["num_hidden_layers"]
         return cls(layers * layer, config["vocab_size"] * width, layers, heads * head_width, kv)
+
+
+def config_of(model: Path) -> dict[str, Any]:
+    """Return a model's config.json.
+
+    Raises:
+        OptionError: it is missing or damaged.
+    """
+    path = model / "config.json"
+    try:
+        return read_object(path)
+    except DamagedError as error:
+        raise OptionError(f"{path} {error}; name the folder of a model.") from None
 
 
 def generation_flops(size: ModelSize, prompt: int, generated: int) -> int:

@@ -94,16 +94,27 @@ def _reference_right(said: str, gold: Gold) -> bool:
 
 
 def _bbh(item: Item) -> Gold:
-    target, task = str(item.record["target"]).strip(), item.group
+    return gold_of(str(item.record["target"]), str(item.record["input"]), lists=item.group == _LISTS)
+
+
+def gold_of(target: str, question: str, *, lists: bool = False) -> Gold:
+    """Return the right answer by its text; its kind follows from it: a letter, a word, brackets, a number or a list.
+
+    Args:
+        target: the answer.
+        question: with the options, written as "(A) text", if it has any.
+        lists: the answer is a list of words, whatever it looks like.
+    """
+    target = target.strip()
     if letter := re.fullmatch(r"\(([A-Z])\)", target):
-        options = dict(_OPTION.findall(str(item.record["input"])))
+        options = dict(_OPTION.findall(question))
         return Gold(letter[1], partial(read_choice, options=options), target, options.get(letter[1], ""))
     for words in _WORDS:
         if target.lower() in words:
             return Gold(target.lower(), partial(read_word, words=words), target)
     if (brackets := read_brackets(target)) is not None:
         return Gold(brackets, read_brackets, target)
-    if task != _LISTS and (number := _number(target)) is not None:
+    if not lists and (number := _number(target)) is not None:
         return Gold(number, read_number, target)
     return Gold(read_list(target), read_list, target)
 

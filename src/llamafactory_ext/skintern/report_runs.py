@@ -1,0 +1,73 @@
+"""What stands under one label of the report: a mean accuracy, its cost, and its curve over the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .internalised import Internalised
+from .score import Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stands under one label: scores of benchmarks, and measurements of tools whose documents left the prompt."""
+
+    label: str
+    scores: tuple[Scores, ...]
+    internalised: tuple[Internalised, ...] = ()
+
+    @property
+    def final(self) -> tuple[Scores, ...]:
+        """The scores of the model as it ends: of no step, or of the last one, without knowledge before with it."""
+        last = max((one.step for one in self.scores), default=0)
+        at_end = [one for one in self.scores if one.step in (0, last)]
+        bare = [one for one in at_end if not one.knowledge]
+        return tuple(bare or at_end)
+
+    @property
+    def mean(self) -> float | None:
+        """Unweighted mean of the strict readings, in per cent."""
+        values = [100 * one.readings["strict"].value for one in self.final]
+        return math.fsum(values) / len(values) if values else None
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the mean, items being independent."""
+        errors = [one.readings["strict"].standard_error for one in self.final]
+        if not errors or None in errors:
+            return None
+        return 100 * math.sqrt(math.fsum(error * error for error in errors if error is not None)) / len(errors)
+
+    @property
+    def flops(self) -> float | None:
+        """Mean FLOPs of an item, where every score has a cost."""
+        costs = [one.cost.flops for one in self.final if one.cost is not None]
+        return math.fsum(costs) / len(costs) if costs and len(costs) == len(self.final) else None
+
+
+def relative(runs: Sequence[Run]) -> dict[str, float]:
+    """Return FLOPs of each run that has them, relative to the first one that has."""
+    costs = {run.label: run.flops for run in runs if run.flops is not None}
+    first = next(iter(costs.values()), None)
+    return {label: cost / first for label, cost in costs.items() if cost is not None and first}
+
+
+def curves(runs: Sequence[Run]) -> dict[str, list[tuple[float, float, float | None]]]:
+    """Return points (step, per cent, standard error) of each benchmark or set of tools, by what its prompts hold."""
+    found: dict[str, list[tuple[float, float, float | None]]] = {}
+    for run in runs:
+        for one in run.scores:
+            if one.step:
+                name = f"{run.label}: {one.benchmark}, {'with knowledge' if one.knowledge else 'bare'}"
+                reading = one.readings["strict"]
+                error = None if reading.standard_error is None else 100 * reading.standard_error
+                found.setdefault(name, []).append((one.step, 100 * reading.value, error))
+        for measured in run.internalised:
+            for row in measured.rows:
+                for name, share in row.accuracies.items():
+                    found.setdefault(f"{run.label}: {name}", []).append(
+                        (row.step, 100 * share.value, 100 * share.error)
+                    )
+    return {name: sorted(points) for name, points in found.items()}
