@@ -11,7 +11,7 @@ class Lab:
     """The embedded tiny model and its world."""
 
     def data(self, out: str = "data") -> None:
-        """Write the lab's training files (lab_tool, lab_general, lab_trajectories); always the same content.
+        """Write the lab's files (lab_tool, lab_general, lab_trajectories, lab_chains); always the same content.
 
         Args:
             out: folder of the files.

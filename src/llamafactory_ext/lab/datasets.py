@@ -7,6 +7,7 @@ from typing import Any
 
 from ..checkpoint.own import as_json, claim, claim_plain, own_json
 from . import world
+from .chains import chains
 from .example import Example
 from .trajectories import trajectories
 
@@ -14,21 +15,14 @@ DATA_SEED = 1
 TOOL_RECORDS = 1500
 GENERAL_RECORDS = 500
 TRAJECTORIES = 300
+CHAINS = 300
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "mark": "mark", "task": "task"}
+_DIALOGUES = {"messages": "conversations", "system": "system", "tools": "tools", "mark": "mark", "task": "task"}
 ENTRIES: dict[str, dict[str, Any]] = {
     "lab_tool": {"file_name": "lab_tool.json", "columns": _COLUMNS},
     "lab_general": {"file_name": "lab_general.json", "columns": _COLUMNS},
-    "lab_trajectories": {
-        "file_name": "lab_trajectories.json",
-        "formatting": "sharegpt",
-        "columns": {
-            "messages": "conversations",
-            "system": "system",
-            "tools": "tools",
-            "mark": "mark",
-            "task": "task",
-        },
-    },
+    "lab_trajectories": {"file_name": "lab_trajectories.json", "formatting": "sharegpt", "columns": _DIALOGUES},
+    "lab_chains": {"file_name": "lab_chains.json", "formatting": "sharegpt", "columns": _DIALOGUES},
 }
 
 
@@ -58,6 +52,7 @@ def training_files() -> dict[str, list[dict[str, Any]]]:
         "lab_tool.json": [record(example) for example in world.tool_training(TOOL_RECORDS, DATA_SEED)],
         "lab_general.json": [record(example) for example in general],
         "lab_trajectories.json": trajectories(TRAJECTORIES, DATA_SEED),
+        "lab_chains.json": chains(CHAINS, DATA_SEED),
     }
 
 

@@ -38,18 +38,18 @@ def _record(rng: Random) -> dict[str, Any]:
     tool = tools[0]
     values = {slot.key: slot.draw(rng) for slot in tool.slots}
     told = " ".join(rng.choice(slot.phrases).format(values[slot.key]) for slot in tool.slots)
-    turns = [_turn("human", f"Please {tool.verb} {words.a(tool.noun)} {told}.")]
+    turns = [turn("human", f"Please {tool.verb} {words.a(tool.noun)} {told}.")]
     if rng.random() < _ERROR_SHARE:
         call, report = rng.choice(_ERRORS)((tool.name, values), rng)
-        turns += [_turn("function_call", _call_text(call)), _turn("observation", report)]
+        turns += [turn("function_call", call_text(call)), turn("observation", report)]
     turns += [
-        _turn("function_call", _call_text((tool.name, values))),
-        _turn("observation", json.dumps({"status": "done", "number": f"{rng.choice('ABCD')}{rng.randint(10, 99)}"})),
+        turn("function_call", call_text((tool.name, values))),
+        turn("observation", json.dumps({"status": "done", "number": f"{rng.choice('ABCD')}{rng.randint(10, 99)}"})),
     ]
     number = json.loads(turns[-1]["value"])["number"]
-    turns.append(_turn("gpt", f"Done. The number is {number}."))
+    turns.append(turn("gpt", f"Done. The number is {number}."))
     shuffled = rng.sample(tools, len(tools))
-    described = json.dumps([_describe(other) for other in shuffled])
+    described = json.dumps([describe(other) for other in shuffled])
     return {"conversations": turns, "system": "", "tools": described, "mark": "tool", "task": "tool"}
 
 
@@ -89,7 +89,8 @@ _MISTAKES: tuple[Callable[[_Call, Random], tuple[_Call, str]], ...] = (
 _ERRORS = (*_MISTAKES, _broken)
 
 
-def _describe(tool: Tool) -> dict[str, Any]:
+def describe(tool: Tool) -> dict[str, Any]:
+    """Return a tool as the tools column has it."""
     properties = {slot.key: {"type": "string", "description": f"{slot.meaning}."} for slot in tool.slots}
     return {
         "name": tool.name,
@@ -98,9 +99,11 @@ def _describe(tool: Tool) -> dict[str, Any]:
     }
 
 
-def _call_text(call: _Call) -> str:
+def call_text(call: _Call) -> str:
+    """Return a call as the turn of a record."""
     return json.dumps({"name": call[0], "arguments": call[1]})
 
 
-def _turn(role: str, text: str) -> dict[str, str]:
+def turn(role: str, text: str) -> dict[str, str]:
+    """Return a turn of a record."""
     return {"from": role, "value": text}

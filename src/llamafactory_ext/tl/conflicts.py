@@ -9,11 +9,17 @@ from urllib.parse import urlsplit
 
 from ..errors import ExtError
 from ..options.user_functions import load_function
+from .environments.loading import OPTION, arguments_of
 from .ppo.engine_conflicts import ppo_engine_conflicts
 from .ppo.settings import GAE
 
 OF_MAE = ("tl_feedback_rules", "tl_feedback_function")
 OF_PKT = ("tl_w_max", "tl_key_variant")
+OF_EPISODES = (
+    *("tl_environment_args", "tl_environment_timeout", "tl_fault_reward"),
+    *("tl_max_turns", "tl_episode_tokens", "tl_observation_tokens"),
+)
+OF_ONE_TURN = ("tl_reward_variant", "tl_reward_function", "tl_turns")
 OF_CRITIC = (*("tl_critic", "tl_critic_lr", "tl_value_clip", "tl_value_coef", "tl_gamma", "tl_lambda", "tl_whiten"),)
 
 
@@ -28,7 +34,7 @@ def stage_conflicts(args: Any) -> list[str]:
 def ppo_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
     """Return the conflicts between the option groups of a training command of the second stage."""
     problems = function_conflicts(model_args, training_args, finetuning_args) + group_conflicts(finetuning_args)
-    problems += ppo_engine_conflicts(model_args, training_args)
+    problems += ppo_engine_conflicts(model_args, training_args) + episode_conflicts(training_args, finetuning_args)
     return problems + source_conflicts(training_args, finetuning_args)
 
 
@@ -59,6 +65,23 @@ def group_conflicts(args: Any) -> list[str]:
         )
     unused = OF_CRITIC if args.tl_advantage == "group" else (*OF_CRITIC, "tl_group_scale")
     return problems + _idle(args, f"tl_advantage: {args.tl_advantage}", unused)
+
+
+def episode_conflicts(training_args: Any, args: Any) -> list[str]:
+    """Return the conflicts of `tl_environment`, and of what belongs to it."""
+    if not args.tl_environment:
+        return _idle(args, "tl_environment unset", OF_EPISODES)
+    problems = _idle(args, "tl_environment, which gives the rewards", OF_ONE_TURN)
+    try:
+        arguments_of(args.tl_environment_args)
+    except ExtError as error:
+        problems.append(error.message.rstrip("."))
+    if training_args.deepspeed and training_args.hf_deepspeed_config.is_zero3():
+        problems.append(
+            "tl_environment does not work with DeepSpeed ZeRO-3, whose processes must draw equally many turns; use "
+            "ZeRO-2, FSDP or DDP"
+        )
+    return problems
 
 
 def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
@@ -98,7 +121,7 @@ def server_fault(url: str) -> str | None:
 def function_conflicts(model_args: Any, training_args: Any, finetuning_args: Any) -> list[str]:
     """Return a sentence for each option that names a function which cannot be had."""
     problems = []
-    for name in ("tl_reward_function", "tl_feedback_function"):
+    for name in ("tl_reward_function", "tl_feedback_function", OPTION):
         if getattr(finetuning_args, name, None):
             try:
                 load_function(name, getattr(finetuning_args, name))

@@ -73,6 +73,7 @@ _FREE = (
     "tl_rollout",
     "tl_rollout_url",
     "tl_rollout_timeout",
+    "tl_environment_timeout",
     "tl_rollout_batch_size",
 )
 

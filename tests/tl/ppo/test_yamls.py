@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,15 @@ def test_the_labs_yaml_goes_on_from_the_labs_first_stage(
     changes = {"model_name_or_path": str(SHIPPED_MODEL), "output_dir": str(tmp_path)}
     (logged,) = steps(train(options | SMALL | changes))
     assert -2 <= logged["reward"] <= 1
+
+
+def test_the_labs_yaml_acts_in_the_labs_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options, first = read("tl/tl_rl_tiny"), read("tl_sft_tiny")
+    assert (options["model_name_or_path"], options["template"]) == (first["output_dir"], first["template"])
+    small = SMALL | {"dataset": "lab_chains", "max_samples": 12, "val_size": 4, "tl_group_size": 4}
+    run = train(options | small | {"model_name_or_path": str(SHIPPED_MODEL), "output_dir": str(tmp_path)})
+    (logged,) = steps(run)
+    assert 0 <= logged["reward"] <= 1
+    assert not any(value for name, value in logged.items() if name.startswith("fault_"))
+    assert 1 <= json.loads((run / "eval_results.json").read_text("utf-8"))["eval_turns"] <= 4

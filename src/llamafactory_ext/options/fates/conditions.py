@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,10 @@ def best_model_problems(command: Command) -> list[str]:
 
 def measures(command: Command) -> list[str]:
     """Return the names that an evaluation of this command gives, without their `eval_`."""
-    if answers := column_of(command.method).measures:
-        return [*answers]
+    column = column_of(command.method)
+    if column.measures:
+        more = [names for option, names in column.measured_with.items() if getattr(command, option)]
+        return [*column.measures, *chain.from_iterable(more)]
     own = ["loss", *(["accuracy"] if command.compute_accuracy else []), *_TIMES]
     if not command.eval_on_each_dataset or command.eval_dataset is None:
         return own

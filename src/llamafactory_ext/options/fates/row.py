@@ -118,6 +118,7 @@ class Column:
         instead: options of the method that take the place of upstream's: these are refused unless both say the same.
         checks: conditions that hold for the method alone; a sentence per problem.
         measures: what its evaluations measure, without `eval_`; () for the loss and the times.
+        measured_with: further ones by the option that brings them.
         measured_parts: how the names of further measures begin; "" without any.
         groups_weights: whether it groups weights for the optimiser itself.
         never_quantized: whether the method refuses a quantized base anyway.
@@ -132,6 +133,7 @@ class Column:
     instead: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Condition, ...] = ()
     measures: tuple[str, ...] = ()
+    measured_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measured_parts: str = ""
     groups_weights: bool = False
     never_quantized: Callable[[Command], bool] | None = None

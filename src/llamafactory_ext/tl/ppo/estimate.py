@@ -48,7 +48,7 @@ def works(model: nn.Module, groups: tuple[Any, ...], tokens: float, micro: int) 
             not model_args.disable_gradient_checkpointing,
             share=1.0 if full else 0.0,
             copies=int(full and settings.has_reference) + int(own and not full),
-            drawn=args.tl_max_new_tokens / max(1, longest),
+            drawn=settings.longest / max(1, longest),
             learned=args.tl_ppo_epochs,
         )
     ]
@@ -59,5 +59,5 @@ def lengths(model_args: Any, data_args: Any, training_args: Any, finetuning_args
     from .workflow import prompts_of
 
     queries = prompts_of(model_args, data_args, training_args, finetuning_args)
-    drawn = finetuning_args.tl_group_size
-    return [len(query.ids) + finetuning_args.tl_max_new_tokens for query in queries for _ in range(drawn)]
+    drawn, longest = finetuning_args.tl_group_size, settings_of(finetuning_args).longest
+    return [len(query.ids) + longest for query in queries for _ in range(drawn)]

@@ -23,7 +23,8 @@ class Experience:
         prompt_NP: token ids.
         prompt_mask_NP: 0 on padding.
         response_NR: token ids.
-        mask_NR: 1 on tokens of the response.
+        mask_NR: 1 on tokens of the response that the policy drew.
+        seen_NR: 1 on all tokens of the response, an environment's included.
         logp_NR: log-probabilities under the policy that drew them.
         values_NR: the critic's then.
         advantages_NR: whitened, if the run whitens.
@@ -36,6 +37,7 @@ class Experience:
     prompt_mask_NP: Tensor
     response_NR: Tensor
     mask_NR: Tensor
+    seen_NR: Tensor
     logp_NR: Tensor
     values_NR: Tensor
     advantages_NR: Tensor
@@ -44,14 +46,31 @@ class Experience:
     orders_KN: Tensor
 
     @classmethod
-    def of(cls, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_id: int) -> Experience:
-        """Return texts alone; everything else is zero, with no pass ordered yet."""
+    def of(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        pad_id: int,
+        drawn: Sequence[Sequence[bool]] = (),
+    ) -> Experience:
+        """Return texts alone; everything else is zero, with no pass ordered yet.
+
+        Args:
+            prompts: token ids.
+            responses: token ids.
+            pad_id: fills rows.
+            drawn: whether the policy drew each token, for each response; empty for one of which it drew all.
+        """
         prompt_NP, prompt_mask_NP = pad_left(prompts, pad_id)
-        backwards, mask_NR = pad_left([list(response)[::-1] for response in responses], pad_id)
-        response_NR, mask_NR = backwards.flip(1), mask_NR.flip(1).float()
+        backwards, seen_NR = pad_left([list(response)[::-1] for response in responses], pad_id)
+        response_NR, seen_NR = backwards.flip(1), seen_NR.flip(1).float()
+        mask_NR = seen_NR.clone()
+        for row, own in enumerate(drawn):
+            if own:
+                mask_NR[row, : len(own)] = torch.tensor(own, dtype=mask_NR.dtype)
         zeros_NR = torch.zeros_like(mask_NR)
         none = torch.zeros((0, len(prompts)), dtype=torch.long)
-        return cls(prompt_NP, prompt_mask_NP, response_NR, mask_NR, *(zeros_NR,) * 5, none)
+        return cls(prompt_NP, prompt_mask_NP, response_NR, mask_NR, seen_NR, *(zeros_NR,) * 5, none)
 
     def __len__(self) -> int:
         return len(self.prompt_NP)
@@ -62,7 +81,7 @@ class Experience:
             "orders_KN": self.orders_KN[:, :0]
         }
         prompt = max(int(chosen["prompt_mask_NP"].sum(1).max()), 1)
-        response = max(int(chosen["mask_NR"].sum(1).max()), 1)
+        response = max(int(chosen["seen_NR"].sum(1).max()), 1)
         for name, part in chosen.items():
             if name.endswith("_NP"):
                 chosen[name] = part[:, -prompt:]
@@ -79,12 +98,12 @@ class Experience:
 
     def lengths(self) -> Tensor:
         """Return tokens of prompt and response (N)."""
-        return self.prompt_mask_NP.sum(1) + self.mask_NR.sum(1).long()
+        return self.prompt_mask_NP.sum(1) + self.seen_NR.sum(1).long()
 
     def inputs(self) -> tuple[Tensor, Tensor, int]:
         """Return what the model takes: ids and mask (N, P + R), and R."""
         ids_NT = torch.cat([self.prompt_NP, self.response_NR], dim=1)
-        mask_NT = torch.cat([self.prompt_mask_NP, self.mask_NR.long()], dim=1)
+        mask_NT = torch.cat([self.prompt_mask_NP, self.seen_NR.long()], dim=1)
         return ids_NT, mask_NT, self.response_NR.shape[1]
 
     def to(self, device: torch.device) -> Experience:
@@ -97,6 +116,6 @@ class Experience:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Experience:
-        """Return what `state` gave; checkpoints from before groups have no reference in it."""
-        state = {"reference_NR": torch.zeros_like(state["mask_NR"]), **state}
+        """Return what `state` gave; earlier checkpoints have no reference and no other tokens than the policy's."""
+        state = {"reference_NR": torch.zeros_like(state["mask_NR"]), "seen_NR": state["mask_NR"], **state}
         return cls(**{part.name: state[part.name] for part in fields(cls)})

@@ -155,6 +155,7 @@ COLUMN: Final = Column(
     checks=(pissa_problems,),
     groups_weights=True,
     measures=("reward", "reward_se", "response_tokens", "cut", "empty"),
+    measured_with={"tl_environment": ("success", "turns", "ended")},
     measured_parts="part_",
     beside={
         "adapter_folder": {"adapter_name_or_path": "$nested"},

@@ -3,6 +3,7 @@
 Annotations stay real objects here (no postponed evaluation): HfArgumentParser resolves them in another namespace.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -77,6 +78,30 @@ class TlPpoArguments:
     tl_cache: Literal["dynamic", "static"] = field(
         default="dynamic", metadata={"help": "TL: keys and values grow with the responses or have one size."}
     )
+    tl_environment: str | None = field(
+        default=None,
+        metadata={
+            "help": "TL: the policy acts over several turns in this environment, module:factory (docs/rl.md); its "
+            "rewards take the place of tl_reward_variant."
+        },
+    )
+    tl_environment_args: str | None = field(
+        default=None, metadata={"help": "TL: arguments of tl_environment by name, as a JSON object."}
+    )
+    tl_environment_timeout: float = field(
+        default=30.0, metadata={"help": "TL: seconds that an environment may take for one step."}
+    )
+    tl_fault_reward: float = field(
+        default=-1.0, metadata={"help": "TL: reward of an episode whose environment fails or is too slow."}
+    )
+    tl_max_turns: int = field(default=8, metadata={"help": "TL: turns of the policy in an episode, at most."})
+    tl_episode_tokens: int = field(
+        default=2048,
+        metadata={"help": "TL: tokens of an episode behind its prompt, observations included, at most."},
+    )
+    tl_observation_tokens: int = field(
+        default=512, metadata={"help": "TL: tokens of one observation; the rest of a longer one is cut."}
+    )
     tl_advantage: Literal["gae", "group", "rloo"] = field(
         default="gae",
         metadata={
@@ -96,7 +121,7 @@ class TlPpoArguments:
         default="token",
         metadata={
             "help": "TL: the policy's loss is a mean over all tokens (PPO, DAPO), over responses of the means of "
-            "their tokens (GRPO), or a sum per response divided by tl_max_new_tokens (Dr. GRPO)."
+            "their tokens (GRPO), or a sum per response divided by the most tokens it may have (Dr. GRPO)."
         },
     )
     tl_ratio: Literal["token", "sequence"] = field(
@@ -176,6 +201,11 @@ RULES: Final[Mapping[str, Rule]] = rules_of(
     tl_rollout_timeout=Number(0, open_low=True),
     tl_rollout_batch_size=Number(1, whole=True),
     tl_rollout_correction=Number(0),
+    tl_environment_timeout=Number(0, open_low=True),
+    tl_fault_reward=Number(-math.inf),
+    tl_max_turns=Number(1, whole=True),
+    tl_episode_tokens=Number(1, whole=True),
+    tl_observation_tokens=Number(1, whole=True),
     tl_group_size=Number(1, whole=True),
     tl_clip_high=Number(0),
     tl_ppo_epochs=Number(1, whole=True),

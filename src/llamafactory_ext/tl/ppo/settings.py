@@ -12,7 +12,7 @@ GAE = "gae"
 
 @dataclass(frozen=True, kw_only=True)
 class PpoSettings:
-    """PPO's numbers; the options of the same names explain them."""
+    """PPO's numbers; the options of the same names explain them; `longest` is in tokens of a whole response."""
 
     epochs: int
     minibatches: int
@@ -79,7 +79,7 @@ def settings_of(args: Any) -> PpoSettings:
         clip_high=args.tl_clip_high or None,
         mask_cut=args.tl_mask_cut,
         kl_in=args.tl_kl_in,
-        longest=args.tl_max_new_tokens,
+        longest=args.tl_episode_tokens if args.tl_environment else args.tl_max_new_tokens,
         correction=(args.tl_rollout_correction or None) if args.tl_temperature == 1 else None,
     )
 

@@ -10,30 +10,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import Trainer, set_seed
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from ...errors import OptionError
+from ...errors import DataError, OptionError
 from ...training.processes import sum_named, sum_of_all
 from ..advantages import equal_groups
+from ..environments.asking import KINDS
+from .acting import Acting, PpoActs, check_measure
 from .answers import Answers, Drawer, own_share
 from .batches import QueryLoader, batches_of_epoch, micro_batches
 from .checkpoints import PpoCheckpoints
 from .critic import ActorCritic
-from .engines import ThroughRoot, prepare_for_engine, whole_policy
+from .engines import prepare_for_engine
+from .episode_log import FILE, EpisodeLog, fault_lines
 from .experience import Experience
 from .logprobs import PpoLooks
 from .math import adapted_coefficient, engine_ratio, kl_estimate, loss_weights, policy_loss, value_loss
 from .reference import Reference
 from .rewards import Query, RewardFunction
-from .rollout.local import Response, Sampling, draw_responses
+from .rollout.episodes import Episode
+from .rollout.local import Sampling
 from .settings import PpoSettings, check_batch
 from .watch import AFTER_NAN, Watch
 from .worth import advantages_of
@@ -42,7 +45,7 @@ OF_UPDATES = ("policy_loss", "value_loss", "clipped", "value_clipped", "kl_updat
 WATCHED = ("reward", "reward_spread", "kl", "value", "response_tokens", "empty")
 
 
-class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
+class PpoTrainer(PpoActs, PpoLooks, PpoCheckpoints, Trainer):
     """Trains an `ActorCritic` by PPO on queries (TL-Training, arXiv:2412.15495, section 3.3).
 
     Args:
@@ -54,6 +57,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         settings: PPO's numbers.
         sampling: how responses are drawn.
         server: another source of responses than the model in training.
+        acting: the environment that answers the policy, turn by turn; None where one response is all.
         say: tells the user.
         shuffles: whether each epoch has an order of its own; False keeps that of the data.
     """
@@ -72,6 +76,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         settings: PpoSettings,
         sampling: Sampling,
         server: Drawer | None,
+        acting: Acting | None = None,
         say: Callable[[str], None],
         shuffles: bool = True,
         **kwargs: Any,
@@ -79,6 +84,7 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         super().__init__(model=model, train_dataset=queries, eval_dataset=held_out, **kwargs)
         self.actor_critic, self.queries, self.reward, self.reference = model, queries, reward, reference
         self.settings, self.sampling, self.server, self.say = settings, sampling, server, say
+        self.acting, self.episode_log = acting, EpisodeLog(Path(self.args.output_dir) / FILE)
         self.shuffles = shuffles
         if self._engine_saves:
             prepare_for_engine(model, self.accelerator.state, self.args)
@@ -131,37 +137,17 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
 
     # Responses and what they are worth
 
-    def answer(self, queries: Sequence[Query], sampling: Sampling, *, valued: bool = False) -> list[Response]:
-        """Return responses of the policy as it is now, on request with the values of a shared critic."""
-        prompts = [query.ids for query in queries]
-        if self.server is not None:
-            return self.server(prompts, sampling, self.state.global_step)
-        self.model_wrapped.eval()
-        model, valuing = self.actor_critic, self.actor_critic.rollout_values() if valued else nullcontext()
-        with self.accelerator.autocast(), whole_policy(model), valuing as values:
-            return draw_responses(
-                cast(Any, ThroughRoot(model)) if self._engine_saves else model.policy,
-                prompts,
-                sampling,
-                self.processing_class.decode,
-                device=self.args.device,
-                all_closed=self._all_closed if is_deepspeed_zero3_enabled() else None,
-                values=values,
-            )
-
-    def _all_closed(self, mine: bool) -> bool:
-        """Tell whether all processes are done: under ZeRO-3 they gather weights together for each token."""
-        return not sum_of_all(torch.tensor(float(not mine), device=self.args.device)).item()
-
     def _gather_experience(self, places: Sequence[int]) -> Experience:
         """Answer queries, scores the answers, and works out advantages; all of this process's part."""
         settings, device, began = self.settings, self.args.device, time.monotonic()
         queries = [self.queries[place] for place in places]
-        responses = self.answer(queries, self.sampling, valued=self._draws_exactly())
-        seconds = time.monotonic() - began
-        answers = Answers.of(queries, responses, self.reward, self.sampling, self.processing_class)
+        answers = self.answers(queries, self.sampling, valued=self._draws_exactly())
+        seconds, responses = time.monotonic() - began, answers.responses
         batch = Experience.of(
-            [query.ids for query in queries], [response.ids for response in responses], self.sampling.pad_id
+            [query.ids for query in queries],
+            [response.ids for response in responses],
+            self.sampling.pad_id,
+            [response.drawn for response in responses],
         ).to(device)
         mask_NR = batch.mask_NR
         logp_NR, values_NR = self._policy_and_critic(batch, responses)
@@ -281,13 +267,12 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
         queries = self.eval_dataset if eval_dataset is None else eval_dataset
         asked, counting = own_share(queries, self.args.process_index, self.args.world_size)
         sampling = replace(self.sampling, temperature=0.0)
-        responses = self.answer(asked, sampling)
-        means = Answers.of(
-            asked[:counting], responses[:counting], self.reward, sampling, self.processing_class
-        ).means()
+        means = self.answers(asked, sampling).first(counting).means()
         count = means.pop("count")
         means["reward_se"] = means.pop("reward_spread") / math.sqrt(max(count - 1, 1))
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
+        if self.acting is not None and self.args.metric_for_best_model not in (None, "loss"):
+            check_measure(self.args.metric_for_best_model, metrics)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -318,10 +303,30 @@ class PpoTrainer(PpoLooks, PpoCheckpoints, Trainer):
                 self.tracked.setdefault(name, []).append(value)
         for line in answers.shown(self.settings.show):
             self.say(line)
+        if answers.episodes:
+            self._report_episodes(answers.episodes, means, step)
         used, target = self.coefficient, self.settings.kl_target
         if target is not None:
             self.coefficient = adapted_coefficient(used, means["kl"], target, round(count), self.settings.kl_horizon)
         return used
+
+    def _report_episodes(self, episodes: Sequence[Episode], means: Mapping[str, float], step: int) -> None:
+        """Tell what went wrong in environments, and keep the best and the worst transcript.
+
+        Raises:
+            DataError: the environment failed in every episode, and this is not to be passed over.
+        """
+        assert self.acting is not None
+        failed = sum(means[f"fault_{kind}"] for kind in KINDS)
+        for line in fault_lines(episodes, step):
+            self.say(line)
+        if failed >= 1 and not self.acting.limits.skip_bad:
+            raise DataError(
+                f"Step {step}: the environment failed in every episode, so there is nothing to learn from. Correct "
+                "tl_environment or start its server, or set tl_skip_bad: true to go on whatever happens."
+            )
+        if self.args.process_index == 0:
+            self.episode_log.keep(step, episodes)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means over the batches and updates since the last time."""

@@ -80,6 +80,11 @@ def export_verl(yaml: Path, out: Path) -> Exported:
     model_args, data_args, training_args, finetuning_args = read_training_args(yaml)
     if finetuning_args.tl_stage != "tl_ppo":
         raise OptionError(f"{yaml} is not for stage: tl_ppo; name a YAML that is.")
+    if finetuning_args.tl_environment:
+        raise OptionError(
+            f"{yaml} names tl_environment, whose episodes of several turns are not exported; give verl the tools, and "
+            "remove it here."
+        )
     if finetuning_args.tl_reward_function:
         raise OptionError(f"{yaml} names tl_reward_function; give that function to verl, and remove it here.")
     tokenizers = load_tokenizer(model_args)

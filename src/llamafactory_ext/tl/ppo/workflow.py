@@ -31,10 +31,12 @@ from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.served import check_served
 from ...upstream.pipeline.templates import call_format_of
+from ..environments.loading import environment_of
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..stages import PPO_STAGE
 from ..start import dated_template, keep_start, start_facts
+from .acting import acting_of
 from .answers import Drawer
 from .critic import ActorCritic
 from .policy import load_policy
@@ -44,6 +46,7 @@ from .rewards import Query, RewardFunction, tool_reward, user_reward
 from .rollout.local import Sampling
 from .rollout.server import ServerRollout
 from .settings import check_batch, settings_of
+from .tasks import Task, make_tasks
 from .trainer import PpoTrainer
 
 _PARTS = ("training", "evaluation")
@@ -127,6 +130,7 @@ def _run(
         settings=settings,
         sampling=sampling_of(finetuning_args, template, tokenizer),
         server=_server_of(finetuning_args, training_args, policy),
+        acting=acting_of(finetuning_args, template, tokenizer),
         say=logger.warning_rank0,
         shuffles=not finetuning_args.disable_shuffling,
         args=training_args,
@@ -186,7 +190,8 @@ def _train(trainer: PpoTrainer, finetuning_args: Any, stop: Stop) -> None:
     if args.should_save and finetuning_args.plot_loss:
         evaluated = ["eval_reward"] if args.eval_strategy != "no" else []
         kl = ["kl"] if trainer.reference is not None else []
-        plot_loss(args.output_dir, keys=["loss", "reward", *kl, *evaluated])
+        world = ["success", "turns"] if trainer.acting is not None else []
+        plot_loss(args.output_dir, keys=["loss", "reward", *kl, *world, *evaluated])
     stop.check()
 
 
@@ -219,24 +224,30 @@ def load_queries(
     reward: RewardFunction,
 ) -> tuple[list[Query], list[Query] | None]:
     """Return the queries of the training and of the evaluation data, each with a report of what was left out."""
+    acts = finetuning_args.tl_environment is not None
+    shared = {
+        "longest": data_args.cutoff_len,
+        "skip_bad": finetuning_args.tl_skip_bad,
+        "call_format": call_format_of(template),
+        "action": finetuning_args.cutoff_action,
+    }
+    encode = partial(encode_turn, template, tokenizer)
     with loading_data():
-        train, evaluation = load_dialogues(model_args, data_args, training_args)
+        train, evaluation = load_dialogues(model_args, data_args, training_args, whole_records=acts)
     found: list[list[Query] | None] = []
     intakes = {}
     for name, examples in zip(_PARTS, (train, evaluation), strict=True):
         if examples is None:
             found.append(None)
             continue
-        made, faults = make_queries(
-            examples,
-            partial(encode_turn, template, tokenizer),
-            reward,
-            longest=data_args.cutoff_len,
-            last_only=finetuning_args.tl_turns == "last",
-            skip_bad=finetuning_args.tl_skip_bad,
-            call_format=call_format_of(template),
-            action=finetuning_args.cutoff_action,
-        )
+        made: list[Query]
+        if acts:
+            factory, seconds = environment_of(finetuning_args), finetuning_args.tl_environment_timeout
+            tasks, faults = make_tasks(examples, encode, factory, seconds=seconds, **shared)
+            made = list(tasks)
+        else:
+            last_only = finetuning_args.tl_turns == "last"
+            made, faults = make_queries(examples, encode, reward, last_only=last_only, **shared)
         intakes["train" if name == "training" else "eval"] = faults.intake
         logger.info_rank0(f"{len(made):,} queries in the {name} data.")
         for line in faults.lines():
@@ -254,7 +265,8 @@ def load_queries(
 
 
 def _hash_of(queries: Sequence[Query]) -> str:
-    return digest([(query.ids, query.reference, query.tools) for query in queries])
+    records = [query.record for query in queries if isinstance(query, Task)]
+    return digest([(query.ids, query.reference, query.tools) for query in queries] + ([records] if records else []))
 
 
 def reward_of(args: Any) -> RewardFunction:

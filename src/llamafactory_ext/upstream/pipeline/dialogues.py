@@ -14,15 +14,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ...errors import OptionError
-from .requests import request_records
+from .requests import request_records, request_whole_records
 
 
-def load_dialogues(model_args: Any, data_args: Any, training_args: Any) -> tuple[Any, Any]:
+def load_dialogues(
+    model_args: Any, data_args: Any, training_args: Any, *, whole_records: bool = False
+) -> tuple[Any, Any]:
     """Load training and evaluation examples; None where there are none.
 
-    They have `_prompt`, `_response`, `_system`, `_tools`, and what `records.RecordConverter` puts beside these.
+    They have `_prompt`, `_response`, `_system`, `_tools`, and what `records.RecordConverter` puts beside these; on
+    request also the record as its file has it.
     """
     data_args = request_records(data_args)
+    data_args = request_whole_records(data_args) if whole_records else data_args
     groups = (model_args, data_args, training_args)
     with training_args.main_process_first(desc="load dataset", local=not data_args.data_shared_file_system):
         dataset = _get_merged_dataset(data_args.dataset, *groups, "ppo")

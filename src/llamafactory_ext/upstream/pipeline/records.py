@@ -26,10 +26,11 @@ from ...data.message_parts import Words
 from ...data.shape import columns_of
 from ...sources import source_hash
 from .api import loading_data
-from .requests import marks_requested, reads_records
+from .requests import keeps_records, marks_requested, reads_records
 
 RECORD, PLACE = "ext_record", "ext_place"
 _WRITTEN = b"2"  # counts the ways in which records were written
+WHOLE = "_record"
 LEFT_OUT = "upstream leaves the record out"
 _ROLES = {HUMAN: "user", GPT: "assistant", OBSERVATION: "observation", CALL: "function"}
 _JSON = (".json", ".jsonl")
@@ -75,8 +76,8 @@ def row_of(dialogue: Dialogue) -> dict[str, Any]:
 class RecordConverter:
     """Makes of a record what `DataEntry.dialogue` makes of it, with its place and its mark."""
 
-    def __init__(self, converter: Any, entry: DataEntry, words: Words, *, marked: bool) -> None:
-        self.converter, self.entry, self.words, self.marked = converter, entry, words, marked
+    def __init__(self, converter: Any, entry: DataEntry, words: Words, *, marked: bool, whole: bool = False) -> None:
+        self.converter, self.entry, self.words, self.marked, self.whole = converter, entry, words, marked, whole
         self.source = source_hash()  # by which upstream's cache knows what was converted
 
     @classmethod
@@ -87,7 +88,8 @@ class RecordConverter:
             DataError: the entry cannot be read.
         """
         read = DataEntry.of(name, entry, Path(str(entry.get("file_name", name))))
-        return cls(converter, read, words_of(data_args.template), marked=marks_requested(data_args))
+        marked, whole = marks_requested(data_args), keeps_records(data_args)
+        return cls(converter, read, words_of(data_args.template), marked=marked, whole=whole)
 
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
         place = example.get(PLACE) or self.entry.name
@@ -95,6 +97,8 @@ class RecordConverter:
         row = {**self._turns(record), "_place": place, "_kind": self._kind(record), **self._media(record)}
         if self.marked:
             row["_mark"], row["_task"] = self.entry.marks.resolve(record)
+        if self.whole:
+            row[WHOLE] = example.get(RECORD) or json.dumps(record, default=str)
         return row
 
     def _turns(self, record: Any) -> dict[str, Any]:

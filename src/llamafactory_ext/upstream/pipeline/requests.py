@@ -27,6 +27,7 @@ _REQUEST = "ext_marks_requested"
 _WEIGHTS = "tl_weights_requested"
 _RECORDS = "ext_records_requested"
 _READING = "ext_reading_requested"
+_WHOLE = "ext_whole_records_requested"
 ENTRY = "ext_entry"
 
 
@@ -81,6 +82,18 @@ def in_order(data_args: Any) -> Any:
     data_args = copy.copy(data_args)
     data_args.buffer_size = 1
     return data_args
+
+
+def request_whole_records(data_args: Any) -> Any:
+    """Return a copy of the data arguments that keeps each record beside its turns, as its file has it."""
+    data_args = copy.copy(data_args)
+    setattr(data_args, _WHOLE, True)
+    return data_args
+
+
+def keeps_records(data_args: Any) -> bool:
+    """Tell whether these data arguments come from `request_whole_records`."""
+    return getattr(data_args, _WHOLE, False)
 
 
 def request_reading(data_args: Any) -> Any:

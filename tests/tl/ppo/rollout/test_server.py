@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from peft import LoraConfig, get_peft_model
 
+import environments_made_here
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.tl.ppo import workflow
 from llamafactory_ext.tl.ppo.rollout import server
@@ -34,6 +35,7 @@ class Stub(ThreadingHTTPServer):
         self.with_ids, self.status, self.adapters = True, 200, {}  # type: ignore[var-annotated]
         self.drop = 0
         self.logp: float | None = None
+        self.always_ends = False
 
     @property
     def url(self) -> str:
@@ -64,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def _choice(self, index: int, ids: list[int]) -> dict[str, Any]:
-        found = {"index": index, "text": f"text {ids[-1]}", "finish_reason": "stop" if ids[-1] % 2 else "length"}
+        ends = self.server.always_ends or ids[-1] % 2
+        found = {"index": index, "text": f"text {ids[-1]}", "finish_reason": "stop" if ends else "length"}
         if self.server.logp is not None:
             found |= {"logprobs": {"token_logprobs": [self.server.logp] * 3}}
         return found | ({"token_ids": [ids[-1], 70, 4]} if self.server.with_ids else {})
@@ -156,6 +159,37 @@ def test_a_run_trains_on_the_servers_responses(stub: Stub, tiny_llama_dir: Path,
     ((name, files),) = stub.adapters.items()
     assert name.startswith("tl_ppo_1_")
     assert "adapter_model.safetensors" in files
+
+
+def test_episodes_are_drawn_by_the_server_turn_by_turn(
+    stub: Stub, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each turn is asked for with all tokens before it, as they were drawn, by the same adapter."""
+    environments_made_here.calls_by_length(monkeypatch, even=lambda _: True)
+    stub.always_ends, stub.logp = True, -7.0
+    monkeypatch.setattr(server, "FAR", 20.0)  # the stub runs no model
+    data = write_ppo_data(tmp_path / "data", 8)
+    options = ppo_options(
+        *(tiny_llama_dir, data, tmp_path / "out"),
+        finetuning_type="lora",
+        lora_target="all",
+        tl_rollout="vllm",
+        tl_rollout_url=stub.url,
+        tl_environment="environments_made_here:counting",
+        tl_reward_function=None,
+        tl_max_turns=3,
+        max_steps=1,
+    )
+    (logged,) = steps(train(options))
+    assert (logged["turns"], logged["response_tokens"], logged["turn_limit"]) == (3, 9, 1)
+    assert logged["engine_gap"] > 0
+    first, second, third = (body for name, body in stub.seen if name == "completions")
+    assert {body["model"] for body in (first, second, third)} == {first["model"]}
+    for before, after in ((first, second), (second, third)):
+        for asked, later in zip(before["prompt"], after["prompt"], strict=True):
+            turn = [asked[-1], 70, 4]
+            assert later[: len(asked) + 3] == [*asked, *turn]
+            assert len(later) > len(asked) + 3
 
 
 def test_the_correction_weighs_what_the_server_drew(

@@ -61,6 +61,7 @@ class Response:
             empty if it was not told.
         values: what the critic said before each token; empty if it was not asked.
         engine_logp: log-probability of each token as another engine computed it, at temperature 1; empty if none did.
+        drawn: whether the policy drew each token; empty if it drew all. The others are an environment's.
     """
 
     ids: tuple[int, ...]
@@ -68,6 +69,17 @@ class Response:
     logp: tuple[float, ...] = ()
     values: tuple[float, ...] = ()
     engine_logp: tuple[float, ...] = ()
+    drawn: tuple[bool, ...] = ()
+
+    def first(self, count: int) -> Response:
+        """Return its first tokens, as if the limit had been there."""
+        logp, values, engine_logp = (part[:count] for part in (self.logp, self.values, self.engine_logp))
+        return Response(self.ids[:count], False, logp, values, engine_logp, self.drawn[:count])
+
+    @property
+    def own_tokens(self) -> int:
+        """Tokens that the policy drew."""
+        return sum(self.drawn) if self.drawn else len(self.ids)
 
 
 def buckets(lengths: Sequence[int], rows: int) -> Iterator[list[int]]:
