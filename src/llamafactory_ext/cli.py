@@ -1,6 +1,7 @@
 """The command `llamafactory-ext`: one verb per room, each imported only when it is called."""
 
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -127,7 +128,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        named = error.filename or _lost_output(error)
+        place = f"{named}: " if named else ""
         said = brief(f"OSError: {place}{error.strerror or error}; check the path, permissions and room.")
         print(said, file=sys.stderr)
         sys.exit(2)
@@ -140,6 +142,18 @@ def main() -> None:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _lost_output(error: OSError) -> str:
+    """Say that it is standard output that cannot be written, if it is; what it still holds is then given up."""
+    try:
+        sys.stdout.flush()
+        if error.errno == errno.ENOSPC:  # an unbuffered one holds nothing, and shows it at the next byte alone
+            os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "standard output"
+    return ""
 
 
 def _take_sigterm() -> Any:

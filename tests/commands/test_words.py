@@ -129,7 +129,9 @@ def test_a_cut_log_goes_on(cut: int, folder: Path, monkeypatch: pytest.MonkeyPat
     assert all("text" in json.loads(line) for line in lines)
 
 
-@pytest.mark.parametrize("words", ["--retries x", "--retries=-1", "--timeout 0", "--max_new_tokens=-1", "--turns 0"])
+@pytest.mark.parametrize(
+    "words", ["--retries x", "--retries=-1", "--timeout 0", "--max_new_tokens=-1", "--turns 0", "--trials 1000001"]
+)
 def test_etapp_run_refuses_odd_numbers(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +192,68 @@ def test_ctrl_c_in_any_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert call(monkeypatch, "doctor") == 130
     assert capsys.readouterr().err == "Interrupted by Ctrl-C. Repeat the command; what it keeps as it goes is kept.\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output_is_named() -> None:
+    command = [sys.executable, "-m", "llamafactory_ext.cli", "etapp", "cases"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    assert done.returncode == 2
+    assert done.stderr == "OSError: standard output: No space left on device; check the path, permissions and room.\n"
+
+
+def test_an_estimate_needs_no_endpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("URL", "MODEL", "KEY", "PRICES"):
+        monkeypatch.delenv(f"LLAMAFACTORY_EXT_JUDGE_{name}", raising=False)
+    assert call(monkeypatch, "etapp", "judge", f"{folder}/p.jsonl", "--estimate") == 0
+    assert "prompt tokens" in capsys.readouterr().out
+    assert call(monkeypatch, "etapp", "judge", f"{folder}/p.jsonl") == 2
+    assert "LLAMAFACTORY_EXT_JUDGE_URL: set it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9/v1", "localhost:8000/v1", "http://", "ftp://a/v1", "http:///v1", "x"])
+def test_an_address_without_http_is_refused_at_once(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--model", "m", "--url", url, "--out", f"{tmp_path}/a.jsonl")
+    assert call(monkeypatch, "etapp", "run", *words) == 2
+    assert "is no address" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("--predictions .", "--predictions /", "--predictions ..", "--predictions x/", "--predictions", "--mode a/b"),
+        *("--out .", "--out /", "--out x/..", "--out x/", "--out", "--predictions p.jsonl --mode ../x"),
+    ],
+)
+def test_score_refuses_what_names_no_file(
+    words: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    given = {"--predictions": "r.jsonl", "--references": str(folder)}
+    shown = [word for name, value in given.items() if name not in words for word in (name, value)]
+    assert call(monkeypatch, "score", "rotbench", *shown, *words.split()) == 2
+    assert "Error: " in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_split_never_replaces_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("etapp", "split", "--train", "8", "--out", f"{tmp_path}/lists")
+    assert call(monkeypatch, *words) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "lists").iterdir()}
+    assert call(monkeypatch, *words) == 0
+    for other in (("--seed", "1"), ("--by", "user", "--train", "2"), ("--source", "mini-one-tool", "--train", "1")):
+        assert call(monkeypatch, *words, *other) == 2
+        assert "is the list of another split" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "lists").iterdir()} == before
 
 
 PATHS = [

@@ -19,10 +19,10 @@ from llamafactory_ext.etapp.agreement import agreement
 from llamafactory_ext.etapp.checking import Acted, read_acted
 from llamafactory_ext.etapp.judge_prompt import CRITERIA, PROCEDURE_POINTS, form, prompt, template_hash
 from llamafactory_ext.etapp.judge_reading import read_verdict
-from llamafactory_ext.etapp.judging import asking, estimate, judge_all, prompt_of, report_of
+from llamafactory_ext.etapp.judging import Judged, asking, estimate, judge_all, prompt_of, report_of
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.run import RunOptions, run
-from llamafactory_ext.metrics.judge import Judge, JudgeOptions
+from llamafactory_ext.metrics.judge import Judge, JudgeOptions, prices_from_environment
 from llamafactory_ext.metrics.predictions import PredictionFile
 from llamafactory_ext.metrics.report import write_report
 from metrics.judge_stub import judge_stub
@@ -252,3 +252,88 @@ def test_agreement_with_people(acted: tuple[PredictionFile, list[Acted]], tmp_pa
     human.write_text('{"id": "x", "procedure": 9, "personalization": 2, "proactivity": 1}')
     with pytest.raises(DataError, match="line 1"):
         agreement(human, tmp_path / "judge.verdicts.jsonl")
+
+
+@pytest.fixture
+def verdicts(tmp_path: Path) -> Path:
+    """Means of samples of 3 and 4, as `etapp judge` writes them, with separators of lines within."""
+    rows = []
+    for case in SOURCE.cases[:4]:
+        detail = json.dumps({name.lower(): 3.5 for name in CRITERIA} | {"said": "\u2028\x85"}, ensure_ascii=False)
+        rows.append({"id": case.id, "scores": {"PRC": 0.7}, "category": "", "parsed": True, "detail": detail})
+    path = tmp_path / "judge.verdicts.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def people(scores: Any, separator: str = "\n") -> str:
+    named = [
+        {"id": case.id, "note": "\u2028", **dict.fromkeys((n.lower() for n in CRITERIA), score)}
+        for case, score in zip(SOURCE.cases, scores, strict=False)
+    ]
+    return separator.join(json.dumps(one, ensure_ascii=False) for one in named)
+
+
+def test_a_judges_mean_is_compared_as_it_is(verdicts: Path, tmp_path: Path) -> None:
+    human = tmp_path / "human.jsonl"
+    human.write_text(people([3, 4, 3, 4]), "utf-8")
+    assert "| procedure | 4 | +0.00 | 100.0% | 0.00 |" in agreement(human, verdicts)
+    human.write_text(people([2, 5, 2, 5]), "utf-8")
+    assert "| procedure | 4 | +0.00 | 0.0% |" in agreement(human, verdicts)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\ufeff"])
+def test_lines_end_with_a_line_feed_alone(end: str, verdicts: Path, tmp_path: Path) -> None:
+    human = tmp_path / "human.jsonl"
+    text = people([1, 2, 3], end) if "\ufeff" not in end else "\ufeff" + people([1, 2, 3])
+    human.write_bytes(text.encode())
+    table = agreement(human, verdicts)
+    assert "| procedure | 3 |" in table
+    assert "1 verdicts have no score of people" in table
+
+
+def test_a_second_line_of_one_case_is_refused(verdicts: Path, tmp_path: Path) -> None:
+    human = tmp_path / "human.jsonl"
+    human.write_text(people([1, 2]) + "\n" + people([3]), "utf-8")
+    with pytest.raises(DataError, match=r"line 3: .*stands on an earlier line"):
+        agreement(human, verdicts)
+    human.write_text(people([1, 2]), "utf-8")
+    verdicts.write_text(verdicts.read_text("utf-8") + verdicts.read_text("utf-8").split("\n")[0] + "\n", "utf-8")
+    with pytest.raises(DataError, match="line 5: a second verdict"):
+        agreement(human, verdicts)
+
+
+@pytest.mark.parametrize("told", ["nan,nan", "inf,1", "-1,2", "1", "1,2,3", "x", "1e400,0", ","])
+def test_odd_prices(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_PRICES", told)
+    monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_MODEL", "m")
+    for read in (prices_from_environment, JudgeOptions.from_environment):
+        with pytest.raises(OptionError, match="PRICES: write two numbers"):
+            read()
+
+
+def test_a_log_that_cannot_be_written_is_named(acted: tuple[PredictionFile, list[Acted]], tmp_path: Path) -> None:
+    _, cases = acted
+    log = tmp_path / "log.jsonl"
+    with judge_stub() as stub:
+        stub.answers = [reply(filled())]
+        judge = Judge(JudgeOptions(stub.url, "m"), log)
+        log.symlink_to("/dev/full")
+        with pytest.raises(DataError, match=r"log\.jsonl cannot be written \(No space left on device\)"):
+            judge_all(SOURCE, cases[:1], judge, concurrency=1)
+
+
+def test_what_counts_as_good_can_be_told(acted: tuple[PredictionFile, list[Acted]]) -> None:
+    file, cases = acted
+    verdict = read_verdict(reply(filled(final=3)), CASE)
+    assert verdict is not None
+    judged = [Judged(one, (verdict,), 1, False) for one in cases]
+    for least, good in (
+        ({}, 0.0),
+        ({"least": dict.fromkeys(CRITERIA, 3)}, 1.0),
+        ({"least": dict.fromkeys(CRITERIA, 3.5)}, 0.0),
+    ):
+        report = report_of(SOURCE, file, judged, "strict", {}, 48, **least)  # type: ignore[arg-type]
+        assert report.figure("good").value == good
+        assert {one.category for one in report.verdicts} == {"good" if good else ""}

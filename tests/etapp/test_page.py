@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,20 @@ import pytest
 from etapp.acting import saying
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.agents import agent
+from llamafactory_ext.etapp.checking import read_acted
 from llamafactory_ext.etapp.groups import KINDS
+from llamafactory_ext.etapp.judge_reading import Verdict
+from llamafactory_ext.etapp.judging import Judged, report_of
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.page import read_runs, write
 from llamafactory_ext.etapp.registry import ALL
 from llamafactory_ext.etapp.run import RunOptions, run
+from llamafactory_ext.metrics.report import write_report
 from llamafactory_ext.report.tables import published
 
 pytestmark = pytest.mark.fast
 SOURCE, GOLD = load(), load_gold()
+_JUDGED = ("PRC", "PSN", "PTV")
 
 
 def acted(path: Path, make: Any) -> Path:
@@ -90,3 +97,33 @@ def test_the_papers_tables_hold_nothing_that_nobody_has_seen() -> None:
         assert len(table.columns) == 6
         assert all(len(row.values) == 6 for row in table.rows)
         assert all(0 <= value <= 100 for row in table.rows for value in row.values if value is not None)
+
+
+def test_links_and_headings(tmp_path: Path) -> None:
+    """Each link of the page has its place, once; each heading is at most one level below the one before it."""
+    files = [acted(tmp_path / f"{name}.jsonl", agent(name, GOLD)) for name in ("gold", "null")]
+    page = write(SOURCE, read_runs(SOURCE, [str(file) for file in files]), tmp_path / "page")[2].read_text()
+    places = re.findall(r' id="([^"]+)"', page)
+    links = re.findall(r'href="#([^"]+)"', page)
+    assert len(places) == len(set(places))
+    assert set(links) == set(places)
+    assert len(links) == 8
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+
+
+def test_judges_are_compared_on_the_same_draws(tmp_path: Path) -> None:
+    names = ("Procedure", "Personalization", "Proactivity")
+    for name, score in (("gold", 5), ("null", 1)):
+        file, cases = read_acted(SOURCE, acted(tmp_path / f"{name}.jsonl", agent(name, GOLD)))
+        verdict = Verdict(dict.fromkeys(names, score), dict.fromkeys(names, ()))
+        judged = [Judged(one, (verdict,), 1, False) for one in cases]
+        write_report(report_of(SOURCE, file, judged, "strict", {}, 48), tmp_path / f"{name}.judge.json")
+    runs = read_runs(SOURCE, [f"{tmp_path}/gold.jsonl", f"{tmp_path}/null.jsonl"])
+    data = json.loads(write(SOURCE, runs, tmp_path / "page")[1].read_text())
+    gaps = {row["figure"]: (row["difference"], row["interval"]) for row in data["differences"]}
+    assert {name: gaps[name] for name in _JUDGED} == dict.fromkeys(
+        _JUDGED, (pytest.approx(-0.8), pytest.approx([-0.8, -0.8]))
+    )

@@ -347,3 +347,14 @@ def test_an_embedder_searches_for_tools(tmp_path: Path) -> None:
         RunOptions(embedder="x")
     with pytest.raises(DataError, match="holds no model"):
         searching(RunOptions(setting="retrieval"), tmp_path)
+
+
+def test_every_file_of_an_embedder_names_it(tmp_path: Path) -> None:
+    folder = embedder_folder(tmp_path / "embedder")
+    names = {searching(RunOptions(setting="retrieval"), folder).embedder}
+    for path in sorted(folder.glob("*.json")):
+        content = path.read_text("utf-8")
+        path.write_text(content + "\n")
+        names.add(searching(RunOptions(setting="retrieval"), folder).embedder)
+        path.write_text(content)
+    assert len(names) == 1 + len(list(folder.glob("*.json"))) > 2

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.serve import make_server
@@ -92,3 +95,83 @@ def test_calls_that_fail(url: str) -> None:
     assert "cannot be read" in ask(url, "/", {"name": "", "arguments": 3})[1]["error"]
     with pytest.raises(OptionError, match="--setting"):
         make_server(load(), "x", "127.0.0.1", 0)
+
+
+CALL = json.dumps({"name": "view_today_alarms", "arguments": {}}).encode()
+
+
+def raw(url: str, head: str, body: bytes, *, ends: bool = True) -> tuple[int, Any]:
+    """Send bytes as they are; returns the status and what was said."""
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as wire:
+        wire.sendall(
+            f"POST / HTTP/1.1\r\nHost: x\r\nX-Case: {CASE}\r\nX-Session: raw\r\n{head}\r\n\r\n".encode() + body
+        )
+        if ends:
+            wire.shutdown(socket.SHUT_WR)
+        said = b""
+        while part := wire.recv(1 << 16):
+            said += part
+    status, _, rest = said.partition(b"\r\n\r\n")
+    return int(status.split()[1]), json.loads(rest)
+
+
+def chunks(body: bytes, size: int, extension: bytes = b"") -> bytes:
+    parts = [body[place : place + size] for place in range(0, len(body), size)]
+    return b"".join(b"%X%s\r\n%s\r\n" % (len(part), extension, part) for part in parts)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("extension", [b"", b";name=value"])
+@pytest.mark.parametrize("trailer", [b"", b"X-Sum: 1\r\n"])
+def test_a_body_in_chunks(size: int, extension: bytes, trailer: bytes, url: str) -> None:
+    body = chunks(CALL, size, extension) + b"0\r\n" + trailer + b"\r\n"
+    assert raw(url, "Transfer-Encoding: chunked", body, ends=False) == raw(url, f"Content-Length: {len(CALL)}", CALL)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        ("Transfer-Encoding: chunked", b"zz\r\n", 400),
+        ("Transfer-Encoding: chunked", b"", 400),
+        ("Transfer-Encoding: chunked", b"-1\r\n", 400),
+        ("Transfer-Encoding: chunked", b"5\r\nab", 400),
+        ("Transfer-Encoding: chunked", b"1\r\nabc\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked", b"FFFFFFFFFFFF\r\n", 413),
+        ("Transfer-Encoding: chunked", b"F" * 400, 400),
+        ("Transfer-Encoding: chunked", b"0\r\n" + b"X: 1\r\n" * 40, 400),
+        ("Transfer-Encoding: gzip", CALL, 501),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 3", b"0\r\n\r\n", 501),
+        ("Content-Length: x", CALL, 400),
+        ("Content-Length: -1", CALL, 400),
+        ("Content-Length: 9999999999999999999999", CALL, 413),
+        ("Content-Length: 999", CALL, 400),
+    ],
+)
+def test_a_body_that_cannot_be_read(head: str, body: bytes, status: int, url: str) -> None:
+    code, said = raw(url, head, body)
+    assert (code, set(said)) == (status, {"error"})
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("", 0), ("a\0b", 0), (" ", 0), ("x" * 70, 0), ("\udcff", 0), ("127.0.0.1", 70_000), ("127.0.0.1", -1)],
+)
+def test_a_place_where_nothing_can_be_served(host: str, port: int) -> None:
+    with pytest.raises(OptionError, match="--host"):
+        make_server(load(), "given", host, port)
+
+
+@pytest.mark.parametrize("suffix", ["@0", "@x", "@1@1"])
+def test_a_case_has_no_odd_trial(suffix: str, url: str) -> None:
+    assert ask(url, "/case", case=CASE + suffix)[0] == 404
+    assert ask(url, "/case", case=f"{CASE}@3")[0] == 200
+
+
+def test_a_free_port_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", stop)
+    Etapp().serve(port=0)
+    assert int(capsys.readouterr().out.partition("http://127.0.0.1:")[2].partition(":")[0]) > 0

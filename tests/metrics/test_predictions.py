@@ -1,12 +1,14 @@
 """Prediction files: round trip, and what is said about each way in which one can be broken."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.metrics import Prediction, read_predictions
-from llamafactory_ext.metrics.predictions import NO_HASHES
+from llamafactory_ext.metrics.predictions import MOST_DEPTH, NO_HASHES
 
 LINES = [
     Prediction("a:0", "rotbench", "p0", "m", "Action: f").to_line(),
@@ -101,3 +103,28 @@ def test_half_a_line_is_refused(tmp_path: Path, line: str) -> None:
     """A line that says a part of where it comes from is damaged, and one without an answer answers nothing."""
     with pytest.raises(DataError, match="is missing or no text"):
         read_predictions(write(tmp_path / "p.jsonl", f"{line}\n"), "rotbench", foreign=True)
+
+
+@pytest.mark.parametrize("depth", [1, 50, 96, 97, 98, 99, 150, 900, 960, 980, 985, 990, 995, 1000, 5_000, 100_000])
+def test_what_is_read_can_be_written_again(depth: int, tmp_path: Path) -> None:
+    """Nesting up to a stated depth is read; beyond it the line is named, also near the limits of Python itself."""
+    path = tmp_path / "p.jsonl"
+    record = (
+        '{"id": "a", "benchmark": "b", "prompt_hash": "", "model_hash": "", "prediction": "", "messages": [{"x": %s}]}'
+    )
+    path.write_text(record % ("[" * depth + "]" * depth) + "\n")
+    if 3 + depth <= MOST_DEPTH:
+        (one,) = read_predictions(path).predictions
+        assert json.loads(one.to_line())["id"] == "a"
+    else:
+        with pytest.raises(DataError, match=r"p\.jsonl, line 1: (lists and objects nested|malformed JSON)"):
+            read_predictions(path)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "/dev/zero", "/dev/null"])
+def test_a_pipe_or_a_device_is_never_read(kind: str, tmp_path: Path) -> None:
+    path = Path(kind) if kind.startswith("/") else tmp_path / kind
+    if not kind.startswith("/"):
+        os.mkfifo(path)
+    with pytest.raises(DataError, match="which may never end"):
+        read_predictions(path)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,20 @@ def sha256(path: Path) -> str:
         while part := file.read(_PART_BYTES):
             digest.update(part)
     return digest.hexdigest()
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: reading a pipe or a device may never end.
+
+    Raises:
+        DataError: it is one; what is not there at all is left to the reader.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{path} is a pipe, a device or a socket, which may never end; name an ordinary file.")
 
 
 def same_file(path: Path, source: Path) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from ..errors import DataError, OptionError
-from .words import refuse_numbers, switch
+from .words import file_of, folder_of, refuse_numbers, switch
 
-_LEAST_SECONDS = 0.001  # of a request
+_SECONDS = (0.001, 1_000_000)  # of a request
+_PROMPTS = ("ours", "checkout")
+_MOST, _MOST_SEED, _MOST_TOKENS = 1_000, 2**63 - 1, 10_000_000
 
 
 class Etapp:
@@ -33,16 +36,19 @@ class Etapp:
         """
         from ..checkpoint.own import claim, own_json
         from ..etapp.checkout import Checkout
+        from ..etapp.inventory import commit_of, prompts_lacking
 
-        if out:
-            claim([Path(str(out))], inputs=[Path(str(source))])
-        checkout = Checkout(Path(str(source)))
-        found = checkout.source()
-        print("\n".join([f"{source}: {len(found.worlds)} users, {len(found.cases)} cases", *found.notes]))
-        if out:
+        folder, target = folder_of("source", source), file_of("out", out) if out else None
+        if target is not None:
+            claim([target], inputs=[folder])
+        checkout = Checkout(folder)
+        found, lacking = checkout.source(), prompts_lacking(checkout)
+        commit, counts = commit_of(checkout), f"{len(found.worlds)} users, {len(found.cases)} cases"
+        print("\n".join([f"{source}: {counts}", commit, *found.notes, *lacking]))
+        if target is not None:
             degraded = {case.id: case.degraded for case in found.cases if case.degraded}
             lists = {"missing": checkout.missing(), "degraded": degraded, "sha256": checkout.hashes}
-            own_json(Path(str(out)), {"source": found.sha256, **lists})
+            own_json(target, {"source": found.sha256, "commit": commit, **lists, "prompts_lacking": lacking})
 
     def demo(self, out: str = "runs/etapp", source: str = "mini") -> None:
         """Let scripted agents (gold, null, random) act in the mini world: run, check and report, without a model.
@@ -53,9 +59,10 @@ class Etapp:
         """
         from ..etapp.demo import REPORT, as_table, demo
 
-        content = demo(Path(str(out)), str(source))
+        folder = folder_of("out", out)
+        content = demo(folder, str(source))
         print(as_table(content["agents"]))
-        print(Path(str(out)) / REPORT)
+        print(folder / REPORT)
 
     def run(
         self,
@@ -120,10 +127,11 @@ class Etapp:
         from ..etapp.wording import published
         from ..serving.infer.server import ChatServer
 
-        least = {"trials": (trials, 1), "turns": (turns, 1), "max_new_tokens": (max_new_tokens, 1)}
-        least |= {"concurrency": (concurrency, 1), "retries": (retries, 0), "seed": (seed, 0)}
-        shares = {"temperature": (temperature, 0), "faults": (faults, 0), "timeout": (timeout, _LEAST_SECONDS)}
-        refuse_numbers("etapp run", whole=least, real=shares)
+        whole = {"trials": (trials, 1, _MOST), "turns": (turns, 1, _MOST), "concurrency": (concurrency, 1, _MOST)}
+        whole |= {"max_new_tokens": (max_new_tokens, 1, _MOST_TOKENS), "retries": (retries, 0, _MOST)}
+        real = {"temperature": (temperature, 0, 100), "faults": (faults, 0, 1), "timeout": (timeout, *_SECONDS)}
+        refuse_numbers("etapp run", whole=whole | {"seed": (seed, 0, _MOST_SEED)}, real=real)
+        target = file_of("out", out)
         options = RunOptions(
             setting=setting,  # type: ignore[arg-type]
             strategy=strategy,  # type: ignore[arg-type]
@@ -136,19 +144,21 @@ class Etapp:
             embedder=str(embedder),
         )
         world = open_source(str(source), str(wikipedia))
-        if prompts not in ("ours", "checkout") or (prompts == "checkout" and not world.folder):
+        if prompts not in _PROMPTS or (prompts == "checkout" and not world.folder):
             raise OptionError(f"--prompts {prompts}: choose ours or, with a checkout as --source, checkout.")
         if prompts == "checkout":
             options = replace(options, wording=published(Checkout(Path(world.folder))))
         asked = chosen(world, str(cases))
         if embedder:
-            options = searching(options, Path(str(embedder)))
+            options = searching(options, folder_of("embedder", embedder))
+        modes = f"sandbox {sandbox}, tools {setting}, strategy {strategy}"
+        print(f"{modes}: {len(asked)} cases, {trials} times each", file=sys.stderr)
         server = ChatServer(str(url), str(model), retries, timeout)
         try:
             server.check()
             ask = served(server, max_new_tokens, temperature, seed, stops=sandbox != "reference")
             settings = {"served_model": str(model), "temperature": temperature, "max_new_tokens": max_new_tokens}
-            print(run_all(world, asked, ask, settings, options, Path(str(out))))
+            print(run_all(world, asked, ask, settings, options, target))
         finally:
             server.close()
 
@@ -168,8 +178,8 @@ class Etapp:
         from ..metrics.report import verdicts_path, write_report
         from .score import show
 
-        path = Path(str(predictions))
-        target = Path(str(out)) if out else path.with_name(f"{path.stem}.check.json")
+        path = file_of("predictions", predictions)
+        target = file_of("out", out) if out else path.with_name(f"{path.stem}.check.json")
         claim([target, verdicts_path(target)], inputs=[path])
         world = open_source(str(source))
         file, acted = read_acted(world, path)
@@ -189,6 +199,9 @@ class Etapp:
         estimate: bool = False,
         out: str = "",
         prompts: str = "ours",
+        min_procedure: float = 4,
+        min_personalization: float = 4,
+        min_proactivity: float = 3,
     ) -> None:
         """Ask a judge how well each case went: procedure, personalisation, proactivity, with key points.
 
@@ -206,6 +219,9 @@ class Etapp:
             out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions, under a
                 name of its own for another mode or prompt, so that none takes the place of another.
             prompts: ours, or checkout (the published judge's text, of your clone as --source).
+            min_procedure: least final score of an episode that counts as good.
+            min_personalization: least final score of an episode that counts as good.
+            min_proactivity: least final score of an episode that counts as good.
         """
         from rich.console import Console
 
@@ -213,35 +229,39 @@ class Etapp:
         from ..etapp.cases import open_source
         from ..etapp.checking import read_acted
         from ..etapp.checkout import Checkout
-        from ..etapp.judge_prompt import MODES, prompt
+        from ..etapp.judge_prompt import CRITERIA, MODES, prompt
         from ..etapp.judging import asking, judge_all, judge_options, report_of
         from ..etapp.judging import estimate as estimated
         from ..etapp.published_judge import published_prompter
-        from ..metrics.judge import claim_log
+        from ..metrics.judge import claim_log, prices_from_environment
         from ..metrics.report import verdicts_path, write_report
         from .score import show
 
         estimate = switch("estimate", estimate)
         if mode not in MODES:
             raise OptionError(f"--mode {mode}: choose one of {', '.join(MODES)}.")
-        whole = {"samples": (samples, 1), "concurrency": (concurrency, 1), "limit": (limit, 0)}
-        refuse_numbers("etapp judge", whole=whole, real={})
-        path = Path(str(predictions))
+        if prompts not in _PROMPTS:
+            raise OptionError(f"--prompts {prompts}: choose one of {', '.join(_PROMPTS)}.")
+        whole = {"samples": (samples, 1, _MOST), "concurrency": (concurrency, 1, _MOST), "limit": (limit, 0)}
+        scores = {"min_procedure": (min_procedure, 0, 5), "min_personalization": (min_personalization, 0, 5)}
+        refuse_numbers("etapp judge", whole=whole, real=scores | {"min_proactivity": (min_proactivity, 0, 5)})
+        least = dict(zip(CRITERIA, (min_procedure, min_personalization, min_proactivity), strict=True))
+        path = file_of("predictions", predictions)
         other = "".join(f".{word}" for word in (mode, prompts) if word not in ("strict", "ours"))
-        target = Path(str(out)) if out else path.with_name(f"{path.stem}.judge{other}.json")
+        target = file_of("out", out) if out else path.with_name(f"{path.stem}.judge{other}.json")
         log = target.with_suffix(".log.jsonl")
         claim([target, verdicts_path(target)], inputs=[path])
         claim_log(log, [path])
         world = open_source(str(source))
         file, acted = read_acted(world, path)
         acted = acted[:limit] if limit else acted
-        if prompts not in ("ours", "checkout") or (prompts == "checkout" and not world.folder):
+        if prompts not in _PROMPTS or (prompts == "checkout" and not world.folder):
             raise OptionError(f"--prompts {prompts}: choose ours or, with a checkout as --source, checkout.")
         make = published_prompter(Checkout(Path(world.folder))) if prompts == "checkout" else prompt
-        options = judge_options()
-        print(estimated(world, acted, samples, options.prices, make))
+        print(estimated(world, acted, samples, prices_from_environment(), make))
         if estimate:
             return
+        options = judge_options()
         with asking(options, log) as judge:
             judged = judge_all(world, acted, judge, mode, samples, concurrency, make)  # type: ignore[arg-type]
         if not any(one.verdicts for one in judged):
@@ -251,7 +271,7 @@ class Etapp:
             )
         words = "of the checkout" if prompts == "checkout" else ""
         summary, n = judge.summary(), len(world.cases)
-        report = report_of(world, file, judged, mode, summary, n, words)  # type: ignore[arg-type]
+        report = report_of(world, file, judged, mode, summary, n, words, least)  # type: ignore[arg-type]
         write_report(report, target)
         show(report, Console())
         print(f"{target}\n{verdicts_path(target)}")
@@ -265,7 +285,7 @@ class Etapp:
         """
         from ..etapp.agreement import agreement
 
-        print(agreement(Path(str(human)), Path(str(verdicts))))
+        print(agreement(file_of("human", human), file_of("verdicts", verdicts)))
 
     def report(self, *runs: str, source: str = "mini", out: str = "runs/etapp_report") -> None:
         """Put runs side by side: figures with intervals, paired differences, every trajectory, as one page.
@@ -278,10 +298,10 @@ class Etapp:
         from ..etapp.cases import open_source
         from ..etapp.page import read_runs, write
 
-        words = [str(word) for word in runs]
+        words, folder = [str(word) for word in runs], folder_of("out", out)
+        inputs = [file_of("runs", word.partition("=")[2] or word) for word in words]
         world = open_source(str(source))
-        inputs = [Path(word.partition("=")[2] or word) for word in words]
-        for path in write(world, read_runs(world, words), Path(str(out)), inputs):
+        for path in write(world, read_runs(world, words), folder, inputs):
             print(path)
 
     def split(self, out: str, train: int, source: str = "mini", seed: int = 0, by: str = "instruction") -> None:
@@ -296,14 +316,16 @@ class Etapp:
         """
         from ..checkpoint.own import claim, claim_plain, own_text
         from ..etapp.cases import open_source
-        from ..etapp.export import split
+        from ..etapp.export import claim_lists, split
 
-        if type(train) is not int or type(seed) is not int:
-            raise OptionError(f"--train {train} --seed {seed}: give whole numbers.")
-        paths = [Path(str(out)) / "train.txt", Path(str(out)) / "test.txt"]
-        claim_plain(Path(str(out)))
+        refuse_numbers("etapp split", whole={"train": (train, 1), "seed": (seed, 0, _MOST_SEED)}, real={})
+        folder = folder_of("out", out)
+        paths = [folder / "train.txt", folder / "test.txt"]
+        claim_plain(folder)
         claim(paths)
-        for path, ids in zip(paths, split(open_source(str(source)), train, seed, str(by)), strict=True):
+        parts = split(open_source(str(source)), train, seed, str(by))
+        claim_lists(paths, parts)
+        for path, ids in zip(paths, parts, strict=True):
             own_text(path, "\n".join(ids) + "\n")
             print(f"{path}: {len(ids)} cases")
 
@@ -342,45 +364,54 @@ class Etapp:
         from ..etapp.judging import read_judged
 
         no_thought = switch("no_thought", no_thought)
-        scores = {"min_procedure": (min_procedure, 0), "min_personalization": (min_personalization, 0)}
-        refuse_numbers("etapp export-sft", whole={}, real=scores | {"min_proactivity": (min_proactivity, 0)})
-        path, world = Path(str(predictions)), open_source(str(source))
+        scores = {"min_procedure": (min_procedure, 0, 5), "min_personalization": (min_personalization, 0, 5)}
+        refuse_numbers("etapp export-sft", whole={}, real=scores | {"min_proactivity": (min_proactivity, 0, 5)})
+        path, target, world = file_of("predictions", predictions), file_of("out", out), open_source(str(source))
+        told = file_of("verdicts", verdicts) if verdicts else Path("the verdicts")
         wanted = Wanted(
             min_procedure,
             min_personalization,
             min_proactivity,
             str(checks),
             no_thought,
-            read_ids(Path(str(held_out)), world.by_id) if held_out else frozenset(),
-            Path(str(verdicts)),
+            read_ids(file_of("held_out", held_out), world.by_id) if held_out else frozenset(),
+            told,
         )
         file, acted = read_acted(world, path)
         if other := other_source(world, path):
             raise DataError(f"{path}: {other[0]}.")
-        judged = read_judged(Path(str(verdicts)), file.sha256) if verdicts else {}
+        judged = read_judged(told, file.sha256) if verdicts else {}
         wished = {case.id for case in chosen(world, str(cases))}
         acted = [one for one in acted if one.case.id in wished]
-        done = export(world, acted, judged, wanted, Path(str(out)), path)
+        done = export(world, acted, judged, wanted, target, path)
         for reason, count in done.left_out.most_common():
             print(f"{count} left out: {reason}")
         print(f"{done.path}: {done.written} dialogues")
 
-    def serve(self, source: str = "mini", setting: str = "given", host: str = "127.0.0.1", port: int = 8010) -> None:
+    def serve(
+        self,
+        source: str = "mini",
+        setting: str = "given",
+        host: str = "127.0.0.1",
+        port: int = 8010,
+        wikipedia: str = "",
+    ) -> None:
         """Serve the worlds over HTTP, for agents of other programs; the header X-Case names the case.
 
         Args:
             source: where the cases come from, as in `etapp run`.
             setting: given or retrieval.
             host: address to listen at; there is no password, so keep it to this machine.
-            port: to listen at.
+            port: to listen at; 0 takes a free one.
+            wikipedia: JSON lines of title and text, for a checkout, which has no encyclopedia.
         """
         from ..etapp.cases import open_source
         from ..etapp.serve import make_server
 
-        if type(port) is not int:
-            raise OptionError(f"--port {port}: give a number.")
-        server = make_server(open_source(str(source)), str(setting), str(host), port)
-        print(f"http://{host}:{port}: POST {{name, arguments}} with the header X-Case; Ctrl-C ends it.", flush=True)
+        refuse_numbers("etapp serve", whole={"port": (port, 0, 65535)}, real={})
+        server = make_server(open_source(str(source), str(wikipedia)), str(setting), str(host), port)
+        bound = server.server_address[1]
+        print(f"http://{host}:{bound}: POST {{name, arguments}} with the header X-Case; Ctrl-C ends it.", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from ..errors import OptionError
 from ..metrics.judge import Judge, JudgeOptions, claim_log
 from ..metrics.report import MODES, Report, verdicts_path, write_report
 from ..metrics.scoring import score as score_files
-from .words import switch
+from .words import file_of, switch
 
 
 def score(
@@ -65,13 +65,13 @@ def score(
         bfcl_version=bfcl_version,
         any_format=any_format,
     )
-    source = Path(str(predictions))
-    target = Path(str(out)) if out else source.with_name(f"{source.stem}.{mode}.json")
-    if target.resolve() in (source.resolve(), verdicts_path(source).resolve()):
-        raise OptionError(f"--out {target} would overwrite the predictions; name another file.")
     known = next((known for known in MODES if known == mode), None)
     if known is None:
         raise OptionError(f"There is no mode {mode!r}; choose one of {', '.join(MODES)}.")
+    source = file_of("predictions", predictions)
+    target = file_of("out", out) if out else source.with_name(f"{source.stem}.{mode}.json")
+    if target.resolve() in (source.resolve(), verdicts_path(source).resolve()):
+        raise OptionError(f"--out {target} would overwrite the predictions; name another file.")
     part = target.with_suffix(".verdicts.part.jsonl")
     log = target.with_suffix(".judge.jsonl")
     claim([target, verdicts_path(target)], inputs=[source, Path(str(references))])

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.own import refuse_special
 from ..errors import DataError
-from ..metrics.report import read_verdicts
+from ..metrics.report import lines_of
 from .figures import quadratic_kappa, spearman
 from .judge_prompt import CRITERIA, finals_of
+from .judging import by_id
 
 PUBLISHED = "The paper is reported to state a mean difference of 0.01 and 89.6 % of scores within one point."
 
@@ -18,29 +20,36 @@ PUBLISHED = "The paper is reported to state a mean difference of 0.01 and 89.6 %
 def agreement(human: Path, verdicts: Path) -> str:
     """Return a table: mean difference, share within one point, quadratic kappa and rank correlation.
 
+    A judge's score is its mean over samples; it is compared as it is.
+
     Raises:
         DataError: a file is missing or malformed, or they have no case in common.
     """
     said = _human(human)
-    judged = {one.id: finals_of(one, verdicts) for one in read_verdicts(verdicts) if one.parsed and one.scores}
+    read = [one for one in by_id(verdicts).values() if one.parsed and one.scores]
+    judged = {one.id: finals_of(one, verdicts) for one in read}
     both = [key for key in said if key in judged]
     if not both:
         raise DataError(f"{human} and {verdicts} have no judged case in common; check that they are of one run.")
     lines = ["| score | n | judge - people | within 1 | kappa | rank correlation |", "|---|---|---|---|---|---|"]
     for criterion in (name.lower() for name in CRITERIA):
-        pairs = [(round(judged[key][criterion]), said[key][criterion]) for key in both]
+        pairs = [(judged[key][criterion], said[key][criterion]) for key in both]
         differences = [one - other for one, other in pairs]
         within = sum(abs(gap) <= 1 for gap in differences) / len(pairs)
         measures = (quadratic_kappa(pairs), spearman(pairs))
         shown = " | ".join("-" if value is None else f"{value:.2f}" for value in measures)
         average = sum(differences) / len(pairs)
         lines.append(f"| {criterion} | {len(pairs)} | {average:+.2f} | {within:.1%} | {shown} |")
-    return "\n".join([*lines, "", PUBLISHED])
+    alone = {"scores of people have no verdict": len(said) - len(both)}
+    alone |= {"verdicts have no score of people": len(judged) - len(both)}
+    left = [f"{count} {what}, and are left out." for what, count in alone.items() if count]
+    return "\n".join([*lines, "", *left, PUBLISHED])
 
 
 def _human(path: Path) -> dict[str, Mapping[str, Any]]:
+    refuse_special(path)
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = lines_of(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}); name the file of people's scores.") from None
     found: dict[str, Mapping[str, Any]] = {}
@@ -50,7 +59,11 @@ def _human(path: Path) -> dict[str, Mapping[str, Any]]:
             scores = {name.lower(): record[name.lower()] for name in CRITERIA}
             if not all(type(score) is int and 0 <= score <= 5 for score in scores.values()):
                 raise ValueError("a score is no whole number from 0 to 5")
+            if str(record["id"]) in found:
+                raise ValueError(f"the case {record['id']} stands on an earlier line")
             found[str(record["id"])] = scores
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: {error!r}; write id and three scores from 0 to 5.") from None
+            raise DataError(
+                f"{path}, line {number}: {error!r}; write each case once, its id and three scores from 0 to 5."
+            ) from None
     return found

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.own import refuse_special
 from ..errors import DataError, OptionError
+from ..metrics.report import lines_of
 from .world import World
 
 _TRIAL = "@"
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+_ENCYCLOPEDIA = "search_from_wikipedia"
+_LONGEST_LIST = 64 << 20
 SHIPPED = ("mini", "mini-one-tool")
 
 
@@ -32,7 +38,7 @@ class Case:
         proactive: key points beyond the request.
         checks: what must have happened; None where only a judge can tell.
         follow_ups: what the user says if something has not happened.
-        degraded: why the source cannot serve it as meant; "" if it can.
+        lacking: tools of it that have no data, or are none.
         stamp: the time as the source writes it, where that is another way than ours.
     """
 
@@ -47,8 +53,13 @@ class Case:
     proactive: tuple[str, ...]
     checks: Mapping[str, Any] | None = None
     follow_ups: tuple[Mapping[str, Any], ...] = ()
-    degraded: str = ""
+    lacking: tuple[str, ...] = ()
     stamp: str = ""
+
+    @property
+    def degraded(self) -> str:
+        """Say why the source cannot serve it as meant; "" if it can."""
+        return f"no data for {', '.join(self.lacking)}" if self.lacking else ""
 
 
 @dataclass(frozen=True)
@@ -61,8 +72,9 @@ class Source:
         worlds: by user.
         slots: what checks look for, by user.
         cases: user by user.
-        notes: what is missing.
+        absent: why a tool has no data, by its name.
         folder: of a checkout; "" for the mini world.
+        encyclopedia: the hash of the one that was given beside it; "" for none.
     """
 
     name: str
@@ -70,12 +82,26 @@ class Source:
     worlds: Mapping[str, World]
     slots: Mapping[str, Mapping[str, Any]]
     cases: tuple[Case, ...]
-    notes: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
     folder: str = ""
+    encyclopedia: str = ""
     by_id: Mapping[str, Case] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_id", {case.id: case for case in self.cases})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is missing."""
+        notes = [f"{tool} has no data here: {why}" for tool, why in self.absent.items()]
+        degraded = sum(bool(case.lacking) for case in self.cases)
+        return (*notes, *([f"{degraded} of {len(self.cases)} cases need a tool without data"] if degraded else []))
+
+    def with_encyclopedia(self) -> Source:
+        """Return it as a run saw it that was given an encyclopedia."""
+        absent = {tool: why for tool, why in self.absent.items() if tool != _ENCYCLOPEDIA}
+        cases = tuple(replace(c, lacking=tuple(n for n in c.lacking if n != _ENCYCLOPEDIA)) for c in self.cases)
+        return replace(self, absent=absent, cases=cases)
 
     def case(self, key: str) -> Case:
         """Return the case of an id, whatever the trial.
@@ -83,7 +109,7 @@ class Source:
         Raises:
             DataError: there is none.
         """
-        found = self.by_id.get(key.partition(_TRIAL)[0])
+        found = self.by_id.get(split_id(key)[0])
         if found is None:
             raise DataError(f"{self.name} has no case {key!r}; list them with `llamafactory-ext etapp cases`.")
         return found
@@ -116,10 +142,23 @@ def trial_id(case_id: str, trial: int) -> str:
     return f"{case_id}{_TRIAL}{trial}" if trial else case_id
 
 
+def split_id(key: str) -> tuple[str, int]:
+    """Return the case and the trial that an id names; every trial has one id alone.
+
+    Raises:
+        DataError: what stands behind the mark is no trial as `trial_id` writes it.
+    """
+    name, mark, number = key.partition(_TRIAL)
+    if mark and not _NUMBER.fullmatch(number):
+        raise DataError(
+            f"the id {key[:200]!r} ends with no trial; the first has the case's own id, others end with @1, @2, ..."
+        )
+    return name, int(number) if mark else 0
+
+
 def trial_of(key: str) -> int:
     """Return the trial that an id names."""
-    number = key.partition(_TRIAL)[2]
-    return int(number) if number.isdecimal() and len(number) < 10 else 0
+    return split_id(key)[1]
 
 
 def reasoning_cases(users: Sequence[str], instructions: int) -> list[tuple[str, int]]:
@@ -142,17 +181,34 @@ def chosen(source: Source, which: str) -> tuple[Case, ...]:
         return source.cases
     if which == "reasoning":
         users = list(source.worlds)
+        if len(users) < 2:
+            raise OptionError(f"--cases reasoning: it draws two users, and {source.name} has one; give all or a file.")
         drawn = set(reasoning_cases(users, 1 + max(case.number for case in source.cases)))
         return tuple(case for case in source.cases if (case.user, case.number) in drawn)
-    path = Path(which)
     try:
-        named = {line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()}
-    except (OSError, ValueError) as error:
-        raise OptionError(
-            f"--cases {which}: no such file ({error}); give all, reasoning, or a file of ids, one a line."
-        ) from None
+        named = ids_in(Path(which))
+    except DataError as error:
+        raise OptionError(f"--cases: {error.message}, or give all or reasoning.") from None
     unknown = sorted(named - source.by_id.keys())
     if unknown or not named:
         what = f"{len(unknown)} ids are no cases of {source.name}, such as {unknown[0]!r}" if unknown else "no ids"
         raise OptionError(f"--cases {which}: {what}; list them with `llamafactory-ext etapp cases`.")
     return tuple(case for case in source.cases if case.id in named)
+
+
+def ids_in(path: Path) -> frozenset[str]:
+    """Return the ids of a list, one a line.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    refuse_special(path)
+    try:
+        if path.stat().st_size > _LONGEST_LIST:
+            raise DataError(f"{path} is longer than {_LONGEST_LIST:,} bytes; name a list of ids, one a line")
+        lines = lines_of(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); name a list of ids, one a line") from None
+    except ValueError:
+        raise DataError(f"{path} is no text in UTF-8; name a list of ids, one a line") from None
+    return frozenset(line.strip() for line in lines if line.strip())

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..metrics.judge import prices_from_environment
 from ..metrics.predictions import Prediction, PredictionFile, read_predictions
 from ..metrics.report import Figure, Report, Verdict
-from ..serving.infer.answers import settings_path
 from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
 from .episodes import fault_of
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
-from .run import BENCHMARK
+from .registry import FINDERS
+from .run import BENCHMARK, damaged
+from .whole import as_run, settings_of, unfinished, whole_cases
 
 CHECKED = ("SR", "partial", "task", "personal", "SR without extras")
 
@@ -50,10 +52,10 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
     """Read a prediction file and check its cases.
 
     Raises:
-        DataError: no such file, or one of other cases.
+        DataError: no such file, one of other cases, or one put together of several runs.
     """
     file = read_predictions(path, BENCHMARK)
-    acted = []
+    source, acted = as_run(source, path), []
     if not file.predictions:
         raise DataError(f"{path} holds no episode; run `llamafactory-ext etapp run`.")
     for prediction in file.predictions:
@@ -61,23 +63,27 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
         if episode is None:
             raise DataError(f"{path}: {prediction.id} has no episode; run it with `llamafactory-ext etapp run`.")
         if (fault := fault_of(episode, prediction.messages or ())) is not None:
-            raise DataError(f"{path}: the episode of {prediction.id} is damaged ({fault}); run it again.")
+            raise damaged(path, prediction.id, fault)
         try:
             outcome = None if case.checks is None else _checked(source, case, prediction, episode)
         except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
-            raise DataError(f"{path}: the episode of {prediction.id} is damaged ({error!r}); run it again.") from None
+            raise damaged(path, prediction.id, repr(error)) from None
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
+    for name in ("sandbox", "setting", "strategy"):
+        if len(found := sorted({str(one.episode[name]) for one in acted})) > 1:
+            raise DataError(
+                f"{path} holds episodes of several runs: their {name} is {' and '.join(found)}. No figure may mix "
+                "them; give each run a file of its own."
+            )
     order = {case.id: place for place, case in enumerate(source.cases)}
-    file = replace(file, notes=(*file.notes, *other_source(source, path)))
+    told = (*other_source(source, path), *unfinished(path, (one.prediction.id for one in acted)))
+    file = replace(file, notes=(*file.notes, *told))
     return file, sorted(acted, key=lambda one: (order[one.case.id], one.trial))
 
 
 def other_source(source: Source, path: Path) -> list[str]:
     """Return a note where the run read other cases than these; its settings lie beside the file."""
-    try:
-        asked = json.loads(settings_path(path).read_text("utf-8")).get("source")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return []
+    asked = settings_of(path).get("source")
     if asked in (None, source.sha256):
         return []
     return [f"the run read other cases than {source.name} has now; give the --source of the run, or run it again"]
@@ -106,8 +112,9 @@ def scores_of(one: Acted) -> dict[str, float]:
         named = {call["name"] for call in calls}
         scores["tool precision"] = len(named & set(one.case.given)) / len(named)
     offered = set(one.case.given)
-    scores["tool recall"] = len({call["name"] for call in calls} & offered) / len(offered)
-    if one.episode["setting"] == "retrieval":
+    if offered:
+        scores["tool recall"] = len({call["name"] for call in calls} & offered) / len(offered)
+    if offered and one.episode["setting"] == "retrieval":
         scores["search recall"] = len(set(one.episode.get("found") or ()) & offered) / len(offered)
     return scores
 
@@ -131,8 +138,8 @@ def report_of(source: Source, file: PredictionFile, acted: Sequence[Acted], n_re
         source.sha256,
         tuple(sorted({one.prediction.model_hash for one in acted})),
         n_references,
-        len({one.case.id for one in acted}),
-        (*source.notes, *file.notes, *_notes(acted, successes)),
+        whole_cases(file.path, (one.prediction.id for one in acted)),
+        (*as_run(source, file.path).notes, *file.notes, *_notes(acted, successes)),
         None,
         verdicts,
     )
@@ -188,7 +195,11 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
             "episodes: a hint of proactivity, which no figure counts"
         )
     sums = {name: sum(one.episode[name] for one in acted) for name in ("turns", "prompt_tokens", "completion_tokens")}
-    notes.append(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sums.items()))
+    seconds = sum(one.episode.get("seconds") or 0 for one in acted)
+    counts = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in sums.items())
+    notes.append(f"{counts}, {seconds:.0f} seconds{_cost(sums)}")
+    strange = sum(call["name"] not in ("", *one.case.given, *FINDERS) for one, call in calls)
+    notes.append(f"{strange} calls of tools that are not among the case's")
     modes = {(one.episode["sandbox"], one.episode["setting"], one.episode["strategy"]) for one in acted}
     notes += [f"sandbox {mode}, tools {setting}, strategy {strategy}" for mode, setting, strategy in sorted(modes)]
     refused = sum(one.episode.get("refused_expressions") or 0 for one in acted)
@@ -201,6 +212,14 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     return notes + (
         [f"{degraded} cases lack data of their tools; they are no failures of the agent"] if degraded else []
     )
+
+
+def _cost(sums: Mapping[str, int]) -> str:
+    """Return what the agent's tokens cost, where its prices are known; a judge's are counted apart."""
+    prices = prices_from_environment("agent")
+    if prices is None:
+        return ""
+    return f", {(sums['prompt_tokens'] * prices[0] + sums['completion_tokens'] * prices[1]) / 1e6:.4f} USD"
 
 
 def reads_beyond(one: Acted) -> int | None:

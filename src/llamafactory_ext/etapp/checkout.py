@@ -9,13 +9,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.own import refuse_special, sha256
 from ..errors import DataError
-from .calls import TIME
+from ..foreign import ForeignError, parsed
 from .cases import Case, Source
+from .clone_form import check_rows, checked_instruction, checked_news, checked_weather
 from .overlay import checks_of, slots_of
 from .pickles import read_plain
 from .registry import SPECS
@@ -23,6 +24,8 @@ from .tables import read_table, without_gaps
 from .world import Row, Shared, World
 
 MOST_BYTES = 16 << 20
+LARGEST = 64 << 20  # of any file
+LARGEST_ENCYCLOPEDIA = 512 << 20
 LODGING = (
     *("NAME", "price", "room type", "house_rules", "minimum nights"),
     *("maximum occupancy", "review rate number", "city"),
@@ -81,13 +84,19 @@ class Checkout:
         """Return a file below the checkout.
 
         Raises:
-            DataError: a link, or a name that leads out of it.
+            DataError: a link, a name that leads out of it, no ordinary file, or one of endless length.
         """
         path = self.folder / name
         if path.is_symlink() or not path.resolve().is_relative_to(self.folder.resolve()):
             raise DataError(f"{path} is a link or leads out of the checkout; it is not read.")
+        refuse_special(path)
         if path.is_file() and name not in self.hashes:
-            self.hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            if path.stat().st_size > LARGEST:
+                raise DataError(f"{path} is longer than {LARGEST:,} bytes; it is no file of the published data.")
+            try:
+                self.hashes[name] = sha256(path)
+            except OSError as error:
+                raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
         return path
 
     def has(self, name: str) -> bool:
@@ -104,11 +113,11 @@ class Checkout:
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise DataError(f"{path} is longer than {MOST_BYTES:,} bytes; it is no file of the published data.")
-            return json.loads(path.read_text("utf-8"))
+            return parsed(path.read_bytes())
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); complete the checkout.") from None
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path} is no JSON ({error}); get the file again.") from None
+        except ForeignError as error:
+            raise DataError(f"{path} is no JSON that can be read: {error}. Get the file again.") from None
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a CSV file."""
@@ -128,11 +137,9 @@ class Checkout:
             tool: f"{name} is missing" if name else "give `etapp run` --wikipedia FILE.jsonl"
             for tool, name in self.missing().items()
         }
-        notes = [f"{tool} has no data here: {why}" for tool, why in absent.items()]
-        degraded = sum(bool(case.degraded) for case in cases)
-        notes += [f"{degraded} of {len(cases)} cases need a tool without data"] if degraded else []
         digest = hashlib.sha256(json.dumps(sorted(self.hashes.items())).encode()).hexdigest()
-        return Source(self.folder.name, digest, worlds, slots, cases, tuple(notes), str(self.folder))
+        beside = sha256(self._encyclopedia) if self._encyclopedia is not None else ""
+        return Source(self.folder.name, digest, worlds, slots, cases, absent, str(self.folder), beside)
 
     def missing(self) -> dict[str, str | None]:
         """Return the tools without data, each with the file that it needs."""
@@ -149,9 +156,10 @@ class Checkout:
         """
         profiles, found = self.json(PROFILES), {}
         for name, profile in profiles.items() if isinstance(profiles, dict) else ():
-            if not _NAME.fullmatch(name) or name.strip(". ") != name:
+            key = name.replace(" ", "_")
+            if not _NAME.fullmatch(name) or name.strip(". ") != name or key in found:
                 raise DataError(f"{self.folder / PROFILES}: the name {name[:60]!r} is none of a user; mend the file.")
-            found[name.replace(" ", "_")] = profile
+            found[key] = profile
         if not found:
             raise DataError(f"{self.folder / PROFILES} holds no users; get the file again.")
         return found
@@ -159,20 +167,20 @@ class Checkout:
     def shared(self) -> Shared:
         """Return what all users see."""
         absent = self.missing()
-        weather = read_plain(self.file("database/Weather/weather_new.pkl"))
-        news = read_plain(self.file("database/Web_Browsing/news_data.pkl"))
+        weather = self.file("database/Weather/weather_new.pkl")
+        news = self.file("database/Web_Browsing/news_data.pkl")
         entries: tuple[Row, ...] = ()
         if self._encyclopedia is not None:
             entries = tuple(_entries(self._encyclopedia))
         return Shared(
-            weather={city: {date: _day(day) for date, day in days.items()} for city, days in weather.items()},
+            weather=checked_weather(read_plain(weather), str(weather)),
             lodgings=self._rows(absent, "find_accommodations", LODGING),
             attractions=self._rows(absent, "find_attractions", ATTRACTION),
             restaurants=self._rows(absent, "find_restaurants", RESTAURANT),
             flights=self._rows(absent, "find_flight", FLIGHT),
             songs=self._rows(absent, "play_music"),
             products=self._rows(absent, "search_products_in_shopping_manager"),
-            news=tuple(news),
+            news=checked_news(read_plain(news), str(news)),
             encyclopedia=entries,
             missing=frozenset(absent),
         )
@@ -181,8 +189,11 @@ class Checkout:
         name = OPTIONAL[tool]
         if tool in absent or name is None:
             return ()
-        rows = self.table(name)
-        return tuple(without_gaps(rows, columns, str(self.folder / name)) if columns else rows)
+        rows, place = self.table(name), str(self.folder / name)
+        if columns:
+            return tuple(without_gaps(rows, columns, place))
+        check_rows(rows, tool, place)
+        return tuple(rows)
 
     def world(self, user: str, profile: Mapping[str, Any], shared: Shared) -> World:
         """Return the world of a user.
@@ -191,11 +202,19 @@ class Checkout:
             DataError: the user's files are missing or malformed.
         """
         tables: dict[str, Any] = {part: tuple(self.table(name.format(user))) for part, name in _USER_TABLES.items()}
+        for part, rows in tables.items():
+            check_rows(rows, part, str(self.folder / _USER_TABLES[part].format(user)))
         try:
             city = profile["DemographicData"]["BasicInformation"]["Location"]
         except (KeyError, TypeError):
-            raise DataError(f"{self.folder / PROFILES}: {user} has no Location; get the file again.") from None
-        return World(user, city, profile, self.json(f"profile/concrete_profile/profile_{user}.json"), shared, **tables)
+            city = None
+        if not isinstance(city, str):
+            raise DataError(f"{self.folder / PROFILES}: {user} has no Location; get the file again.")
+        liked = f"profile/concrete_profile/profile_{user}.json"
+        preferences = self.json(liked)
+        if not isinstance(preferences, dict):
+            raise DataError(f"{self.folder / liked} is no object of preferences by domain; get the file again.")
+        return World(user, city, profile, preferences, shared, **tables)
 
     def cases(self, worlds: Mapping[str, World]) -> tuple[Case, ...]:
         """Return all cases, user by user.
@@ -204,52 +223,56 @@ class Checkout:
             DataError: an instruction is malformed.
         """
         path, absent, listed = self.folder / INSTRUCTIONS, self.missing(), self.json(INSTRUCTIONS)
-        if not isinstance(listed, list):
+        if not isinstance(listed, list) or not listed:
             raise DataError(f"{path} is no list of instructions; get the file again.")
         found, number = [], 0
         try:
             for world in worlds.values():
                 for number, record in enumerate(listed):
                     found.append(_case(world, number, record, absent))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else f"is malformed ({error})"
             raise DataError(f"{path}, index {number}: the instruction {what}; get the file again.") from None
         return tuple(found)
 
 
 def _case(world: World, number: int, record: Mapping[str, Any], absent: Mapping[str, Any]) -> Case:
-    user, now = world.user, datetime.strptime(record["timestamp"], TIME)
-    given = tuple(record["available_tools_name"])
+    user, (now, told) = world.user, checked_instruction(record)
+    given = told["available_tools_name"]
     lacking = [name for name in dict.fromkeys(given) if name in absent or name not in SPECS]
     return Case(
         f"{user}:{number:02d}",
         user,
         number,
         now,
-        record["location"],
-        record["query"],
+        told["location"],
+        told["query"],
         given,
-        tuple(record["keypoint for personal"]),
-        tuple(record["keypoint for proactive"]),
-        checks=checks_of(number, record["query"], now, world),
-        stamp=record["timestamp"],
-        degraded=f"no data for {', '.join(lacking)}" if lacking else "",
+        told["keypoint for personal"],
+        told["keypoint for proactive"],
+        checks=checks_of(number, told["query"], now, world),
+        stamp=told["timestamp"],
+        lacking=tuple(lacking),
     )
-
-
-def _day(day: Mapping[str, Any]) -> Mapping[str, Any]:
-    return dict(day["forecast"]["forecastday"][0])
 
 
 def _entries(path: Path) -> list[Row]:
     found: list[Row] = []
+    refuse_special(path)
     try:
-        with path.open(encoding="utf-8") as file:
+        if path.stat().st_size > LARGEST_ENCYCLOPEDIA:
+            raise DataError(f"--wikipedia {path} is longer than {LARGEST_ENCYCLOPEDIA:,} bytes; give a part of it.")
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                record = json.loads(line)
-                if not all(isinstance(record[name], str) for name in ("title", "text")):
-                    raise DataError(f"{path}, line {number}: title and text must be texts.")
+                record = parsed(line)
+                if not isinstance(record, dict) or not all(isinstance(record.get(n), str) for n in ("title", "text")):
+                    raise DataError(f"--wikipedia {path}, line {number}: title and text must be texts.")
                 found.append({"title": record["title"], "text": record["text"]})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"--wikipedia {path} cannot be read ({error!r}); give JSON lines of title and text.") from None
+    except OSError as error:
+        raise DataError(f"--wikipedia {path} cannot be read ({error.strerror}); name a file.") from None
+    except ForeignError as error:
+        where = f"--wikipedia {path}, line {number}"
+        raise DataError(f"{where}: {error}; give JSON lines of title and text.") from None
+    if not found:
+        raise DataError(f"--wikipedia {path} holds no entry; give JSON lines of title and text.")
     return found

@@ -93,8 +93,13 @@ def _is_function(made: Any) -> bool:
     return isinstance(function, dict) and isinstance(function.get("name"), str) and "arguments" in function
 
 
+def _is_seconds(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= _MOST)
+
+
 _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "found": _is_names,
     "history": _is_history,
     "refused_expressions": _is_count,
+    "seconds": _is_seconds,
 }

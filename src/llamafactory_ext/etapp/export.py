@@ -28,7 +28,7 @@ from ..metrics.report import Verdict
 from ..templates.messages import RESULT_SEPARATOR
 from ..toolcalls.feedback.errors import feedback_error
 from .arguments import UnreadableError, read_call
-from .cases import Source
+from .cases import Source, ids_in
 from .checking import Acted
 from .judge_prompt import finals_of
 from .prompts import FEEDBACK, opening
@@ -263,6 +263,20 @@ def split(source: Source, train: int, seed: int, by: str = "instruction") -> tup
     return chosen, [key for key, value in kind.items() if value not in drawn]
 
 
+def claim_lists(paths: Sequence[Path], parts: Sequence[Sequence[str]]) -> None:
+    """Make sure that no list of another split is replaced: a model may have been trained on it.
+
+    Raises:
+        OptionError: a list is there and holds other cases.
+    """
+    for path, ids in zip(paths, parts, strict=True):
+        if path.is_file() and path.stat().st_size and ids_in(path) != frozenset(ids):
+            raise OptionError(
+                f"{path} is the list of another split (seed, number, kind or source); what was trained or tested by "
+                "it would no longer be known. Name another --out, or move both lists away."
+            )
+
+
 def read_ids(path: Path, known: Collection[str]) -> frozenset[str]:
     """Read a list of cases, one id a line.
 
@@ -273,10 +287,7 @@ def read_ids(path: Path, known: Collection[str]) -> frozenset[str]:
     Raises:
         DataError: it cannot be read, is empty, or names what is no case.
     """
-    try:
-        found = frozenset(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); name a list of cases, one id a line.") from None
+    found = ids_in(path)
     unknown = sorted(found.difference(known))
     if unknown or not found:
         what = f"{len(unknown)} of its ids are no cases, such as {unknown[0]!r}" if unknown else "it holds no id"

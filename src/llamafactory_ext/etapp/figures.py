@@ -105,15 +105,16 @@ def flip_rate(successes: Mapping[Cell, Sequence[bool]]) -> float | None:
     return sum(len(set(trials)) > 1 for trials in several) / len(several) if several else None
 
 
-def quadratic_kappa(pairs: Sequence[tuple[int, int]], levels: int = 6) -> float | None:
-    """Return the agreement of two raters beyond chance, with squared distances; None where both never differ."""
-    seen = np.zeros((levels, levels))
-    for one, other in pairs:
-        seen[one, other] += 1
-    weights = np.array([[(a - b) ** 2 for b in range(levels)] for a in range(levels)], dtype=float)
-    expected = np.outer(seen.sum(1), seen.sum(0)) / max(len(pairs), 1)
-    chance = float((weights * expected).sum())
-    return 1 - float((weights * seen).sum()) / chance if chance else None
+def quadratic_kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return the agreement of two raters beyond chance, with squared distances; None where both never differ.
+
+    Chance is the mean over all pairs of a score of one and a score of the other, so that scores may be means.
+    """
+    if not pairs:
+        return None
+    one, other = np.array(pairs, dtype=float).T
+    chance = float(one.var() + other.var() + (one.mean() - other.mean()) ** 2)
+    return 1 - float(((one - other) ** 2).mean()) / chance if chance else None
 
 
 def spearman(pairs: Sequence[tuple[float, float]]) -> float | None:

@@ -23,6 +23,7 @@ from .figures import Cell, interval, mean, standard_error
 from .judge_prompt import CRITERIA, MODES, Mode, Prompter, prompt, template_hash
 from .judge_reading import Verdict, holds_form, read_verdict
 from .run import BENCHMARK
+from .whole import as_run, whole_cases
 
 SHORT = {"Procedure": "PRC", "Personalization": "PSN", "Proactivity": "PTV"}
 GOOD = {"Procedure": 4, "Personalization": 4, "Proactivity": 3}
@@ -51,7 +52,7 @@ class Judged:
         """Return the mean final score over samples."""
         return statistics.fmean(verdict.finals[criterion] for verdict in self.verdicts)
 
-    def is_good(self, least: Mapping[str, int] = GOOD) -> bool:
+    def is_good(self, least: Mapping[str, float] = GOOD) -> bool:
         """Tell whether every final score is high enough."""
         return all(self.final(name) >= score for name, score in least.items())
 
@@ -134,6 +135,7 @@ def report_of(
     summary: Mapping[str, Any],
     n: int,
     words: str = "",
+    least: Mapping[str, float] = GOOD,
 ) -> Report:
     """Return the judge's figures; cases without a verdict are left out, and make the report partial.
 
@@ -145,6 +147,7 @@ def report_of(
         summary: of the judge: model, tokens, cost.
         n: cases of the source.
         words: whose prompt it was; ours by default, named by its hash.
+        least: final scores of an episode that counts as good, by criterion.
     """
     read = [one for one in judged if one.verdicts]
     figures = []
@@ -152,7 +155,7 @@ def report_of(
     suffix = f" {settings.pop()}" if len(settings) == 1 else ""
     for criterion, short in SHORT.items():
         figures += _figures(f"{short}{suffix}", {one.acted.cell: [] for one in read}, read, criterion)
-    figures += [f for f in [_share("good", read)] if f is not None]
+    figures += [f for f in [_share("good", read, least)] if f is not None]
     return Report(
         BENCHMARK,
         mode,
@@ -161,10 +164,10 @@ def report_of(
         source.sha256,
         tuple(sorted({one.acted.prediction.model_hash for one in judged})),
         n,
-        len({one.acted.case.id for one in read}),
-        (*source.notes, *file.notes, *_notes(judged, read, mode, words or template_hash())),
+        whole_cases(file.path, (one.acted.prediction.id for one in read)),
+        (*as_run(source, file.path).notes, *file.notes, *_notes(judged, read, mode, words or template_hash(), least)),
         dict(summary),
-        tuple(_item(one) for one in judged),
+        tuple(_item(one, least) for one in judged),
     )
 
 
@@ -183,18 +186,21 @@ def _figures(name: str, cells: dict[Cell, list[float]], read: Sequence[Judged], 
     ]
 
 
-def _share(name: str, read: Sequence[Judged]) -> Figure | None:
+def _share(name: str, read: Sequence[Judged], least: Mapping[str, float]) -> Figure | None:
     cells: dict[Cell, list[float]] = {}
     for one in read:
-        cells.setdefault(one.acted.cell, []).append(float(one.is_good()))
+        cells.setdefault(one.acted.cell, []).append(float(one.is_good(least)))
     values = {cell: statistics.fmean(scores) for cell, scores in cells.items()}
     if not values:
         return None
     return Figure(name, mean(values), len(values), 0, standard_error(values), interval(values))
 
 
-def _notes(judged: Sequence[Judged], read: Sequence[Judged], mode: str, words: str) -> list[str]:
+def _notes(
+    judged: Sequence[Judged], read: Sequence[Judged], mode: str, words: str, least: Mapping[str, float]
+) -> list[str]:
     notes = [f"judge's prompt {words}, replies read {mode}; PRC, PSN and PTV in per cent of 5"]
+    notes.append(f"good: {', '.join(f'{SHORT[name]} from {score:g}' for name, score in least.items())} of 5")
     if len(read) < len(judged):
         notes.append(f"{len(judged) - len(read)} cases have no verdict that could be read and are left out")
     odd = sum(len(verdict.inconsistent()) for one in read for verdict in one.verdicts)
@@ -218,7 +224,7 @@ def _notes(judged: Sequence[Judged], read: Sequence[Judged], mode: str, words: s
     return notes + ([asked] if unread else [])
 
 
-def _item(one: Judged) -> ItemVerdict:
+def _item(one: Judged, least: Mapping[str, float]) -> ItemVerdict:
     scores = {short: one.final(name) / 5 for name, short in SHORT.items()} if one.verdicts else {}
     detail: dict[str, Any] = {"attempts": one.attempts}
     if one.verdicts:
@@ -231,7 +237,7 @@ def _item(one: Judged) -> ItemVerdict:
         }
     key = trial_id(one.acted.case.id, one.acted.trial)
     return ItemVerdict(
-        key, scores, "good" if one.verdicts and one.is_good() else "", bool(one.verdicts), json.dumps(detail)
+        key, scores, "good" if one.verdicts and one.is_good(least) else "", bool(one.verdicts), json.dumps(detail)
     )
 
 
@@ -248,10 +254,24 @@ def read_judged(path: Path, sha256: str) -> dict[str, ItemVerdict]:
     report = path.with_name(path.name.removesuffix(".verdicts.jsonl") + ".json")
     if not path.name.endswith(".verdicts.jsonl") or not report.is_file():
         raise DataError(f"{path} is no file of verdicts with its report beside it; name what `etapp judge` wrote.")
-    found = {one.id: one for one in read_verdicts(path)}
+    found = by_id(path)
     if not found:
         raise DataError(f"{path} holds no verdict; run `llamafactory-ext etapp judge`.")
     check_judged(report, read_report(report), sha256)
+    return found
+
+
+def by_id(path: Path) -> dict[str, ItemVerdict]:
+    """Read verdicts by case.
+
+    Raises:
+        DataError: they cannot be read, or two lines are about one case.
+    """
+    found: dict[str, ItemVerdict] = {}
+    for number, one in enumerate(read_verdicts(path), start=1):
+        if one.id in found:
+            raise DataError(f"{path}, line {number}: a second verdict on {one.id}; delete the line that is not meant.")
+        found[one.id] = one
     return found
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from ..checkpoint.own import claim, claim_plain, own_json, own_text
 from ..errors import DataError, OptionError
-from ..metrics.report import Figure, Report, Verdict, read_report, read_verdicts, verdicts_path
+from ..metrics.report import Figure, Report, Verdict, read_report, verdicts_path
 from ..report.tables import published
 from .cases import Source
 from .checking import Acted, read_acted, report_of, scores_of, values_of
-from .figures import difference
+from .figures import Cell, Values, difference
 from .groups import KINDS, grouped
-from .judging import check_judged
+from .judging import SHORT, by_id, check_judged
 
 FILES = ("report.md", "report.json", "report.html")
 _PAPER = "etapp-"
@@ -84,7 +84,7 @@ def _run(source: Source, word: str) -> Run:
     judged = read_report(judge) if judge.is_file() else None
     if judged is not None:
         check_judged(judge, judged, predictions.sha256)
-    verdicts = {one.id: one for one in read_verdicts(verdicts_path(judge))} if judged is not None else {}
+    verdicts = by_id(verdicts_path(judge)) if judged is not None else {}
     checked = report_of(source, predictions, acted, len(source.cases))
     return Run(name if found else file.stem, tuple(acted), checked, judged, verdicts)
 
@@ -118,14 +118,24 @@ def _compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return how much each further run differs from the first, on the cases of both; what may be noise is marked."""
     rows = []
     for run in runs[1:]:
-        for name in ("SR", "partial", "SR without extras"):
-            one, other = values_of(run.acted, name), values_of(runs[0].acted, name)
+        for name in ("SR", "partial", "SR without extras", *SHORT.values()):
+            one, other = (_judged_values(side, name) or values_of(side.acted, name) for side in (run, runs[0]))
             gap, bounds = difference(one, other)
             if gap == gap:
                 noise = bounds is None or bounds[0] <= 0 <= bounds[1]
                 row = {"run": run.name, "against": runs[0].name, "figure": name, "difference": gap}
                 rows.append(row | {"interval": list(bounds or ()), "within_noise": noise})
     return rows
+
+
+def _judged_values(run: Run, name: str) -> Values:
+    """Return a judge's score by user and instruction, in the mean over trials; empty where it was not asked."""
+    found: dict[Cell, list[float]] = {}
+    for one in run.acted:
+        verdict = run.verdicts.get(one.prediction.id)
+        if verdict is not None and name in verdict.scores:
+            found.setdefault(one.cell, []).append(verdict.scores[name])
+    return {cell: sum(scores) / len(scores) for cell, scores in found.items()}
 
 
 def _figures(run: Run) -> dict[str, Figure]:
@@ -186,7 +196,8 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 def markdown(runs: Sequence[Run], compared: Sequence[Mapping[str, Any]]) -> str:
     """Return the figures as Markdown."""
     head, rows = _table(runs)
-    lines = ["# Agents in ETAPP", "", _line(head), "|" + "---|" * len(head), *map(_line, rows), ""]
+    lines = ["# Agents in ETAPP", "", *(f"{_plain(text)}\n" for text in _partial(runs))]
+    lines += [_line(head), "|" + "---|" * len(head), *map(_line, rows), ""]
     lines += [f"- {_plain(_difference(row))}" for row in compared]
     for title, names, cells in _group_tables(runs):
         lines += ["", f"## {title}", "", _line(names), "|" + "---|" * len(names), *map(_line, cells)]
@@ -209,18 +220,43 @@ def html(source: Source, runs: Sequence[Run], compared: Sequence[Mapping[str, An
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Agents in ETAPP</title><style>{_CSS}</style></head><body><h1>Agents in ETAPP</h1>",
+        _contents(runs),
+        *[f"<p><strong>{escape(text)}</strong></p>" for text in _partial(runs)],
+        '<h2 id="figures">Figures</h2>',
         _html_table(head, rows),
         _list([_difference(row) for row in compared]),
-        "<h2>Success by group</h2>",
+        '<h2 id="groups">Success by group</h2>',
         *(f"<h3>{title}</h3>{_html_table(names, cells)}" for title, names, cells in _group_tables(runs)),
-        "<h2>The paper's figures</h2>",
+        '<h2 id="paper">The paper\'s figures</h2>',
         _list(_papers()),
     ]
-    for run in runs:
-        parts += [f"<h2>{escape(run.name)}: success by instruction and user</h2>", _heat(source, run)]
-        parts += ["<h2>Trajectories</h2>", *(_trajectory(run, one) for one in run.acted)]
-    parts += ["<h2>Notes</h2>", _list(_notes(runs)), "</body></html>\n"]
+    for place, run in enumerate(runs):
+        parts += [f'<h2 id="run-{place}">{escape(run.name)}</h2>', "<h3>Success by instruction and user</h3>"]
+        parts += [_heat(source, run), f'<h3 id="trajectories-{place}">Trajectories</h3>']
+        parts += [_trajectory(run, one) for one in run.acted]
+    parts += ['<h2 id="notes">Notes</h2>', _list(_notes(runs)), "</body></html>\n"]
     return "\n".join(parts)
+
+
+def _contents(runs: Sequence[Run]) -> str:
+    """Return links to all parts of the page."""
+    links = [("figures", "Figures"), ("groups", "Success by group"), ("paper", "The paper's figures")]
+    for place, run in enumerate(runs):
+        links += [(f"run-{place}", run.name), (f"trajectories-{place}", f"{run.name}: trajectories")]
+    links.append(("notes", "Notes"))
+    shown = "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links)
+    return f'<nav aria-label="Contents"><ul>{shown}</ul></nav>'
+
+
+def _partial(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each report that does not cover all cases."""
+    told = []
+    for run in runs:
+        for what, report in (("checks", run.report), ("judge", run.judged)):
+            if report is not None and report.partial:
+                whole = f"{report.n_predictions} of {report.n_references} cases"
+                told.append(f"PARTIAL: {run.name}, {what}: {whole} are complete")
+    return told
 
 
 def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import DataError
 from .cases import Case
 from .checkout import Checkout
+from .clone_form import check_template
 from .judge_prompt import Prompter, preferences
 from .prompts import FEEDBACK
 from .world import World
@@ -17,6 +18,7 @@ from .world import World
 _TEMPLATE, _CODE = "evaluation/evaluate_prompt.py", "evaluation/evaluate.py"
 _CONSTANT = "EVALUATE_PERSONALIZATION_AND_PROACTIVITY"
 _LISTS = ("personal", "proactive")
+_PLACES = ("profile", "query", "output_format", "output", "keypoint_for_personal", "keypoint_for_proactive", *_LISTS)
 
 
 def published_prompter(checkout: Checkout) -> Prompter:
@@ -31,6 +33,9 @@ def published_prompter(checkout: Checkout) -> Prompter:
     form = _assigned(code, lambda target: isinstance(target, ast.Name) and target.id == "output_format", kind=ast.Dict)
     if template is None or form is None or None in rows.values():
         raise DataError(f"--prompts checkout: {checkout.folder} lacks the judge's texts; complete the checkout.")
+    check_template(template, _PLACES, f"{_TEMPLATE}, {_CONSTANT}")
+    for part in (form, *rows.values()):
+        _value(part, {key: {} for key in _LISTS})
 
     def make(world: World, case: Case, episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> str:
         points = {"personal": case.personal, "proactive": case.proactive}
@@ -95,7 +100,9 @@ def _is_item(target: ast.expr, name: str) -> bool:
 def _value(node: Any, names: Mapping[str, Any]) -> Any:
     """Return the value of dictionaries, texts and these names; anything else is no text of a form."""
     if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_value(key, names): _value(value, names) for key, value in zip(node.keys, node.values, strict=True)}
+        keys = [_value(key, names) for key in node.keys]
+        if all(isinstance(key, str) for key in keys):
+            return {key: _value(value, names) for key, value in zip(keys, node.values, strict=True)}
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.Name) and node.id in names:

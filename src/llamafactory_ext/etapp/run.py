@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..checkpoint.own import sha256
 from ..errors import DataError, ExtError, InterruptedRun, OptionError
 from ..foreign import Asking
 from ..metrics.predictions import read_predictions
@@ -25,6 +26,7 @@ from ..serving.infer.prompts import Prompt
 from ..serving.infer.questions import Question
 from .agents import MakeAsk
 from .cases import Case, Source, trial_id
+from .episodes import fault_of
 from .prompts import STRATEGIES, Strategy
 from .reference import ReferenceSandbox, replayed
 from .reference_loop import run_published
@@ -35,6 +37,7 @@ from .strategies import AnySandbox, Episode, Limits, record, run_case
 from .wording import OURS, Wording
 
 BENCHMARK = "etapp"
+_OF_MODELS = (".json", ".txt", ".model", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,12 @@ class RunOptions:
         limits = {f"most_{name}": value for name, value in vars(self.limits).items()}
         names = ("setting", "strategy", "sandbox", "trials", "faults", "seed", "embedder")
         loop = {"loop": "published"} if self.sandbox == "reference" else {}
-        return {name: getattr(self, name) for name in names} | limits | {"prompts": self.wording.name} | loop
+        words = {"prompts": self.wording.name, "wording": self.wording.digest}
+        return {name: getattr(self, name) for name in names} | limits | words | loop
 
 
 def searching(options: RunOptions, folder: Path) -> RunOptions:
-    """Return the options with a search for tools by a sentence model; its weights name it in the file of episodes.
+    """Return the options with a search for tools by a sentence model; its files name it in the file of episodes.
 
     Raises:
         DataError: no such model.
@@ -107,10 +111,11 @@ def searching(options: RunOptions, folder: Path) -> RunOptions:
     from ..metrics.benchmarks.api_bank.search import Embedder
 
     embed = Embedder(folder)
-    weights = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        weights.update(path.read_bytes())
-    return replace(options, search=by_embeddings(embed), embedder=weights.hexdigest()[:16])
+    hashed = hashlib.sha256()  # the tokenizer and the pooling decide what is found as much as the weights do
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _OF_MODELS and path.is_file():
+            hashed.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode("utf-8", "surrogateescape"))
+    return replace(options, search=by_embeddings(embed), embedder=hashed.hexdigest()[:16])
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,18 @@ def run(
         OptionError: the model cannot be reached, or the file is another run's.
     """
     jobs = [_job(source, case, trial, options) for trial in range(options.trials) for case in cases]
-    settings = {"benchmark": BENCHMARK, "source": source.sha256, **model, **options.identity()}
+    settings = {"benchmark": BENCHMARK, "source": source.sha256, "wikipedia": source.encyclopedia}
+    settings |= {**model, **options.identity()}
     failures: dict[str, str] = {}
     with AnswerFile(out, settings, settings_hash(settings), [job.prompt for job in jobs]) as file:
         for note in file.notes:
             print(note, file=sys.stderr)
         kept = read_predictions(out, BENCHMARK).predictions if file.done else ()
-        done = {one.id: one.episode or {"calls": []} for one in kept}
+        done = {}
+        for one in kept:
+            if (fault := fault_of(one.episode or {}, one.messages or ())) is not None:
+                raise damaged(out, one.id, fault)
+            done[one.id] = one.episode or {}
         try:
             with Shown(Console(stderr=True, quiet=options.quiet)) as shown:
                 piece = shown.add(out.name, len(done), len(jobs))
@@ -169,6 +179,14 @@ def run(
             first, why = next(iter(failures.items()))
             raise DataError(f"{len(failures)} cases had errors, the first {first}: {why}\n{_kept(file, jobs)}")
     return out
+
+
+def damaged(path: Path, key: str, why: str) -> DataError:
+    """Return the error of an episode that is not as a run writes it; a run that goes on would leave it as it is."""
+    return DataError(
+        f"{path}: the episode of {key} is damaged ({why}); delete its line, and repeat the command of the run to have "
+        "it acted anew."
+    )
 
 
 def _kept(file: AnswerFile, jobs: Sequence[_Job]) -> str:

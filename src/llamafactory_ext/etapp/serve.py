@@ -11,9 +11,12 @@ The header `X-Case` names the case; `X-Session` tells several episodes of one ca
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
 from ..errors import ExtError, OptionError
@@ -26,6 +29,7 @@ from .sandbox import SETTINGS, Sandbox, Setting
 from .world import diff
 
 MOST_BYTES = 1 << 20
+_MOST_LINE, _MOST_TRAILERS = 256, 16  # of the size of a chunk, or of a trailer
 MOST_SESSIONS = 10_000
 
 
@@ -40,6 +44,57 @@ class RequestError(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status, self.text = status, text
+
+
+def read_body(file: BufferedIOBase, length: str | None, coding: str | None) -> bytes:
+    """Return the body of a request, stated by its length or sent in chunks.
+
+    Args:
+        file: what the client sends.
+        length: the header Content-Length.
+        coding: the header Transfer-Encoding.
+
+    Raises:
+        RequestError: it is too long, cut, or sent in another way.
+    """
+    if coding is not None:
+        if coding.strip().lower() != "chunked" or length is not None:
+            raise RequestError(501, "send the body with Content-Length, or in chunks alone")
+        return b"".join(_chunks(file))
+    text = (length or "0").strip()
+    if not text.isascii() or not text.isdecimal():
+        raise RequestError(400, "Content-Length is no number")
+    if len(text) > 12 or int(text) > MOST_BYTES:
+        raise RequestError(413, f"the body must have at most {MOST_BYTES} bytes")
+    return _exactly(file, int(text))
+
+
+def _chunks(file: BufferedIOBase) -> Iterator[bytes]:
+    left = MOST_BYTES
+    while True:
+        head = file.readline(_MOST_LINE).partition(b";")[0].strip()
+        if not 0 < len(head) <= 12 or head.strip(b"0123456789abcdefABCDEF"):
+            raise RequestError(400, "the size of a chunk is no number")
+        size = int(head, 16)
+        left -= size
+        if left < 0:
+            raise RequestError(413, f"the body must have at most {MOST_BYTES} bytes")
+        if not size:
+            break
+        yield _exactly(file, size)
+        if file.readline(_MOST_LINE).strip():
+            raise RequestError(400, "a chunk is longer than it says")
+    for _ in range(_MOST_TRAILERS):
+        if not file.readline(_MOST_LINE).strip():
+            return
+    raise RequestError(400, "there are too many trailers")
+
+
+def _exactly(file: BufferedIOBase, size: int) -> bytes:
+    found = file.read(size)
+    if len(found) < size:
+        raise RequestError(400, "the body is shorter than it says")
+    return found
 
 
 class Worlds:
@@ -136,6 +191,8 @@ def make_server(source: Source, setting: str, host: str, port: int) -> Threading
     """
     if setting not in SETTINGS:
         raise OptionError(f"--setting {setting}: choose one of {', '.join(SETTINGS)}.")
+    if not host.strip() or not (host.isascii() and host.isprintable()):
+        raise OptionError("--host: give an address, such as 127.0.0.1; an empty one would listen on all of them.")
     worlds = Worlds(source, setting)  # type: ignore[arg-type]
 
     class Handler(BaseHTTPRequestHandler):
@@ -143,11 +200,9 @@ def make_server(source: Source, setting: str, host: str, port: int) -> Threading
 
         def _respond(self, method: str) -> None:
             try:
-                size = int(self.headers.get("Content-Length") or 0)
-                if not 0 <= size <= MOST_BYTES:
-                    raise RequestError(413, f"the body must have at most {MOST_BYTES} bytes")
+                body = read_body(self.rfile, self.headers.get("Content-Length"), self.headers.get("Transfer-Encoding"))
                 key, session = self.headers.get("X-Case", ""), self.headers.get("X-Session", "")
-                status, told = 200, worlds.answer(method, self.path, key, session, self.rfile.read(size))
+                status, told = 200, worlds.answer(method, self.path, key, session, body)
             except RequestError as error:
                 status, told = error.status, {"error": error.text}
             except ValueError:
@@ -168,7 +223,16 @@ def make_server(source: Source, setting: str, host: str, port: int) -> Threading
         def log_message(self, *_: Any) -> None:
             """Stay quiet."""
 
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of a client that goes away; of anything else one line."""
+            error = sys.exc_info()[1]
+            if not isinstance(error, OSError):
+                print(f"a request ended with {error!r}", file=sys.stderr)
+
     try:
-        return ThreadingHTTPServer((host, port), Handler)
-    except (OSError, OverflowError) as error:
+        return Server((host, port), Handler)
+    except (OSError, OverflowError, ValueError) as error:
         raise OptionError(f"--host {host} --port {port} cannot be served ({error}); name another.") from None

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import DataError
 
 MOST_BYTES = 64 << 20
+MOST_CELLS, MOST_ROWS = 8_000_000, 1_000_000
 GAPS = frozenset(
     (
         *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
@@ -49,7 +50,13 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 def parse_table(text: str, place: str = "the table") -> list[dict[str, Any]]:
     """Return the rows of a CSV text; see `read_table`."""
     try:
-        lines = [row for row in csv.reader(io.StringIO(text, newline="")) if row and not _is_blank(row)]
+        lines, cells = [], 0
+        for row in csv.reader(io.StringIO(text, newline="")):
+            if row and not _is_blank(row):
+                lines.append(row)
+                cells += max(len(row), len(lines[0]))  # short rows are filled up
+            if cells > MOST_CELLS or len(lines) > MOST_ROWS + 1:
+                raise DataError(f"{place} has too many rows or columns; it is no file of the published data.")
     except csv.Error as error:
         raise DataError(f"{place} is no CSV ({error}); get the file again.") from None
     if not lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from . import prompts
 from .calls import TIME
 from .cases import Case
 from .checkout import Checkout
+from .clone_form import check_template
 from .prompts import Strategy
 from .published_sentences import published_sentences, tree_of
 from .registry import ALL, FINDERS
@@ -23,6 +25,9 @@ _MODULES = {
     "given": "Inference/prompts/generation_prompt.py",
     "retrieval": "Inference/prompts/generation_retrieval_prompt.py",
 }
+_PLACES = (
+    *("user_profile", "preferences", "user_status", "available_tool_descriptions", "available_tool_names", "query"),
+)
 _NAMES = {"fc": "FC", "react": "REACT", "e-react": "E_REACT"}
 
 
@@ -41,6 +46,10 @@ class Wording(Protocol):
     def sentences(self) -> Mapping[str, str]:
         """What the published loop says between replies; see `prompts.SENTENCES`."""
 
+    @property
+    def digest(self) -> str:
+        """A hash of all words, documents of tools among them: a run goes on with the same alone."""
+
     def opening(
         self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
@@ -57,6 +66,13 @@ class Ours:
     name: str = "ours"
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=lambda: prompts.SENTENCES)
+
+    @property
+    def digest(self) -> str:
+        """See `Wording`."""
+        return _digest(
+            [prompts.GO_ON, prompts.FEEDBACK, dict(self.sentences), [spec.config() for spec in ALL.values()]]
+        )
 
     def opening(
         self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
@@ -88,6 +104,11 @@ class Published:
     sentences: Mapping[str, str]
     name: str = "checkout"
 
+    @property
+    def digest(self) -> str:
+        """See `Wording`."""
+        return _digest([self.texts, self.configs, dict(self.sentences)])
+
     def opening(
         self, world: World, case: Case, setting: Setting, strategy: Strategy, tools: Sequence[Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
@@ -99,7 +120,7 @@ class Published:
             user_profile=world.profile,
             preferences=[world.preferences[domain] for domain in domains if domain],
             user_status={"user location": f"{world.city}:{case.place}", "time": self._stamp(case)},
-            available_tool_descriptions=str([self.configs[name] for name in self._names(case, setting)]),
+            available_tool_descriptions=str(self.tools(case, setting)),
             available_tool_names=", ".join(case.given),
         )
         if strategy == "react":
@@ -114,7 +135,7 @@ class Published:
 
     def tools(self, case: Case, setting: Setting) -> list[Mapping[str, Any]]:
         """Return the tools of function calling at the start, duplicates kept."""
-        return [self.configs[name] for name in self._names(case, setting)]
+        return [self.configs[name] for name in self._names(case, setting) if name in self.configs]
 
     def _names(self, case: Case, setting: Setting) -> Sequence[str]:
         return tuple(FINDERS) if setting == "retrieval" else case.given
@@ -124,6 +145,10 @@ class Published:
 
     def _stamp(self, case: Case) -> str:
         return case.stamp or case.now.strftime(TIME)
+
+
+def _digest(words: Any) -> str:
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def published(checkout: Checkout) -> Published:
@@ -152,6 +177,10 @@ def published(checkout: Checkout) -> Published:
         raise DataError(
             f"--prompts checkout: {checkout.folder} lacks {', '.join(missing[:5])}; complete the checkout."
         )
+    for setting, names in needed.items():
+        for name in names:
+            if not name.endswith("_ONESHOT_EXAMPLE"):
+                check_template(texts[setting][name], _PLACES, f"{_MODULES[setting]}, {name}")
     return Published(texts, configs, published_sentences(checkout))
 
 
@@ -167,9 +196,12 @@ def _constants(checkout: Checkout, name: str) -> dict[str, str]:
 def _configs(checkout: Checkout) -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted((checkout.folder / "toolkit").glob("*/config.json")):
-        for config in checkout.json(path.relative_to(checkout.folder).as_posix()):
+        listed = checkout.json(path.relative_to(checkout.folder).as_posix())
+        for config in listed if isinstance(listed, list) else [listed]:
             try:
                 found[str(config["function"]["name"])] = config
             except (TypeError, KeyError):
-                raise DataError(f"{path} holds something that is no tool: {json.dumps(config)[:80]}.") from None
+                raise DataError(
+                    f"{path} holds something that is no tool: {json.dumps(config)[:80]}; get the file again."
+                ) from None
     return found

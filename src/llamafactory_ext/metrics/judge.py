@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..checkpoint.own import same_file
+from ..checkpoint.own import refuse_special, same_file
 from ..errors import DataError, OptionError
 from ..foreign import Answer, ForeignError, clean_key, count_of, exchange, hide, new_client, shown, shown_url
 
@@ -67,19 +68,17 @@ class JudgeOptions:
             OptionError: names every variable that is missing or malformed.
         """
         prefix = _PREFIX.format(who.upper())
-        url, model, prices = (os.environ.get(prefix + name, "").strip() for name in ("URL", "MODEL", "PRICES"))
+        url, model = (os.environ.get(prefix + name, "").strip() for name in ("URL", "MODEL"))
         problems = []
         if urlsplit(url).scheme not in ("http", "https"):
             problems.append(f"{prefix}URL: set it to the endpoint's base, such as https://api.openai.com/v1")
         if not model:
             problems.append(f"{prefix}MODEL: set it to the model's name, such as gpt-4-0613")
-        numbers: tuple[float, ...] = ()
+        prices = None
         try:
-            numbers = tuple(float(price) for price in prices.split(",")) if prices else ()
-        except ValueError:
-            numbers = (0.0,)
-        if len(numbers) not in (0, 2):
-            problems.append(f"{prefix}PRICES: write two numbers, dollars per million prompt and completion tokens")
+            prices = prices_from_environment(who)
+        except OptionError as error:
+            problems.append(error.message)
         if problems:
             raise OptionError.listing(f"The {who} cannot be asked:", problems)
         key = os.environ.get(prefix + "KEY", "")
@@ -87,7 +86,32 @@ class JudgeOptions:
             key = clean_key(key, f"{prefix}KEY")
         except ValueError as error:
             raise OptionError(f"The {who} cannot be asked: {error}.") from None
-        return cls(url.rstrip("/"), model, key, prices=(numbers[0], numbers[1]) if numbers else None, who=who)
+        return cls(url.rstrip("/"), model, key, prices=prices, who=who)
+
+
+def prices_from_environment(who: str = "judge") -> tuple[float, float] | None:
+    """Return LLAMAFACTORY_EXT_JUDGE_PRICES, or another's: dollars per million prompt and completion tokens.
+
+    Args:
+        who: names the variable.
+
+    Returns:
+        None where it is unset.
+
+    Raises:
+        OptionError: it holds something else.
+    """
+    variable = f"{_PREFIX.format(who.upper())}PRICES"
+    told = os.environ.get(variable, "").strip()
+    try:
+        numbers = [float(price) for price in told.split(",")] if told else []
+    except ValueError:
+        numbers = [math.nan]
+    if len(numbers) not in (0, 2) or not all(math.isfinite(price) and price >= 0 for price in numbers):
+        raise OptionError(
+            f"{variable}: write two numbers, dollars per million prompt and completion tokens, such as 2.5,10"
+        )
+    return (numbers[0], numbers[1]) if numbers else None
 
 
 @dataclass(frozen=True)
@@ -142,9 +166,15 @@ class Judge:
         return self._known[key].text
 
     def _keep(self, key: str, reply: _Reply) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **reply.__dict__}) + "\n")
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, **reply.__dict__}) + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.log} cannot be written ({error.strerror or error}); make room, or check the permissions. "
+                f"{len(self._known)} replies are kept; the same command goes on."
+            ) from None
         self._known[key] = reply
 
     def summary(self) -> dict[str, Any]:
@@ -259,6 +289,7 @@ def _read_log(path: Path) -> dict[str, _Reply]:
 def _parse_log(path: Path) -> tuple[dict[str, _Reply], int | None]:
     """Return the replies and, where the last line is a cut reply, where it begins; the file stays as it is."""
     known: dict[str, _Reply] = {}
+    refuse_special(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.own import refuse_special
 from ..errors import DataError
 
 _TEXTS = ("id", "benchmark", "prompt_hash", "model_hash", "prediction")
 _ORIGIN = ("benchmark", "prompt_hash", "model_hash")
+MOST_DEPTH = 100  # of lists and objects within each other; what is read shall be written again without a fault
 NO_HASHES = (
     "The predictions say nothing of the model and the prompts (another tool wrote them): whether one model gave all "
     "of them, and to these items' prompts, is not known."
@@ -153,6 +155,7 @@ def read_predictions(path: Path, benchmark: str | None = None, *, foreign: bool 
 
 
 def _content(path: Path) -> bytes:
+    refuse_special(path)
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -168,10 +171,23 @@ def _prediction(line: bytes, benchmark: str | None, foreign: bool) -> Prediction
         raise DataError(f"not UTF-8 (byte {error.start + 1} of the line)") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"malformed JSON ({error})") from None
+    if line.count(b"[") + line.count(b"{") > MOST_DEPTH and _is_deep(record):
+        raise DataError(f"lists and objects nested more than {MOST_DEPTH} deep")
     prediction = Prediction.from_record(record, benchmark if foreign else None)
     if benchmark is not None and prediction.benchmark != benchmark:
         raise DataError(f"a prediction of {prediction.benchmark!r}, not of {benchmark!r}")
     return prediction
+
+
+def _is_deep(value: object) -> bool:
+    """Tell whether lists and objects stand within each other more often than `MOST_DEPTH` allows."""
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_DEPTH):
+        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        level = [inner for inner in inside if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _fault(path: Path, number: int, kept: int, problem: str) -> str:

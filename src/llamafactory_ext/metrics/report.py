@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from ..checkpoint.own import own_json, own_text
+from ..checkpoint.own import own_json, own_text, refuse_special
 from ..errors import DataError
 
 Mode = Literal["official", "strict"]
@@ -141,7 +141,7 @@ class Report:
                 raise TypeError("mode or judge is none")
             if not all(type(named[name]) is int and named[name] >= 0 for name in ("n_references", "n_predictions")):
                 raise TypeError("a number of items is none")
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise DataError(f"{place} is no report of `llamafactory-ext score` ({error}); write it anew.") from None
         return cls(**(named | lists | {"figures": figures}))
 
@@ -202,6 +202,7 @@ def read_report(path: Path) -> Report:
     Raises:
         DataError: missing, malformed, or no report.
     """
+    refuse_special(path)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -238,6 +239,11 @@ def _verdict_of(record: Any) -> Verdict:
     return verdict
 
 
+def lines_of(text: str) -> list[str]:
+    """Return the lines of JSON lines: a line feed alone ends one, since texts may hold any other separator."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def read_verdicts(path: Path) -> tuple[Verdict, ...]:
     """Read the verdicts that `write_report` wrote.
 
@@ -245,8 +251,9 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
         DataError: names file and line.
     """
     verdicts = []
+    refuse_special(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: the verdicts cannot be read ({error}); run `llamafactory-ext score` again."

@@ -18,6 +18,7 @@ from typing import Any, Final
 from ...checkpoint.atomic import read_json, write_json
 from ...checkpoint.locks import lock
 from ...checkpoint.model_folder import output_problem
+from ...checkpoint.own import refuse_special
 from ...errors import DataError, OptionError
 from ...metrics.predictions import Prediction, read_predictions
 from .prompts import Prompt
@@ -42,6 +43,7 @@ def check_out(out: Path) -> None:
     """
     if out.is_dir():
         raise OptionError(f"--out {out} is a folder; name a file in it, such as {out / 'answers.jsonl'}.")
+    refuse_special(out)
     _check_settings(settings_path(out))
     if fault := output_problem(str(out.parent)):
         raise OptionError(f"{fault.replace('output_dir=', f'--out {out}: ', 1)}.")
@@ -108,6 +110,7 @@ class AnswerFile:
         self._hashes = {prompt.question.id: prompt.sha256 for prompt in prompts}
         self._benchmark = prompts[0].question.benchmark
         self._synced = time.monotonic()
+        refuse_special(path)
         _check_settings(settings_path(path))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -82,8 +82,10 @@ class ChatServer:
             raise OptionError(f"{error}.") from None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
+            address = httpx.URL(self.url)
+            if address.scheme not in ("http", "https") or not address.host:
+                raise ValueError("it does not begin with http:// or https:// and a host")
             self._client = new_client(timeout, headers=headers)
-            httpx.URL(self.url)
         except (httpx.InvalidURL, ValueError) as error:
             raise OptionError(
                 f"--url {self._shown} is no address ({shown(str(error))}); give one such as http://127.0.0.1:8000/v1"

@@ -1,0 +1,76 @@
+"""How much of a run a file holds: its settings lie beside it, and every case has as many trials as they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.own import refuse_special
+from ..errors import DataError
+from ..serving.infer.answers import settings_path
+from .cases import Source, split_id, trial_id
+
+_MOST_TRIALS = 1000
+_MOST_BYTES = 1 << 20
+
+
+def settings_of(path: Path) -> Mapping[str, Any]:
+    """Return the settings of a run; empty where none lie beside its file, or they cannot be read."""
+    beside = settings_path(path)
+    try:
+        refuse_special(beside)
+        if beside.stat().st_size > _MOST_BYTES:
+            return {}
+        found = json.loads(beside.read_text("utf-8"))
+    except (DataError, OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def as_run(source: Source, path: Path) -> Source:
+    """Return the cases as the run of a file saw them: where it had an encyclopedia, no case lacks one."""
+    return source.with_encyclopedia() if settings_of(path).get("wikipedia") else source
+
+
+def trials_of(path: Path, ids: Iterable[str]) -> int:
+    """Return how many trials each case of a run has, by its settings or, where there are none, by its ids.
+
+    Raises:
+        DataError: an id is of a trial that the run does not have.
+    """
+    asked = settings_of(path).get("trials")
+    known = asked if type(asked) is int and 1 <= asked <= _MOST_TRIALS else None
+    most = 1
+    for key in ids:
+        trial = split_id(key)[1]
+        if known is not None and trial >= known:
+            raise DataError(f"{path}: {key} is a trial beyond the {known} of this run; delete its line.")
+        most = max(most, trial + 1)
+    return known or most
+
+
+def whole_cases(path: Path, ids: Iterable[str]) -> int:
+    """Return how many cases have all trials of their run."""
+    counts: dict[str, int] = {}
+    given = list(ids)
+    for key in given:
+        counts[split_id(key)[0]] = counts.get(split_id(key)[0], 0) + 1
+    trials = trials_of(path, given)
+    return sum(count == trials for count in counts.values())
+
+
+def unfinished(path: Path, ids: Iterable[str]) -> list[str]:
+    """Return a note on a run that was not gone on with to its end; none for a whole one."""
+    given = list(dict.fromkeys(ids))
+    cases, trials = list(dict.fromkeys(split_id(key)[0] for key in given)), trials_of(path, given)
+    asked = settings_of(path).get("questions")
+    whole = max(asked if type(asked) is int else 0, len(cases) * trials)
+    if len(given) >= whole:
+        return []
+    there = set(given)
+    wanted = (trial_id(case, trial) for trial in range(trials) for case in cases)
+    absent = next((key for key in wanted if key not in there), "")
+    what = f", such as {absent}" if absent else ""
+    return [f"the run is not complete: {len(given)} of {whole} episodes{what}; repeat its command to go on"]
