@@ -34,6 +34,7 @@ class Family:
         experts: names of modules that hold the weights of all experts in one tensor. They are no linear modules: no
             method scores, adapts or tunes them.
         always_tied: vLLM's class takes the embeddings for the head, whatever config.json says.
+        vllm_imports: packages that vLLM's class imports and vLLM does not always bring.
         unserved: why vLLM does not serve the exported type, where `vllm` is empty.
     """
 
@@ -46,6 +47,7 @@ class Family:
     structure: tuple[str, ...] = ()
     experts: tuple[str, ...] = ()
     always_tied: bool = False
+    vllm_imports: tuple[str, ...] = ()
     unserved: str = ""
     templates: tuple[str, ...] = ()
 
@@ -150,6 +152,7 @@ FAMILIES: tuple[Family, ...] = (
         config="Qwen3_5TextConfig",
         model="Qwen3_5ForCausalLM",
         vllm="qwen3_5:Qwen3_5ForCausalLM",
+        vllm_imports=("torchvision",),
         linears=(*ATTENTION, "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj", *MLP),
         structure=("hybrid", "q/k norm", "gated attention"),
     ),
@@ -178,9 +181,14 @@ def family_of(model_type: object) -> Family | None:
     return next((row for row in FAMILIES if row.model_type == model_type), None)
 
 
-def known() -> str:
-    """Return the families by name, for texts."""
-    return "; ".join(f"{row.models} ({row.model_type})" for row in FAMILIES)
+def is_export(config: Mapping[str, Any]) -> bool:
+    """Tell whether a configuration is of an exported model: a family's type behind a method's, and its block.
+
+    Args:
+        config: the content of config.json.
+    """
+    method, _, model_type = str(config.get("model_type")).partition("_")
+    return family_of(model_type) is not None and isinstance(config.get(method), Mapping)
 
 
 def standing(config: Mapping[str, Any]) -> Standing:
@@ -196,6 +204,11 @@ def standing(config: Mapping[str, Any]) -> Standing:
         problem = (
             f"{kind} has {' and '.join(towers)} tower, and only models of text alone are exported: take the text "
             "model of the family, or use the adapter without export"
+        )
+    elif is_export(config):
+        problem = (
+            f"{kind} is an export, whose adapters stay in it and take no others to a new one: name its base, or use "
+            "the adapter without export"
         )
     elif row is None:
         problem = (

@@ -14,8 +14,9 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from llamafactory_ext import cli
-from llamafactory_ext.citi.architecture import Architecture, shrunk
+from llamafactory_ext.citi.architecture import Architecture
 from llamafactory_ext.citi.run.early import early_problems
+from llamafactory_ext.citi.trial import shrunk
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.families import Family, family_of
 from llamafactory_ext.upstream.doctor import model_checks
@@ -110,7 +111,7 @@ def test_a_configuration_that_contradicts_its_weights_is_named(tmp_path: Path) -
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}), encoding="utf-8")
     (files,) = (check for check in model_checks(folder)[0] if check.what == "files")
     assert files.state == "broken"
-    assert "contradict each other: its files lack model.layers.2." in files.found
+    assert "its files lack model.layers.2." in files.found
     assert files.next_step == "get the model again"
 
 
@@ -130,12 +131,37 @@ def test_a_folder_without_a_usable_configuration_is_named(config: str | None, me
 
 
 @pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("config.json", "is a file; name the folder that holds"),
+        (
+            "Qwen/Qwen3-4B",
+            "there is no folder Qwen/Qwen3-4B; correct the path, or fetch a model of the hub first (hf d",
+        ),
+        ("loop", "there is no folder"),
+        ("adapter", "is an adapter, not a model; name the folder of its base"),
+    ],
+)
+def test_what_is_no_folder_of_a_model_is_named(
+    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        Architecture(Path(path))
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "mamba9"}, "cannot read a configuration of mamba9; install a newer one"),
+        ({"model_type": "mamba9"}, "cannot read a configuration of mamba9 ("),
         ({"model_type": "new", "auto_map": {"AutoConfig": "x.Y"}}, "brings code of its own; run it with trust_remote"),
         ({"model_type": "gpt2"}, "has no linear modules"),
-        ({"model_type": "t5"}, "has no causal language model for t5"),
+        ({"model_type": "t5"}, "has an encoder of its own for the prompt"),
         (
             {"model_type": "phi3", "vocab_size": 64},
             "no model can be made by its config.json (AssertionError: Padding_idx",

@@ -153,6 +153,19 @@ def test_bf16_stays_bf16(tmp_path: Path, ids: torch.Tensor) -> None:
     assert torch.equal(loaded(ids).logits, model(ids).logits)
 
 
+def test_missing_and_damaged_shards_are_named_before_anything_is_loaded(tmp_path: Path) -> None:
+    export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "40KB")
+    shard = sorted((tmp_path / "out").glob("model-*.safetensors"))[-1]
+    whole = shard.read_bytes()
+    for data, said in ((whole[:-10], "so it is not whole"), (None, f"lacks {shard.name} of its weights")):
+        shard.unlink() if data is None else shard.write_bytes(data)
+        with pytest.raises(CheckpointError, match=f"{said}; the export is incomplete, write it again with") as caught:
+            AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+        assert "\n" not in caught.value.message
+    shard.write_bytes(whole)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+
+
 def test_missing_adapter_tensors_are_an_error(tmp_path: Path) -> None:
     export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
     file = tmp_path / "out" / "model.safetensors"

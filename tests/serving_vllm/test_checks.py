@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from importlib.util import find_spec
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +15,17 @@ from vllm import ModelRegistry
 from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
 import llamafactory_ext
+from family_models import adapted
+from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.citi.vllm.checks import check
 from llamafactory_ext.data_method.vllm.checks import check as check_data
 from llamafactory_ext.errors import CheckpointError, OptionError, UpstreamError
 from llamafactory_ext.families import FAMILIES
 from llamafactory_ext.serving import vllm_plugin
+from llamafactory_ext.serving.infer.options import InferOptions
+from llamafactory_ext.serving.infer.vllm import VllmBackend
 from llamafactory_ext.serving.vllm_plugin import checks
+from tiny import tiny_tokenizer
 
 
 def configuration(quantization: str | None = None, processes: int = 1, **fields: Any) -> Any:
@@ -63,6 +70,31 @@ def test_what_a_family_cannot_do_is_named_before_anything_is_loaded() -> None:
         check(configuration(model_type="citi_falcon"))
     with pytest.raises(OptionError, match="DATA is not served on hybrid models"):
         check_data(configuration(model_type="data_qwen3_5_text", data={"format": 1}))
+
+
+def test_shards_that_are_missing_are_named_before_a_worker_starts(tmp_path: Path) -> None:
+    export_citi(adapted("llama3"), tiny_tokenizer(), None, tmp_path / "out", "200KB")
+    found = configuration()
+    found.model_config.model = str(tmp_path / "out")
+    check(found)
+    shard = sorted((tmp_path / "out").glob("model-*.safetensors"))[-1]
+    shard.unlink()
+    with pytest.raises(OptionError, match=rf"lacks {shard.name} of its weights; the export is incomplete"):
+        check(found)
+    with pytest.raises(CheckpointError, match=f"lacks {shard.name} of its weights; get the model again"):
+        VllmBackend(InferOptions(model=str(tmp_path / "out")))
+    found.load_config = SimpleNamespace(load_format="dummy")
+    check(found)
+
+
+def test_a_package_that_vllms_class_imports_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hybrid = {"model_type": "citi_qwen3_5_text"}
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    check(configuration(**hybrid))
+    monkeypatch.delitem(sys.modules, "torchvision")
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match="Qwen3_5ForCausalLM imports torchvision, which is not installed; install"):
+        check(configuration(**hybrid))
 
 
 @pytest.mark.parametrize("old", ["0.9.2", "0.31.0+cpu"])

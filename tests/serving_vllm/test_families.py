@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-import transformers
 from transformers import AutoModelForCausalLM
 from vllm import LLM, SamplingParams
 
@@ -19,11 +16,11 @@ from llamafactory_ext.citi.export import export_citi
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.families import family_of
 from sampling import ALL
+from serving_vllm import stand_in
 from serving_vllm.exports import TOKENS, prompts
 from serving_vllm.test_engine import engine
 from tiny import tiny_tokenizer
 
-PICTURED = find_spec("torchvision")
 SERVED = [name for name, (kind, _) in MODELS.items() if family_of(kind).vllm]
 # One of each structure: fused linears, biases, q/k norm, post-norm, experts, hybrid.
 STRUCTURES = ["phi4_mini", "qwen2", "qwen3", "gemma3", "qwen3_moe", "qwen3_5"]
@@ -31,25 +28,14 @@ GREEDY = SamplingParams(temperature=0, max_tokens=TOKENS, logprobs=1, ignore_eos
 CHUNKED = {"max_num_batched_tokens": 48, "max_num_seqs": 8, "enable_chunked_prefill": True, "block_size": 32}
 
 
-PICTURES = (
-    "torchvision",
-    "torchvision.transforms",
-    "torchvision.transforms.v2",
-    "torchvision.transforms.v2.functional",
-)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _without_pictures() -> None:
-    """Stand in for torchvision, where it is missing: vLLM's module of Qwen3.5 imports it, and text never calls it."""
-    if find_spec("torchvision"):
-        return
-    assert not transformers.utils.is_torchvision_available()  # which is kept, so that transformers never asks again
-    for name in PICTURES:
-        sys.modules[name] = ModuleType(name)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, sys.modules[name])
+def _without_pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stand in for torchvision, where it is missing, here and in the workers' processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stand_in.install(tmp_path_factory.mktemp("plugin")).items():
+            patch.setenv(name, value)
+        stand_in.register()
+        yield
 
 
 def export(folder: Path, name: str) -> Path:
@@ -105,10 +91,8 @@ def test_a_family_alone_in_a_batch_in_chunks_and_from_the_cache(name: str, tmp_p
     assert_equal(folder, name, together)
 
 
-@pytest.mark.parametrize("name", STRUCTURES if ALL else ["gemma3", "qwen3_moe"])
+@pytest.mark.parametrize("name", STRUCTURES if ALL else ["gemma3", "qwen3_moe", "qwen3_5"])
 def test_two_processes_share_a_family(name: str, tmp_path: Path) -> None:
-    if name == "qwen3_5" and PICTURED is None:
-        pytest.skip("torchvision is not installed, and the workers' own processes have no stand-in for it")
     folder = export(tmp_path / name, name)
     spread = {"tensor_parallel_size": 2, "distributed_executor_backend": "mp", "dtype": dtype_of(name)}
     with engine(folder, **spread) as llm:

@@ -28,9 +28,9 @@ from llamafactory_ext.training.scale import (
     seconds,
     trained_bytes,
 )
+from llamafactory_ext.training.skeleton import skeleton
 from llamafactory_ext.training.stopwatch import laps
 from llamafactory_ext.upstream.patches.dry_run_computed import sizes_of, works_of
-from llamafactory_ext.upstream.pipeline.skeleton import skeleton
 
 PUBLISHED = {"8B": 8_030_261_248, "70B": 70_553_706_496}  # of the model cards
 WORK = Work("tl_sft", 1000, 0, 1e6, 2.0, 4096)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .weight_files import DamagedError, read_object, weight_problems, weights_fault
+
 CONFIG, ADAPTER_CONFIG, GENERATION = "config.json", "adapter_config.json", "generation_config.json"
 _SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
-_SAFE = ("model.safetensors", "model.safetensors.index.json")
-_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+# What configurations count, and the most that any model has: more would take hours or all memory to build.
+_COUNTS = {r"(\w*_)?layers?|depth": 1_000, r"(num|n)_\w*(heads|experts)": 10_000, "num_labels": 1_000_000}
+_DTYPES = ("dtype", "torch_dtype")
+_DTYPE = re.compile(r"(torch\.)?(auto|half|double|b?float(16|32|64|8_\w+)?)")
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # Files by one of which transformers finds a tokenizer; others end in these letters.
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "tekken.json")
@@ -30,12 +34,6 @@ _RUNS |= {"importance.json", "training_args.bin", "train_results.json", "data_re
 _OF_RUNS = ("checkpoint-", "phase-", ".llamafactory_ext")
 _WRITTEN = {"README.md", "config.json", "adapter_config.json", "generation_config.json", "chat_template.jinja"}
 _WRITTEN |= {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt"}
-_LFS = b"version https://git-lfs"
-_HEADER_MAX = 100_000_000
-
-
-class DamagedError(ValueError):
-    """A file that is not what its name says; the text says why."""
 
 
 def model_problems(folder: Path, *, weights: bool = True, tokenizer: bool = True) -> list[str]:
@@ -60,8 +58,8 @@ def model_problems(folder: Path, *, weights: bool = True, tokenizer: bool = True
         return [f"{folder / CONFIG} {error}; get the model again"]
     if not isinstance(config.get("model_type"), str):
         return [f"{folder / CONFIG} has no model_type; get the model again"]
-    problems = _odd_numbers(folder, config) + _generation_problems(folder)
-    problems += _weight_problems(folder) if weights else []
+    problems = odd_numbers(folder, config) + _odd_tokens(folder) + _generation_problems(folder)
+    problems += weight_problems(folder, f"get the model again{SCRATCH}") if weights else []
     return problems + (_tokenizer_problems(folder) if tokenizer else [])
 
 
@@ -92,104 +90,6 @@ def adapter_problems(folder: Path) -> list[str]:
     if not found:
         return [f"{folder} has no {_ADAPTER_WEIGHTS[0]}; the run has not finished, name another checkpoint"]
     return [f"{file} {fault}; name another checkpoint" for file in found[:1] if (fault := weights_fault(file))]
-
-
-def weights_fault(file: Path) -> str | None:
-    """Say why a file of weights cannot be whole, by its header and size, or by its pickle; None if it can."""
-    try:
-        read_header(file) if file.suffix == ".safetensors" else read_pickle(file)
-    except DamagedError as error:
-        return str(error)
-    return None
-
-
-def read_pickle(file: Path) -> dict[str, Any]:
-    """Return the names and shapes of the tensors of a file of torch's, whose values are not read.
-
-    Raises:
-        DamagedError: the file is damaged, or holds something else.
-    """
-    import torch
-
-    try:
-        with file.open("rb") as handle:
-            begin = handle.read(len(_LFS))
-        if begin == _LFS:
-            raise DamagedError("is a link of git-lfs, not the weights (git lfs pull)")
-        found = torch.load(file, map_location="meta", weights_only=True)
-    except OSError as error:
-        raise DamagedError(f"cannot be read ({error.strerror})") from None
-    except DamagedError:
-        raise
-    except Exception:  # of torch's and pickle's many kinds
-        raise DamagedError("is no file of torch's weights, or is not whole") from None
-    if not isinstance(found, dict):
-        raise DamagedError("holds no tensors by name")
-    return {str(name): {"shape": list(weight.shape)} for name, weight in found.items() if hasattr(weight, "shape")}
-
-
-def read_header(file: Path) -> dict[str, Any]:
-    """Return the names, types and shapes of the tensors of a file, by its header alone.
-
-    Raises:
-        DamagedError: the header is damaged, or the file is shorter or longer than it says.
-    """
-    try:
-        with file.open("rb") as handle:
-            begin = handle.read(len(_LFS))
-            if begin == _LFS:
-                raise DamagedError("is a link of git-lfs, not the weights (git lfs pull)")
-            size = int.from_bytes(begin[:8], "little")
-            if not 0 < size < _HEADER_MAX:
-                raise DamagedError("is no file of safetensors")
-            handle.seek(8)
-            raw = handle.read(size)
-        header = json.loads(raw)
-        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    except OSError as error:
-        raise DamagedError(f"cannot be read ({error.strerror})") from None
-    except DamagedError:
-        raise
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise DamagedError("has a damaged header") from None
-    expected, found = 8 + size + max(ends, default=0), file.stat().st_size
-    if found != expected:
-        raise DamagedError(f"has {found:,} bytes instead of {expected:,}, so it is not whole")
-    header.pop("__metadata__", None)
-    return dict(header)
-
-
-def stored_tensors(folder: Path) -> dict[str, Any]:
-    """Return names and shapes of all tensors of a local model; of safetensors by the headers of its files.
-
-    Raises:
-        DamagedError: a file cannot be read.
-    """
-    for read, (whole, index) in ((read_header, _SAFE), (read_pickle, _PICKLED)):
-        if (folder / whole).is_file():
-            return read(folder / whole)
-        if (folder / index).is_file():
-            shards = read_object(folder / index).get("weight_map")
-            names = dict.fromkeys(shards.values()) if isinstance(shards, dict) else ()
-            return {name: facts for file in names for name, facts in read(folder / str(file)).items()}
-    return {}
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds.
-
-    Raises:
-        DamagedError: it holds something else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DamagedError(f"cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"is no JSON ({str(error)[:100]})") from None
-    if not isinstance(value, dict):
-        raise DamagedError("holds no JSON object")
-    return value
 
 
 def output_problem(path: str) -> str | None:
@@ -236,26 +136,6 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _weight_problems(folder: Path) -> list[str]:
-    advice = f"get the model again{SCRATCH}"
-    named = next((name for name in (*_SAFE, *_PICKLED) if (folder / name).is_file()), None)
-    if named is None:
-        return [f"{folder} has no weights ({_SAFE[0]}); {advice}"]
-    files = [folder / named]
-    if named.endswith(".index.json"):
-        try:
-            shards = read_object(folder / named)["weight_map"]
-            files = [folder / str(name) for name in dict.fromkeys(shards.values())]
-        except DamagedError as error:
-            return [f"{folder / named} {error}; {advice}"]
-        except (KeyError, AttributeError):
-            return [f"{folder / named} has no weight_map; {advice}"]
-    missing = [file.name for file in files if not file.is_file()]
-    if missing:
-        return [f"{folder} lacks {', '.join(missing[:3])} of its weights; {advice}"]
-    return [f"{file} {fault}; {advice}" for file in files if (fault := weights_fault(file))]
-
-
 def _tokenizer_problems(folder: Path) -> list[str]:
     names = [file.name for file in folder.iterdir() if file.is_file()]
     if not any(name in _TOKENIZERS or name.endswith(_TOKENIZER_ENDS) for name in names):
@@ -285,21 +165,63 @@ def _pieces_fault(file: Path) -> str:
     return ""
 
 
-def _odd_numbers(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Return sizes below 1, which make a model without layers, and ends of texts that are no tokens."""
+def odd_numbers(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Return numbers of a configuration that no model has; none of them needs a library to be seen.
+
+    Args:
+        folder: of the model.
+        config: the content of its config.json.
+    """
+    file = folder / CONFIG
     inner = config.get("text_config")
     parts = [config, *([inner] if isinstance(inner, Mapping) else [])]
-    low = [
-        f"{folder / CONFIG}: {name} is {part[name]}; get the model again"
+    found = [f"{name} is {part[name]}" for part in parts for name in _SIZES if _is_low(part.get(name))]
+    found += [
+        f"{name} is {part[name]!r:.60}, no number type"
         for part in parts
-        for name in _SIZES
-        if isinstance(part.get(name), int) and part[name] < 1
+        for name in _DTYPES
+        if not _is_dtype(part.get(name))
     ]
+    for name, value in _numbers(config):
+        most = next((most for kind, most in _COUNTS.items() if re.fullmatch(kind, name.rpartition(".")[2])), None)
+        if value != value:
+            found.append(f"{name} is NaN")
+        elif most is not None and value > most:
+            found.append(f"{name} is {value:.6g}, and no model has more than {most:,}")
+    return [f"{file}: {fault}; get the model again" for fault in dict.fromkeys(found)]
+
+
+def _is_low(value: Any) -> bool:
+    return isinstance(value, int) and value < 1
+
+
+def _is_dtype(value: Any) -> bool:
+    """Tell whether transformers finds a number type by a value; composite models have one for each part."""
+    if isinstance(value, Mapping):
+        return all(_is_dtype(part) for part in value.values())
+    return value is None or (isinstance(value, str) and _DTYPE.fullmatch(value) is not None)
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
+    """Yield the numbers of a configuration with their names; parts have names with a dot."""
+    waiting: list[tuple[str, Any]] = [("", config)]  # no recursion: a file may be nested as deep as it likes
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{name}.{key}".lstrip("."), part) for key, part in reversed(list(value.items()))]
+        elif isinstance(value, list):
+            waiting += [(name, part) for part in reversed(value)]
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value
+
+
+def _odd_tokens(folder: Path) -> list[str]:
+    """Return ends of texts that are no tokens."""
     try:
         generation = read_object(folder / GENERATION) if (folder / GENERATION).is_file() else {}
     except DamagedError:  # transformers does without it
         generation = {}
-    return low + [
+    return [
         f"{folder / GENERATION}: {name} is {generation[name]!r}, no token; correct it, or get the model again"
         for name in ("bos_token_id", "eos_token_id", "pad_token_id")
         if not _are_tokens(generation.get(name))

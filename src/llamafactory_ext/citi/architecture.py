@@ -1,69 +1,29 @@
 """Whether an architecture trains, exports and serves with CITI, found out from a model's config.json alone.
 
-What it does: counts the linears of the model on the meta device, trains a tiny one of the same architecture for a
-step, and reads the table of families. What it does not do: read weights, or need a row for the architecture.
+What it does: counts the linears of the model on the meta device, has a tiny one trained, and reads the table of
+families. What it does not do: read weights, or need a row for the architecture.
 """
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import torch
-from peft import TaskType, get_peft_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
-from ..checkpoint.model_folder import CONFIG, DamagedError, read_object
+from ..checkpoint.model_folder import ADAPTER_CONFIG, CONFIG, odd_numbers
+from ..checkpoint.weight_files import DamagedError, read_object
 from ..errors import CheckpointError
 from ..families import Standing, standing
-from ..molora import MoLoraConfig
-from ..training.losses import summed_nll
 from ..training.parameters import backbone_linears
-from .importance import part_scores
+from ..training.skeleton import is_trainable, skeleton
+from .trial import Trial, trial_of
 
-# Sizes of the tiny model, by their names in configurations; others stay, such as switches and activations.
-_SMALL: Mapping[str, int] = {
-    "vocab_size": 128,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "moe_intermediate_size": 32,
-    "shared_expert_intermediate_size": 32,
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "hidden_size_per_layer_input": 16,
-    "vocab_size_per_layer_input": 128,
-    "max_position_embeddings": 256,
-    "original_max_position_embeddings": 256,
-    "sliding_window": 8,
-}
-_HEADS = ("num_attention_heads", "num_key_value_heads", "head_dim")
-_TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-_LAYERS = 8  # at most, so that each kind of layer is among them
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What a tiny model of the architecture showed.
-
-    Attributes:
-        problem: why it cannot be trained, in words; None where it can.
-        vanishing: kinds of linears for which eq. 4 is 0 by construction.
-    """
-
-    problem: str | None
-    vanishing: tuple[str, ...] = ()
+NAME_ANOTHER = "name a causal language model"
 
 
 class Architecture:
@@ -71,15 +31,14 @@ class Architecture:
 
     Attributes:
         written: the content of config.json.
-        standing: what the table of families says of it.
 
     Raises:
         CheckpointError: there is no such file, or it says no architecture.
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / CONFIG).is_file():
-            raise CheckpointError(f"{folder} has no {CONFIG}; name the folder of a model.")
+        if (problem := _no_model(folder)) is not None:
+            raise CheckpointError(f"{problem}.")
         try:
             self.written = read_object(folder / CONFIG)
         except DamagedError as error:
@@ -87,16 +46,22 @@ class Architecture:
         if not isinstance(self.written.get("model_type"), str):
             raise CheckpointError(f"{folder / CONFIG} has no model_type; get the model again.")
         self.folder = folder
-        self.standing: Standing = standing(self.written)
+        self._unread = ""
 
     @cached_property
     def config(self) -> PreTrainedConfig | None:
         """As transformers reads it; None where it does not know the architecture, or cannot read it."""
         try:
             found: PreTrainedConfig = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
-        except Exception:  # of transformers' many kinds
+        except Exception as error:  # of transformers' many kinds
+            self._unread = " ".join(str(error).split())[:160]
             return None
         return found
+
+    @cached_property
+    def standing(self) -> Standing:
+        """What the table of families says of it."""
+        return standing(self.written | (self.config.to_dict() if self.config is not None else {}))
 
     @cached_property
     def model(self) -> nn.Module | None:
@@ -107,11 +72,10 @@ class Architecture:
     def _made(self) -> tuple[nn.Module | None, str]:
         """The model, or why there is none."""
         kind = self.written["model_type"]
-        if self.config is None or type(self.config) not in AutoModelForCausalLM._model_mapping:
-            return None, f"transformers has no causal language model for {kind}; name one"
+        if self.config is None or not is_trainable(self.config, trusted=False):
+            return None, f"transformers has no causal language model for {kind}; {NAME_ANOTHER}"
         try:
-            with torch.device("meta"):
-                return AutoModelForCausalLM.from_config(self.config, trust_remote_code=False), ""
+            return skeleton(self.config), ""
         except Exception as error:  # of the model's own code
             text = " ".join(str(error).split())[:160]
             return None, f"no model can be made by its config.json ({type(error).__name__}: {text}); get it again"
@@ -120,10 +84,17 @@ class Architecture:
     def obstacle(self) -> str | None:
         """Why nothing can be made of it, in words with the next step; None where something can."""
         kind = self.written["model_type"]
-        if self.written.get("auto_map") and self.config is None:
+        if odd := odd_numbers(self.folder, self.written):
+            return odd[0]
+        if isinstance(self.written.get("auto_map"), Mapping) and self.config is None:
             return f"{kind} brings code of its own; run it with trust_remote_code: true, which was not tried here"
         if self.config is None:
-            return f"this transformers cannot read a configuration of {kind}; install a newer one, or get it again"
+            return (
+                f"this transformers cannot read a configuration of {kind} ({self._unread}); install a newer one, or "
+                "get the model again"
+            )
+        if self.config.is_encoder_decoder:
+            return f"{kind} has an encoder of its own for the prompt, which no run here feeds; {NAME_ANOTHER}"
         if self.model is None:
             return self._made[1]
         if not self.kinds:
@@ -145,7 +116,7 @@ class Architecture:
         """Weights of several experts in one tensor, which are no linears: the module's name to their number."""
         found: dict[str, int] = {}
         for name, weight in self.model.named_parameters() if self.model is not None else ():
-            if weight.dim() > 2 and "conv" not in name:
+            if weight.dim() == 3 and weight.shape[0] > 1 and "conv" not in name:
                 owner = name.split(".")[-2]
                 found[owner] = found.get(owner, 0) + weight.numel()
         return found
@@ -155,17 +126,11 @@ class Architecture:
         """Of the whole model."""
         return sum(weight.numel() for weight in self.model.parameters()) if self.model is not None else 0
 
-    @cached_property
+    @property
     def trial(self) -> Trial:
         """A step of a tiny model with random weights."""
         assert self.config is not None
-        said = ""
-        for kept in ((), _HEADS):  # some architectures make heads of other numbers too
-            try:
-                return _trained(shrunk(self.config, kept))
-            except Exception as error:  # of the architecture's own code
-                said = said or f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        return Trial(f"a tiny model of it could not be trained ({said})")
+        return trial_of(self.config)
 
     def row(self) -> str:
         """Return the row for `families.py` that is worth trying, as source text."""
@@ -200,67 +165,18 @@ class Architecture:
         return tuple(name for name, there in traits.items() if there)
 
 
-def shrunk(config: PreTrainedConfig, kept: Sequence[str] = ()) -> PreTrainedConfig:
-    """Return the configuration of a tiny model of the same architecture, with a layer of each kind.
-
-    Args:
-        config: of the large one.
-        kept: sizes to leave as they are.
-    """
-    small = copy.deepcopy(config)
-    for name, size in _SMALL.items():
-        if name not in kept and isinstance(found := getattr(small, name, None), int) and found > size:
-            setattr(small, name, size)
-    for name, token in _TOKENS.items():
-        if getattr(small, name, None) is not None:
-            setattr(small, name, token)
-    heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
-    if heads is not None and heads == shared:
-        small.num_key_value_heads = small.num_attention_heads
-    kinds: Sequence[str] = getattr(config, "layer_types", None) or ()
-    count = next((n for n in range(2, _LAYERS + 1) if {*kinds[:n]} == {*kinds}), _LAYERS)
-    small.num_hidden_layers = min(count, config.num_hidden_layers)
-    if kinds:
-        small.layer_types = list(kinds[: small.num_hidden_layers])
-    for listed in ("no_rope_layers", "mlp_layer_types"):
-        if isinstance(found := getattr(small, listed, None), list):
-            setattr(small, listed, found[: small.num_hidden_layers])
-    small.rope_parameters = _plain_rope(getattr(small, "rope_parameters", None))
-    small.initializer_range = 0.2
-    small._experts_implementation = "eager"
-    return small
-
-
-def _plain_rope(rope: Any) -> Any:
-    """Rotary positions without stretching, whose tables have the size of the large model's heads."""
-    if not isinstance(rope, Mapping):
-        return rope
-    if any(isinstance(part, Mapping) for part in rope.values()):
-        return {name: _plain_rope(part) for name, part in rope.items()}
-    kept = {name: value for name, value in rope.items() if name in ("rope_theta", "partial_rotary_factor")}
-    return {"rope_type": "default", **kept}
-
-
-def _trained(config: PreTrainedConfig) -> Trial:
-    """Score a random tiny model by eq. 4, and train MOLoRA on all of its linears for a step."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False).float().eval()
-        for name, value in model.named_parameters():
-            if value.dim() == 1 and "norm" in name:
-                nn.init.ones_(value)
-        ids = torch.randint(3, config.vocab_size, (8, 24))
-        batch = {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)}
-        found = part_scores(model, [batch])
-        names = list(found.sums)
-        molora = MoLoraConfig(task_type=TaskType.CAUSAL_LM, target_modules=names, num_experts=2, r=2)
-        adapted: Any = get_peft_model(model, molora)
-        summed_nll(adapted(input_ids=ids, use_cache=False).logits, ids).backward()
-    moved = [weight.grad for weight in adapted.parameters() if weight.requires_grad]
-    if not all(grad is not None and bool(grad.isfinite().all()) for grad in moved):
-        return Trial("a tiny model of it trains with gradients that are missing or not finite")
-    kinds = dict.fromkeys(name.rpartition(".")[2] for name in found.vanishing)
-    return Trial(None, tuple(kinds))
+def _no_model(folder: Path) -> str | None:
+    """Say why a path is no folder of a model; None where it is."""
+    if folder.is_file():
+        return f"{folder} is a file; name the folder that holds the model's {folder.name} and {CONFIG}"
+    if not folder.is_dir():
+        fetch = f"fetch a model of the hub first (hf download {folder}) and name its folder"
+        return f"there is no folder {folder}; correct the path, or {fetch}"
+    if (folder / CONFIG).is_file():
+        return None
+    if (folder / ADAPTER_CONFIG).is_file():
+        return f"{folder} is an adapter, not a model; name the folder of its base"
+    return f"{folder} has no {CONFIG}; name the folder of a model"
 
 
 def _of_vllm(model_type: str, model: str) -> str:

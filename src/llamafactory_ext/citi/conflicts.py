@@ -68,9 +68,26 @@ def training_conflicts(model_args: Any, training_args: Any, finetuning_args: Any
             "quantization_bit: phase uco cannot tune quantized components; set citi_phases: rp,mi or load the model "
             "unquantized"
         )
+    if model_args.quantization_bit is not None:
+        problems += quantized_score_problems(finetuning_args)
     problems += _lora_plus_problems(finetuning_args)
     problems += engine_conflicts(model_args, training_args, finetuning_args)
     return problems if continues else problems + _output_problems(training_args)
+
+
+def quantized_score_problems(args: Any) -> list[str]:
+    """Say which score a quantized base cannot have, where the run computes one.
+
+    Args:
+        args: the fine-tuning options.
+    """
+    score = args.citi_importance_score
+    if args.citi_importance_load or score not in ("snip", "wanda"):
+        return []
+    return [
+        f"citi_importance_score: {score} reads the weights, which a quantized base has packed; set "
+        "citi_importance_score: fisher, which does not, or load the model unquantized"
+    ]
 
 
 def inference_conflicts(model_args: Any) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..checkpoint.model_folder import model_problems, stored_tensors
-from ..families import family_of
+from ..checkpoint.model_folder import SCRATCH, model_problems
+from ..families import family_of, is_export
+from ..training.parameters import has_tower
+from ..training.quantized import stored_quantization
 from .architecture import Architecture
+from .run.early import quantized_problem
 
 Line = tuple[str, str, str, str]  # what, its state, what was found, the next step
 
@@ -14,21 +17,30 @@ Line = tuple[str, str, str, str]  # what, its state, what was found, the next st
 def model_checks(folder: Path) -> tuple[list[Line], str]:
     """Return what a model's config.json allows, and the row to try for an architecture without one.
 
+    What keeps a training command from the model is said in that command's words.
+
     Raises:
         CheckpointError: the folder has no usable config.json.
     """
     found = Architecture(folder)
-    standing, kind = found.standing, found.standing.model_type
-    problems = model_problems(folder) or _strange_weights(found)
-    checks: list[Line] = [("files", "broken", *_parted(problem)) for problem in problems]
+    kind = found.standing.model_type
+    checks: list[Line] = [("files", "broken", *_parted(problem.replace(SCRATCH, ""))) for problem in _problems(folder)]
     checks = checks or [("files", "ok", "config, weights and tokenizer are there", "")]
     if found.obstacle is not None:
         return [(f"trains: {kind}", "broken", *_parted(found.obstacle)), *checks], ""
+    if (quantized := quantized_problem(found.config, ())) is not None:
+        return [(f"trains: {kind}", "broken", *_parted(quantized)), *checks], ""
     if found.trial.problem is not None:
-        step = "report it, with this line; stage: sft with finetuning_type: lora may do"
-        return [(f"trains: {kind}", "broken", found.trial.problem, step), *checks], ""
+        if family_of(kind) is not None:
+            step = "correct its config.json, or get the model again"
+            return [(f"trains: {kind}", "broken", found.trial.problem, step), *checks], ""
+        step = "try a short run (max_steps: 2), and report it with this line"
+        unknown: Line = (f"trains: {kind}", "warning", f"unknown, as {found.trial.problem}", step)
+        return [unknown, *_export_lines(found), *checks], _row(found)
     kinds = ", ".join(f"{count} {name}" for name, count in found.kinds.items())
     trains: list[Line] = [(f"trains: {kind}", "ok", f"{sum(found.kinds.values())} linears: {kinds}", "")]
+    if (quantized := quantized_problem(found.config, ("uco",))) is not None:
+        trains.append(("phases", "warning", *_parted(quantized)))
     if found.experts:
         count = sum(found.experts.values())
         share = f"{count:,} parameters ({count / found.parameters:.0%}) of {', '.join(found.experts)}"
@@ -39,29 +51,36 @@ def model_checks(folder: Path) -> tuple[list[Line], str]:
         trains.append(("importance", "warning", f"eq. 4 is 0 by construction for {', '.join(hidden)}", step))
     else:
         trains.append(("importance", "ok", "eq. 4 exists for every linear", ""))
-    row = ""
-    if standing.export is None:
-        trains.append(("exports", "ok", f"citi_{kind}", ""))
-        served: Line = ("serves with vLLM", "ok", "yes", "")
-        if standing.serving is not None:
-            served = ("serves with vLLM", "warning", *_parted(standing.serving))
-        trains.append(served)
-    else:
-        trains.append(("exports, and serves with vLLM", "warning", *_parted(standing.export)))
-        row = found.row() if family_of(found.written["model_type"]) is None else ""
-    return [*trains, *checks], row
+    return [*trains, *_export_lines(found), *checks], _row(found)
 
 
-def _strange_weights(found: Architecture) -> list[str]:
-    """Return how weights contradict their configuration, if they do; an architecture as doctor has found it."""
+def _export_lines(found: Architecture) -> list[Line]:
+    standing = found.standing
+    if standing.export is not None:
+        return [("exports, and serves with vLLM", "warning", *_parted(standing.export))]
+    exports: Line = ("exports", "ok", f"citi_{standing.model_type}", "")
+    if (method := stored_quantization(found.config)) is not None:
+        step = "load the adapter on the unquantized base, and export that"
+        exports = ("exports", "warning", f"not on a base that is quantized ({method})", step)
+    if standing.serving is None:
+        return [exports, ("serves with vLLM", "ok", "yes", "")]
+    return [exports, ("serves with vLLM", "warning", *_parted(standing.serving))]
+
+
+def _row(found: Architecture) -> str:
+    """Return the row to try; nothing where there is one, or where a row would not do."""
+    if found.standing.export is None or has_tower(found.config) or is_export(found.written):
+        return ""
+    return found.row()
+
+
+def _problems(folder: Path) -> list[str]:
+    """Return what keeps a run from a folder; without LLaMA-Factory, what its files alone show."""
     try:
-        from ..upstream.pipeline.skeleton import lost_weights
-    except ImportError:  # without LLaMA-Factory
-        return []
-    if found.model is None or found.written.get("quantization_config"):
-        return []
-    fault = lost_weights(found.model, stored_tensors(found.folder))
-    return [f"weights and config.json contradict each other: {fault}; get the model again"] if fault else []
+        from ..upstream.pipeline.named import local_problems
+    except ImportError:
+        return model_problems(folder)
+    return local_problems(folder)
 
 
 def _parted(sentence: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoint.base import MANIFEST, check_base
 from ..checkpoint.folders import check_adapter, newest_complete
-from ..checkpoint.model_folder import DamagedError, read_object
+from ..checkpoint.weight_files import DamagedError, read_object
 from ..errors import CheckpointError, OptionError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..duo.targets import decoder_layers
 from ..errors import ExtError
+from ..training.quantized import stored_quantization
 from .adapter import given_of
 
 
@@ -28,6 +29,8 @@ def early_problems(model: Any, finetuning_args: Any) -> list[str]:
     """
     if model is None:
         return []
+    if (method := stored_quantization(model.config)) is not None:
+        return [f"the base is quantized ({method}), and DATA adapts plain linears only; name the unquantized model"]
     try:
         layers = decoder_layers(model)
     except ExtError as error:

@@ -27,8 +27,8 @@ from ..training.scale import (
     memory,
     seconds,
 )
+from ..training.skeleton import skeleton
 from ..upstream.patches.dry_run_computed import sizes_of, works_of
-from ..upstream.pipeline.skeleton import skeleton
 
 # Published configurations of Llama 3; nothing is downloaded.
 MODELS: Final = {

@@ -7,14 +7,29 @@ mixin of the method does.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import transformers
 
+from ..checkpoint.model_folder import CONFIG
+from ..checkpoint.weight_files import weight_problems
 from ..errors import CheckpointError
 from ..families import FAMILIES, Family
 
 FORMAT = 1
+AGAIN = "the export is incomplete, write it again with `llamafactory-cli export`"
+_ELSEWHERE = {"gguf_file", "state_dict", "subfolder", "variant"}  # by which the weights lie in other files
+
+
+def export_problems(path: Any) -> list[str]:
+    """Say which files of weights an exported model's folder lacks, or which are damaged; a name of a hub has none.
+
+    Args:
+        path: what was given as the model.
+    """
+    folder = Path(str(path)).expanduser()
+    return weight_problems(folder, AGAIN) if path and (folder / CONFIG).is_file() else []
 
 
 def settings_of(config: Any, block: str) -> dict[str, Any]:
@@ -63,7 +78,9 @@ class ExportedMixin:
 
     @classmethod
     def from_pretrained(cls, path: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        """Load as in transformers, but missing adapter tensors are an error, not a warning."""
+        """Load as in transformers, but missing files and adapter tensors are named errors."""
+        if not kwargs.keys() & _ELSEWHERE and (problems := export_problems(path)):
+            raise CheckpointError(f"{problems[0]}.")
         try:
             model, info = super().from_pretrained(path, *args, output_loading_info=True, **kwargs)  # type: ignore[misc]
         except RuntimeError as error:
@@ -74,10 +91,7 @@ class ExportedMixin:
                 "again."
             ) from None
         if missing := sorted(key for key in info["missing_keys"] if any(mark in key for mark in cls.marks)):
-            raise CheckpointError(
-                f"{path} lacks {len(missing)} adapter tensors, {missing[0]} for example; the export is incomplete, "
-                "write it again with `llamafactory-cli export`."
-            )
+            raise CheckpointError(f"{path} lacks {len(missing)} adapter tensors, {missing[0]} for example; {AGAIN}.")
         return (model, info) if output_loading_info else model
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..checkpoint.model_folder import DamagedError, read_object
+from ..checkpoint.weight_files import DamagedError, read_object
 from ..errors import OptionError
 
 _SIZES: Final = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")

@@ -8,6 +8,9 @@ from typing import Any, Literal
 import torch
 from peft import PeftModel
 from torch import nn
+from transformers import PreTrainedConfig
+
+from ..families import TOWERS
 
 RAISED = "No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small."
 
@@ -28,14 +31,37 @@ def parameter_group(name: str) -> Group:
 
 
 def backbone_linears(model: nn.Module) -> dict[str, nn.Linear]:
-    """Return every linear of the backbone by name, in the model's order; the output head is none of them."""
+    """Return every linear of the backbone by name, in the model's order; the output head is none of them.
+
+    Of a model that sees or hears, those of its language model alone: upstream freezes the towers, and text never
+    reaches them.
+    """
     get_head: Any = getattr(model, "get_output_embeddings", lambda: None)
     head = get_head()
-    return {
+    linears = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and module is not head and not name.endswith("lm_head")
     }
+    if not has_tower(getattr(model, "config", None)):
+        return linears
+    get_embeddings: Any = getattr(model, "get_input_embeddings", lambda: None)
+    embeddings = get_embeddings()
+    inside = next((name for name, module in model.named_modules() if module is embeddings), "")
+    while inside:  # up from the embeddings, to the first part that has linears
+        inside = inside.rpartition(".")[0]
+        part = {name: module for name, module in linears.items() if name.startswith(f"{inside}." if inside else "")}
+        if part:
+            return part
+    return linears
+
+
+def has_tower(config: Any) -> bool:
+    """Tell whether a configuration, or a part of it, is of a model that sees or hears."""
+    if any(getattr(config, name, None) is not None for name in TOWERS):
+        return True
+    parts = vars(config).values() if isinstance(config, PreTrainedConfig) else ()
+    return any(has_tower(part) for part in parts if isinstance(part, PreTrainedConfig))
 
 
 def expert_tensors(model: nn.Module) -> dict[str, int]:

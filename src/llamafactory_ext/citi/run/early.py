@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,17 @@ from torch import nn
 
 from ...checkpoint.model_folder import output_problem
 from ...errors import ExtError, OptionError
-from ...families import standing
+from ...families import family_of, standing
+from ...training.quantized import LINEAR, stored_quantization
+from ...training.skeleton import is_own_code
+from ..conflicts import quantized_score_problems
 from ..importance import linear_components
 from ..importance_file import Importance
 from ..phases import phase_table
 from ..scoring import shapes_of
 from ..selection import selected_counts
+from ..trial import trial_of
 from .adapters import ratios
-
-LINEAR_METHODS = ("bitsandbytes", "None")  # of these the linears stay torch.nn.Linear; older files do not name it
-UNPACKED = ("mxfp4", "fp8")  # upstream unpacks these at loading
 
 
 def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
@@ -30,8 +32,11 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
     """
     problems = _save_problems(finetuning_args.citi_importance_save)
     if model is not None:
-        found = (export_problem(model, finetuning_args), _quantized_problem(model, finetuning_args))
+        phases = [phase.name for phase in phase_table(finetuning_args) if "backbone" in phase.trains]
+        found = (export_problem(model, finetuning_args), quantized_problem(model.config, phases))
         problems += [problem for problem in found if problem]
+        if stored_quantization(model.config) is not None:
+            problems += quantized_score_problems(finetuning_args)
     shares = ratios(finetuning_args, phase_table(finetuning_args))
     path = finetuning_args.citi_importance_load
     try:
@@ -48,7 +53,21 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
                 importance.check(Path(path), shapes_of(model))
     except ExtError as error:
         problems.append(f"citi_importance_load: {error.message.rstrip('.')}")
-    return problems
+    return problems or _trial_problems(model)
+
+
+def _trial_problems(model: nn.Module | None) -> list[str]:
+    """Say why a tiny model of a family's configuration cannot be trained.
+
+    Of other architectures too little is known to refuse them for it.
+    """
+    config: Any = getattr(model, "config", None)
+    if config is None or family_of(config.model_type) is None:
+        return []
+    if is_own_code(config) or stored_quantization(config) is not None:
+        return []
+    problem = trial_of(config).problem
+    return [f"{config.model_type}: {problem}; correct its config.json, or get the model again"] if problem else []
 
 
 def export_problem(base: Any, args: Any) -> str | None:
@@ -76,24 +95,25 @@ def check_export(base: Any, args: Any) -> None:
         raise OptionError(f"{problem}.")
 
 
-def _quantized_problem(model: Any, args: Any) -> str | None:
-    """Say why a base that is stored quantised cannot be trained; None where it can, or is plain."""
-    stated = getattr(model.config, "quantization_config", None)
-    if stated is None:
+def quantized_problem(config: Any, tuning: Sequence[str]) -> str | None:
+    """Say why a base that is stored quantized cannot be trained; None where it can, or is plain.
+
+    Args:
+        config: transformers' configuration.
+        tuning: names of the phases that tune linears of the base.
+    """
+    method = stored_quantization(config)
+    if method is None:
         return None
-    method = str(stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None))
-    if method in UNPACKED:
-        return None
-    if method not in LINEAR_METHODS:
+    if method not in LINEAR:
         return (
             f"the base is quantized by {method}, whose linears are no torch.nn.Linear and cannot be ranked or "
             "adapted; name the unquantized model (quantization_bit: 4 or 8 keeps it small)"
         )
-    tuned = [phase.name for phase in phase_table(args) if "backbone" in phase.trains]
-    if not tuned:
+    if not tuning:
         return None
     return (
-        f"the base is quantized ({method}), and phase {tuned[0]} cannot tune quantized components; set citi_phases: "
+        f"the base is quantized ({method}), and phase {tuning[0]} cannot tune quantized components; set citi_phases: "
         "rp,mi (with citi_adapter: lora: mi), or name an unquantized model"
     )
 

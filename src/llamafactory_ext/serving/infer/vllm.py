@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from vllm import SamplingParams
@@ -15,7 +16,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from ...checkpoint.model_folder import weights_fault
+from ...checkpoint.weight_files import WEIGHTS, weight_problems, weights_fault
 from ...errors import CheckpointError, DataError, OptionError
 from .hf import load_tokenizer
 from .identity import adapter_base, files_hash, model_folder
@@ -23,6 +24,16 @@ from .options import InferOptions
 from .prompts import Prompt, TextPrompts, template_for_tokens
 
 _WINDOW = 256  # requests in the engine for each copy of the model: it batches them itself
+
+
+def _damage(folder: Path) -> Iterator[str]:
+    """Yield what vLLM would meet in its workers: files that are missing or damaged, whatever their names."""
+    advice = "get the model again"
+    if any((folder / name).is_file() for name in WEIGHTS):
+        yield from weight_problems(folder, advice)
+    for file in sorted(folder.glob("*.safetensors")):
+        if fault := weights_fault(file):
+            yield f"{file} {fault}; {advice}"
 
 
 class VllmBackend:
@@ -44,9 +55,8 @@ class VllmBackend:
                 f"{self._folder} holds an adapter; write a whole model for vLLM with `llamafactory-cli export`, or "
                 "use --backend hf."
             )
-        for file in sorted(self._folder.glob("*.safetensors")):
-            if fault := weights_fault(file):
-                raise CheckpointError(f"{file} {fault}; get the model again.")
+        for problem in _damage(self._folder):
+            raise CheckpointError(f"{problem}.")
         self._loop = asyncio.new_event_loop()
         self._engine = self._loop.run_until_complete(self._start())
         config = self._engine.model_config

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 from ...errors import OptionError, UpstreamError
 from ...families import FAMILIES, Family, family_of
 from ...methods import listed, methods
-from ..exported import settings_of
+from ..exported import export_problems, settings_of
 
 MINIMUM = (0, 32)
 # The CPU build is a distribution of its own.
@@ -73,7 +75,7 @@ def check_settings(vllm_config: Any, block: str, what: str, *, stages: bool = Tr
     config = model.hf_config
     settings_of(config, block)
     row = family_of(config.model_type.removeprefix(f"{block}_"))
-    problems = _family_problems(model, row)
+    problems = _file_problems(vllm_config) + _family_problems(model, row)
     if row is not None and not hybrid and "hybrid" in row.structure:
         problems.append(f"{what} is not served on hybrid models ({row.models}); run the export with transformers")
     if model.quantization or getattr(config, "quantization_config", None):
@@ -99,11 +101,22 @@ def check_settings(vllm_config: Any, block: str, what: str, *, stages: bool = Tr
         raise OptionError.listing(f"vLLM cannot run this {config.model_type} model:", problems)
 
 
+def _file_problems(vllm_config: Any) -> list[str]:
+    """Return files that the model's folder lacks; vLLM would meet that in its workers, or answer without them."""
+    loads = str(getattr(getattr(vllm_config, "load_config", None), "load_format", "auto"))
+    return [] if "dummy" in loads else export_problems(getattr(vllm_config.model_config, "model", ""))
+
+
 def _family_problems(model: Any, row: Family | None) -> list[str]:
     """Return what a family's own class in vLLM cannot do."""
     if row is None:
         return ["this version of llamafactory_ext knows no such family; install the one that wrote the export"]
     problems = [row.unserved] if row.unserved else []
+    problems += [
+        f"vLLM's {row.model} imports {name}, which is not installed; install the release that belongs to this torch"
+        for name in row.vllm_imports
+        if name not in sys.modules and find_spec(name) is None
+    ]
     if row.always_tied and not model.hf_config.tie_word_embeddings:
         problems.append(row.untied)
     dtype = str(getattr(model, "dtype", "")).removeprefix("torch.")

@@ -13,6 +13,7 @@ from ...options.attention import attention_conflicts
 from ...options.fates.judge import broken_conditions
 from ...options.fates.table import ROWS
 from ...options.run import RunArguments
+from ...training.quantized import full_tuning_problem
 from .arguments import collecting_problems
 from .command import RawArgs, requested, requested_type
 from .compat import upstream_version
@@ -126,8 +127,8 @@ def conflicts(args: RawArgs, given: Mapping[str, Any], groups: Sequence[Any]) ->
     if training is not None and trains(given):
         checked = given if method else {**given, **judged_as(), "finetuning_type": finetuning.finetuning_type}
         problems += broken_conditions(checked, tuple(groups))
-        if not problems and not any(row.alone for row in rows):
-            problems += _model_problems(rows, model, data, finetuning)
+        if not problems:
+            problems += _kind_problems(rows, model, finetuning) or _model_problems(rows, model, data, finetuning)
     if method:
         problems += attention_conflicts(
             model, data, training, finetuning, upstream_version() or "of an unknown version"
@@ -148,9 +149,32 @@ def judged_as() -> dict[str, str]:
     return {"stage": next(row.name for row in methods("stage") if not row.alone)}
 
 
+def _config(model: Any) -> Any:
+    """Return the model's configuration; None where it cannot be read, which is said elsewhere."""
+    from ..pipeline.skeleton import config_of
+
+    try:
+        return config_of(model)
+    except Exception:  # whatever a model's own code meets
+        return None
+
+
+def _kind_problems(rows: Iterable[Method], model: Any, finetuning: Any) -> list[str]:
+    """Return what no training command can do with the kind of a model, or with the way it is stored."""
+    config = _config(model)
+    problem = full_tuning_problem(config, finetuning.finetuning_type)
+    if rows and getattr(config, "is_encoder_decoder", False):
+        problem = (
+            f"model_name_or_path={model.model_name_or_path} has an encoder of its own for the prompt, which no run "
+            "here feeds; name a causal language model"
+        )
+    return [problem] if problem else []
+
+
 def _skeleton(model: Any) -> Any:
     """Return the model without weights; None where its configuration does not tell."""
-    from ..pipeline.skeleton import config_of, skeleton
+    from ...training.skeleton import skeleton
+    from ..pipeline.skeleton import config_of
 
     try:
         return skeleton(config_of(model))
@@ -160,6 +184,8 @@ def _skeleton(model: Any) -> Any:
 
 def _model_problems(rows: Iterable[Method], model: Any, data: Any, finetuning: Any) -> list[str]:
     """Return what a model's configuration alone tells against the methods of a training command."""
+    if any(row.alone for row in rows):
+        return []
     checks = [load(row.check_model) for row in rows if row.check_model]
     packs = bool(rows) and bool(data.packing or data.neat_packing)
     bare = _skeleton(model) if checks or packs else None

@@ -21,8 +21,9 @@ from ...methods import load, worker
 from ...training.devices import free_memory
 from ...training.measured import Estimate, Trial
 from ...training.scale import MASTER, MOMENTS
+from ...training.skeleton import skeleton
 from ...training.stopwatch import laps, now
-from ..pipeline.skeleton import config_of, skeleton
+from ..pipeline.skeleton import config_of
 
 STEPS = 6  # optimiser steps of the trial
 estimates: list[Estimate] = []

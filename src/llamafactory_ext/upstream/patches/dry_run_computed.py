@@ -21,7 +21,8 @@ from ...training.scale import (
     memory,
     seconds,
 )
-from ..pipeline.skeleton import config_of, skeleton
+from ...training.skeleton import skeleton
+from ..pipeline.skeleton import config_of
 from .other_gpus import ENGINE
 
 

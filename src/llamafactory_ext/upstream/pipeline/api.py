@@ -23,9 +23,8 @@ from llamafactory.model import load_tokenizer as upstream_load_tokenizer
 from llamafactory.train.sft.metric import ComputeAccuracy, eval_logit_processor
 from llamafactory.train.sft.trainer import CustomSeq2SeqTrainer
 from llamafactory.train.trainer_utils import create_modelcard_and_push
-from safetensors import SafetensorError
 
-from ...errors import CheckpointError, DataError
+from ...errors import CheckpointError, DataError, ExtError
 
 _UNLIKE = re.compile("mismatch|Missing key|Unexpected key", re.IGNORECASE)
 
@@ -82,11 +81,13 @@ def loading_model(model_args: Any) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        raise _not_loaded(model_args, error) from error
+    except ExtError:
+        raise
     except RuntimeError as error:
         if not _UNLIKE.search(str(error)):
             raise
+        raise _not_loaded(model_args, error) from error
+    except Exception as error:  # odd values in its files meet code of many libraries, and of the model's own
         raise _not_loaded(model_args, error) from error
 
 

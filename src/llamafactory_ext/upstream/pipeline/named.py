@@ -10,15 +10,8 @@ from typing import Any
 
 from ...checkpoint.base import MANIFEST
 from ...checkpoint.folders import check_adapter
-from ...checkpoint.model_folder import (
-    ADAPTER_CONFIG,
-    DamagedError,
-    adapter_problems,
-    model_problems,
-    read_header,
-    read_object,
-    stored_tensors,
-)
+from ...checkpoint.model_folder import ADAPTER_CONFIG, adapter_problems, model_problems
+from ...checkpoint.weight_files import DamagedError, read_header, read_object, stored_tensors
 from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
 from ...errors import CheckpointError, DataError
@@ -67,7 +60,8 @@ def strange_adapters(model_args: Any, finetuning_args: Any) -> list[str]:
     own = [row.name for row in methods("finetuning_type") if row.adapter is not None]
     if kind not in ("lora", *own) or not folders:
         return []
-    from .skeleton import config_of, lost_part, misfit, skeleton
+    from ...training.skeleton import skeleton
+    from .skeleton import config_of, lost_part, misfit
 
     if foreign := [line for folder in folders if kind == "lora" and (line := _of_a_method(folder))]:
         return foreign
@@ -152,11 +146,7 @@ def _model_problems(model_args: Any, weights: bool) -> list[str]:
     if folder.is_file():
         return [f"{option} is a file; name the folder that holds the model's {folder.name} and config.json"]
     if folder.is_dir():
-        problems = model_problems(folder, weights=weights)
-        problems = [f"model_name_or_path={line}" for line in problems] or _config_problems(model_args, option)
-        if weights and not problems:
-            problems = quantizer_problems(model_args, option) or _strange_weights(model_args, folder, option)
-        return problems
+        return _folder_problems(model_args, folder, "model_name_or_path=", weights=weights)
     if _other_hub():
         return []
     from transformers.utils import cached_file
@@ -169,15 +159,32 @@ def _model_problems(model_args: Any, weights: bool) -> list[str]:
     return _config_problems(model_args, option) or (quantizer_problems(model_args, option) if weights else [])
 
 
+def local_problems(folder: Path) -> list[str]:
+    """Return what keeps a training from a local model, in the words of a training command."""
+    from llamafactory.hparams import ModelArguments
+
+    return _folder_problems(ModelArguments(model_name_or_path=str(folder)), folder, "", weights=True)
+
+
+def _folder_problems(model_args: Any, folder: Path, prefix: str, *, weights: bool) -> list[str]:
+    option = f"{prefix}{model_args.model_name_or_path}"
+    problems = [f"{prefix}{line}" for line in model_problems(folder, weights=weights)]
+    problems = problems or _config_problems(model_args, option)
+    if weights and not problems:
+        problems = quantizer_problems(model_args, option) or _strange_weights(model_args, folder, option)
+    return problems
+
+
 def _config_problems(model_args: Any, option: str) -> list[str]:
-    from .skeleton import config_of, is_trainable
+    from ...training.skeleton import is_trainable
+    from .skeleton import config_of
 
     try:
         config = config_of(model_args)
     except Exception as error:  # of transformers' and the model's own code
         text = " ".join(str(error).split())[:200]
         return [f"{option}: its config.json cannot be used ({text}); install a newer transformers, or get it again"]
-    if is_trainable(config):
+    if is_trainable(config, trusted=bool(model_args.trust_remote_code)):
         return []
     kind = getattr(config, "model_type", type(config).__name__)
     return [f"{option} is a {kind}, which writes no text; name a causal language model"]
@@ -185,10 +192,12 @@ def _config_problems(model_args: Any, option: str) -> list[str]:
 
 def _strange_weights(model_args: Any, folder: Path, option: str) -> list[str]:
     """Return weights that the configuration wants and the files lack: transformers would begin with random ones."""
-    from .skeleton import config_of, lost_weights, skeleton
+    from ...training.skeleton import is_own_code, lost_weights, skeleton
+    from .skeleton import config_of
 
     config = config_of(model_args)
-    if getattr(config, "quantization_config", None) or getattr(config, "auto_map", None):
+    own = is_own_code(config) or (model_args.trust_remote_code and getattr(config, "auto_map", None))
+    if getattr(config, "quantization_config", None) or own:
         return []  # made by code of their own
     try:
         model = skeleton(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-_DEQUANTIZED = ("mxfp4", "fp8")  # upstream unpacks them without a package
+from ...training.quantized import UNPACKED
 
 
 def quantizer_problems(model_args: Any, option: str) -> list[str]:
@@ -29,7 +29,7 @@ def quantizer_problems(model_args: Any, option: str) -> list[str]:
             f"{option}: quantization_config in its config.json names no quant_method; get the model again, or remove "
             "quantization_config if its weights are plain"
         ]
-    if method in _DEQUANTIZED:
+    if method in UNPACKED:
         return []
     try:
         if AutoHfQuantizer.supports_quant_method(stated):  # others are passed over, as transformers warns

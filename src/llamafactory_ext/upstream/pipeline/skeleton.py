@@ -1,31 +1,19 @@
-"""The model of a command without its weights: its modules on the meta device, made from its configuration alone."""
+"""How adapters fit the model of a command, seen on the meta device without its weights."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from llamafactory.model import load_config
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoModelForSeq2SeqLM,
-    AutoModelForTextToWaveform,
-)
 
-# Kinds of models whose files have the names of the modules, now and before.
-_PLAIN_NAMES = ("llama", "mistral", "phi3", "qwen2", "qwen3", "gemma", "gemma2")
 _PREFIX, _PAIR = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
 # Settings by which an adapter takes some of the modules that its targets name.
 _SELECTIVE = ("layers_to_transform", "layers_pattern", "exclude_modules", "target_parameters", "megatron_config")
 # A's inputs and B's outputs are the linear's, in LoRA and in adapters of our methods alike.
 _PART = re.compile(r"(?P<target>.+)\.\w+_(?P<part>[AB])\.weight")
-_DIGITS = re.compile(r"\d+")
-_KINDS = (AutoModelForImageTextToText, AutoModelForSeq2SeqLM, AutoModelForTextToWaveform)  # in upstream's order
 
 
 def config_of(model_args: Any) -> Any:
@@ -33,56 +21,10 @@ def config_of(model_args: Any) -> Any:
     return load_config(model_args)
 
 
-def is_trainable(config: Any) -> bool:
-    """Return whether upstream finds a model that writes text by this configuration."""
-    kinds = (*_KINDS, AutoModelForCausalLM)
-    return bool(getattr(config, "auto_map", None)) or any(type(config) in kind._model_mapping for kind in kinds)
-
-
-def skeleton(config: Any, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return the model on the meta device, of the class that upstream loads."""
-    kind = next((kind for kind in _KINDS if type(config) in kind._model_mapping), AutoModelForCausalLM)
-    with torch.device("meta"):
-        model: Any = kind.from_config(config, dtype=dtype)
-    with contextlib.suppress(AttributeError):
-        model.tie_weights()
-    bare: nn.Module = model
-    return bare
-
-
 def targets_found(model: nn.Module, targets: Iterable[str]) -> list[str]:
     """Return those of the names that some module of the model ends in."""
     names = [name for name, _ in model.named_modules()]
     return [target for target in targets if any(name == target or name.endswith(f".{target}") for name in names)]
-
-
-def lost_weights(model: nn.Module, found: Mapping[str, Any]) -> str | None:
-    """Return what a model's files lack, or have in another shape, in words.
-
-    None where they fit, as far as can be seen.
-
-    Names that transformers translates at loading are left out: a tensor counts as lost where its like of another layer
-    is there under the name it should have.
-
-    Args:
-        model: from the configuration, on the meta device.
-        found: facts by name, as the headers of the files have them.
-    """
-    wanted = {name: list(weight.shape) for name, weight in model.named_parameters()}
-    there = wanted.keys() & found.keys()
-    if not there:
-        kind = getattr(getattr(model, "config", None), "model_type", "")
-        return f"none of its tensors has a name of a {kind}" if kind in _PLAIN_NAMES and found else None
-    kinds = {_DIGITS.sub("#", name) for name in there}
-    lost = [name for name in wanted if name not in found and _DIGITS.sub("#", name) in kinds]
-    if lost:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        return f"its files lack {lost[0]}{more}"
-    for name in sorted(there):
-        shape = list(found[name].get("shape", wanted[name]))
-        if shape != wanted[name]:
-            return f"{name} is {shape} in its files, and {wanted[name]} by its config.json"
-    return None
 
 
 def misfit(model: nn.Module, tensors: dict[str, Any], targets: Any) -> str | None:
