@@ -224,7 +224,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("src", "examples", "docs", "evaluation", "benchmarks"):
         (path / name).symlink_to(ROOT / name)
     (path / "data").mkdir()
-    for file in ("dataset_info.json", "lab_tool.json", "lab_general.json", "lab_trajectories.json", "lab_chains.json"):
+    for file in ["dataset_info.json", *(path.name for path in (ROOT / "data").glob("lab_*.json"))]:
         shutil.copy(ROOT / "data" / file, path / "data" / file)
     return path
 

@@ -10,9 +10,11 @@ import pytest
 
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.skintern.build import Settings, Steps, check_settings, write_step
+from llamafactory_ext.skintern.build import Steps
 from llamafactory_ext.skintern.prompts import KNOWLEDGE_HEADING
 from llamafactory_ext.skintern.schedule import schedule
+from llamafactory_ext.skintern.sealed import write_step
+from llamafactory_ext.skintern.settings import Settings, check_settings
 from skintern.knowledge import COLUMNS, knowledge_records
 
 pytestmark = pytest.mark.fast
@@ -84,9 +86,27 @@ def test_the_same_seed_builds_the_same_and_the_file_is_sealed(tmp_path: Path) ->
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     with pytest.raises(DataError, match="other records or settings"):
         write_step({"built": other}, 1, folder)
+    (folder / "records.jsonl").write_text("", "utf-8")
+    with pytest.raises(DataError, match=r"records\.jsonl was changed or removed"):
+        write_step({"built": one}, 1, folder)
     changed = steps(tmp_path, [{**RECORDS[0], "k": "other"}, *RECORDS[1:]])
     with pytest.raises(DataError, match="other records or settings"):
         write_step({"built": changed}, 1, folder)
+
+
+def test_a_step_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressor that is not the same everywhere is asked once; what is refused is not written."""
+    built = steps(tmp_path)
+
+    def refuse() -> None:
+        raise DataError("too long")
+
+    with pytest.raises(DataError, match="too long"):
+        write_step({"built": built}, 0, tmp_path / "step", refuse)
+    assert not (tmp_path / "step").exists()
+    write_step({"built": built}, 0, tmp_path / "step")
+    monkeypatch.setattr(Steps, "step", lambda *_: pytest.fail("built again"))
+    write_step({"built": built}, 0, tmp_path / "step", refuse)
 
 
 def test_what_is_written_is_an_ordinary_data_set(tmp_path: Path) -> None:

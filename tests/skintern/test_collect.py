@@ -12,9 +12,10 @@ import pytest
 from llamafactory_ext.commands.skintern import Skintern
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError, ExtError, OptionError
-from llamafactory_ext.skintern.build import Settings, Steps
+from llamafactory_ext.skintern.build import Steps
 from llamafactory_ext.skintern.collect import collect, ends_in, read_knowledge
 from llamafactory_ext.skintern.records import read_skintern_records
+from llamafactory_ext.skintern.settings import Settings
 from metrics.judge_stub import Stub, judge_stub
 
 pytestmark = pytest.mark.fast

@@ -22,7 +22,7 @@ from llamafactory_ext.skintern.internalised import (
     from_json,
 )
 from llamafactory_ext.skintern.report import read_runs, to_json
-from llamafactory_ext.skintern.report_runs import curves, relative
+from llamafactory_ext.skintern.report_runs import curves, pooled, relative
 from llamafactory_ext.skintern.score import READINGS, read_gsm8k, read_scores
 from metrics.published_data import write_predictions
 
@@ -188,6 +188,18 @@ def test_the_table_of_tools_has_errors_and_costs() -> None:
     assert from_json(internalised().to_json()) == internalised()
     for words in ("before", "after step 4 (last)", "10.0 ± 4.7", "75.0 ± 6.8", "(n = 40)", "prompt tokens", "4.00"):
         assert words in text
+
+
+def test_runs_of_several_seeds_have_their_spread() -> None:
+    """Of one run the error is that of its items, of several that between them."""
+    one, other = internalised(), internalised()
+    rows = [Row(row.step, row.share, dict.fromkeys(FIGURES, Share(20, 40))) for row in other.rows]
+    other = Internalised(tuple(rows), other.costs, 43)
+    ((_, value, error), _) = pooled([one])[FIGURES[0]]
+    assert (value, error) == pytest.approx((10, 100 * Share(4, 40).error))
+    (first, last) = pooled([one, other])[FIGURES[0]]
+    assert first == pytest.approx((0, 30, 20))
+    assert last == pytest.approx((4, 62.5, 12.5))
 
 
 def test_three_files_are_written_and_stand_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from llamafactory.train.tuner import run_exp
 from omegaconf import OmegaConf
 
 import tiny
+from llamafactory_ext.skintern.options import BASELINES
 from skintern.knowledge import write_knowledge
 
 ROOT = Path(__file__).parents[2]
@@ -23,13 +24,23 @@ def read(name: str) -> dict[str, Any]:
 
 
 def test_no_yaml_is_left_out() -> None:
-    assert {file.stem for file in YAMLS.glob("*.yaml")} == {"tiny", "bbh_tinyllama"}
+    rivals = {f"{name}_tiny" for name in BASELINES if name != "none"}
+    assert {file.stem for file in YAMLS.glob("*.yaml")} == {"tiny", "tools_tiny", "bbh_tinyllama", *rivals}
+    for name in rivals:
+        assert f"{read(name)['skintern_baseline']}_tiny" == name
 
 
-def test_the_labs_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [*sorted(file.stem for file in YAMLS.glob("*_tiny.yaml")), "tiny"])
+def test_the_labs_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(ROOT)
-    run_exp({**read("tiny"), **SMALL, "output_dir": str(tmp_path / "out")}, [])
+    options = {**read(name), **SMALL, "output_dir": str(tmp_path / "out")}
+    if name in ("std_restarts_tiny", "tools_tiny"):
+        options["skintern_steps"] = 2
+    if name != "tools_tiny":  # the others measure in the same way
+        options.pop("skintern_measure", None)
+    run_exp(options, [])
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    assert (tmp_path / "out" / "internalised.json").is_file() is (name == "tools_tiny")
 
 
 def test_the_papers_yaml(tmp_path: Path) -> None:

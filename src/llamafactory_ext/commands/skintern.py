@@ -12,12 +12,15 @@ from ..data.entries import DataEntry
 from ..data.files.writing import DATASET_INFO
 from ..errors import OptionError
 from ..skintern.apart import check_apart
-from ..skintern.build import SOURCE, Settings, Steps, check_settings, step_files
+from ..skintern.build import Steps
 from ..skintern.flops import ModelSize, cache_bytes, config_of, generation_flops, reference_macs
 from ..skintern.options import MOST_STEPS
 from ..skintern.preview import side_by_side
 from ..skintern.records import read_skintern_records
+from ..skintern.retrieval import find_documents
 from ..skintern.schedule import listed_shares, schedule
+from ..skintern.sealed import SOURCE, step_files
+from ..skintern.settings import Settings, check_settings
 from .words import switch
 
 
@@ -92,6 +95,8 @@ class Skintern:
         keep_share: float = 0.0,
         seed: int = 42,
         test: str = "",
+        compressor_model: str = "",
+        documents: str = "",
     ) -> None:
         """Write the data set of every step: OUT/step-1 to OUT/step-T, each with its dataset_info.json and hash.
 
@@ -108,17 +113,25 @@ class Skintern:
             shots: K, solved examples in the prompt of the first step.
             examples: similar (tf-idf, of the same task) or random.
             parts: what the prompt holds beside the question, of summary, supplement and examples.
-            compressor: extractive (words of the knowledge) or tools (documentation of the record's tools).
+            compressor: extractive, self_info or llmlingua2 (words of the knowledge), or tools (documentation of the
+                record's tools).
             final: question (the last prompt is the question alone) or reference (as the published code).
             keep_share: share of the records that keep all knowledge in every step.
             seed: of all draws.
             test: a file or entry of test items; records that ask what one of them asks are refused.
+            compressor_model: local folder of the model that self_info and llmlingua2 ask.
+            documents: a file of documents, or a data set with knowledge, to search for every question in place of its
+                own knowledge: one step, the prompts of the rival kard, in training as at inference.
         """
         shares = _shares(steps, pattern, decay)
         _check_test(_entry(data, dataset_dir), test, dataset_dir)
         made = _steps(
-            data, dataset_dir, _settings(shares, shots, examples, parts, compressor, final, keep_share, seed)
+            data,
+            dataset_dir,
+            _settings(shares, shots, examples, parts, compressor, final, keep_share, seed, compressor_model),
+            documents,
         )
+        shares = made.settings.shares
         folder, name = Path(str(out)), Path(str(data)).stem
         places = [folder / f"step-{step + 1}" for step in range(len(shares))]
         if (stale := folder / f"step-{len(shares) + 1}").exists():
@@ -150,6 +163,7 @@ class Skintern:
         compressor: str = "extractive",
         final: str = "question",
         seed: int = 42,
+        compressor_model: str = "",
     ) -> None:
         """Show the prompts of one record at all steps side by side, with their words.
 
@@ -163,12 +177,15 @@ class Skintern:
             shots: K, solved examples in the prompt of the first step.
             examples: similar (tf-idf, of the same task) or random.
             parts: what the prompt holds beside the question, of summary, supplement and examples.
-            compressor: extractive (words of the knowledge) or tools (documentation of the record's tools).
+            compressor: extractive, self_info or llmlingua2 (words of the knowledge), or tools (documentation of the
+                record's tools).
             final: question (the last prompt is the question alone) or reference (as the published code).
             seed: of all draws.
+            compressor_model: local folder of the model that self_info and llmlingua2 ask.
         """
         shares = _shares(steps, pattern, decay)
-        made = _steps(data, dataset_dir, _settings(shares, shots, examples, parts, compressor, final, 0.0, seed))
+        chosen = _settings(shares, shots, examples, parts, compressor, final, 0.0, seed, compressor_model)
+        made = _steps(data, dataset_dir, chosen)
         if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item < len(made.records):
             raise OptionError(f"--item={item!r}: give the index of a record, 0 to {len(made.records) - 1}.")
         side_by_side(made, item)
@@ -286,6 +303,7 @@ def _settings(
     final: str,
     keep_share: float,
     seed: int,
+    compressor_model: Any,
 ) -> Settings:
     chosen = tuple(parts) if isinstance(parts, tuple | list) else tuple(filter(None, str(parts).split(",")))
     settings = Settings(
@@ -294,16 +312,23 @@ def _settings(
         examples=examples,
         parts=chosen,
         compressor=compressor,
+        compressor_model=str(compressor_model),
         final=final,
         keep_share=keep_share,
         seed=seed,
     )
     check_settings(settings)
+    if compressor == "self_info" and not compressor_model:
+        raise OptionError("--compressor=self_info needs --compressor_model, the local folder of the model to ask.")
     return settings
 
 
-def _steps(data: str, dataset_dir: str, settings: Settings) -> Steps:
-    return Steps(_entry(data, dataset_dir), settings)
+def _steps(data: str, dataset_dir: str, settings: Settings, documents: Any = "") -> Steps:
+    if not documents:
+        return Steps(_entry(data, dataset_dir), settings)
+    found = find_documents(str(documents), Path(str(dataset_dir)))
+    searched = replace(settings, shares=(1.0,), shots=0, retrieved=True, keep_share=0.0)
+    return Steps(_entry(data, dataset_dir), searched, documents=found)
 
 
 def _entry(data: Any, dataset_dir: Any) -> DataEntry:

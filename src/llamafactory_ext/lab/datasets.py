@@ -8,7 +8,9 @@ from typing import Any
 from ..checkpoint.own import as_json, claim, claim_plain, own_json
 from . import world
 from .chains import chains
+from .documents import document_files
 from .example import Example
+from .knowledge import knowledge_file
 from .trajectories import trajectories
 
 DATA_SEED = 1
@@ -23,6 +25,14 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "lab_general": {"file_name": "lab_general.json", "columns": _COLUMNS},
     "lab_trajectories": {"file_name": "lab_trajectories.json", "formatting": "sharegpt", "columns": _DIALOGUES},
     "lab_chains": {"file_name": "lab_chains.json", "formatting": "sharegpt", "columns": _DIALOGUES},
+    **{
+        name: {"file_name": f"{name}.json", "formatting": "sharegpt", "columns": _DIALOGUES}
+        for name in ("lab_docs", "lab_docs_seen", "lab_docs_unseen")
+    },
+    "lab_sums": {
+        "file_name": "lab_sums.json",
+        "columns": {**_COLUMNS, "knowledge": "knowledge", "rationale": "rationale"},
+    },
 }
 
 
@@ -53,6 +63,8 @@ def training_files() -> dict[str, list[dict[str, Any]]]:
         "lab_general.json": [record(example) for example in general],
         "lab_trajectories.json": trajectories(TRAJECTORIES, DATA_SEED),
         "lab_chains.json": chains(CHAINS, DATA_SEED),
+        **document_files(),
+        "lab_sums.json": knowledge_file(),
     }
 
 

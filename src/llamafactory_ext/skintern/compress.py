@@ -79,6 +79,28 @@ def words_of(text: str) -> list[str]:
     return [unit.lower() for unit in _UNIT.findall(text)]
 
 
+def spans_of(text: str) -> list[tuple[int, int]]:
+    """Return where the units of a text stand."""
+    return [match.span() for match in _UNIT.finditer(text)]
+
+
+def ranked(text: str, spans: Sequence[tuple[int, int]], scores: Sequence[float]) -> Ranked:
+    """Return units ranked by their scores, of equal ones the earlier first.
+
+    A number or dash that begins a line comes right after the best unit of its line, so that it never stands alone
+    unless its line has nothing else.
+    """
+    spans = list(spans)
+    order = sorted(range(len(spans)), key=scores.__getitem__, reverse=True)  # equal ones stay in their order
+    leads = [bisect_left(spans, match.span()) for match in _NUMBERING.finditer(text)]
+    if leads:
+        order = _with_numbering(text, spans, order, leads)
+        for lead in leads:
+            start, end = spans[lead]
+            spans[lead] = (end - len(text[start:end].lstrip()), end)
+    return Ranked(text, tuple(spans), tuple(order))
+
+
 @dataclass(frozen=True)
 class Extractive:
     """Rank words by how rare they are in a corpus; digits and quoted code count more.
@@ -104,25 +126,13 @@ class Extractive:
         return cls(idf, math.log(1 + total) + 1)
 
     def rank(self, text: str) -> Ranked:
-        """Return rank the units of a text: rarest first, of equal ones the earlier first.
-
-        A number or dash that begins a line comes right after the best unit of its line, so that it never stands alone
-        unless its line has nothing else.
-        """
-        units = _UNIT.findall(text)
-        spans = [match.span() for match in _UNIT.finditer(text)]
-        scores = [*map(self.score, units)]
+        """Return the units of a text ranked: rarest first, of equal ones the earlier first."""
+        spans, known = spans_of(text), self._scores
+        scores = [known[unit] if unit in known else self.score(unit) for unit in _UNIT.findall(text)]
         for code in _CODE.finditer(text):
             first, last = bisect_left(spans, (code.start() + 1,)), bisect_left(spans, (code.end() - 1,))
             scores[first:last] = [score + _BONUS for score in scores[first:last]]
-        order = sorted(range(len(spans)), key=scores.__getitem__, reverse=True)  # equal ones stay in their order
-        leads = [bisect_left(spans, match.span()) for match in _NUMBERING.finditer(text)]
-        if leads:
-            order = _with_numbering(text, spans, order, leads)
-            for lead in leads:
-                start, end = spans[lead]
-                spans[lead] = (end - len(text[start:end].lstrip()), end)
-        return Ranked(text, tuple(spans), tuple(order))
+        return ranked(text, spans, scores)
 
     def score(self, unit: str) -> float:
         """Return what a unit counts, as it is written and outside of quoted code."""

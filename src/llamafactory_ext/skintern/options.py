@@ -36,9 +36,19 @@ class SkinternArguments:
         default="summary,supplement,examples",
         metadata={"help": "SKIntern: what prompts hold beside the question, of summary, supplement and examples."},
     )
-    skintern_compressor: Literal["extractive", "tools"] = field(
+    skintern_compressor: Literal["extractive", "self_info", "tools", "llmlingua2"] = field(
         default="extractive",
-        metadata={"help": "SKIntern: what is shortened: words of the knowledge, or the documentation of tools."},
+        metadata={
+            "help": "SKIntern: what is shortened: words of the knowledge (extractive: rare ones stay; self_info: "
+            "those that surprise a model; llmlingua2: the package), or the documentation of tools."
+        },
+    )
+    skintern_compressor_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "SKIntern: local folder of the model that self_info and llmlingua2 ask; default of self_info: the "
+            "model that is trained."
+        },
     )
     skintern_final: Literal["question", "reference"] = field(
         default="question",
@@ -65,17 +75,60 @@ class SkinternArguments:
             "first, then knowledge; or an error."
         },
     )
-    skintern_baseline: Literal["none", "std_cot", "std_restarts", "abrupt", "drop", "ft"] = field(
+    skintern_measure: str | None = field(
+        default=None,
+        metadata={
+            "help": "SKIntern: one or two data sets of tool calls, of trained tools and of others, that are asked "
+            "bare and with documents before training and after every step."
+        },
+    )
+    skintern_baseline: Literal[
+        "none",
+        "std_cot",
+        "std_restarts",
+        "abrupt",
+        "drop",
+        "ft",
+        "mt_cot",
+        "step_by_step",
+        "kard",
+        "distil",
+    ] = field(
         default="none",
         metadata={
-            "help": "SKIntern: a rival at the same epochs: std_cot (no knowledge, one run), std_restarts (no "
+            "help": "SKIntern: a rival at the same budget: std_cot (no knowledge, one run), std_restarts (no "
             "knowledge, as many restarts as steps), abrupt (all knowledge, then none), drop (all knowledge in half of "
-            "the records, one run), ft (no knowledge and no rationale, one run)."
+            "the records, one run), ft (no knowledge and no rationale), mt_cot and step_by_step (answers and "
+            "rationales apart), kard (documents that are searched for), distil (learns from itself with knowledge)."
+        },
+    )
+    skintern_budget: Literal["steps", "tokens"] = field(
+        default="steps",
+        metadata={
+            "help": "SKIntern: a rival takes as many optimizer steps as the chain, or sees as many tokens; both are "
+            "printed."
+        },
+    )
+    skintern_documents: str | None = field(
+        default=None,
+        metadata={
+            "help": "SKIntern: file or data set whose documents kard searches; default: the knowledge of the others."
         },
     )
 
 
-BASELINES: Final = ("none", "std_cot", "std_restarts", "abrupt", "drop", "ft")
+BASELINES: Final = (
+    "none",
+    "std_cot",
+    "std_restarts",
+    "abrupt",
+    "drop",
+    "ft",
+    "mt_cot",
+    "step_by_step",
+    "kard",
+    "distil",
+)
 RULES: Final[Mapping[str, Rule]] = {
     "skintern_steps": Number(2, MOST_STEPS, whole=True),
     "skintern_pattern": Text(),
@@ -83,11 +136,15 @@ RULES: Final[Mapping[str, Rule]] = {
     "skintern_shots": Number(0, whole=True),
     "skintern_examples": Choice(("similar", "random")),
     "skintern_parts": Text(),
-    "skintern_compressor": Choice(("extractive", "tools")),
+    "skintern_compressor": Choice(("extractive", "self_info", "tools", "llmlingua2")),
+    "skintern_compressor_model": Text(),
     "skintern_final": Choice(("question", "reference")),
     "skintern_lr_schedule": Choice(("per_step", "whole")),
     "skintern_last_share": Number(0, 1, open_high=True),
     "skintern_keep_share": Number(0, 1),
     "skintern_overflow": Choice(("shots", "error")),
+    "skintern_measure": Text(),
     "skintern_baseline": Choice(BASELINES),
+    "skintern_budget": Choice(("steps", "tokens")),
+    "skintern_documents": Text(),
 }

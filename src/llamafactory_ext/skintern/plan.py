@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -12,9 +13,10 @@ from ..checkpoint.folders import SEAL
 from ..errors import CheckpointError, ExtError, OptionError
 from ..tl.plan import plan_of
 from ..training.phased import METHOD, Phase, PhasedFolder
-from .build import Settings, check_settings
+from .internalised import FILE as INTERNALISED
 from .options import MOST_STEPS, SkinternArguments
 from .schedule import listed_shares, schedule
+from .settings import MT_COT, ONE, STEP_BY_STEP, Settings, check_settings
 
 DATA: Final = "step_data"
 TYPES: Final = ("lora", "full", "freeze")
@@ -39,6 +41,7 @@ _OF_DATA: Final = (
 class SkinternFolder(PhasedFolder):
     """`output_dir` of a run of SKIntern."""
 
+    FILES: ClassVar[tuple[str, ...]] = (INTERNALISED,)
     NAMES: ClassVar[tuple[str, ...]] = tuple(f"s{step}" for step in range(1, MOST_STEPS + 1))
 
 
@@ -49,11 +52,11 @@ def shares_of(args: Any) -> tuple[float, ...]:
         OptionError: a pattern that cannot be.
     """
     baseline = args.skintern_baseline
-    if baseline in ("std_cot", "ft"):
+    if baseline in ("std_cot", "ft", MT_COT, STEP_BY_STEP):
         return (0.0,)
-    if baseline == "drop":
+    if baseline in ("drop", "kard"):
         return (1.0,)
-    if baseline == "abrupt":
+    if baseline in ("abrupt", "distil"):
         return (1.0, 0.0)
     listed = listed_shares(args.skintern_pattern)
     steps = len(listed) if listed is not None else args.skintern_steps
@@ -63,22 +66,38 @@ def shares_of(args: Any) -> tuple[float, ...]:
     return (0.0,) * steps if baseline == "std_restarts" else shares
 
 
-def settings_of(args: Any, seed: int) -> Settings:
+def chain_of(args: Any) -> Any:
+    """Return the same options without a rival."""
+    chain = copy.copy(args)
+    chain.skintern_baseline = "none"
+    return chain
+
+
+def settings_of(args: Any, seed: int, model: str = "") -> Settings:
     """Return what decides the data of the steps.
+
+    Args:
+        args: SKIntern's options.
+        seed: of all draws.
+        model: folder of the one that is trained, which self_info asks where no other is named.
 
     Raises:
         OptionError: options that cannot be, all of them at once.
     """
+    baseline = args.skintern_baseline
     settings = Settings(
         shares=shares_of(args),
-        shots=args.skintern_shots,
+        shots=0 if baseline == "kard" else args.skintern_shots,
         examples=args.skintern_examples,
         parts=tuple(part.strip() for part in (args.skintern_parts or "").split(",") if part.strip()),
         compressor=args.skintern_compressor,
+        compressor_model=args.skintern_compressor_model or (model if args.skintern_compressor == "self_info" else ""),
         final=args.skintern_final,
         keep_share=args.skintern_keep_share,
-        drop_share=0.5 if args.skintern_baseline == "drop" else 0.0,
-        rationales=args.skintern_baseline != "ft",
+        drop_share=0.5 if baseline == "drop" else 0.0,
+        rationales=baseline != "ft",
+        rows=baseline if baseline in (MT_COT, STEP_BY_STEP) else ONE,
+        retrieved=baseline == "kard",
         seed=seed,
     )
     check_settings(settings)
@@ -96,6 +115,11 @@ def steps_of(args: Any, epochs: float, lr: float) -> tuple[Phase, ...]:
     )
 
 
+def measured_sets(args: Any) -> list[str]:
+    """Return the names of the data sets of tool calls: of trained tools, then of others."""
+    return [name.strip() for name in (args.skintern_measure or "").split(",") if name.strip()]
+
+
 def check_options(args: Any) -> list[str]:
     """Return what is wrong among SKIntern's own options, before anything is loaded."""
     if args.finetuning_type not in TYPES:
@@ -109,6 +133,19 @@ def check_options(args: Any) -> list[str]:
     except ExtError as error:
         return [line.strip("- .") for line in error.message.splitlines() if not line.endswith(":")]
     problems = []
+    baseline = args.skintern_baseline
+    if baseline == "none" and args.skintern_budget != "steps":
+        problems.append(f"skintern_budget: {args.skintern_budget} has no effect without skintern_baseline; remove it")
+    if args.skintern_documents and baseline != "kard":
+        problems.append("skintern_documents has no effect without skintern_baseline: kard; remove it")
+    if baseline in (MT_COT, STEP_BY_STEP, "kard") and args.skintern_compressor == "tools":
+        problems.append(
+            f"skintern_baseline: {baseline} is of knowledge in words; set skintern_compressor: extractive, or another"
+        )
+    if len(measured_sets(args)) > 2:
+        problems.append(
+            f"skintern_measure={args.skintern_measure!r}: name one or two data sets, of trained tools and of others"
+        )
     if args.skintern_last_share and len(shares) == 1:
         problems.append(
             f"skintern_last_share has no effect with skintern_baseline: {args.skintern_baseline}; remove it"

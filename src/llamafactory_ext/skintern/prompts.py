@@ -12,6 +12,7 @@ from typing import Final
 KNOWLEDGE_HEADING: Final = "Use this knowledge to answer the question:"
 EXAMPLES_HEADING: Final = "Solved examples:"
 QUESTION_HEADING: Final = "Question:"
+ASKED: Final = f"Explain how to find the answer to this question.\n\n{QUESTION_HEADING} "
 # `skintern_final: reference` keeps the heading at the last step, with nothing below it, as the published code does.
 FINALS: Final = ("question", "reference")
 

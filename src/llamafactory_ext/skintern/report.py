@@ -33,7 +33,7 @@ def read_runs(words: Sequence[str]) -> list[Run]:
     if not words:
         raise OptionError(
             "skintern report needs figures: llamafactory-ext skintern report LABEL=PATH ... --out DIR; a path is a "
-            "file of `skintern score` or a folder of such files."
+            "file of `skintern score`, a folder of such files, or the output_dir of a run with skintern_measure."
         )
     runs: dict[str, Run] = {}
     for word in words:

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Final
 
 from .paper import SOURCE, Point
-from .report_runs import Run, curves, relative
+from .report_runs import Run, curves, pooled, relative
 from .score import READINGS, Scores
 
 _CSS: Final = (
@@ -125,8 +125,17 @@ def page(runs: Sequence[Run], paper: Sequence[Point], picture: bytes) -> str:
         )
         parts += ["<h2>Benchmarks</h2>", _table(heads, detailed)]
     for run in runs:
+        if len(run.internalised) > 1:
+            heads = ("step", "figure", f"% over {len(run.internalised)} runs")
+            lines = [
+                (f"{at:g}", name, _per_cent(value, error))
+                for name, points in pooled(run.internalised).items()
+                for at, value, error in points
+            ]
+            parts += [f"<h2>{escape(run.label)}: mean and standard error over runs</h2>", _table(heads, lines)]
         for measured in run.internalised:
-            parts += [f"<h2>{escape(run.label)}: documentation of tools</h2>", _table(*measured.table())]
+            parts.append(f"<h2>{escape(run.label)}: documentation of tools, seed {measured.seed}</h2>")
+            parts += [_table(*measured.table()), _table(*measured.cost_table())]
     parts += [
         "<h2>The paper</h2>",
         f'<p class="source">{escape(SOURCE)}.</p>',

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .internalised import Internalised
+from .internalised import Internalised, Share
 from .score import Scores
 
 
@@ -64,10 +65,26 @@ def curves(runs: Sequence[Run]) -> dict[str, list[tuple[float, float, float | No
                 reading = one.readings["strict"]
                 error = None if reading.standard_error is None else 100 * reading.standard_error
                 found.setdefault(name, []).append((one.step, 100 * reading.value, error))
-        for measured in run.internalised:
-            for row in measured.rows:
-                for name, share in row.accuracies.items():
-                    found.setdefault(f"{run.label}: {name}", []).append(
-                        (row.step, 100 * share.value, 100 * share.error)
-                    )
+        for name, points in pooled(run.internalised).items():
+            found[f"{run.label}: {name}"] = points
     return {name: sorted(points) for name, points in found.items()}
+
+
+def pooled(measured: Sequence[Internalised]) -> dict[str, list[tuple[float, float, float | None]]]:
+    """Return the curve of each figure: of one run with its error over items, of several their mean and its own error.
+
+    Args:
+        measured: runs that differ in their seed.
+    """
+    shares: dict[str, dict[int, list[Share]]] = {}
+    for row in (row for one in measured for row in one.rows):
+        for name, share in row.accuracies.items():
+            shares.setdefault(name, {}).setdefault(row.step, []).append(share)
+    return {name: [(step, *_mean(found)) for step, found in steps.items()] for name, steps in shares.items()}
+
+
+def _mean(shares: Sequence[Share]) -> tuple[float, float]:
+    values = [100 * share.value for share in shares]
+    if len(values) == 1:
+        return values[0], 100 * shares[0].error
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import newest_complete
-from ..errors import CheckpointError
+from ..errors import CheckpointError, OptionError
 from ..methods import counted
 from ..tl.plan import with_contents
 from ..training.engines import engine_of, renew_engine
@@ -35,9 +35,12 @@ from ..upstream.pipeline.api import (
     plot_evaluated,
     plot_loss,
 )
-from .build import write_step
+from ..upstream.pipeline.weights import WeightedCollator
+from .distil import DistilTrainer, Teacher
 from .inputs import Inputs, logger
 from .plan import SkinternFolder, make_plan
+from .sealed import write_step
+from .settings import ONE
 from .trainer import SkinternTrainer
 
 CONTENTS = "contents"  # in the manifest: hashes of data and base of each step that has begun
@@ -92,16 +95,54 @@ class _Skintern(PhasedRun):
         if not args.overwrite_output_dir:
             self.folder.check(plan)
         self.inputs.report_records()
+        self.inputs.report_budget()
+        self._check_alone()
+        if self.inputs.measure is not None and engine_of(args) is not None:
+            raise OptionError(
+                "skintern_measure does not work with DeepSpeed or FSDP, which spread the model; remove it, and ask "
+                "the finished model with `llamafactory-ext infer`."
+            )
         with args.main_process_first(desc="start the run", local=False):
             if args.should_save:
                 self.folder.start(self._manifest(plan), overwrite=args.overwrite_output_dir)
         left = self.folder.phases[len(self.done()) :]
         if left:
             self.inputs.data_of(left[0])  # whatever is wrong with the data is said before the model is loaded
-        self.run_phases(None if engine_of(args) is not None else self.fresh_model())
+        model = None if engine_of(args) is not None else self.fresh_model()
+        self.run_phases(model)
+        self._measure(model, len(self.folder.phases))
         if args.should_save:
             self.folder.finish()
             logger.info_rank0(f"Finished: the model of the last step is in {self.folder.path}.")
+            if self.inputs.measure is not None:
+                print(self.inputs.measure.result().text())
+
+    def _place(self, model: Any) -> None:
+        """Put a model where it will be trained; a quantised one is there already."""
+        if not getattr(model, "is_quantized", False):
+            model.to(self.training_args.device)
+
+    def _check_alone(self) -> None:
+        """Refuse what a rival with rows or targets of its own was not made for."""
+        rival = self.finetuning_args.skintern_baseline
+        problems = []
+        if (rival == "distil" or self.inputs.settings.rows != ONE) and self.data_args.packing:
+            problems.append(f"packing does not work with skintern_baseline: {rival}, whose rows stay apart; remove it")
+        if rival == "distil" and engine_of(self.training_args) is not None:
+            problems.append("skintern_baseline: distil does not work with DeepSpeed or FSDP; use one process, or DDP")
+        if problems:
+            raise OptionError.listing("SKIntern's options do not fit:", problems)
+
+    def _measure(self, model: Any, step: int) -> None:
+        """Measure the model after a step, where that is asked for; the main process does, the others wait."""
+        measure = self.inputs.measure
+        if measure is None:
+            return
+        with self.training_args.main_process_first(desc=f"measure after step {step}", local=False):
+            if self.training_args.should_save:
+                self._place(model)
+                share = self.inputs.settings.shares[step - 1] if step else 1.0
+                measure.take(model, step, share)
 
     def kept(self) -> str:
         """Return what an interrupted run has kept, and how to resume it."""
@@ -173,6 +214,7 @@ class _Skintern(PhasedRun):
         return model
 
     def begin(self, model: Any, phase: Phase) -> Mapping[str, Sequence[int]]:
+        self._measure(model, list(self.folder.phases).index(phase))
         self.say(f"Step {phase.name}: {phase.title}, {counted(phase.epochs, 'epoch')} at {phase.lr:g}.")
         rows = self.inputs.data_of(phase)["train_dataset"]
         check_same_data({"training": rows})
@@ -211,13 +253,17 @@ class _Skintern(PhasedRun):
         phases = list(self.folder.phases)
         before = sum(other.epochs for other in phases[: phases.index(phase)]) / phase.epochs
         whole = sum(other.epochs for other in phases) / phase.epochs
-        trainer = SkinternTrainer(
+        kind = SupervisedCollator if self.inputs.settings.rows == ONE else WeightedCollator
+        make: Callable[..., SkinternTrainer] = SkinternTrainer
+        if self.finetuning_args.skintern_baseline == "distil" and phase is phases[-1]:
+            make = partial(DistilTrainer, teacher=self._teacher(model, phase))
+        trainer = make(
             before=before,
             whole=whole if self.finetuning_args.skintern_lr_schedule == "whole" else None,
             model=model,
             args=args,
             finetuning_args=self.finetuning_args,
-            data_collator=SupervisedCollator(
+            data_collator=kind(
                 template=self.inputs.template,
                 model=model,
                 pad_to_multiple_of=8,
@@ -235,6 +281,16 @@ class _Skintern(PhasedRun):
         )
         trainer.plan = {**read_json(self.folder.path / MANIFEST, "manifest")["plan"], **self.contents}
         return trainer
+
+    def _teacher(self, model: Any, phase: Phase) -> Teacher:
+        """Return what the model, as the step before has left it, says with all knowledge."""
+        known = self.inputs.data_of(self.folder.phases[0])["train_dataset"]
+        bare = self.inputs.data_of(phase)["train_dataset"]
+        self._place(model)
+        self.say(
+            f"Distillation: {len(known):,} records with all knowledge are answered by the model of the last step."
+        )
+        return Teacher.of(model, known, bare, self.inputs.tokenizers["tokenizer"].pad_token_id)
 
     def measured(self, trainer: SkinternTrainer, metrics: dict[str, Any]) -> None:
         if self.finetuning_args.include_effective_tokens_per_second:
