@@ -11,7 +11,10 @@ import yaml
 from llamafactory.train.tuner import run_exp
 
 from llamafactory_ext.cl.answering import answer
-from llamafactory_ext.cl.plan import Plan, read_plan
+from llamafactory_ext.cl.parts import Plan
+from llamafactory_ext.cl.plan import read_plan
+from llamafactory_ext.cl.rivals.training import train
+from llamafactory_ext.cl.routing import run as route
 
 TASKS = ("colours", "numbers", "animals")
 WORDS = {"colours": ("red", "blue"), "numbers": ("one", "two"), "animals": ("dog", "cat")}
@@ -21,6 +24,20 @@ METHODS: dict[str, Any] = {
     "replay": {"share": 0.5, "options": {"lora_rank": 4}},
     "multi_task": {"options": {"lora_rank": 4}},
     "per_task": {"options": {"lora_rank": 4}},
+}
+RIVALS: dict[str, Any] = {
+    "inc_lora": {"options": {"lora_rank": 4}},
+    "olora": {"options": {"lora_rank": 4}},
+    "slao": {"options": {"lora_rank": 4}},
+    "ewc": {"settings": {"strength": 100.0, "items": 4}, "options": {"lora_rank": 4}},
+    "lwf": {"options": {"lora_rank": 4}},
+    "osf": {"options": {"optim": "sgd", "learning_rate": 0.1}},  # Adam leaves the span of its gradients
+}
+
+_SMALL = {"data_low_rank": 2, "data_high_rank": 2, "data_components": 2}
+PROTECTED: dict[str, Any] = {
+    "project": {"kind": "data", "data_protect": "project", "settings": {"energy": 0.9, "items": 4}, "options": _SMALL},
+    "experts": {"kind": "data", "data_protect": "experts", "options": _SMALL},
 }
 
 
@@ -47,6 +64,7 @@ def options_of(folder: Path, model: Path, /, **changes: Any) -> dict[str, Any]:
         "train": {
             "use_cpu": True,
             "max_steps": 2,
+            "logging_steps": 1,
             "learning_rate": 1e-2,
             "per_device_train_batch_size": 2,
             "cutoff_len": 128,
@@ -93,6 +111,12 @@ class Here:
         if command[1] == "train":
             run_exp(yaml.safe_load(Path(command[2]).read_text("utf-8")))
             self.done.append(f"train {Path(command[2]).parent.relative_to(Path(command[2]).parents[3])}")
+        elif command[2].endswith(".training"):
+            train(json.loads(Path(command[3]).read_text("utf-8")))
+            self.done.append(f"train {Path(command[3]).parent.relative_to(Path(command[3]).parents[3])}")
+        elif command[2].endswith(".routing"):
+            route(json.loads(Path(command[3]).read_text("utf-8")))
+            self.done.append(f"route {Path(command[3]).parent.name}")
         else:
             answer(json.loads(Path(command[3]).read_text("utf-8")))
             self.done.append(f"answer {Path(command[3]).parent.name}")

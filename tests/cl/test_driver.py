@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import yaml
 
 from cl.comparisons import METHODS, TASKS, Here, plan_of, records, silent
 from llamafactory_ext.cl.driver import run_plan
-from llamafactory_ext.cl.plan import Plan, read_plan
-from llamafactory_ext.cl.report import as_figure, as_markdown, write_report
+from llamafactory_ext.cl.parts import Plan
+from llamafactory_ext.cl.pictures import heat_map, seen_so_far
+from llamafactory_ext.cl.plan import read_plan
+from llamafactory_ext.cl.report import as_markdown, as_page, write_report
 from llamafactory_ext.errors import OptionError, UpstreamError
 from llamafactory_ext.lab.sequences import write_sequence
 
@@ -71,13 +75,26 @@ def test_the_report_says_what_was_measured(whole: tuple[Plan, dict[str, Any], He
     plan, result, _ = whole
     text = as_markdown(result)
     assert "| replay (50% replayed) | 6 |" in text
+    assert "| data | data | DATA, one run per task | arXiv:2502.11482 | - |" in text
+    assert "| data | 1 | colours | layer 0 | " in text
     assert "\\" not in text
     assert "|  |" not in text
     assert text.count("\n| base | ") == 1 + len(METHODS)
     first = result["base"][TASKS[0]]
     assert f"| base | {first['score']:.3f} ± {first['se']:.3f} (n 4) |" in text
-    assert text.count("## ") == len(METHODS)
-    assert all(path.stat().st_size > 100 for path in write_report(result, plan.out))
+    assert text.count("## ") == len(METHODS) + 2
+    paths = write_report(result, plan.out)
+    assert [path.name for path in paths] == ["report.md", "report.html", "heatmap.png", "curves.png", "gates.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths[2:])
+    page = paths[1].read_text("utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert re.findall(r'(?:src|href)="(?!data:)', page) == []
+    assert page.count("<table>") == 1 + text.count("## ")
+
+
+def test_curves_have_a_point_where_all_tasks_so_far_were_asked() -> None:
+    assert seen_so_far({"matrix": [[0.5, None], [0.25, 0.75]]}) == [0.5, 0.5]
+    assert seen_so_far({"matrix": [[None, 1.0], [None, 0.75]]}) == [None, None]
 
 
 def test_killed_after_each_step_it_ends_with_the_same(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -128,17 +145,29 @@ def test_a_failed_training_names_its_log(tiny_llama_dir: Path, tmp_path: Path) -
         run_plan(plan, fails, silent)
 
 
-def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a step for each task and few items."""
-    raw = yaml.safe_load((ROOT / "examples/yaml/cl/tools_tiny.yaml").read_text("utf-8"))
+EXAMPLES = sorted(path.name for path in (ROOT / "examples/yaml/cl").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two tasks, a seed, a step for each task and few items."""
+    raw = yaml.safe_load((ROOT / f"examples/yaml/cl/{name}").read_text("utf-8"))
     monkeypatch.chdir(tmp_path)
     write_sequence(Path("data/cl"))
-    raw |= {"model": str(ROOT / raw["model"]), "train": raw["train"] | {"max_steps": 1}}
+    raw |= {"model": str(ROOT / raw["model"])}
+    raw["train"] |= {"max_steps": 1, "per_device_train_batch_size": 4}
     raw["evaluate"] |= {"limit": 2}
+    raw |= {"seeds": raw["seeds"][:1], "order": [task["name"] for task in raw["tasks"][:2]]}
+    if "search" in raw:
+        raw["search"] |= {"learning_rates": raw["search"]["learning_rates"][:1], "share": 0.02}
     Path("short.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     result = run_plan(read_plan(Path("short.yaml")), Here(), silent)
-    assert list(result["methods"]) == ["data", "seq_lora", "replay"]
-    assert all(method["runs"][0]["bwt"] is not None for method in result["methods"].values())
+    assert list(result["methods"]) == list(raw["methods"])
+    bounds = ("multi_task", "per_task")
+    assert all(
+        (method["runs"][0]["bwt"] is None) == (method["kind"] in bounds) for method in result["methods"].values()
+    )
+    assert f"yaml/cl/{name}" in (ROOT / "examples/README.md").read_text("utf-8")
 
 
 def test_somebodys_folder_stays(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -158,6 +187,7 @@ def test_somebodys_folder_stays(tiny_llama_dir: Path, tmp_path: Path) -> None:
         ("a\nb", "a b"),
         ("sst-2", "sst-2"),
         ("a_ b", r"a\_ b"),
+        ("<b>", r"\<b\>"),
     ],
 )
 def test_names_are_shown_as_they_are(name: str, shown: str) -> None:
@@ -167,7 +197,8 @@ def test_names_are_shown_as_they_are(name: str, shown: str) -> None:
     method = {"kind": "data", "share": 0.0, "runs": [run]}
     result = {"name": "x$y$", "tasks": [name], "base": {name: cell}, "methods": {"m": method}}
     assert f"| {shown} | 0.500 ± 0.250 (n 4) |" in as_markdown(result)
-    figure = as_figure(result)
+    assert f"<td>{html.escape(name)}</td><td>0.500 ± 0.250 (n 4)</td>" in as_page(result, {})
+    figure = heat_map(result)
     assert figure.get_suptitle() == r"x\$y\$: score on each task after each task, seed 1"
     assert [axis.get_ylabel() for axis in figure.axes] == ["", "score"]
     figure.canvas.draw()

@@ -59,6 +59,34 @@ BAD = {
     "another's in train": ({"train": {"data_gate": "none"}}, "methods.replay: data_gate has no effect"),
     "the way it trains": ({"train": {"finetuning_type": "full"}}, "train.finetuning_type is set by the driver"),
     "no methods": ({"methods": {}}, "methods is missing"),
+    "protection": ({"methods": {"data": {"data_protect": "magic"}}}, "data_protect='magic': choose one of project"),
+    "protection as list": ({"methods": {"data": {"data_protect": ["project"]}}}, "choose one of project, experts"),
+    "protected lora": ({"methods": {"seq_lora": {"data_protect": "project"}}}, "no effect with kind: seq_lora"),
+    "a setting of a protection": ({"methods": {"data": {"settings": {"energy": 1}}}}, "kind: data takes none"),
+    "citi": ({"methods": {"citi": {}}}, "methods.citi.kind=citi: CITI learns from one mixture"),
+    "a setting of another": ({"methods": {"lwf": {"settings": {"items": 3}}}}, "takes strength, temperature"),
+    "a setting of none": ({"methods": {"seq_lora": {"settings": {"items": 3}}}}, "kind: seq_lora takes none"),
+    "a setting too large": ({"methods": {"osf": {"settings": {"kept": 1}}}}, "kept=1: give a number from 0 to 0.99"),
+    "a setting by half": ({"methods": {"ewc": {"settings": {"items": 2.5}}}}, "items=2.5: give a whole number from 1"),
+    "a setting as text": ({"methods": {"olora": {"settings": {"l2": "x"}}}}, "l2='x': give a number from 0"),
+    "settings as list": ({"methods": {"olora": {"settings": [1]}}}, "methods.olora.settings is no list of options"),
+    "no plain lora": (
+        {"methods": {"slao": {"options": {"use_dora": True}}}},
+        "use_dora does not work with kind: slao",
+    ),
+    "osf's rank": ({"methods": {"osf": {"options": {"lora_rank": 4}}}}, "lora_rank is set by kind: osf"),
+    "quantised sum": (
+        {"methods": {"inc_lora": {"options": {"quantization_bit": 4}}}},
+        "quantization_bit keeps earlier adapters from being added",
+    ),
+    "search without rates": ({"search": {"share": 0.1}}, "search.learning_rates=None: give a list of numbers"),
+    "search by text": ({"search": {"learning_rates": ["fast"]}}, "search.learning_rates=.*give a list of numbers"),
+    "search twice": ({"search": {"learning_rates": ["1e-3", 0.001]}}, "0.001 stands there twice"),
+    "search of all": ({"search": {"learning_rates": [0.1], "share": 1}}, "search.share=1: give a number between"),
+    "search beside a rate": (
+        {"search": {"learning_rates": [0.1]}},
+        "methods.data: learning_rate has no effect beside search.learning_rates",
+    ),
 }
 
 

@@ -273,6 +273,7 @@ PATHS = [
         "etapp export_sft 7 --out 7 --verdicts 7 --held_out 7",
         "cl run 7",
         "cl convert trace 7 7",
+        "cl convert api_bank 7 7",
     ),
     *(
         "skintern build 7 7",
@@ -308,6 +309,7 @@ def test_a_number_in_place_of_a_path(
         *("lab evaluate --limit x", "lab demo --limit 0", "lab ppo --seeds x", "lab build out --steps x"),
         *("lab build out --minutes x", "importance show importance.json --top x", "importance show f --top nan"),
         "importance plot importance.json --bottom=-1",
+        "cl convert api_bank apis out --seed x",
     ],
 )
 def test_a_word_in_place_of_a_number(

@@ -27,7 +27,7 @@ def answer(job: dict[str, Any]) -> None:
     Args:
         job: model, base, template, batch_size and tasks: [{dataset, out, max_new_tokens}].
     """
-    prompts.ELSEWHERE[:] = [_upstreams]
+    prompts.ELSEWHERE[:] = [upstreams]
     backend: HfBackend | None = None
     for task in job["tasks"]:
         options = InferOptions(
@@ -52,7 +52,7 @@ def answer(job: dict[str, Any]) -> None:
                 file.add(prompt, text or "")
 
 
-def _upstreams(name: str) -> Callable[[Any], Any] | None:
+def upstreams(name: str) -> Callable[[Any], Any] | None:
     """Look for a template of LLaMA-Factory's; it is imported only for a name that is none of ours."""
     from ..upstream.pipeline.asking import upstream_template
 

@@ -10,7 +10,17 @@ from typing import Any, Final
 _ODD: Final = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]')
 _HALF: Final = re.compile(r"[\ud800-\udfff\x00]")
 # Names that the comparison's folder has already.
-TAKEN: Final = ("base", "comparison.json", "result.json", "report.md", "heatmap.png")
+TAKEN: Final = (
+    "base",
+    "search",
+    "comparison.json",
+    "result.json",
+    "report.md",
+    "report.html",
+    "heatmap.png",
+    "curves.png",
+    "gates.png",
+)
 _LONGEST: Final = 100
 
 

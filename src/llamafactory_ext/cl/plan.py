@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,15 +10,28 @@ import yaml
 
 from ..errors import OptionError
 from ..foreign import shown
+from .checks import MISSING, file_problems, idle
+from .kinds import KINDS, PROTECTED, REFUSED, row_of, settings_problems, with_defaults
 from .names import TAKEN, halves, name_problem, twice, unknown_keys
+from .parts import Method, Plan, Search, Task
 from .scoring import METRICS
-from .sources import ORDERS, leaked_items
-from .tasks import read_records
-from .training_options import idle_options, option_problems
+from .sources import ORDERS
+from .training_options import option_problems
 
-KINDS: Final = ("data", "seq_lora", "replay", "multi_task", "per_task")
 ROWS: Final = ("seen", "all", "last")
-_KEYS: Final = {"name", "out", "model", "template", "methods", "train", "tasks", "order", "evaluate", "seeds"}
+_KEYS: Final = {
+    "name",
+    "out",
+    "model",
+    "template",
+    "methods",
+    "train",
+    "tasks",
+    "order",
+    "evaluate",
+    "seeds",
+    "search",
+}
 _OURS: Final = (
     "output_dir",
     "dataset",
@@ -28,6 +40,7 @@ _OURS: Final = (
     "template",
     "seed",
     "adapter_name_or_path",
+    "create_new_adapter",
     "finetuning_type",
     "do_train",
     "do_predict",
@@ -36,55 +49,6 @@ _OURS: Final = (
     "resume_from_checkpoint",
     "data_task",
 )
-_MISSING: Final = "?"  # where a file's name was missing, which has been said
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task, or one set that shows general abilities (then without `train`)."""
-
-    name: str
-    test: Path
-    train: Path | None = None
-    metric: str = "exact"
-    max_new_tokens: int = 50
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row of the comparison.
-
-    Attributes:
-        name: in the report.
-        kind: one of KINDS.
-        share: of each earlier task's training items that is trained again.
-        options: of LLaMA-Factory, for this method alone.
-    """
-
-    name: str
-    kind: str
-    share: float = 0.0
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a file of options asks for."""
-
-    name: str
-    out: Path
-    model: str
-    template: str
-    methods: tuple[Method, ...]
-    tasks: tuple[Task, ...]
-    general: tuple[Task, ...]
-    train: Mapping[str, Any]
-    seeds: tuple[int, ...]
-    rows: str = "seen"
-    base: bool = True
-    limit: int = 0
-    batch_size: int = 16
 
 
 def read_plan(path: Path, *, allow_leak: bool = False) -> Plan:
@@ -111,7 +75,7 @@ def read_plan(path: Path, *, allow_leak: bool = False) -> Plan:
         raise OptionError(f"{path} holds no options; see examples/yaml/cl/tools_tiny.yaml.")
     reader = _Reader(raw)
     plan = reader.plan()
-    problems = list(dict.fromkeys([*reader.problems, *_idle(plan), *_problems(plan, allow_leak)]))
+    problems = list(dict.fromkeys([*reader.problems, *idle(plan), *file_problems(plan, allow_leak)]))
     if problems:
         raise OptionError.listing(f"{path} does not work:", problems)
     return plan
@@ -152,7 +116,24 @@ class _Reader:
             base=bool(base),
             limit=self._whole(evaluate.get("limit", 0), "evaluate.limit", 0),
             batch_size=self._whole(evaluate.get("batch_size", 16), "evaluate.batch_size", 1),
+            search=self._search(),
         )
+
+    def _search(self) -> Search:
+        given = self._mapping(self.raw.get("search"), "search")
+        self.problems += unknown_keys(given, ("learning_rates", "share"), "search.")
+        if not given:
+            return Search()
+        rates, share = given.get("learning_rates"), given.get("share", Search.share)
+        read = [_rate(rate) for rate in rates] if isinstance(rates, list) else []
+        if not read or None in read:
+            self.problems.append(f"search.learning_rates={rates!r}: give a list of numbers, such as [1.0e-4, 3.0e-4]")
+            return Search()
+        self.problems += [f"search.learning_rates: {rate} stands there twice; remove one" for rate in twice(read)]
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+            self.problems.append(f"search.share={share!r}: give a number between 0 and 1")
+            share = Search.share
+        return Search(tuple(rate for rate in read if rate is not None), float(share))
 
     def _seeds(self) -> tuple[int, ...]:
         seeds = self.raw.get("seeds", [42])
@@ -166,7 +147,7 @@ class _Reader:
         value = self.raw.get(key)
         if not isinstance(value, str) or not value:
             self.problems.append(f"{key} is missing; write {key}: ...")
-            return _MISSING
+            return MISSING
         return value
 
     def _whole(self, value: Any, name: str, least: int) -> int:
@@ -199,7 +180,10 @@ class _Reader:
             )
             if problem := name_problem(str(name), TAKEN):
                 self.problems.append(f"methods.{name}: the name {problem}")
-            if kind not in KINDS:
+            row = KINDS.get(kind) if isinstance(kind, str) else None
+            if isinstance(kind, str) and kind in REFUSED:
+                self.problems.append(f"methods.{name}.kind={kind}: {REFUSED[kind]}")
+            elif row is None:
                 self.problems.append(f"methods.{name}.kind={kind!r}: choose one of {', '.join(KINDS)}")
             is_number = isinstance(share, int | float) and not isinstance(share, bool)
             if not is_number or not 0 <= share <= 1 or (kind == "replay" and share == 0):
@@ -207,9 +191,22 @@ class _Reader:
                 share = 0.0
             if share and kind in ("multi_task", "per_task"):
                 self.problems.append(f"methods.{name}.share has no effect with kind: {kind}; remove it")
-            self.problems += unknown_keys(given, ("kind", "share", "options"), f"methods.{name}.")
+            known = ("kind", "share", "data_protect", "settings", "options")
+            self.problems += unknown_keys(given, known, f"methods.{name}.")
+            protect = given.get("data_protect", "")
+            if "data_protect" in given and not (isinstance(protect, str) and protect in PROTECTED):
+                self.problems.append(f"methods.{name}.data_protect={protect!r}: choose one of {', '.join(PROTECTED)}")
+                protect = ""
+            if protect and kind != "data":
+                self.problems.append(f"methods.{name}.data_protect has no effect with kind: {kind}; remove it")
+                protect = ""
             options = self._options(given.get("options"), f"methods.{name}.options")
-            found.append(Method(str(name), str(kind), float(share), options))
+            settings = self._mapping(given.get("settings"), f"methods.{name}.settings")
+            if row is not None:
+                row = row_of(row.name, protect)
+                self.problems += settings_problems(row, settings, f"methods.{name}")
+                settings = with_defaults(row, settings)
+            found.append(Method(str(name), str(kind), float(share), settings, options, protect))
         self.problems += [f"methods: {name} stands there twice; rename one" for name in twice(m.name for m in found)]
         if not found and not self.problems:
             self.problems.append(f"methods is missing; name at least one of {', '.join(KINDS)}")
@@ -271,44 +268,14 @@ class _Reader:
         return tuple(named[name] for name in order)
 
 
+def _rate(value: Any) -> float | None:
+    """Return a learning rate; YAML takes 1e-4 for a text."""
+    try:
+        rate = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return rate if 0 < rate < 1 else None
+
+
 def _path(value: Any) -> Path:
-    return Path(value if isinstance(value, str) and value else _MISSING)
-
-
-def _idle(plan: Plan) -> list[str]:
-    """Return what the file asks of methods that know nothing of it."""
-    problems = []
-    for method in plan.methods:
-        if method.kind in KINDS:
-            asked = dict(plan.train)
-            for task in plan.tasks:
-                asked |= task.options
-            problems += idle_options({**asked, **method.options}, method.kind, f"methods.{method.name}")
-    return problems
-
-
-def _problems(plan: Plan, allow_leak: bool) -> list[str]:
-    """Return what is wrong with the files."""
-    problems = []
-    if plan.model != _MISSING and not Path(plan.model).is_dir():
-        problems.append(f"model={plan.model} is no folder; name a model's folder")
-    for task in (*plan.tasks, *plan.general):
-        if _MISSING in (str(task.test), str(task.train)):
-            continue
-        try:
-            test = read_records(task.test)
-            train = [] if task.train is None else read_records(task.train)
-        except OptionError as error:
-            problems.append(error.message.rstrip("."))
-            continue
-        if not test:
-            problems.append(f"{task.test}: task {task.name} has no test items; give at least one")
-        if task.train is not None and not train:
-            problems.append(f"{task.train}: task {task.name} has no training items; give at least one")
-        leaked = leaked_items(train, test)
-        if leaked > max(2, 0.02 * len(test)) and not allow_leak:
-            problems.append(
-                f"{task.test}: {leaked} of {len(test)} items stand in {task.train} too; take test items that are not "
-                "trained on, or give --allow_leak"
-            )
-    return problems
+    return Path(value if isinstance(value, str) and value else MISSING)

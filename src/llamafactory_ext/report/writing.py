@@ -22,7 +22,7 @@ EXPLAINED: Final = (
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MARKUP: Final = re.compile(r"[|\[\]`<>\\]")
 _ENTITIES: Final = {"<": "&lt;", ">": "&gt;"}
-_CSS: Final = """
+CSS: Final = """
 :root{color-scheme:light dark;--fg:#1d2733;--bg:#fff;--line:#d5dbe3;--soft:#f4f6f9;--ours:#fbeaec;--accent:#b3374a}
 @media(prefers-color-scheme:dark){:root{--fg:#e4e9f0;--bg:#14181e;--line:#36404c;--soft:#1c222a;--ours:#3a2127;
 --accent:#f08a9a}}
@@ -59,7 +59,7 @@ def html(tables: Sequence[Table], runs: Sequence[Run], pictures: Mapping[str, Pa
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Figures beside the papers'</title><style>{_CSS}</style></head><body>",
+        f"<title>Figures beside the papers'</title><style>{CSS}</style></head><body>",
         f"<h1>Figures beside the papers'</h1><p>{escape(EXPLAINED)}</p>",
     ]
     for title, path in pictures.items():

@@ -110,6 +110,13 @@ class HfBackend:
             for (_, prompt), reply in zip(batch, replies, strict=True):
                 yield prompt, self._texts.decode(reply)
 
+    @torch.inference_mode()
+    def features(self, prompts: Sequence[Prompt]) -> Iterator[torch.Tensor]:
+        """Return the mean embedding of each prompt's tokens, prompt by prompt: (D,), float64."""
+        embed = self._model.get_input_embeddings()
+        for prompt in prompts:
+            yield embed(torch.tensor(self._texts.encode(prompt), device=self._model.device)).double().mean(0).cpu()
+
     def use(self, options: InferOptions) -> None:
         """Answer further questions with other limits; the model stays."""
         self._options = options

@@ -100,6 +100,7 @@ USES: tuple[Use, ...] = (
         (Takes("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead"),),
     ),
     Use("llamafactory.train.sft.trainer", "CustomSeq2SeqTrainer", TRAINING),
+    Use("llamafactory.train.tuner", "run_exp", TRAINING, (Takes("args", "callbacks"),)),
     Use("llamafactory.webui.common", "get_save_dir", (Feature.PROGRESS,)),
     Use("llamafactory.webui.common", "DEFAULT_DATA_DIR", (Feature.DATA_TAB,)),
     Use("llamafactory.webui.control", "list_datasets", (Feature.DATA_TAB,)),
