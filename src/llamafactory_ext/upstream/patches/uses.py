@@ -37,6 +37,7 @@ USES: tuple[Use, ...] = (
     Use("llamafactory.hparams", "get_infer_args", (Feature.EXPORT, Feature.CHAT_TEMPLATE)),
     Use("llamafactory.hparams", "get_train_args", TRAINING),
     Use("llamafactory.hparams", "read_args", METHODS),
+    Use("llamafactory.hparams", "ModelArguments", METHODS),
     Use(DATA, "get_template_and_fix_tokenizer", METHODS, (Takes("tokenizer", "data_args"),)),
     Use(
         DATA,
