@@ -204,9 +204,13 @@ def full_loss(model: nn.Module, batch: Batch, reduction: str = "mean") -> Tensor
 
 
 def upstream_checkpointing(model: nn.Module) -> None:
-    """LLaMA-Factory's own gradient checkpointing with its default, the reentrant kind."""
-    from llamafactory.model.model_utils.checkpointing import _gradient_checkpointing_enable
-
+    """LLaMA-Factory's own gradient checkpointing with its default, the reentrant kind; without it, transformers'."""
+    try:
+        from llamafactory.model.model_utils.checkpointing import _gradient_checkpointing_enable
+    except ImportError:
+        model.enable_input_require_grads()  # type: ignore[operator]
+        model.gradient_checkpointing_enable({"use_reentrant": True})  # type: ignore[operator]
+        return
     _gradient_checkpointing_enable(model, {"use_reentrant": True})  # type: ignore[arg-type]
 
 

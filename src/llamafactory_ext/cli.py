@@ -20,6 +20,7 @@ VERBS: Final = {
     ),
     "data": ("llamafactory_ext.commands.data", "Data", "convert, mix, check, preview and count data sets"),
     "importance": ("llamafactory_ext.commands.importance", "Importance", "show and draw component importance"),
+    "analyse": ("llamafactory_ext.commands.analyse", "Analyse", "the analyses of CITI's paper on a model of yours"),
     "infer": ("llamafactory_ext.commands.infer", "infer", "ask a model all questions of a benchmark, resumable"),
     "score": ("llamafactory_ext.commands.score", "score", "score saved predictions of the papers' benchmarks"),
     "report": ("llamafactory_ext.report.report", "report", "scores beside the papers' tables, with pictures"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from llamafactory_ext.citi.phases import (
     describe,
     phase_table,
     set_trainable,
+    undecided_routers,
 )
 from llamafactory_ext.molora import MoLoraConfig
 from llamafactory_ext.training.parameters import (
@@ -153,3 +155,21 @@ def test_every_parameter_has_one_group() -> None:
         "Phase rp (Router Pre-training), 1.5 epochs at 0.0002, trains router: 2 tensors, 192 parameters (10.000% of "
         "1,920)."
     )
+
+
+@pytest.mark.parametrize(
+    ("gates", "scope", "said"),
+    [
+        ((), "batch", ""),
+        ((0.3, 0.5), "batch", ""),
+        ((0.8, 0.49), "batch", "0.49 on general data.*citi_rp_lr.*citi_router_scope: sample"),
+        ((0.2,), "token", "0.20 on general data.*citi_rp_epochs"),
+    ],
+)
+def test_routers_that_let_general_data_through_are_named(gates: tuple[float, ...], scope: str, said: str) -> None:
+    history = [{"loss": 1.0}, *({"gate0_general": gate} for gate in gates), {"train_runtime": 1.0}]
+    found = undecided_routers(history, scope)
+    assert (found is None) == (not said)
+    if found is not None:
+        assert re.search(said, found)
+        assert ("sample" in found) == (scope == "batch")

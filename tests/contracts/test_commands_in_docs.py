@@ -49,6 +49,7 @@ _SHORT = {
 # Commands that take minutes whatever they are told, by what they are shown to do elsewhere.
 _TESTED = {
     "llamafactory-ext lab demo": "tests/lab/test_demo.py",
+    "llamafactory-ext analyse": "tests/analyse/test_analyse.py",
     "llamafactory-ext cl run": "tests/cl/test_driver.py",
     "llamafactory-ext lab ppo": "tests/lab/test_ppo.py",
     "llamafactory-ext lab real-model": "tests/lab/test_real_model.py",

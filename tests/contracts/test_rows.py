@@ -16,7 +16,7 @@ PACKAGE = Path(llamafactory_ext.__file__).parent
 # Whoever changes a method looks into these; the rest of the package reads its row.
 ROOMS = (
     *("citi/", "molora/", "tl/", "data_method/", "duo/", "cl/", "skintern/", "cli.py", "lab/", "commands/lab.py"),
-    *("board/locales/", "methods.py", "report/papers.json"),
+    *("board/locales/", "methods.py", "report/papers.json", "analyse/"),
 )
 # An ordinary word is looked for by what the method's rooms and options are called.
 WORDS = re.compile(r"(?i:citi(?!es)|tl_sft|tl_ppo|skintern)|data_method|data_task|\bduo\b|type: data\b")

@@ -72,6 +72,22 @@ VERBS: dict[str, Verb | None] = {
     ),
     "importance show": None,
     "importance plot": Verb("importance.json --top 0.4 --bottom 0.4 --out {out}", "map.png", ("{out}",)),
+    "analyse icc": Verb(
+        "--yaml run.yaml --trained same=model --inputs 2 --out {out}", "icc", ("{out}/icc.json", "{out}/icc.png")
+    ),
+    "analyse overlap": Verb("importance.json --out {out}", "overlap", ("{out}/overlap.json", "{out}/overlap.png")),
+    "analyse replace": Verb(
+        "--yaml run.yaml --trained model --importance importance.json --out {out}",
+        "replaced",
+        ("{out}/replace.json", "{out}/replace.png"),
+        is_long=True,
+    ),
+    "analyse routers": Verb(
+        "--yaml run.yaml --adapter model --out {out}",
+        "routers",
+        ("{out}/routers.json", "{out}/routers.png"),
+        is_long=True,
+    ),
     "infer": Verb(
         "--dataset questions.json --model m --backend openai --out {out}", "a.jsonl", ("{out}", "{out}.settings.json")
     ),
@@ -168,6 +184,8 @@ def fill(folder: Path, model: Path) -> None:
     make(folder / "clone")
     source = load()
     run(source, source.cases[:2], agent("gold", load_gold()), {}, RunOptions(quiet=True), folder / "acted.jsonl")
+    run_yaml = {"model_name_or_path": "model", "template": "default", "dataset": "calls,sums"}
+    (folder / "run.yaml").write_text(json.dumps(run_yaml))
     (folder / "ppo.yaml").write_text("stage: tl_ppo\n")
     comparison = options_of(folder / "cl", Path("model"), out="compared")
     (folder / "cl.yaml").write_text(json.dumps(comparison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,9 @@ from ..methods import counted
 from ..training.parameters import Group, parameter_group, size
 from ..training.phased import Phase
 
-__all__ = ["IMPROVED", "Phase", "describe", "phase_table", "set_trainable"]
+__all__ = ["IMPROVED", "Phase", "describe", "phase_table", "set_trainable", "undecided_routers"]
+
+_SURE = 0.5
 
 # What phase MI trains in the components chosen for tool use, by what they carry (`citi_adapter`).
 IMPROVED: dict[str, frozenset[Group]] = {
@@ -65,4 +68,23 @@ def describe(phase: Phase, moving: dict[Group, tuple[int, int]], total: int) -> 
     return (
         f"Phase {phase.name} ({phase.title}), {counted(phase.epochs, 'epoch')} at {phase.lr:g}, trains "
         f"{'; '.join(parts)} ({trained / total:.3%} of {total:,})."
+    )
+
+
+def undecided_routers(history: Sequence[Mapping[str, Any]], scope: str) -> str | None:
+    """Say that routers still send general data to the experts after RP; None where most of it stays away.
+
+    Args:
+        history: the logs of the phase.
+        scope: of the router loss.
+    """
+    logged = [entry["gate0_general"] for entry in history if "gate0_general" in entry]
+    if not logged or logged[-1] >= _SURE:
+        return None
+    advice = "raise citi_rp_lr or citi_rp_epochs"
+    if scope == "batch":
+        advice += ", or try citi_router_scope: sample (docs/citi.md says why batch hedges)"
+    return (
+        f"Warning: after phase rp gate 0 is {logged[-1]:.2f} on general data, under {_SURE:g}: the routers do not "
+        f"keep general data from the experts; {advice}."
     )

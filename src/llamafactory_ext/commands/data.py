@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import DataError, OptionError
 from .data_help import CHECK, CONVERT, MIX, PREVIEW, STATS, Verb
+from .words import names_in
 
 # What does the work is imported when a verb has checked its words: help must not wait for it.
 
@@ -104,8 +105,8 @@ class Data:
         from .data_output import show_mixture
 
         recipe = Recipe(
-            tool=_names(tool),
-            general=_names(general),
+            tool=names_in(tool),
+            general=names_in(general),
             per_general=per_general,
             dataset_name=str(dataset_name),
             folder=Path(str(dataset_dir)),
@@ -265,7 +266,7 @@ class Data:
         """
         if _helped(STATS, extra, unknown, dataset_dir=dataset_dir, rules=rules, function=function, out=out):
             return
-        names = _names(what)
+        names = names_in(what)
         if not names:
             raise OptionError("data stats: name a file with trajectories, or data sets of dataset_info.json")
         from ..checkpoint.own import claim, claim_plain
@@ -286,12 +287,6 @@ class Data:
         if out:
             for path in write_statistics(Path(str(out)), counted):
                 print(f"Written: {path}")
-
-
-def _names(value: object) -> tuple[str, ...]:
-    """Return the names in a value, as python-fire reads `a,b` as a tuple and `a` as a text."""
-    words = value if isinstance(value, list | tuple) else str(value).split(",")
-    return tuple(str(word).strip() for word in words if str(word).strip())
 
 
 def _helped(verb: Verb, extra: tuple[object, ...], unknown: dict[str, object], **texts: object) -> bool:

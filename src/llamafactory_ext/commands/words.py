@@ -53,6 +53,12 @@ def folder_of(option: str, value: object) -> Path:
     return path
 
 
+def names_in(value: object) -> tuple[str, ...]:
+    """Return the names in a value; python-fire reads `a,b` as a tuple and `a` as a text."""
+    words = value if isinstance(value, list | tuple) else str(value).split(",")
+    return tuple(str(word).strip() for word in words if str(word).strip())
+
+
 def refuse_numbers(
     command: str,
     *,

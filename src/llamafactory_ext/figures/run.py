@@ -129,7 +129,9 @@ def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
     save(figure, path)
 
 
-def router_gates(gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path, *, neutral: bool = True) -> None:
+def router_gates(
+    gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path | IO[bytes], *, neutral: bool = True
+) -> None:
     """Return mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7).
 
     Args:

@@ -38,7 +38,7 @@ from ...upstream.pipeline.manifest import make_manifest
 from ..card import SELECTION
 from ..importance import linear_components
 from ..importance_file import Importance
-from ..phases import Phase, describe, phase_table, set_trainable
+from ..phases import Phase, describe, phase_table, set_trainable, undecided_routers
 from ..scoring import group_by_task, sample_rows
 from ..selection import Selection, selected_counts
 from .adapters import adapt, check_tunable, choose, describe_experts, describe_selection, ratios, watch_routers
@@ -201,6 +201,10 @@ class _Citi(PhasedRun):
         if self.finetuning_args.include_effective_tokens_per_second:
             rate = calculate_tps(trainer.train_dataset, metrics, stage="sft")
             metrics["effective_tokens_per_sec"] = rate
+        if trainer.phase.name == ROUTERS_ALONE and (
+            undecided := undecided_routers(trainer.state.log_history, self.finetuning_args.citi_router_scope)
+        ):
+            say(undecided)
 
     def draw(self, trainer: CitiTrainer, staged: Path) -> None:
         if self.finetuning_args.plot_loss:
