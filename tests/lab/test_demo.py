@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from llamafactory_ext.errors import DataError, OptionError, UpstreamError
-from llamafactory_ext.lab import demo as demo_module
 from llamafactory_ext.lab import jobs
 from llamafactory_ext.lab.demo import demo
 from llamafactory_ext.lab.jobs import EndedEarly, Setting, run_job, training_command
@@ -53,7 +52,7 @@ def test_failure_of_one_run_ends_the_demo(tmp_path: Path, monkeypatch: pytest.Mo
         setting.stop.wait(20)
         raise EndedEarly
 
-    monkeypatch.setattr(demo_module, "run_job", fail)
+    monkeypatch.setattr(jobs, "run_job", fail)
     with pytest.raises(UpstreamError, match="LoRA broke"):
         demo(tmp_path, workers=len(METHODS))
     assert not (tmp_path / "report.json").exists()

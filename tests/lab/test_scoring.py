@@ -14,6 +14,8 @@ GOLD = Example("tool", "?", "API-Request: [BookTable(city='Rome', count='4')]", 
         "API-Request: [BookTable(city='Rome', count='4')]",
         'API-Request: [BookTable(count="4", city="Rome")]',
         "API-Request:[BookTable(city='Rome', count=4)]",
+        "Sure! API-Request: [BookTable(city='Rome', count='4')]",
+        "[BookTable(city='Rome', count='4')] is what you need.",
     ],
 )
 def test_equal_calls_are_right(reply: str) -> None:
@@ -29,10 +31,8 @@ def test_equal_calls_are_right(reply: str) -> None:
         "API-Request: [BookTable('Rome', '4')]",
         "API-Request: [BookTable(city='Rome', city='Rome')]",
         "API-Request: [BookTable(city=__import__('os'), count='4')]",
-        "API-Request: [a.b(city='Rome')]",
         "API-Request: [A(), B()]",
-        "API-Request: [BookTable(**{'city': 'Rome'})]",
-        "Sure! API-Request: [BookTable(city='Rome', count='4')]",
+        "Call: {BookTable city='Rome' count='4'}",
         "API-Request: " + "[" * 5000,
     ],
 )
@@ -42,7 +42,8 @@ def test_unparsable_replies(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["city='Rome'", "city='Roma', count='4'", "city='Rome', count='4', day='Monday'"]
+    "arguments",
+    ["**{'city': 'Rome'}", "city='Rome'", "city='Roma', count='4'", "city='Rome', count='4', day='Monday'"],
 )
 def test_parsable_but_wrong(arguments: str) -> None:
     reply = f"API-Request: [BookTable({arguments})]"

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 from ..errors import OptionError
-from .words import refuse_numbers
+from .words import names_in, refuse_numbers
 
 
 class Lab:
@@ -65,7 +66,12 @@ class Lab:
         build(Path(str(out)), recipe, minutes, device)
 
     def evaluate(
-        self, model: str | None = None, adapter: str | None = None, limit: int = 400, out: str | None = None
+        self,
+        model: str | None = None,
+        adapter: str | None = None,
+        limit: int = 400,
+        half: str = "test",
+        out: str | None = None,
     ) -> None:
         """Measure the four abilities and the tool calls of a model on held-out items.
 
@@ -73,17 +79,24 @@ class Lab:
             model: a model directory; default: the shipped model.
             adapter: a PEFT adapter directory to put on top.
             limit: items per set.
+            half: of the held-out items: test, or validation (to choose settings on).
             out: also write the scores to this JSON file.
         """
         from ..checkpoint.own import claim, own_json
         from ..lab.evaluate import evaluate
+        from ..lab.example import Half
         from ..lab.methods import SHIPPED_MODEL
 
         refuse_numbers("lab evaluate", whole={"limit": (limit, 1)}, real={})
+        if half not in get_args(Half):
+            raise OptionError(f"--half {half} must be test or validation")
         if out is not None:
             claim([Path(str(out))], inputs=[Path(str(folder)) for folder in (model, adapter) if folder])
         measured = evaluate(
-            Path(str(model)) if model else SHIPPED_MODEL, Path(str(adapter)) if adapter else None, limit
+            Path(str(model)) if model else SHIPPED_MODEL,
+            Path(str(adapter)) if adapter else None,
+            limit,
+            half="validation" if half == "validation" else "test",
         )
         for name, score in measured.scores.items():
             extra = f", {score.unparsable} unparsable" if name.startswith("tool") else ""
@@ -114,6 +127,35 @@ class Lab:
 
         refuse_numbers("lab demo", whole={"limit": (limit, 1)}, real={})
         demo(Path(str(out)), limit)
+
+    def table(
+        self,
+        out: str = "runs/table",
+        seeds: int = 3,
+        limit: int = 400,
+        trial_limit: int = 150,
+        rows: Any = None,
+        runs: str | None = None,
+    ) -> None:
+        """Compare every method and ablation on the tiny model over several seeds; settings are chosen by equal trials.
+
+        Args:
+            out: folder of lab.json, lab.md, lab.png and of one JSON per finished run; what is there is kept.
+            seeds: trainings of each row.
+            limit: held-out items per set.
+            trial_limit: validation items per set that a trial is measured on.
+            rows: names of rows, with commas between them; default: all.
+            runs: folder of what the trainings write; default: OUT/runs.
+        """
+        from ..lab.table import table
+
+        refuse_numbers(
+            "lab table",
+            whole={"seeds": (seeds, 1), "limit": (limit, 1), "trial_limit": (trial_limit, 1)},
+            real={},
+        )
+        names = None if rows is None else names_in(rows)
+        table(Path(str(out)), seeds, limit, trial_limit, names, Path(str(runs)) if runs is not None else None)
 
     def ppo(self, out: str = "runs/ppo", seeds: int = 3, sft: str | None = None) -> None:
         """Show that TL-Training's PPO learns: curves of reward and right calls on held-out requests.

@@ -13,7 +13,7 @@ from ..checkpoint.atomic import publish_folder, staged_folder, write_json
 from ..checkpoint.own import claim_folder
 from ..errors import OptionError
 from . import world
-from .evaluate import Evaluation, evaluate
+from .evaluate import Evaluation, evaluate_base
 from .pretrain import Recipe, batches_of_step, build_model, build_tokenizer, saved_recipe, train, weighted_nll
 from .together import processes_of_torchrun, rank
 
@@ -32,7 +32,7 @@ This project trained it from scratch on the synthetic world in `llamafactory_ext
 so that a tool-tuning method can be tried in minutes on a CPU. It knows nothing about the real world.
 
 Made by `llamafactory-ext lab build --out DIR --steps {steps} --seed {seed}`. Tokenizer: byte-level BPE,
-{vocabulary} tokens, learned from the same text. Weights: float32. It has seen no tool data.
+{vocabulary} tokens, learned from the texts of the four abilities. Weights: float32.
 
 Exact match on held-out items, greedy decoding, the stored weights ("SE" is the binomial standard error):
 
@@ -42,10 +42,13 @@ Exact match on held-out items, greedy decoding, the stored weights ("SE" is the 
 
 - math: arithmetic word problems in one or two steps; the combination of numbers and operations is held out.
 - code: what a short program prints, or one line of code that is described; the program or the wish is held out.
-- facts: 300 facts about 60 invented towns; the pair of fact and wording is held out;
-  the fact itself was taught in other words.
+- facts: 150 facts about 30 invented towns, which replay data leave out; the model was taught them.
 - instructions: copy, reverse, select, format, read JSON, fill a form; the whole prompt is held out.
-- tool_seen, tool_unseen: tool calls in API-Bank's format, which the model was never shown.
+- other_calls: calls of tools that training never showed, in a format that the prompt states. Training has other
+  tools in such formats; the demo's tools, its format and its instruction never occur in it.
+- turns: two or three such calls, each with what the output of the last one gave, then a word on the last output; right
+  are those with every reply right, each after the right ones before it.
+- tool_seen, tool_unseen: calls of the demo's tools in API-Bank's format, which the model was never shown.
 
 Licence: Apache-2.0.
 """
@@ -79,7 +82,7 @@ def export(
     with staged_folder(out) as folder:
         model.to(device="cpu", dtype=torch.float32).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        evaluation = evaluate(folder, limit=items)
+        evaluation = evaluate_base(folder, items)
         measured = {
             "recipe": asdict(recipe),
             "general": round(evaluation.general, 4),

@@ -14,8 +14,8 @@ from .knowledge import knowledge_file
 from .trajectories import trajectories
 
 DATA_SEED = 1
-TOOL_RECORDS = 1500
-GENERAL_RECORDS = 500
+TOOL_RECORDS = 300
+REPLAY_RECORDS = 225  # of each ability: three general examples to a call
 TRAJECTORIES = 300
 CHAINS = 300
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "mark": "mark", "task": "task"}
@@ -53,9 +53,7 @@ def record(example: Example) -> dict[str, str]:
 
 def training_files() -> dict[str, list[dict[str, Any]]]:
     """Return the content of each file by name; always the same."""
-    general = [
-        example for task in world.ABILITIES for example in world.sample(task, "train", GENERAL_RECORDS, DATA_SEED)
-    ]
+    general = [example for task in world.ABILITIES for example in world.replay(task, REPLAY_RECORDS, DATA_SEED)]
     # `max_samples` takes the first records; a mixed order keeps every ability in them.
     Random(DATA_SEED).shuffle(general)
     return {

@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from ..errors import CheckpointError
 from . import world
-from .example import Example
+from .example import Example, Half
 from .methods import SHIPPED_MODEL
 from .scoring import Score, score
-from .tokenizer import encode_turn
+from .tokenizer import EOT, encode_output, encode_turn
 
 _BATCH = 100
 _LONGEST_REPLY = 48
@@ -92,12 +92,59 @@ def reply_to(
 
 
 def evaluate(
-    model: Path = SHIPPED_MODEL, adapter: Path | None = None, limit: int = 400, progress: Progress | None = None
+    model: Path = SHIPPED_MODEL,
+    adapter: Path | None = None,
+    limit: int = 400,
+    progress: Progress | None = None,
+    half: Half = "test",
 ) -> Evaluation:
-    """Measure a plain model, a fully fine-tuned one, or an adapter on `limit` items of each set."""
+    """Measure a plain model, a fully fine-tuned one, or an adapter on `limit` items of each set.
+
+    Args:
+        model: a model directory.
+        adapter: a PEFT adapter to put on top.
+        limit: items of each set.
+        progress: is told how many items are answered.
+        half: "validation" to choose settings, "test" to report.
+    """
     loaded, tokenizer = load(model, adapter)
-    sets = world.held_out(limit)
-    flat: list[Example] = [example for examples in sets.values() for example in examples]
+    return _measured(loaded, tokenizer, world.held_out(limit, half), model, adapter, progress)
+
+
+def evaluate_base(model: Path, limit: int) -> Evaluation:
+    """Measure a base model: also calls of other tools, in stated formats and over several turns."""
+    loaded, tokenizer = load(model)
+    more = world.other_calls(limit)
+    several = more.pop("turns")
+    found = _measured(loaded, tokenizer, world.held_out(limit) | more, model, None, None)
+    right = sum(ends_right(loaded, tokenizer, example) for example in several)
+    return Evaluation(found.model, None, found.scores | {"turns": Score(len(several), right)})
+
+
+@torch.no_grad()
+def ends_right(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, example: Example) -> bool:
+    """Tell whether every reply of a dialogue is right, each after the right ones before it; greedy decoding."""
+    ids = encode_turn(tokenizer, example.prompt, example.answer)[0]
+    asked = len(encode_turn(tokenizer, example.prompt)[0])
+    replies = [(asked, len(ids))]
+    for output, reply in example.after:
+        ids = [*ids, *encode_output(tokenizer, output)]
+        start = len(ids)
+        ids = [*ids, *tokenizer.encode(reply + EOT, add_special_tokens=False)]
+        replies.append((start, len(ids)))
+    best_T = model(torch.tensor([ids])).logits[0].argmax(-1).tolist()
+    return all(best_T[start - 1 : end - 1] == ids[start:end] for start, end in replies)
+
+
+def _measured(
+    loaded: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    sets: dict[str, list[Example]],
+    model: Path,
+    adapter: Path | None,
+    progress: Progress | None,
+) -> Evaluation:
+    flat = [example for examples in sets.values() for example in examples]
     replies = iter(reply_to(loaded, tokenizer, [example.prompt for example in flat], progress))
     scores = {name: score(examples, [next(replies) for _ in examples]) for name, examples in sets.items()}
     return Evaluation(str(model), None if adapter is None else str(adapter), scores)

@@ -151,6 +151,12 @@ def _choose_form(rng: Random) -> tuple[str, str]:
     return "\n".join([*lines, f"Text: {sentence}", "Fill the right form as lines."]), answer
 
 
+def words_and_lists(rng: Random) -> Example:
+    """Draw an instruction about words or a list, the simpler part of the ability."""
+    prompt, answer = rng.choice((_copy, _list))(rng)
+    return Example("instructions", prompt, answer, prompt)
+
+
 _KINDS: tuple[Callable[[Random], tuple[str, str]], ...] = (_copy, _list, _record, _pick, _form, _choose_form)
 _WEIGHTS = (3, 4, 2, 2, 3, 2)
 

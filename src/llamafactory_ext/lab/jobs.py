@@ -1,4 +1,4 @@
-"""One row of the demo from start to end: train, measure, keep the result; each in its own process."""
+"""One run from start to end: train, measure, keep the result; each in its own process, several side by side."""
 
 import hashlib
 import os
@@ -7,16 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from rich.console import Console
+
 from ..checkpoint.atomic import read_json, write_json
 from ..checkpoint.own import claim_folder
 from ..errors import UpstreamError
 from ..options.command_file import CHECKS
+from ..progress import Shown
+from .example import Half
 from .methods import SHIPPED_MODEL, Method
 
 Row = dict[str, Any]
@@ -39,24 +44,28 @@ class Setting:
         out: where runs, logs and results go.
         limit: held-out items per set.
         stop: set when the demo is to end early; running processes are then ended.
+        half: of the held-out items; "validation" to choose settings.
+        kept: folders whose results count too where they were made from the same inputs.
     """
 
     root: Path
     out: Path
     limit: int
     stop: Event
+    half: Half = "test"
+    kept: tuple[Path, ...] = ()
 
 
 def training_command(method: Method, output: Path) -> list[str]:
     """Return the command line that trains a method, from the repository's root."""
     program = str(Path(sys.executable).with_name("llamafactory-cli"))
-    return [program, "train", f"examples/yaml/{method.yaml}", f"output_dir={output}"]
+    return [program, "train", f"examples/yaml/{method.yaml}", *method.options, f"output_dir={output}"]
 
 
 def _fingerprint(method: Method, setting: Setting) -> str:
     """Return a hash of what decides a result: command, YAML file, data, base model, number of items."""
     command = training_command(method, Path("out"))[1:] if method.yaml else []
-    digest = hashlib.sha256(f"{command} {setting.limit}".encode())
+    digest = hashlib.sha256(f"{command} {setting.limit} {setting.half}".encode())
     used = [SHIPPED_MODEL / "model.safetensors"]
     if method.yaml:
         used += [setting.root / "examples/yaml" / method.yaml, *sorted((setting.root / "data").glob("lab_*.json"))]
@@ -115,16 +124,18 @@ def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> Non
 
 
 def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
-    """Make one row of the report; taken from disk where an earlier demo made it from the same inputs."""
+    """Make one row of the report; taken from disk where an earlier run made it from the same inputs."""
     if setting.stop.is_set():
         raise EndedEarly
-    saved, made_from = setting.out / f"{method.name}.json", _fingerprint(method, setting)
-    if saved.exists():
-        row: Row = read_json(saved, "result of an earlier demo")
-        if row.get("made_from") == made_from:
-            return row
+    made_from = _fingerprint(method, setting)
+    for kept in (setting.out, *setting.kept):
+        if (kept / f"{method.name}.json").exists():
+            row: Row = read_json(kept / f"{method.name}.json", "result of an earlier run")
+            if row.get("made_from") == made_from:
+                return row
     folder, seconds = setting.out / method.name, 0.0
-    measure = [sys.executable, "-m", "llamafactory_ext.cli", "lab", "evaluate", f"--limit={setting.limit}"]
+    program = [sys.executable, "-m", "llamafactory_ext.cli"]
+    measure = [*program, "lab", "evaluate", f"--limit={setting.limit}", f"--half={setting.half}"]
     if method.yaml:
         _clear_unless_resumable(method, folder, made_from)
         log = setting.out / f"{method.name}.train.log"
@@ -138,9 +149,49 @@ def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
         "name": method.name,
         "label": method.label,
         "made_from": made_from,
+        "options": list(method.options),
         "training_seconds": round(seconds, 1),
         "general": measured["general"],
         "scores": measured["scores"],
     }
-    write_json(saved, row)
+    write_json(setting.out / f"{method.name}.json", row)
+    return row
+
+
+def run_side_by_side(methods: Sequence[Method], setting: Setting, workers: int | None, console: Console) -> list[Row]:
+    """Run jobs, one per core, and show how far each is; the first failure ends the others.
+
+    Raises:
+        UpstreamError: one of them failed.
+    """
+    with Shown(console) as shown, ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        pieces = [shown.add(method.label) for method in methods]
+        try:
+            jobs = [
+                pool.submit(_shown_job, method, setting, shown, piece)
+                for method, piece in zip(methods, pieces, strict=True)
+            ]
+            wait(jobs)
+        except BaseException:
+            setting.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    for error in [job.exception() for job in jobs]:
+        if error is not None and not isinstance(error, EndedEarly):
+            raise error
+    return [job.result() for job in jobs]
+
+
+def _shown_job(method: Method, setting: Setting, shown: Shown, piece: int) -> Row:
+    def tell(doing: str, steps: tuple[int, int] | None) -> None:
+        done, total = steps or (0, None)
+        shown.tell(piece, doing, done, total)
+
+    try:
+        row = run_job(method, setting, tell)
+    except BaseException:
+        shown.tell(piece, "failed")
+        setting.stop.set()
+        raise
+    shown.tell(piece, f"done, trained in {row['training_seconds']:.0f} s")
     return row

@@ -17,8 +17,9 @@ class Method:
         name: folder and row name.
         label: what the table calls it.
         yaml: the file under examples/yaml that trains it; empty for the base model, which is only measured.
-        resumes: whether an interrupted training goes on when the same command is given again.
         adapter: whether the result is a PEFT adapter; otherwise it is a whole model.
+        resumes: whether an interrupted training goes on when the same command is given again.
+        options: further words of the command line, as ``name=value``.
     """
 
     name: str
@@ -26,11 +27,14 @@ class Method:
     yaml: str
     adapter: bool = True
     resumes: bool = False
+    options: tuple[str, ...] = ()
 
 
 METHODS = (
     Method("base", "base model", "", adapter=False),
-    Method("full", "full fine-tuning", "full_tiny.yaml", adapter=False),
+    Method("ft", "full fine-tuning", "full_tiny.yaml", adapter=False),
     Method("lora", "LoRA", "lora_tiny.yaml"),
+    Method("ft_dm", "full fine-tuning + general data", "full_mix_tiny.yaml", adapter=False),
+    Method("lora_dm", "LoRA + general data", "lora_mix_tiny.yaml"),
     Method("citi", "CITI", "citi_tiny.yaml", resumes=True),
 )

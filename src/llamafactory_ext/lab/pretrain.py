@@ -19,11 +19,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..errors import CheckpointError
 from . import together, words, world
-from .example import Example
+from .calls import calls, turns
+from .example import Example, Generator, draw
 from .optimisers import Optimisers
-from .tokenizer import encode_turn, train_tokenizer
+from .tokenizer import EOT, encode_output, encode_turn, train_tokenizer
 
-TASK_WEIGHTS = {"math": 4, "code": 4, "facts": 4, "instructions": 9}
+# What the base learns: the four abilities, and calls of other tools than the demo's in formats that the prompt states.
+TASKS: dict[str, Generator] = {**world.ABILITIES, "calls": calls, "turns": turns}
+TASK_WEIGHTS = {"math": 3.0, "code": 3.0, "facts": 2.5, "instructions": 7.0, "calls": 6.5, "turns": 2.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Recipe:
     """What makes the model; two builds with equal recipes on one machine give equal models."""
 
     seed: int = 17
-    steps: int = 3400
+    steps: int = 5200
     examples_per_step: int = 96
     micro_batches: int = 10
     matrix_lr: float = 0.02
@@ -94,15 +97,27 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
 
 def collate(examples: list[Example], tokenizer: PreTrainedTokenizerFast, prompt_weight: float) -> Batch:
     """Pad examples on the right; answers weigh 1, questions `prompt_weight`, padding 0."""
-    rows = [encode_turn(tokenizer, example.prompt, example.answer) for example in examples]
+    rows = [encode(tokenizer, example, prompt_weight) for example in examples]
     longest = max(len(ids) for ids, _ in rows)
     ids_BT = torch.full((len(rows), longest), tokenizer.pad_token_id)
     weights_BT = torch.zeros(len(rows), longest)
-    for row, (ids, asked) in enumerate(rows):
+    for row, (ids, weights) in enumerate(rows):
         ids_BT[row, : len(ids)] = torch.tensor(ids)
-        weights_BT[row, 1 : len(ids)] = prompt_weight
-        weights_BT[row, asked : len(ids)] = 1.0
+        weights_BT[row, : len(ids)] = torch.tensor(weights)
     return Batch(ids_BT, weights_BT)
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, example: Example, prompt_weight: float
+) -> tuple[list[int], list[float]]:
+    """Encode all turns of an example; replies weigh 1, all else `prompt_weight`, the first token 0."""
+    ids, asked = encode_turn(tokenizer, example.prompt, example.answer)
+    weights = [0.0] + [prompt_weight] * (asked - 1) + [1.0] * (len(ids) - asked)
+    for output, reply in example.after:
+        given, told = encode_output(tokenizer, output), tokenizer.encode(reply + EOT, add_special_tokens=False)
+        ids = [*ids, *given, *told]
+        weights += [prompt_weight] * len(given) + [1.0] * len(told)
+    return ids, weights
 
 
 def batches_of_step(recipe: Recipe, step: int, tokenizer: PreTrainedTokenizerFast) -> list[Batch]:
@@ -111,10 +126,10 @@ def batches_of_step(recipe: Recipe, step: int, tokenizer: PreTrainedTokenizerFas
     examples: list[Example] = []
     tasks, weights = list(TASK_WEIGHTS), list(TASK_WEIGHTS.values())
     while len(examples) < recipe.examples_per_step:
-        example = world.ABILITIES[rng.choices(tasks, weights)[0]](rng)
+        example = TASKS[rng.choices(tasks, weights)[0]](rng)
         if example.split == "train":
             examples.append(example)
-    examples.sort(key=lambda example: len(encode_turn(tokenizer, example.prompt, example.answer)[0]))
+    examples.sort(key=lambda example: len(encode(tokenizer, example, 0.0)[0]))
     size = math.ceil(len(examples) / recipe.micro_batches)
     groups = [examples[start : start + size] for start in range(0, len(examples), size)]
     return [collate(group, tokenizer, recipe.prompt_weight) for group in groups]
@@ -192,7 +207,10 @@ def train(out: Path, recipe: Recipe, device: str = "cpu", stop_after: int | None
     model = build_model(recipe, tokenizer).to(device)
     optimisers = Optimisers(model, recipe.matrix_lr, recipe.vector_lr)
     first = load_state(state, model, optimisers) if state.exists() else 0
-    probes = {task: world.sample(task, "test", 96, world.HELD_OUT_SEED + 1) for task in world.ABILITIES}
+    probes = {
+        task: draw(generate, "test", 96, Random(f"{task}/test/{world.HELD_OUT_SEED + 1}"))
+        for task, generate in TASKS.items()
+    }
     started, tokens, total = time.monotonic(), 0, 0.0
     last = min(stop_after or recipe.steps, recipe.steps)
     for step in range(first, last):

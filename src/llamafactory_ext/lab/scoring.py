@@ -1,13 +1,14 @@
 """Exact match of answers and of tool calls, with counts and standard errors. Text in, values out."""
 
-import ast
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import CallParseError
+from ..toolcalls import detect
 from .example import Example
 
-CALL_MARKER = "API-Request:"
+CALL_FORMAT = "api_bank"
 ANSWER_MARKER = "Answer: "
 
 
@@ -20,31 +21,15 @@ class Call:
 
 
 def parse_call(text: str) -> Call | None:
-    """Read ``API-Request: [Name(key='value')]``; None where the text is anything else.
-
-    The brackets must hold exactly one call of a plain name with keyword arguments that are literals. Nothing is
-    evaluated: the text is only parsed.
-    """
-    head, marker, body = text.partition(CALL_MARKER)
-    if head.strip() or not marker:
-        return None
+    """Read ``[Name(key='value')]`` anywhere in a reply, as API-Bank does; None unless there is exactly one call."""
     try:
-        parsed = ast.parse(body.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        found = detect(text, call_format=CALL_FORMAT)
+    except CallParseError:
         return None
-    if not isinstance(parsed, ast.List) or len(parsed.elts) != 1:
+    if len(found) != 1:
         return None
-    call = parsed.elts[0]
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-        return None
-    arguments: list[tuple[str, str]] = []
-    for keyword in call.keywords:
-        if keyword.arg is None or not isinstance(keyword.value, ast.Constant):
-            return None
-        arguments.append((keyword.arg, str(keyword.value.value)))
-    if len({key for key, _ in arguments}) < len(arguments):
-        return None
-    return Call(call.func.id, tuple(sorted(arguments)))
+    (call,) = found
+    return Call(call.call.name, tuple(sorted((key, str(value)) for key, value in call.call.arguments.items())))
 
 
 def is_right(example: Example, reply: str) -> bool:

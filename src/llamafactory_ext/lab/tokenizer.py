@@ -70,3 +70,10 @@ def encode_turn(tokenizer: PreTrainedTokenizerFast, prompt: str, answer: str | N
     ids = [tokenizer.bos_token_id, *tokenizer.encode(asked, add_special_tokens=False)]
     told = [] if answer is None else tokenizer.encode(answer + EOT, add_special_tokens=False)
     return ids + told, len(ids)
+
+
+def encode_output(tokenizer: PreTrainedTokenizerFast, output: str) -> list[int]:
+    """Encode a tool's output and the head of the reply to it, exactly as ``template: llama3`` does."""
+    text = f"{HEADER_START}ipython{HEADER_END}\n\n{output}{EOT}{HEADER_START}assistant{HEADER_END}\n\n"
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids

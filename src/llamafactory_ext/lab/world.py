@@ -3,15 +3,15 @@
 from random import Random
 
 from .abilities import code, math
-from .example import Example, Generator, Split, draw
+from .calls import calls, turns
+from .example import Example, Generator, Half, Split, draw
 from .facts import facts
 from .instructions import instructions
+from .replay import REPLAY, UNREPLAYED_FACTS
 from .tools import tool_seen, tool_unseen
 
 ABILITIES: dict[str, Generator] = {"math": math, "code": code, "facts": facts, "instructions": instructions}
 HELD_OUT_SEED = 7
-# The closed knowledge base has 227 held-out pairs of fact and wording.
-HELD_OUT_FACTS = 220
 
 
 def sample(task: str, split: Split, count: int, seed: int) -> list[Example]:
@@ -19,20 +19,37 @@ def sample(task: str, split: Split, count: int, seed: int) -> list[Example]:
     return draw(ABILITIES[task], split, count, Random(f"{task}/{split}/{seed}"))
 
 
+def replay(task: str, count: int, seed: int) -> list[Example]:
+    """Draw general training data of one ability, narrower than its tests."""
+    return draw(REPLAY[task], "train", count, Random(f"replay/{task}/{seed}"))
+
+
 def tool_training(count: int, seed: int) -> list[Example]:
     """Draw the tool data for training: seen tools only."""
     return draw(tool_seen, "train", count, Random(f"tool/train/{seed}"))
 
 
-def held_out(count: int) -> dict[str, list[Example]]:
-    """Return the evaluation sets: the four abilities, tools seen in training, and tools never seen.
+def held_out(count: int, half: Half = "test") -> dict[str, list[Example]]:
+    """Draw the evaluation sets: the four abilities, tools seen in training, and tools never seen.
 
-    Each holds `count` items; facts at most 220.
+    Facts are those of the towns that no replay data names, in every wording: the base knows them, and nothing else
+    repeats them. All other items are held out from pre-training and from every training file.
+
+    Args:
+        count: items of each set.
+        half: "validation" to choose settings on, "test" to report; they share no item.
     """
-    sets = {
-        task: sample(task, "test", min(count, HELD_OUT_FACTS) if task == "facts" else count, HELD_OUT_SEED)
-        for task in ABILITIES
-    }
-    sets["tool_seen"] = draw(tool_seen, "test", count, Random(f"tool_seen/{HELD_OUT_SEED}"))
-    sets["tool_unseen"] = draw(tool_unseen, "test", count, Random(f"tool_unseen/{HELD_OUT_SEED}"))
+    sets = {}
+    generators = ABILITIES | {"facts": UNREPLAYED_FACTS, "tool_seen": tool_seen, "tool_unseen": tool_unseen}
+    for name, generate in generators.items():
+        split: Split | None = None if name == "facts" else "test"
+        sets[name] = draw(generate, split, count, Random(f"{name}/{half}/{HELD_OUT_SEED}"), half)
     return sets
+
+
+def other_calls(count: int) -> dict[str, list[Example]]:
+    """Draw what else pre-training teaches, with tools that it never showed: calls in stated formats, several turns."""
+    return {
+        name: draw(generate, "test", count, Random(f"{name}/{HELD_OUT_SEED}"))
+        for name, generate in (("other_calls", calls), ("turns", turns))
+    }

@@ -1,0 +1,174 @@
+"""`llamafactory-ext lab table`: every method and ablation on the tiny model, several seeds, settings by equal trials.
+
+Each finished trial and each finished seed is a JSON of its own with a hash of what it was made from. What lies in the
+output folder, or in the repository's docs/lab, and was made from the same inputs is not run again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from rich.console import Console
+
+from ..checkpoint.own import claim, claim_plain, own_file, own_json, own_text
+from ..errors import OptionError
+from .demo import NEEDED, check_there
+from .jobs import Row, Setting, run_side_by_side
+from .methods import PACKAGE_ROOT, SHIPPED_MODEL
+from .table_page import draw_table, page
+from .table_rows import ABLATIONS, BASE, FIRST_SEED, NAMES, TUNED, run_of, tools_of, trial, winner, worth
+
+ROWS_FOLDER = "lab"
+MEASURES = ("tool_seen", "tool_unseen", "math", "code", "facts", "instructions")
+RIVALS = ("lora_dm", "ft_dm")
+
+
+def check_names(names: Sequence[str] | None) -> list[str]:
+    """Return the rows to run, in the table's order.
+
+    Raises:
+        OptionError: there is no such row.
+    """
+    if unknown := [name for name in names or () if name not in NAMES]:
+        raise OptionError(f"--rows {','.join(unknown)}: the table has no such row; its rows are {', '.join(NAMES)}")
+    return [name for name in NAMES if names is None or name in names]
+
+
+def table(
+    out: Path,
+    seeds: int = 3,
+    limit: int = 400,
+    trial_limit: int = 150,
+    names: Sequence[str] | None = None,
+    runs: Path | None = None,
+    root: Path = PACKAGE_ROOT,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Run what is not there yet of trials and seeds, and write ``lab.json``, ``lab.md`` and ``lab.png`` into `out`.
+
+    Args:
+        out: folder of the table; the JSON of each run goes to ``out/lab``.
+        seeds: trainings of each row.
+        limit: held-out items per set of the reported figures (the test half).
+        trial_limit: the same of the trials (the validation half).
+        names: rows to run; None runs all.
+        runs: folder of what the trainings write; None takes ``out/runs``.
+        root: the repository, whose examples/ and data/ are used.
+        workers: runs at a time; None takes one per core.
+
+    Raises:
+        OptionError: there is no such row.
+        DataError: if the examples or the data are not there.
+        UpstreamError: a training failed; what was finished is kept.
+    """
+    wanted = check_names(names)
+    check_there(root, NEEDED)
+    claim_plain(out)
+    claim([out / name for name in ("lab.json", "lab.md", "lab.png")])
+    runs, rows_folder = (runs or out / "runs").resolve(), out / ROWS_FOLDER
+    for folder in (runs, rows_folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    console, kept = Console(), (rows_folder.resolve(), root / "docs" / ROWS_FOLDER)
+    setting = Setting(root, runs, limit, Event(), kept=kept)
+    tuned = [name for name in TUNED if name in wanted or (name == "citi" and set(wanted) & set(ABLATIONS))]
+    trials = [trial(name, number) for name in tuned for number in range(len(TUNED[name].trials))]
+    many = len(trials) + sum(1 if name == BASE.name else seeds for name in wanted)
+    console.print(f"{many} runs, {workers or os.cpu_count()} at a time, 2 to 4 minutes each. Logs: {runs}")
+    tried = run_side_by_side(trials, replace(setting, limit=trial_limit, half="validation"), workers, console)
+    _keep(tried, rows_folder)
+    by_name = {row["name"]: row for row in tried}
+    of = {name: [by_name[f"{name}-trial-{n}"] for n in range(len(TUNED[name].trials))] for name in tuned}
+    chosen = {name: winner(name, rows) for name, rows in of.items()}
+    # Seed by seed, so that an interrupted table has whole rows of the first seeds.
+    jobs = [
+        run_of(name, FIRST_SEED + seed, chosen)
+        for seed in range(seeds)
+        for name in wanted
+        if seed == 0 or name != BASE.name
+    ]
+    done = run_side_by_side(jobs, setting, workers, console)
+    _keep(done, rows_folder)
+    found = summary(wanted, done, of)
+    own_json(out / "lab.json", found)
+    own_text(out / "lab.md", page(found))
+    with own_file(out / "lab.png") as staged, staged.open("wb") as picture:
+        draw_table(found, picture)
+    console.print(f"Written: {out / 'lab.json'}, {out / 'lab.md'}, {out / 'lab.png'}")
+    return found
+
+
+def _keep(rows: Sequence[Row], folder: Path) -> None:
+    for row in rows:
+        own_json(folder / f"{row['name']}.json", row)
+
+
+def figure(values: Sequence[float], n: int) -> dict[str, float | None]:
+    """Return mean and standard error in per cent: over the seeds, or for one seed that of `n` items.
+
+    Args:
+        values: a share in 0..1 for each seed.
+        n: items behind each of them.
+    """
+    mean = statistics.fmean(values)
+    deviation = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    error = deviation if deviation is not None else math.sqrt(mean * (1 - mean) / n)
+    return {"mean": round(100 * mean, 2), "se": round(100 * error, 2)}
+
+
+def summary(names: Sequence[str], done: Sequence[Row], tried: dict[str, list[Row]]) -> dict[str, Any]:
+    """Return what lab.json holds: a row per method with mean and SE, paired differences, and the trials."""
+    rows, by_row = [], {}
+    for name in names:
+        mine = [row for row in done if row["name"] == name or row["name"].startswith(f"{name}-")]
+        by_row[name] = mine
+        one = mine[0]["scores"]
+        n = one["tool_seen"]["n"]
+        rows.append(
+            {
+                "name": name,
+                "label": mine[0]["label"].split(", seed")[0],
+                "seeds": [int(row["name"].rpartition("-")[2]) for row in mine if name != BASE.name],
+                "options": mine[0]["options"],
+                "tools": figure([tools_of(row) for row in mine], 2 * n),
+                "general": figure([row["general"] for row in mine], 4 * n),
+                **{key: figure([row["scores"][key]["accuracy"] for row in mine], one[key]["n"]) for key in MEASURES},
+                "seconds": round(statistics.fmean(row["training_seconds"] for row in mine), 1),
+            }
+        )
+    return {
+        "base": SHIPPED_MODEL.name,
+        "unit": "per cent, exact match; se over the seeds, with one seed over the items",
+        "n": {key: done[0]["scores"][key]["n"] for key in MEASURES},
+        "rows": rows,
+        "differences": [
+            difference
+            for rival in RIVALS
+            if "citi" in by_row and rival in by_row and len(by_row["citi"]) > 1
+            for difference in [_difference("citi", rival, by_row)]
+        ],
+        "trials": {
+            name: [
+                {"options": row["options"], "worth": round(100 * worth(row), 2), "n": row["scores"]["tool_seen"]["n"]}
+                for row in one
+            ]
+            for name, one in tried.items()
+        },
+    }
+
+
+def _difference(name: str, rival: str, by_row: dict[str, list[Row]]) -> dict[str, Any]:
+    """Return the paired difference of two rows over the seeds, in points."""
+    pairs = list(zip(by_row[name], by_row[rival], strict=True))
+    found: dict[str, Any] = {"row": name, "minus": rival, "seeds": len(pairs)}
+    for key, of in (("tools", tools_of), ("general", lambda row: row["general"])):
+        gaps = [of(one) - of(other) for one, other in pairs]
+        error = statistics.stdev(gaps) / math.sqrt(len(gaps))
+        found[key] = {"mean": round(100 * statistics.fmean(gaps), 2), "se": round(100 * error, 2)}
+    return found

@@ -1,0 +1,124 @@
+"""The lab's table: equal trials, ablations that leave out what they say, figures, and what is not run again."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import yaml
+
+from llamafactory_ext.errors import OptionError
+from llamafactory_ext.lab import jobs, table_rows
+from llamafactory_ext.lab import table as table_module
+from llamafactory_ext.lab.jobs import Setting, run_job
+from llamafactory_ext.lab.methods import METHODS, PACKAGE_ROOT, Method
+from llamafactory_ext.lab.table import MEASURES, figure, table
+from llamafactory_ext.lab.table_rows import ABLATIONS, NAMES, TUNED, run_of, winner, worth
+
+pytestmark = pytest.mark.fast
+
+
+def row(method: Method, tools: float = 0.5, general: float = 0.9) -> dict[str, Any]:
+    shares = {"tool_seen": tools, "tool_unseen": tools} | dict.fromkeys(MEASURES[2:], general)
+    scores = {
+        key: {"n": 8, "right": round(8 * share), "accuracy": share, "standard_error": 0.1, "unparsable": 0}
+        for key, share in shares.items()
+    }
+    common = {"label": method.label, "options": list(method.options), "training_seconds": 2.0}
+    return {"name": method.name, "made_from": "x", "general": general, "scores": scores, **common}
+
+
+def test_rows_are_those_of_the_papers_tables() -> None:
+    assert (
+        *("base", "ft", "lora", "ft_dm", "lora_dm", "citi"),
+        *("rp_mi", "uco", "without_molora", "without_router_loss", "without_rp"),
+    ) == NAMES
+    assert {len(tuned.trials) for tuned in TUNED.values()} == {4}
+
+
+def test_an_ablation_takes_the_winner_and_says_the_same_as_the_paper_sized_file() -> None:
+    """Its words are the options by which examples/yaml/ablations differ in phases, adapter and router."""
+    chosen = {name: tuned.trials[1] for name, tuned in TUNED.items()}
+    for name, (_, words) in ABLATIONS.items():
+        run = run_of(name, 43, chosen)
+        assert run.options == (*TUNED["citi"].trials[1], *words, "seed=43")
+        file = PACKAGE_ROOT / "examples/yaml/ablations/llama3" / f"{name}.yaml"
+        large = yaml.safe_load(file.read_text("utf-8"))
+        for word in words:
+            key, _, value = word.partition("=")
+            assert str(large[key]).lower() == value, (name, key)
+
+
+def test_the_best_trial_wins_and_of_equals_the_first() -> None:
+    tried = [row(METHODS[1], tools, general) for tools, general in ((0.4, 0.9), (0.6, 0.8), (0.7, 0.7), (0.1, 1.0))]
+    assert [round(worth(one), 3) for one in tried] == [0.65, 0.7, 0.7, 0.55]
+    assert winner("ft", tried) == TUNED["ft"].trials[1]
+
+
+def test_figures() -> None:
+    assert figure([0.2, 0.4, 0.6], 100) == {"mean": 40.0, "se": round(100 * 0.2 / math.sqrt(3), 2)}
+    assert figure([0.5], 100) == {"mean": 50.0, "se": 5.0}
+
+
+def test_table_is_whole_and_its_parts_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, str, int]] = []
+
+    def run(method: Method, setting: Setting, _: Any) -> dict[str, Any]:
+        ran.append((method.name, setting.half, setting.limit))
+        tools = 0.7 if method.name in ("citi-trial-2", "citi-42", "lora_dm-43") else 0.5
+        return row(method, tools)
+
+    monkeypatch.setattr(jobs, "run_job", run)
+    found = table(tmp_path / "t", seeds=2, limit=9, trial_limit=5, workers=1)
+    assert {half for name, half, _ in ran if "trial" in name} == {"validation"}
+    assert {half for name, half, _ in ran if "trial" not in name} == {"test"}
+    assert len(ran) == 5 * 4 + 1 + 10 * 2
+    assert [one["name"] for one in found["rows"]] == list(NAMES)
+    by_name = {one["name"]: one for one in found["rows"]}
+    assert by_name["citi"]["tools"] == {"mean": 60.0, "se": 10.0}
+    assert by_name["citi"]["options"][:3] == list(TUNED["citi"].trials[2])
+    assert by_name["uco"]["options"][:3] == list(TUNED["citi"].trials[2])
+    assert by_name["citi"]["seeds"] == [42, 43]
+    assert by_name["base"]["seeds"] == []
+    first = found["differences"][0]
+    assert (first["minus"], first["tools"]) == ("lora_dm", {"mean": 0.0, "se": 20.0})
+    assert json.loads((tmp_path / "t/lab.json").read_text("utf-8")) == found
+    assert (tmp_path / "t/lab.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "t/lab.md").read_text("utf-8")
+    assert "| CITI | 60.0 ± 10.0 |" in page
+    assert len(list((tmp_path / "t/lab").glob("*.json"))) == len(ran)
+
+
+def test_what_was_made_from_the_same_inputs_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = replace(METHODS[0], name="base")
+    monkeypatch.setattr(jobs, "_run", lambda *_: pytest.fail("ran again"))
+    (tmp_path / "kept").mkdir()
+    setting = Setting(PACKAGE_ROOT, tmp_path / "out", 2, Event(), kept=(tmp_path / "kept",))
+    made = row(method) | {"made_from": jobs._fingerprint(method, setting)}
+    (tmp_path / "kept/base.json").write_text(json.dumps(made), encoding="utf-8")
+    assert run_job(method, setting, lambda *_: None) == made
+    for other in (replace(setting, limit=3), replace(setting, half="validation")):
+        assert jobs._fingerprint(method, other) != made["made_from"]
+    tried = replace(METHODS[1], options=("learning_rate=1",))
+    assert jobs._fingerprint(tried, setting) != jobs._fingerprint(METHODS[1], setting)
+
+
+def test_an_unknown_row_is_named_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--rows cit: .* citi, rp_mi"):
+        table(tmp_path / "t", names=["cit"])
+    assert not (tmp_path / "t").exists()
+
+
+def test_ablations_alone_take_citis_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def run(method: Method, *_: Any) -> dict[str, Any]:
+        ran.append(method.name)
+        return row(method)
+
+    monkeypatch.setattr(jobs, "run_job", run)
+    table_module.table(tmp_path / "t", seeds=1, names=["uco"], workers=1)
+    assert ran == [*(f"citi-trial-{n}" for n in range(4)), f"uco-{table_rows.FIRST_SEED}"]
