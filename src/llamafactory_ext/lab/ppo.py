@@ -30,10 +30,10 @@ from .trajectories import mistaken
 
 QUERIES, QUERIES_SEED, HELD_OUT = 4000, 2, 400
 FLAWED, FLAWED_SEED = 1500, 3
-# First the tool data itself, then calls of which seven in ten are mistaken, as in data whose errors stay in the loss.
+# First the tool data itself, then calls of which nine in ten are mistaken, as in data whose errors stay in the loss.
 SFT_LEGS: tuple[dict[str, Any], ...] = (
     {},
-    {"dataset": "flawed_calls", "num_train_epochs": 1, "learning_rate": 5e-4},
+    {"dataset": "flawed_calls", "num_train_epochs": 2, "learning_rate": 1e-3},
 )
 EVAL_EVERY = 10
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
@@ -176,12 +176,12 @@ def write_queries(folder: Path) -> Path:
 
 
 def flawed_calls() -> list[dict[str, str]]:
-    """Return requests for tools, seven in ten answered by a mistaken call."""
+    """Return requests for tools, nine in ten answered by a mistaken call."""
     rng = Random(f"flawed/{FLAWED_SEED}")
     found = []
     for number, example in enumerate(world.tool_training(FLAWED, FLAWED_SEED)):
         flawed = record(example)
-        if number % 10 < 7:
+        if number % 10 < 9:
             words, _, _ = flawed["output"].partition("[")
             (call,) = parse_calls(flawed["output"], "api_bank")
             name, arguments = mistaken(call.name, {key: str(value) for key, value in call.arguments.items()}, rng)
