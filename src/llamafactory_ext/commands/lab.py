@@ -163,7 +163,7 @@ class Lab:
         Args:
             out: folder for the runs, ppo.json and ppo.png; finished runs found there are kept.
             seeds: how many runs of PPO.
-            sft: a model to start from; default: one is trained until about half of its calls are right.
+            sft: a model to start from; default: one is trained on calls most of which are mistaken.
         """
         from ..lab.ppo import learn
 
