@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from ..checkpoint.atomic import read_json, write_json
@@ -63,12 +64,14 @@ def training_command(method: Method, output: Path) -> list[str]:
 
 
 def _fingerprint(method: Method, setting: Setting) -> str:
-    """Return a hash of what decides a result: command, YAML file, data, base model, number of items."""
+    """Return a hash of what decides a result: command, YAML file, its data sets, base model, number of items."""
     command = training_command(method, Path("out"))[1:] if method.yaml else []
     digest = hashlib.sha256(f"{command} {setting.limit} {setting.half}".encode())
     used = [SHIPPED_MODEL / "model.safetensors"]
     if method.yaml:
-        used += [setting.root / "examples/yaml" / method.yaml, *sorted((setting.root / "data").glob("lab_*.json"))]
+        options = setting.root / "examples/yaml" / method.yaml
+        names = str(yaml.safe_load(options.read_text("utf-8"))["dataset"]).split(",")
+        used += [options, *(setting.root / "data" / f"{name.strip()}.json" for name in names)]
     for path in used:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
