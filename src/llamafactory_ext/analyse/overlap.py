@@ -9,7 +9,7 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from ..checkpoint.own import claim, own_file, own_json
+from ..checkpoint.own import claim, claim_plain, own_file, own_json
 from ..citi.importance_file import Importance, jaccard
 from ..errors import OptionError
 from .pictures import overlap_maps
@@ -60,6 +60,7 @@ def overlap(importance: Path, out: Path, seed: int = 0) -> dict[str, Any]:
             f"{importance} holds {len(read.tasks)} tasks of {len(read.shapes)} components; two tasks and three "
             "components are the least that can be compared."
         )
+    claim_plain(out)
     claim([out / "overlap.json", out / "overlap.png"], inputs=[importance])
     result = {"base": read.base, "score": read.score}
     result |= overlaps({name: task.scores for name, task in read.tasks.items()}, seed)
