@@ -5,7 +5,6 @@ As a plugin of vLLM it acts in each of vLLM's processes; no other module of the 
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -34,12 +33,10 @@ def register() -> None:
             setattr(sys.modules[parent], child, sys.modules[name])
 
 
-def install(folder: Path) -> dict[str, str]:
-    """Make a plugin of it in a folder; return the environment in which vLLM's processes find it."""
+def install(folder: Path) -> None:
+    """Make a plugin of it in a folder, for processes that have the folder in their path."""
     shutil.copy(__file__, folder / "pictures_stand_in.py")
     facts = folder / "pictures_stand_in-1.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: pictures_stand_in\nVersion: 1\n")
     (facts / "entry_points.txt").write_text("[vllm.general_plugins]\npictures_stand_in = pictures_stand_in:register\n")
-    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    return {"PYTHONPATH": path}

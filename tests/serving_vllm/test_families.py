@@ -32,8 +32,9 @@ CHUNKED = {"max_num_batched_tokens": 48, "max_num_seqs": 8, "enable_chunked_pref
 def _without_pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Stand in for torchvision, where it is missing, here and in the workers' processes."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in stand_in.install(tmp_path_factory.mktemp("plugin")).items():
-            patch.setenv(name, value)
+        folder = tmp_path_factory.mktemp("plugin")
+        stand_in.install(folder)
+        patch.syspath_prepend(str(folder))  # which the workers' processes take over
         stand_in.register()
         yield
 
