@@ -97,14 +97,14 @@ def _nothing(*_: Any) -> None:
 
 
 @contextmanager
-def listening(said: list[str]) -> Iterator[None]:
-    """Collects the lines of the workflow's logger."""
+def listening(said: list[str], method: str = "citi") -> Iterator[None]:
+    """Collects the lines of a workflow's logger, whatever became of the loggers above it."""
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             said.append(record.getMessage())
 
-    logger, listener = logging.getLogger("llamafactory.citi"), Listener()
+    logger, listener = logging.getLogger(f"llamafactory.{method}"), Listener()
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)
     try:

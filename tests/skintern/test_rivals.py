@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from llamafactory_ext.skintern.settings import Settings
 from llamafactory_ext.training.losses import IGNORE_INDEX
 from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, weights_of
 from processes import train_options
+from runs import listening
 from skintern.knowledge import COLUMNS, knowledge_records, write_knowledge
 
 CUE = "Therefore, the answer is"
@@ -210,13 +210,11 @@ def test_a_rival_takes_what_the_chain_takes(model: Path, tmp_path: Path, rival: 
 
 
 @pytest.mark.parametrize("rival", ["mt_cot", "step_by_step", "kard", "distil"])
-def test_rivals_train_and_say_their_budget(
-    model: Path, tmp_path: Path, rival: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    logging.getLogger("llamafactory").propagate = True
-    with caplog.at_level(logging.INFO):
+def test_rivals_train_and_say_their_budget(model: Path, tmp_path: Path, rival: str) -> None:
+    lines_said: list[str] = []
+    with listening(lines_said, "skintern"):
         run_exp(options(model, tmp_path, skintern_baseline=rival), [])
-    said = " ".join(record.getMessage() for record in caplog.records)
+    said = " ".join(lines_said)
     assert "This run: " in said
     assert "The chain of the same options: 2 epochs of 8 examples, 8 optimizer steps, about" in said
     logs = [lines(file.read_text("utf-8")) for file in sorted((tmp_path / "out").glob("phase-*/trainer_log.jsonl"))]
@@ -312,10 +310,9 @@ def test_packed_rows_do_not_stay_apart(model: Path, tmp_path: Path, rival: str) 
     assert not (tmp_path / "out" / "phase-1-s1").exists()
 
 
-def test_steps_that_end_amid_a_pass_are_said(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("llamafactory").propagate = True
+def test_steps_that_end_amid_a_pass_are_said(model: Path, tmp_path: Path) -> None:
     for epochs, warned in ((3, True), (4, False)):
-        caplog.clear()
-        with caplog.at_level(logging.WARNING):
+        said: list[str] = []
+        with listening(said, "skintern"):
             inputs(model, tmp_path, num_train_epochs=epochs).report_budget()
-        assert ("1.5, 1.5 epochs, which are not whole" in caplog.text) is warned
+        assert ("1.5, 1.5 epochs, which are not whole" in " ".join(said)) is warned
