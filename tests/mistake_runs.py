@@ -50,7 +50,7 @@ MOMENTS = {
     "model": ("llamafactory_ext.{room}", "load_model"),
     "importance": ("llamafactory_ext.citi.scoring", "part_scores"),
     "step": ("transformers.trainer:Trainer", "training_step"),
-    "rollout": ("llamafactory_ext.tl.ppo.trainer", "draw_responses"),
+    "rollout": ("llamafactory_ext.tl.ppo.acting", "draw_responses"),
     "save": ("llamafactory_ext.checkpoint.saving:SafeCheckpoints", "_save_checkpoint"),
     "evaluation": ("transformers.trainer:Trainer", "prediction_step"),
 }
