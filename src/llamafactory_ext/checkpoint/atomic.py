@@ -128,17 +128,22 @@ def publish_folder(staged: Path, path: Path) -> None:
     for file in staged.rglob("*"):
         sync(file)
     sync(staged)
-    if path.exists():
-        discard_folder(path)
+    old = _aside(path) if path.exists() else None
     staged.rename(path)
     sync(path.parent)
+    if old is not None:
+        shutil.rmtree(old)
 
 
 def discard_folder(path: Path) -> None:
     """Remove a folder; from the first moment on nobody finds a part of it under its name."""
+    shutil.rmtree(_aside(path))
+
+
+def _aside(path: Path) -> Path:
     old = path.with_name(f".{path.name}.{secrets.token_hex(6)}{REMOVED}")
     path.rename(old)
-    shutil.rmtree(old)
+    return old
 
 
 def sync(path: Path) -> None:
