@@ -36,7 +36,9 @@ def test_nothing_of_the_package_knows_them() -> None:
     package = Path(llamafactory_ext.__file__).parent
     files = [file for file in package.rglob("*.py") if "DUMMY_TARGET_MODULES" not in file.read_text("utf-8")]
     assert len(files) > 400
-    assert [str(file) for file in files if re.search("dummy", file.read_text("utf-8"), re.IGNORECASE)] == []
+    vllms = '"dummy" in load_format'
+    texts = {str(file): file.read_text("utf-8").replace(vllms, "") for file in files}
+    assert [file for file, text in texts.items() if re.search("dummy", text, re.IGNORECASE)] == []
 
 
 def test_the_rows_are_right(facts: dict[str, Any]) -> None:

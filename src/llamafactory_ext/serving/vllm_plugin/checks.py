@@ -103,8 +103,8 @@ def check_settings(vllm_config: Any, block: str, what: str, *, stages: bool = Tr
 
 def _file_problems(vllm_config: Any) -> list[str]:
     """Return files that the model's folder lacks; vLLM would meet that in its workers, or answer without them."""
-    loads = str(getattr(getattr(vllm_config, "load_config", None), "load_format", "auto"))
-    return [] if "dummy" in loads else export_problems(getattr(vllm_config.model_config, "model", ""))
+    load_format = str(getattr(getattr(vllm_config, "load_config", None), "load_format", "auto"))
+    return [] if "dummy" in load_format else export_problems(getattr(vllm_config.model_config, "model", ""))
 
 
 def _family_problems(model: Any, row: Family | None) -> list[str]:
