@@ -13,7 +13,7 @@ from runs import train
 
 YAMLS = Path(__file__).parents[2] / "examples" / "yaml"
 ARCHITECTURES = {"citi_llama3": "llama", "citi_phi3": "phi3", "citi_mistral": "mistral"}
-LAB = ("citi_tiny", "data_tiny", "lora_tiny", "full_tiny")
+LAB = ("citi_tiny", "data_tiny", "lora_tiny", "full_tiny", "lora_mix_tiny", "full_mix_tiny")
 
 
 def read(name: str) -> dict[str, Any]:
