@@ -63,6 +63,14 @@ def test_sessions_are_worlds_of_their_own(url: str) -> None:
     assert ask(url, "/end", {}, session="a")[1]["diff"] == []
 
 
+def test_trials_of_a_case_are_worlds_of_their_own(url: str) -> None:
+    light = {"name": "control_light_in_home", "arguments": {"action": "on", "location": "kitchen"}}
+    for case in (CASE, f"{CASE}@1"):
+        assert "result" in ask(url, "/", light, case)[1]
+    assert len(ask(url, "/end", {}, CASE)[1]["diff"]) == 3
+    assert len(ask(url, "/end", {}, f"{CASE}@1")[1]["diff"]) == 3
+
+
 def test_a_case_tells_its_messages_and_tools(url: str) -> None:
     told = ask(url, "/case")[1]
     assert told["messages"][1]["content"] == load().case(CASE).query

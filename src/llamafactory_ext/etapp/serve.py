@@ -125,7 +125,7 @@ class Worlds:
         """Return the sandbox of a case and session, made at the first call."""
         case = self.case(key)
         with self._lock:
-            name = (case.id, session)
+            name = (key, session)  # a trial of a case has a world of its own
             if name not in self._boxes:
                 world = self._source.worlds[case.user].fork()
                 self._boxes[name] = (Sandbox(world, case.now, case.given, self._setting), threading.Lock())
@@ -155,7 +155,7 @@ class Worlds:
 
     def _end(self, case: Case, box: Sandbox, session: str, given: dict[str, Any]) -> Any:
         with self._lock:
-            self._boxes.pop((case.id, session), None)
+            self._boxes.pop((key, session), None)
         calls, changes = [one.record() for one in box.log], diff(box.start, box.world)
         told: dict[str, Any] = {"calls": calls, "diff": [list(change) for change in changes]}
         if case.checks is None:
