@@ -150,12 +150,12 @@ class Worlds:
                 return {"id": case.id, "messages": messages, "tools": box.tools()}
             if method == "POST" and path in ("/", "/end"):
                 given = _object(body)
-                return self._end(case, box, session, given) if path == "/end" else _call(box, given)
+                return self._end(case, box, (key, session), given) if path == "/end" else _call(box, given)
         raise RequestError(404, "there is only POST /, POST /end, GET /case and GET /tools")
 
-    def _end(self, case: Case, box: Sandbox, session: str, given: dict[str, Any]) -> Any:
+    def _end(self, case: Case, box: Sandbox, name: tuple[str, str], given: dict[str, Any]) -> Any:
         with self._lock:
-            self._boxes.pop((key, session), None)
+            self._boxes.pop(name, None)
         calls, changes = [one.record() for one in box.log], diff(box.start, box.world)
         told: dict[str, Any] = {"calls": calls, "diff": [list(change) for change in changes]}
         if case.checks is None:
