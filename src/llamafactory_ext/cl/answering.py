@@ -59,14 +59,14 @@ def upstreams(name: str) -> Callable[[Any], Any] | None:
     return upstream_template(name)
 
 
-def main() -> None:
-    """Run a job; an error of ours is one line and exit code 2."""
+def run_job(work: Callable[[Any], None]) -> None:
+    """Run the job that the command line names; an error of ours is one line and exit code 2."""
     try:
-        answer(read_json(Path(sys.argv[1]), "job"))
+        work(read_json(Path(sys.argv[1]), "job"))
     except ExtError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
         sys.exit(2)
 
 
 if __name__ == "__main__":
-    main()
+    run_job(answer)

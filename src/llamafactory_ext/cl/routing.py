@@ -10,7 +10,6 @@ Shapes: N prompts, K prototypes, D width.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..checkpoint.atomic import read_json, write_json
-from ..errors import ExtError
+from ..checkpoint.atomic import write_json
 from ..serving.infer import prompts
 from ..serving.infer.hf import HfBackend
 from ..serving.infer.options import InferOptions
 from ..serving.infer.questions import of_file
-from .answering import upstreams
+from .answering import run_job, upstreams
 
 BASE: Final = -1  # no expert
 _HELD_OUT: Final = 5  # every fifth prompt measures distances instead of forming prototypes
@@ -151,14 +149,5 @@ def _features(backend: HfBackend, dataset: str) -> Tensor:
     return torch.stack(list(backend.features(asked)))
 
 
-def main() -> None:
-    """Run a job; an error of ours is one line and exit code 2."""
-    try:
-        run(read_json(Path(sys.argv[1]), "job"))
-    except ExtError as error:
-        print(f"{type(error).__name__}: {error.message}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_job(run)

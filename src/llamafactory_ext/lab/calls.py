@@ -13,7 +13,7 @@ from random import Random
 
 from . import words
 from .example import Example
-from .tools import TOOLS
+from .tools import TOOLS, Tool
 
 PREFIXES = (
     *("", "", "Call: ", "Action: ", "Do -> ", "Tool: ", "Use: ", ">> ", "Next: ", "Request = ", "Run: ", "API: "),
@@ -59,23 +59,8 @@ class Format:
         return f"{self.prefix}{self.bracket[0]}{name}{body}{self.bracket[1]}"
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A tool that somebody needs: what it does to what, and the values it takes."""
-
-    verb: str
-    noun: str
-    slots: tuple[words.Slot, ...]
-
-    @property
-    def name(self) -> str:
-        """The name as a call writes it."""
-        return words.cap(self.verb) + words.cap(self.noun)
-
-    @property
-    def about(self) -> str:
-        """The sentence of its description."""
-        return f"{words.cap(words.third(self.verb))} {words.a(self.noun)}."
+class Wish(Tool):
+    """A tool that somebody needs, with values for it."""
 
     def values(self, rng: Random) -> dict[str, str]:
         """Draw a value for each parameter."""

@@ -29,11 +29,15 @@ class Tool:
         """The name as a call writes it, such as ``BookTable``."""
         return words.cap(self.verb) + words.cap(self.noun)
 
+    @property
+    def about(self) -> str:
+        """The sentence of its description."""
+        return f"{words.cap(words.third(self.verb))} {words.a(self.noun)}."
+
     def describe(self) -> str:
         """Return the description as one line of JSON, with API-Bank's fields."""
         parameters = {slot.key: {"type": "str", "description": f"{slot.meaning}."} for slot in self.slots}
-        about = f"{words.cap(words.third(self.verb))} {words.a(self.noun)}."
-        return json.dumps({"apiCode": self.name, "description": about, "parameters": parameters})
+        return json.dumps({"apiCode": self.name, "description": self.about, "parameters": parameters})
 
 
 def _toolbox(nouns: list[str], count: int, seed: int) -> tuple[Tool, ...]:

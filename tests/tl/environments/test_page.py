@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,10 +21,12 @@ PAGE = (Path(__file__).parents[3] / "docs" / "rl.md").read_text("utf-8")
 RECORD = {"id": "a", "thing": "tea"}
 
 
-def test_the_example_acts() -> None:
-    code: dict[str, Any] = {}
-    exec(compile(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], "rl.md", "exec"), code)
-    (world, unknown) = run_all([lambda: begin(code["shop"], RECORD), lambda: begin(code["shop"], {"thing": "x"})], 5)
+def test_the_example_acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop.py").write_text(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    shop = importlib.import_module("shop").shop
+    monkeypatch.delitem(sys.modules, "shop")
+    (world, unknown) = run_all([lambda: begin(shop, RECORD), lambda: begin(shop, {"thing": "x"})], 5)
     assert unknown.kind == "unknown"
     call = ToolCall("price", {"thing": "tea"})
     assert step_of(world.step(Action("...", (call,)))).observation == "4"
