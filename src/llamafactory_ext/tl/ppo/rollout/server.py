@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from ....errors import DataError, OptionError
 from ....foreign import Answer, ForeignError, exchange, new_client, shown, shown_url
@@ -25,6 +25,7 @@ from .local import Response, Sampling
 NAME = "tl_ppo"
 _MOST_IDS = 1 << 31
 FAR = 0.3  # nats per token; 16-bit numbers on one side make a few hundredths
+COMPARED = 8  # responses of the first step: a single one may be nearly certain under both models
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,15 @@ class ServerRollout:
         """
         found: list[Response] = []
         with new_client(self.timeout) as client:
-            new = step != self.step
+            new, first = step != self.step, self.step is None
             if new:
                 self._renew(client, step)
             for start in range(0, len(prompts), sampling.rows):
                 part = prompts[start : start + sampling.rows]
                 answers = self._ask(client, part, sampling)
                 if new and start == 0:
-                    self._compare(part[0], answers[0], sampling.temperature)
+                    count = COMPARED if first else 1
+                    self._compare(part[:count], answers[:count], sampling.temperature)
                 found += [answer.response for answer in answers]
         return found
 
@@ -137,24 +139,28 @@ class ServerRollout:
                 f"server with --max-model-len of at least {prompt + limit}, or lower tl_max_new_tokens or cutoff_len."
             )
 
-    def _compare(self, prompt: Sequence[int], answer: _Answer, temperature: float) -> None:
-        """Refuse a server whose log-probabilities of a response are not the policy's."""
-        if answer.logp is None:
-            return
-        device = next(self.policy.parameters()).device
-        theirs_R = torch.tensor(answer.logp, device=device)
-        ids_1T = torch.tensor([[*prompt, *answer.response.ids]], device=device)
-        with torch.no_grad():
-            logits_1RV = self.policy(input_ids=ids_1T, use_cache=False).logits[:, len(prompt) - 1 : -1]
+    def _compare(self, prompts: Sequence[Sequence[int]], answers: Sequence[_Answer], temperature: float) -> None:
+        """Refuse a server whose log-probabilities of the responses are not the policy's."""
         # A server may be set to return those of the distribution that it draws from.
-        gaps = [
-            (chosen_logp(logits_1RV, ids_1T[:, len(prompt) :], scale)[0] - theirs_R).abs().mean().item()
-            for scale in (1.0, temperature or 1.0)
-        ]
-        if not min(gaps) <= FAR:
+        scales = (1.0, temperature or 1.0)
+        gaps: list[list[Tensor]] = [[], []]
+        for prompt, answer in zip(prompts, answers, strict=True):
+            if not answer.logp:
+                continue
+            device = next(self.policy.parameters()).device
+            theirs_R = torch.tensor(answer.logp, device=device)
+            ids_1T = torch.tensor([[*prompt, *answer.response.ids]], device=device)
+            with torch.no_grad():
+                logits_1RV = self.policy(input_ids=ids_1T, use_cache=False).logits[:, len(prompt) - 1 : -1]
+            for found, scale in zip(gaps, scales, strict=True):
+                found.append((chosen_logp(logits_1RV, ids_1T[:, len(prompt) :], scale)[0] - theirs_R).abs())
+        if not gaps[0]:
+            return
+        gap = min(torch.cat(found).mean().item() for found in gaps)
+        if not gap <= FAR:
             raise OptionError(
                 f"{shown_url(self.url)} does not run the policy in training: its log-probabilities differ by "
-                f"{min(gaps):.2g} nats per token. Serve the model that the new adapter was put on, unquantised: "
+                f"{gap:.2g} nats per token. Serve the model that the new adapter was put on, unquantised: "
                 "model_name_or_path, with the adapters of adapter_name_or_path merged if create_new_adapter is set."
             )
 
