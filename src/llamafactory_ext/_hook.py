@@ -70,7 +70,7 @@ class PatchingLoader(Loader):
             refuse_runs_of_ours(module)
 
     def __getattr__(self, name: str) -> Any:
-        """Return everything else a loader may offer (get_source, get_data, ...) is the original's."""
+        """Return any other attribute of a loader (get_source, get_data, ...) from the original one."""
         return getattr(self.original, name)
 
 

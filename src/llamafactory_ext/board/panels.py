@@ -21,7 +21,7 @@ class Panel:
 
     @property
     def name(self) -> str:
-        """Of the accordion's element, and of its texts."""
+        """Return the name of the accordion's element, and of its texts."""
         return f"{self.group.title or self.group.values[0]}_tab"
 
     @property

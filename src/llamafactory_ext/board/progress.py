@@ -96,7 +96,7 @@ def _row_of(manifest: Any) -> Method | None:
 
 
 def curve(phases: Sequence[PhaseProgress], key: str) -> tuple[list[int], list[float]]:
-    """Step and values of one logged figure, the phases one after the other."""
+    """Return steps and values of one logged figure, the phases one after the other."""
     steps, values, offset = [], [], 0
     for phase in phases:
         for line in phase.lines:

@@ -40,7 +40,7 @@ _SHOWN = 100  # characters of a name in a message
 
 
 def publish_checkpoint(staged: Path, path: Path, facts: Mapping[str, Any]) -> None:
-    """Move a finished folder to `path`, in the place of an older one, and marks it as complete.
+    """Move a finished folder to `path`, in the place of an older one, and mark it as complete.
 
     Args:
         staged: the folder as it was written, alone in its parent; nobody may write to it any more.

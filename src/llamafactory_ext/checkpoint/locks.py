@@ -59,7 +59,7 @@ def folder_locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def folder_held(folder: Path) -> Iterator[bool]:
-    """Hold a folder as long as the block runs; tells whether it is ours, without waiting."""
+    """Hold a folder as long as the block runs; tell whether it is ours, without waiting."""
     if fcntl is None:
         yield True
         return

@@ -13,7 +13,7 @@ Groups = Sequence[Sequence[str]]
 
 
 def group_names(groups: Iterable[Mapping[str, Any]], parameters: Iterable[tuple[str, Tensor]]) -> list[list[str]]:
-    """Name of the parameters in each of an optimizer's `param_groups`, in its order.
+    """Return the names of the parameters in each of an optimizer's `param_groups`, in its order.
 
     Args:
         groups: `optimizer.param_groups`.

@@ -214,7 +214,7 @@ def _marked(path: Path) -> str | None:
 
 
 def _record(folder: Path) -> dict[str, list[str]]:
-    """Hash of a folder's own files, by name; none where the record cannot be read."""
+    """Return the hashes of a folder's own files, by name; none where the record cannot be read."""
     path = folder / RECORD
     try:
         if path.stat().st_size > _LARGEST_RECORD:

@@ -92,7 +92,7 @@ class SafeCheckpoints(Trainer):
         return None if newest is None else str(newest)
 
     def _run_epoch(self, **parts: Any) -> None:
-        """Return Transformers' epoch.
+        """Run an epoch as transformers does.
 
         Nothing when the checkpoint to go on from was the last: it would take one step more.
         """
@@ -108,7 +108,7 @@ class SafeCheckpoints(Trainer):
         return int(value)
 
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
-        """Return Transformers' training; from a checkpoint only with the processes and batches that it was saved with.
+        """Train as transformers does; from a checkpoint only with the processes and batches that it was saved with.
 
         Raises:
             CheckpointError: the checkpoint belongs to another division of the data, or to a run with another plan.
@@ -121,7 +121,7 @@ class SafeCheckpoints(Trainer):
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _shares(self) -> dict[str, int]:
-        """Return how each step's examples are divided; a run goes on exactly with the same division alone."""
+        """Return how each step's examples are divided; a run resumes exactly with the same division only."""
         return {
             "processes": self.args.world_size,
             "per_device_train_batch_size": self.args.per_device_train_batch_size,
@@ -154,7 +154,7 @@ class SafeCheckpoints(Trainer):
         return str(Path(folder) / STAGING) if self._saving else folder
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Return Transformers' checkpoint, staged; then its place, its mark, and only then older ones may go.
+        """Save transformers' checkpoint staged, put it in place, mark it, and only then remove older ones.
 
         Raises:
             CheckpointError: the disk is full or cannot be written.
@@ -187,7 +187,7 @@ class SafeCheckpoints(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Return model and tokenizer; neither the pickled training arguments nor PEFT's empty model card.
+        """Save model and tokenizer; neither the pickled training arguments nor PEFT's empty model card.
 
         The card, a template compiled anew each time, would take longer than all else in saving a small adapter.
         """

@@ -101,7 +101,7 @@ def inference_conflicts(model_args: Any) -> list[str]:
 
 
 def _lora_plus_problems(args: Any) -> list[str]:
-    """Return LoRA+ (arXiv:2402.12354) as an option of phase mi: a higher learning rate for B."""
+    """Return conflicts of LoRA+ (arXiv:2402.12354), in phase mi a higher learning rate for B."""
     if args.loraplus_lr_ratio is None:
         return []
     problems = []

@@ -280,7 +280,7 @@ def score_components(
     reduction: Reduction = "dataset",
     score: Score = "eq4",
 ) -> dict[str, float]:
-    """Importance of every linear component over all batches, not normalised.
+    """Return the importance of every linear component over all batches, not normalised.
 
     Under torch.distributed each process passes its own batches; signed sums are added up before the absolute value.
 

@@ -105,7 +105,7 @@ class Importance:
         return select_components(self.tool_scores(), self.general_scores(), top, bottom, end, seed)
 
     def stability(self, top: float, bottom: float, end: End = "top") -> tuple[float, float] | None:
-        """Return Jaccard index of what either half of the examples alone would select: adapted, tuned.
+        """Return the Jaccard index of what either half of the examples alone would select: adapted, tuned.
 
         None if unknown.
         """

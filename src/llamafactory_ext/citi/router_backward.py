@@ -102,7 +102,7 @@ class RouterLoss:
         self.alone = self._stops = False
 
     def begin(self, is_tool: Tensor, mask: Tensor, sample: Tensor) -> None:
-        """Return states what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
+        """State what the tokens of the coming forward pass are; three tensors of the batch's shape (B, T)."""
         self._batch = _Batch(is_tool, mask, sample, self.scope, self.delta)
         self._recording, self._coefficients_L2, self._upstream = True, None, None
         self._sums, self._class_gates = {}, {}
@@ -133,7 +133,7 @@ class RouterLoss:
             raise _AllSeen
 
     def observe(self, layer: str, gates_ET: Tensor) -> None:
-        """Return part of `GateLoss`: sums of this router."""
+        """Add the sums of this router, as a part of `GateLoss`."""
         if not self._recording or self._batch is None or gates_ET.shape[1] != self._batch.tokens:
             return
         batch, gates_ET = self._batch, gates_ET.detach()
@@ -200,7 +200,7 @@ class RouterLoss:
         return _Attach.apply(lm_loss, (value * self.beta * share).to(lm_loss.dtype), self)
 
     def gradient(self, layer: str, gates_ET: Tensor) -> Tensor | None:
-        """Return part of `GateLoss`: d(attached loss)/d(gates), (E, T)."""
+        """Return d(attached loss)/d(gates), (E, T), as a part of `GateLoss`."""
         if self._coefficients_L2 is None or self._upstream is None or self._batch is None:
             return None
         coefficients_2 = self._coefficients_L2[self.layers[layer]].to(gates_ET.dtype) * self._upstream
@@ -209,7 +209,7 @@ class RouterLoss:
         return gradient.addcmul_(second[0], coefficients_2[1]) if second else gradient
 
     def learn(self, layer: str, x: Tensor, router_ED: Tensor) -> None:
-        """Return part of `GateLoss`: this router's own gradient, from the forward pass.
+        """Form this router's own gradient from the forward pass, as a part of `GateLoss`.
 
         dL/dZ is linear in two numbers that are known only at the end of the step (see `attach`), so one product with x
         is kept for each of them; `own_gradients` puts them together. A softmax feels no shift of its logits, so that

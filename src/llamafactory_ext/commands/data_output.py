@@ -25,7 +25,7 @@ def _table(title: str, unit: str = "records") -> Table:
 
 
 def _say(console: Console, text: str) -> None:
-    """Return long paths stay unbroken, so that they can be copied."""
+    """Print with long paths unbroken, so that they can be copied."""
     console.print(text, markup=False, soft_wrap=True)
 
 
@@ -34,7 +34,7 @@ def _next(console: Console, name: str, folder: object) -> None:
 
 
 def show_conversion(result: Conversion) -> None:
-    """Return the counts, the first notes, and what to do next."""
+    """Print the counts, the first notes, and what to do next."""
     console = Console()
     table = _table(f"{result.family} ({result.split}) -> {result.output}")
     for file, count in result.read.items():
@@ -64,7 +64,7 @@ def show_conversion(result: Conversion) -> None:
 
 
 def show_mixture(result: Mixture) -> None:
-    """Return each part's share, and the hash."""
+    """Print each part's share, and the hash."""
     console = Console()
     table = _table(f"mixture -> {result.output}")
     for part in result.parts:
@@ -81,7 +81,7 @@ def show_mixture(result: Mixture) -> None:
 
 
 def show_statistics(statistics: Sequence[Statistics]) -> None:
-    """Call by category, one column for each data set, and the trajectories that hold errors."""
+    """Print the calls by category, one column for each data set, and the trajectories that hold errors."""
     console = Console()
     table = Table(title="calls by what their feedback reports")
     table.add_column("category")
@@ -107,7 +107,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def show_audit(entry: DataEntry, result: Audit, *, encoded: bool) -> None:
-    """Return the counts and the remarks; errors are the caller's to raise."""
+    """Print the counts and the remarks; errors are the caller's to raise."""
     console = Console()
     table = _table(f"{entry.name}: {entry.path}", "number")
     table.add_row("records", f"{result.records:,}")

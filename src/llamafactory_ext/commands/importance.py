@@ -13,7 +13,7 @@ class Importance:
     """Show what CITI found important and what it would choose."""
 
     def show(self, file: str, top: float = 0.2, bottom: float = 0.1) -> str:
-        """Return the ranking of all components by tool importance and what the ratios choose.
+        """Show the ranking of all components by tool importance and what the ratios choose.
 
         Args:
             file: an importance.json that a CITI run wrote.

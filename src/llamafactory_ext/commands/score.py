@@ -107,7 +107,7 @@ def _refuse_misplaced(benchmark: str, **given: object) -> None:
 
 
 def show(report: Report, console: Console) -> None:
-    """Return the report as a table with its notes."""
+    """Print the report as a table with its notes."""
     partial = ", PARTIAL" if report.partial else ""
     table = Table(
         title=f"{report.name}, {report.mode} ({report.n_predictions} of {report.n_references} items{partial})"

@@ -31,7 +31,7 @@ class TokenMarks:
 
     @classmethod
     def from_codes(cls, codes_BT: Tensor) -> TokenMarks:
-        """Return samples are numbered over the whole batch; -1 is padding."""
+        """Read the codes; samples are numbered over the whole batch, -1 is padding."""
         mask = codes_BT > 0
         example = (codes_BT - 1) // 2
         rows = torch.arange(codes_BT.shape[0], device=codes_BT.device)[:, None]

@@ -18,7 +18,7 @@ REPORT, TABLE = "report.json", "report.md"
 
 
 def demo(out: Path, world: str = "mini", options: RunOptions | None = None) -> dict[str, Any]:
-    """Let gold, null and random agents act in all cases; returns what report.json holds.
+    """Let gold, null and random agents act in all cases; return what report.json holds.
 
     Args:
         out: folder of everything that is written.

@@ -18,7 +18,7 @@ _LONGEST_NAME = 28
 def error_figure(
     shares: Mapping[str, Mapping[str, float]], totals: Mapping[str, tuple[int, int, int]], path: Path | IO[bytes]
 ) -> None:
-    """Return the share of calls of each category, one bar for each data set.
+    """Draw the share of calls of each category, one bar for each data set.
 
     The first category is that of sound calls.
 

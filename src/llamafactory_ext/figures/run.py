@@ -49,7 +49,7 @@ def importance_map(
     path: Path | IO[bytes],
     carried: str = "MOLoRA",
 ) -> None:
-    """Return M_h and C_h over layers and kinds of linears.
+    """Draw M_h and C_h over layers and kinds of linears.
 
     Squares mark what `adapted` carry, circles full tuning in UCO.
     """
@@ -84,7 +84,7 @@ def importance_map(
 
 
 def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Return the loss, and of runs with a router loss that and gate 0, over the optimiser steps of all phases.
+    """Draw the loss, and of runs with a router loss that and gate 0, over the optimiser steps of all phases.
 
     Args:
         phases: phase name to its log history (dicts with `step` and the logged values).
@@ -132,7 +132,7 @@ def training_curves(phases: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
 def router_gates(
     gates: Mapping[str, Mapping[str, Sequence[float]]], path: Path | IO[bytes], *, neutral: bool = True
 ) -> None:
-    """Return mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7).
+    """Draw the mean gates of every router on general and on tool tokens (the paper's Figures 6 and 7).
 
     Args:
         gates: router name to the gates of both kinds of data.

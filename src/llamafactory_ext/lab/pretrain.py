@@ -174,7 +174,7 @@ def saved_recipe(path: Path) -> Recipe | None:
 
 
 def load_state(path: Path, model: LlamaForCausalLM, optimisers: Optimisers) -> int:
-    """Restore a training state and returns the number of steps it has seen."""
+    """Restore a training state and return the number of steps it has seen."""
     with safe_open(path, framework="pt", device=str(model.device)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         step = int(file.metadata()["step"])

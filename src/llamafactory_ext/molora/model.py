@@ -49,7 +49,7 @@ class MoLoraModel(BaseTuner):
             layer.gate_loss = gate_loss
 
     def set_kernel(self, kernel: Kernel) -> None:
-        """Return what every adapter of this model computes with, all but the matrix products.
+        """Set what every adapter of this model computes with, all but the matrix products.
 
         Args:
             kernel: `torch`, or `triton`: GPU kernels that each take the place of about ten small ones.

@@ -27,7 +27,7 @@ class Number:
         return f"{kind} {low}{high or '' if self.open_low or high else ' up'}"
 
     def read(self, raw: Any) -> int | float:
-        """Return the number `raw` stands for; ValueError if it is none or lies outside."""
+        """Return the number for which `raw` stands; ValueError if it is none or lies outside."""
         if isinstance(raw, bool) or not isinstance(raw, (int, float, str)):
             raise ValueError
         value = float(raw)

@@ -37,7 +37,7 @@ def colours_of(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def radar(table: Table, group: str, colours: Mapping[str, str], path: Path | IO[bytes]) -> None:
-    """Return each row a polygon over the table's columns; where a run has no figure its line is broken."""
+    """Draw each row as a polygon over the table's columns; where a run has no figure its line is broken."""
     columns = [place for place, column in enumerate(table.columns) if column != MEAN]
     assert len(columns) >= _LEAST_AXES
     angles = np.linspace(0, 2 * np.pi, len(columns), endpoint=False)
@@ -63,7 +63,7 @@ def radar(table: Table, group: str, colours: Mapping[str, str], path: Path | IO[
 
 
 def bars(tables: Sequence[Table], group: str, colours: Mapping[str, str], path: Path | IO[bytes]) -> None:
-    """Return one panel for each table: bars by column, ours with one standard error, partial ones hatched."""
+    """Draw one panel for each table: bars by column, ours with one standard error, partial ones hatched."""
     figure, axes = plt.subplots(
         len(tables), 1, figsize=(10, 1 + 3.1 * len(tables)), layout="constrained", squeeze=False
     )

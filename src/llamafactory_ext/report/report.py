@@ -34,7 +34,7 @@ def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") ->
 
 
 def write(runs: list[Run], folder: Path, group: str) -> list[Path]:
-    """Write everything; returns the files."""
+    """Write everything; return the files."""
     tables = [table for table in (beside(table, runs) for table in published()) if table.rows]
     pictures = _pictures(tables, runs, group, folder)
     own_json(folder / "report.json", {"tables": [table.to_json() for table in tables], "runs": _runs_json(runs)})

@@ -59,7 +59,7 @@ class ToolDocuments:
         count: Callable[[str], int] | None = None,
         corpus: Extractive | None = None,
     ) -> None:
-        """Return rank the parts.
+        """Rank the parts.
 
         Args:
             tools: their list, or its JSON text; each as OpenAI writes it, with or without "function" around it.

@@ -89,7 +89,7 @@ def _check_once(label: str, scores: Sequence[Scores]) -> None:
 
 
 def write(runs: Sequence[Run], folder: Path, group: str) -> list[Path]:
-    """Write the files; returns them.
+    """Write the files; return them.
 
     Raises:
         OptionError: the group is none of the paper's.

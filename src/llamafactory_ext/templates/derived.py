@@ -158,7 +158,7 @@ def _writes_alike(source: str, write: WriteCalls, calls: list[tuple[str, dict[st
 
 
 def _json_calls(write: WriteCalls) -> str | None:
-    """Call as a name and, further on, their arguments as JSON."""
+    """Write a call as a name and, further on, its arguments as JSON."""
     probes = [(name, {f"k{name}": f"v{name}"}) for name in ("zqx1", "zqy2", "zqz3")]
     pieces = [piece for name, given in probes for piece in (name, json.dumps(given))]
     alone = _around(write(probes[:1]), pieces[:2])
@@ -183,12 +183,12 @@ def _append(expression: str) -> str:
 
 
 def _plain_arguments(write: WriteCalls) -> str | None:
-    """Call as a name and, one by one, arguments: texts as they are, everything else as JSON."""
+    """Write a call as a name and, one by one, arguments: texts as they are, everything else as JSON."""
     return _framed_arguments(write, str, "(value if value is string else value | tojson)", "")
 
 
 def _python_arguments(write: WriteCalls) -> str | None:
-    """Call as a name and, one by one, arguments as Python literals; names that are none as `**{...}`."""
+    """Write a call as a name and, one by one, arguments as Python literals; names that are none as `**{...}`."""
     spread = _append("'**' ~ ('%r' | format({key: value}))")
     odd = f"{{%- if not (key | replace('_', 'a')).isalnum() or key[0].isdigit() -%}}{spread}{{%- else -%}}"
     return _framed_arguments(write, repr, "('%r' | format(value))", odd)

@@ -180,7 +180,7 @@ def _read_string(cursor: Cursor) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    """Return raw control characters that may stand in a model's string but not in Python's source."""
+    """Escape raw control characters, which a model's string may hold and Python's source may not."""
     found = match[0]
     if found == "'":
         return "\\'"

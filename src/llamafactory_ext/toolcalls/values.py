@@ -30,7 +30,7 @@ def copy_json(value: object, what: str) -> Json:
 
 
 def copy_object(value: object, what: str) -> dict[str, Json]:
-    """Return a deep copy of a JSON object; raises DataError for anything else."""
+    """Return a deep copy of a JSON object; raise DataError for anything else."""
     if type(value) is Owned:
         return value
     copy = copy_json(value, what)
@@ -59,7 +59,7 @@ def copy_flat(value: object) -> dict[str, Json] | None:
 
 
 def check_text(text: str, what: str) -> str:
-    """Return the text itself; raises DataError if it cannot be written as UTF-8."""
+    """Return the text itself; raise DataError if it cannot be written as UTF-8."""
     if not text.isascii():
         try:
             text.encode("utf-8")

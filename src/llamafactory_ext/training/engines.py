@@ -55,7 +55,7 @@ def whole_weights(training_args: Any) -> Iterator[None]:
 
 
 def start_communication(training_args: Any) -> None:
-    """Return DeepSpeed's own, which on a CPU nobody starts before a model is spread.
+    """Start DeepSpeed's communication, which on a CPU nobody starts before a model is spread.
 
     It uses the process group there is.
     """
@@ -79,7 +79,7 @@ def renew_engine(training_args: Any) -> None:
 
 
 def prepare_for_deepspeed(model: nn.Module, half: torch.dtype | None) -> None:
-    """Return what DeepSpeed leaves to its user, before it wraps an adapted model.
+    """Do what DeepSpeed leaves to its user, before it wraps an adapted model.
 
     In 16 bits it has no autocast: all weights must be of that type. Its optimizer keeps the ones that move in float32.
     Under ZeRO-3 a MOLoRA layer's weights come and go with the layer, as its parts are never called one by one.

@@ -101,7 +101,7 @@ class _Head:
     dbias_V: Tensor | None
 
     def train(self, tokens: _Tokens, *, first: bool) -> None:
-        """Let the whole vocabulary pass by the tokens; adds up the head's gradients.
+        """Let the whole vocabulary pass by the tokens; add up the head's gradients.
 
         Args:
             tokens: no more than D of them if they are the first and the head is trained.
@@ -138,7 +138,7 @@ class _Head:
 
 
 def _add_product_(sum_SD: Tensor, p_CS: Tensor, hidden_CD: Tensor, *, replace: bool) -> None:
-    """Add p^T hidden to the sum, or, from memory that p itself may lie in, puts it there."""
+    """Add p^T hidden to the sum, or, from memory that p itself may lie in, put it there."""
     if replace:
         sum_SD.copy_(p_CS.t() @ hidden_CD)
     elif sum_SD.dtype == p_CS.dtype:
@@ -212,7 +212,7 @@ def linear_nll(
     dtype: torch.dtype | None = None,
     chunk: int | None = None,
 ) -> Tensor:
-    """Return weighted next-token loss in nats, summed; backward works once.
+    """Return the weighted next-token loss in nats, summed; backward works once.
 
     Args:
         hidden_KD: what the output head sees at the positions before the labels.

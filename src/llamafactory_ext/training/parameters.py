@@ -79,17 +79,17 @@ def expert_tensors(model: nn.Module) -> dict[str, int]:
 
 
 def trainable_names(model: nn.Module) -> list[str]:
-    """Name of the parameters that move, in the model's order."""
+    """Return the names of the parameters that move, in the model's order."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
 def size(parameter: torch.Tensor) -> int:
-    """Return number of elements, also of a parameter that ZeRO-3 has spread over processes."""
+    """Return the number of elements, also of a parameter that ZeRO-3 has spread over processes."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def total_size(parameters: Iterable[torch.Tensor]) -> int:
-    """Return number of elements of all parameters."""
+    """Return the number of elements of all parameters."""
     return sum(size(parameter) for parameter in parameters)
 
 

@@ -72,7 +72,7 @@ class TokenLoss(Trainer):
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor | int | None:
-        """Return trained tokens, by their weights, of all micro-batches and processes.
+        """Return the number of trained tokens, by their weights, of all micro-batches and processes.
 
         Position 0 is nobody's target.
         """

@@ -27,7 +27,7 @@ ENDED = "ended"
 
 @contextmanager
 def watched(hosts: list[str], silent: float, say: Callable[[str], None]) -> Iterator[None]:
-    """Name, within, each process that stays silent; all processes of the run must enter.
+    """Name each process that stays silent within; all processes of the run must enter.
 
     Args:
         hosts: of each process.

@@ -133,7 +133,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         return all(parameter_group(name) == "router" for name in names) and not any(B.any() for B in experts)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Return one micro-batch.
+        """Learn from one micro-batch.
 
         While only routers learn, a forward pass up to the last one: their gradients are local.
         """
@@ -181,7 +181,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         self.router.begin(marks.is_tool, marks.mask, marks.sample)
 
     def _attach(self, lm_loss: Tensor) -> Tensor:
-        """Return each micro-batch stands for its part of the step; gradients are averaged over processes later."""
+        """Attach the router loss as this micro-batch's part of the step; gradients are averaged later."""
         assert self.router is not None
         share = weight = 1 / self._micro_batches
         if self._step_totals is not None:
@@ -211,7 +211,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         set_trainable(self.model, self.phase)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Return the adapter, whole and in float32 whatever the engine makes of it while it trains."""
+        """Save the adapter, whole and in float32 whatever the engine makes of it while it trains."""
         if not self._engine_saves:
             super().save_model(output_dir, _internal_call)
             return
@@ -257,7 +257,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         return found
 
     def _phase_name_reporters(self) -> None:
-        """Return reporters (TensorBoard, W&B, SwanLab, ...) see `mi/loss`: step numbers start anew in every phase."""
+        """Let reporters (TensorBoard, W&B, SwanLab, ...) see `mi/loss`: step numbers start anew in every phase."""
         report = self.callback_handler.on_log
 
         def on_log(args: Any, state: Any, control: Any, logs: dict[str, float]) -> Any:

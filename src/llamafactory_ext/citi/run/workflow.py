@@ -62,7 +62,7 @@ def run_citi(
     generating_args: Any,
     callbacks: Sequence[Any] | None = None,
 ) -> None:
-    """Run or resumes a whole CITI training (arXiv:2409.13202, section 3.3); the arguments are upstream's groups.
+    """Run or resume a whole CITI training (arXiv:2409.13202, section 3.3); the arguments are upstream's groups.
 
     Raises:
         ExtError: options, data or an earlier run in the folder do not fit; nothing was written.

@@ -248,7 +248,7 @@ def _text_calls(text: str, dialogue: Dialogue, index: int, tools: Sequence[Tool]
 
 
 def declared_names(tools: str) -> set[str] | None:
-    """Name of the declared tools; None if the text is no list of tools."""
+    """Return the names of the declared tools; None if the text is no list of tools."""
     if tools.strip() and not tools.lstrip().startswith("["):
         return None  # upstream's templates go through a list
     try:

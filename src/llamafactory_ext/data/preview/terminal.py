@@ -21,7 +21,7 @@ _MARKS = {"tool": "bold white on red", "general": "bold white on blue"}
 
 
 def show_preview(examples: Sequence[Example], title: str, console: Console) -> None:
-    """Print legend, examples and counts; lines break at the terminal's width, never within a colour's name or code."""
+    """Print legend, examples and totals; lines break at the terminal's width, never within a colour's name or code."""
     coloured = console.color_system is not None
     console.print(Text(visible(title), "bold"))
     if coloured:

@@ -63,7 +63,7 @@ _TEXTS = Texts(
 
 
 def _read(record: Any) -> Outcome:
-    """Test records keep the keys by which the official evaluation finds them, with their published types."""
+    """Read a record; test records keep the published types and keys, by which the evaluation finds them."""
     outcome = _TEXTS(record)
     if not isinstance(outcome, Example):
         return outcome

@@ -253,7 +253,7 @@ def _write(family: Family, chosen: Chosen, output: RecordFile, result: Conversio
 def _examples(
     family: Family, files: tuple[Path, ...], read: dict[str, int], dropped: Notes
 ) -> Iterator[tuple[Path, int, str, Example]]:
-    """Return every usable record with its file, number and place; counts what is read, notes what is dropped.
+    """Yield every usable record with its file, number and place; count what is read, note what is dropped.
 
     Raises:
         DataError: records that are not this data set's, the first ten of them with their places.

@@ -56,7 +56,7 @@ def _sharegpt(record: Mapping[str, Any]) -> Outcome:
 
 
 def _as_list(text: str) -> str:
-    """Call one after another, as one JSON text: a list. A single call, or what is no JSON, stays as it is."""
+    """Return calls that follow one another as one JSON list; a single call, or what is no JSON, stays as it is."""
     decoder, found, place = json.JSONDecoder(), [], 0
     try:
         while place < len(text):
@@ -129,7 +129,7 @@ def _spoken_calls(text: str, declared: set[str]) -> tuple[dict[str, str], list[s
 
 
 def _one_call(text: str, place: int) -> tuple[str, str, int] | None:
-    """Name, arguments and end of the call at a place; None if it is not {"name": ..., "arguments": ...}.
+    """Return name, arguments and end of the call at a place; None if it is not {"name": ..., "arguments": ...}.
 
     The published arguments stand in single quotes: '{"a": 1}'. They end at the first quote and bracket that leave
     JSON; of those that are none nowhere, at the last before the next call.

@@ -27,7 +27,7 @@ _NOT_REACT = 'a published alternative is no "Action: ... Action Input: ..."; it 
 
 
 def _read_rotbench(record: Any) -> Outcome:
-    """Return the first alternative is the answer; all of them stay in `reference`, where the scorer reads them."""
+    """Read a record; the first alternative is the answer, all stay in `reference`, where the scorer reads them."""
     opened = _opening(record)
     if isinstance(opened, Foreign):
         return opened

@@ -69,7 +69,7 @@ def _assistant(text: str, declared: set[str]) -> tuple[dict[str, str], tuple[str
 
 
 def _calls(text: str, declared: set[str]) -> list[tuple[str, str]] | None:
-    """Name and arguments of each call, one below the other; None where they cannot be told apart."""
+    """Return name and arguments of each call, one below the other; None where they cannot be told apart."""
     calls: list[tuple[str, str]] = []
     rest = text
     while rest:

@@ -35,7 +35,7 @@ def arc(path: Path, required: Required) -> Iterator[Item]:
 
 
 def rotbench(path: Path, required: Required) -> Iterator[Item]:
-    """Return both turns have files of the same names: what the model has said before tells them apart."""
+    """Yield RoTBench's records, whose id names the turn: files of both turns have the same names."""
     for number, (_, record) in enumerate(records(path, required)):
         group = rotbench_prefix(record) + _stem(path)
         yield Item(f"{group}:{number}", group, record)

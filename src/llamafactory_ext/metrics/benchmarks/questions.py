@@ -66,7 +66,7 @@ def _match_verdict(one: Answered, mode: Mode) -> Verdict:
 
 
 def _normalised(text: str) -> str:
-    """Lower case, without punctuation, articles and surplus blanks."""
+    """Return the text in lower case, without punctuation, articles and surplus blanks."""
     return " ".join(_ARTICLES.sub(" ", text.replace("_", " ").lower().translate(_PUNCTUATION)).split())
 
 

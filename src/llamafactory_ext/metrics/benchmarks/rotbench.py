@@ -88,7 +88,7 @@ def _official(one: Answered) -> Verdict:
 
 
 def _official_parts(text: str) -> tuple[str, Any]:
-    """Name and decoded input by the published script's offsets, which are kept where a label is missing."""
+    """Return name and decoded input by the published script's offsets, which are kept where a label is missing."""
     action = _cut_name(text)
     try:
         given = json.loads(text[text.find(_INPUT) + len(_INPUT) + 1 :])

@@ -118,7 +118,7 @@ def _verdict(
 
 
 def _steps(one: Answered) -> list[tuple[str, str, str]]:
-    """Name, arguments and feedback of every call that was executed, as the model wrote them."""
+    """Return name, arguments and feedback of every call that was executed, as the model wrote them."""
     turns: list[tuple[Mapping[str, Any], list[str]]] = []
     for message in one.prediction.messages or ():
         if message.get("role") == "assistant":

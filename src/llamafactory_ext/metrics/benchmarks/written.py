@@ -78,7 +78,7 @@ def _react(text: str) -> tuple[str, str] | None:
 
 
 def _cut(text: str) -> tuple[str, str]:
-    """Name and raw arguments of a call that cannot be read."""
+    """Return name and raw arguments of a call that cannot be read."""
     for shape in _SHAPES:
         found = shape.search(text)
         if found is not None and found[1].strip():

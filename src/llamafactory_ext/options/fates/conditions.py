@@ -38,7 +38,7 @@ def _while_training(command: Command) -> bool:
 
 
 def oft_problems(command: Command) -> list[str]:
-    """Return two sizes of OFT's blocks, or none."""
+    """Find two sizes of OFT's blocks, or none."""
     if command.finetuning_type != "oft" or bool(command.oft_rank) != bool(command.oft_block_size):
         return []
     return [
@@ -48,7 +48,7 @@ def oft_problems(command: Command) -> list[str]:
 
 
 def rope_problems(command: Command) -> list[str]:
-    """Return positions beyond the model's own; transformers takes the length that upstream writes as whole alone."""
+    """Find positions beyond the model's own; transformers takes the length that upstream writes as whole alone."""
     from transformers import AutoConfig
 
     if command.rope_scaling is None:
@@ -76,7 +76,7 @@ def rope_problems(command: Command) -> list[str]:
 
 
 def mixing_problems(command: Command) -> list[str]:
-    """Share of data sets that are no shares."""
+    """Find shares of data sets that are no shares."""
     shares = command.interleave_probs or []
     if not shares or (min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6):
         return []
@@ -84,7 +84,7 @@ def mixing_problems(command: Command) -> list[str]:
 
 
 def streaming_problems(command: Command) -> list[str]:
-    """Return a stream, which has no length, without a number of steps."""
+    """Find a stream, which has no length, without a number of steps."""
     if not command.streaming or not command.allows("streaming") or not command.do_train or command.max_steps > 0:
         return []
     return ["streaming needs max_steps: the length of a stream is not known; set it"]
@@ -94,7 +94,7 @@ def streaming_problems(command: Command) -> list[str]:
 
 
 def scheduler_problems(command: Command) -> list[str]:
-    """Return a schedule that lacks a setting, or one that follows an evaluation which does not fit."""
+    """Find a schedule that lacks a setting, or one that follows an evaluation which does not fit."""
     from torch import nn, optim
     from transformers import get_scheduler
 
@@ -124,7 +124,7 @@ def scheduler_problems(command: Command) -> list[str]:
 
 
 def optimiser_problems(command: Command) -> list[str]:
-    """Return an optimiser whose package is missing, or whose steps do not fit the method."""
+    """Find an optimiser whose package is missing, or whose steps do not fit the method."""
     from torch import nn
     from transformers import Trainer
 
@@ -150,7 +150,7 @@ def optimiser_problems(command: Command) -> list[str]:
 
 
 def recomputation_problems(command: Command) -> list[str]:
-    """Return two options that say the opposite of each other."""
+    """Find two options that say the opposite of each other."""
     if not command.gradient_checkpointing or not command.disable_gradient_checkpointing:
         return []
     return ["gradient_checkpointing and disable_gradient_checkpointing contradict each other; remove one"]
@@ -160,7 +160,7 @@ def recomputation_problems(command: Command) -> list[str]:
 
 
 def evaluation_problems(command: Command) -> list[str]:
-    """Return an evaluation without data."""
+    """Find an evaluation without data."""
     asked = [name for name in ("do_eval", "eval_on_start") if getattr(command, name, False)]
     asked = ["eval_strategy"] if _while_training(command) else asked
     if not asked or _evaluates(command):
@@ -169,14 +169,14 @@ def evaluation_problems(command: Command) -> list[str]:
 
 
 def early_stopping_problems(command: Command) -> list[str]:
-    """Return a patience without an evaluation or a measure."""
+    """Find a patience without an evaluation or a measure."""
     if command.early_stopping_steps is None:
         return []
     return _metric_problems(command, "early_stopping_steps")
 
 
 def best_model_problems(command: Command) -> list[str]:
-    """Return a best checkpoint without an evaluation, or by a measure that the evaluation does not give."""
+    """Find a best checkpoint without an evaluation, or by a measure that the evaluation does not give."""
     saving = str(getattr(command.save_strategy, "value", command.save_strategy))
     if saving == "best":
         return _metric_problems(command, "save_strategy: best")
@@ -224,7 +224,7 @@ def given_metric(command: Command) -> bool:
 
 
 def resume_problems(command: Command) -> list[str]:
-    """Return a checkpoint that does not exist, or an order not to go on beside a run that would."""
+    """Find a checkpoint that does not exist, or an order not to go on beside a run that would."""
     given = command.given.get("resume_from_checkpoint")
     word = str(given).lower()
     folder = Path(command.output_dir)
@@ -267,7 +267,7 @@ def _begun(folder: Path) -> bool:
 
 
 def tracker_problems(command: Command) -> list[str]:
-    """Return trackers that do not exist, or whose package is missing."""
+    """Find trackers that do not exist, or whose package is missing."""
     from transformers.integrations import integration_utils
 
     asked = command.report_to or []
@@ -293,7 +293,7 @@ def _always_there(integrations: Any, name: str) -> bool:
 
 
 def hub_problems(command: Command) -> list[str]:
-    """Return an upload to a hub that cannot be reached."""
+    """Find an upload to a hub that cannot be reached."""
     from huggingface_hub import HfApi, constants
 
     if not command.push_to_hub or not command.allows("push_to_hub"):

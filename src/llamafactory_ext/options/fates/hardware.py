@@ -12,7 +12,7 @@ from .row import Command
 
 
 def compiler_problems(command: Command) -> list[str]:
-    """Return a backend or a mode of the compiler that accelerate or torch does not know."""
+    """Find a backend or a mode of the compiler that accelerate or torch does not know."""
     from accelerate.utils import DynamoBackend
 
     if not command.torch_compile:  # which a backend or a mode switches on
@@ -38,7 +38,7 @@ def _mode_fault(mode: Any) -> str:
 
 
 def fsdp_start_problems(command: Command) -> list[str]:
-    """Return settings of FSDP that accelerate cannot begin with on this machine."""
+    """Find settings of FSDP that accelerate cannot begin with on this machine."""
     from accelerate import FullyShardedDataParallelPlugin
     from transformers.training_args import FSDPOption
 
@@ -56,7 +56,7 @@ def fsdp_start_problems(command: Command) -> list[str]:
 
 
 def accelerator_problems(command: Command) -> list[str]:
-    """Return settings of accelerate that are none, or of a wrong type; LLaMA-Factory hands them on as they are."""
+    """Find settings of accelerate that are none, or of a wrong type; LLaMA-Factory hands them on as they are."""
     from transformers.trainer_pt_utils import AcceleratorConfig
 
     given = command.given.get("accelerator_config")

@@ -25,7 +25,7 @@ _OF_LIGER = ("cuda", "xpu", "npu")
 
 
 def target_problems(command: Command) -> list[str]:
-    """Return modules for adapters that the model does not have, or that hold no weights of a linear."""
+    """Find modules for adapters that the model does not have, or that hold no weights of a linear."""
     if command.finetuning_type not in ("lora", "oft"):
         return []
     targets = [name for name in _names(command.lora_target) if name != _ALL]
@@ -52,7 +52,7 @@ def target_problems(command: Command) -> list[str]:
 
 
 def freezing_problems(command: Command) -> list[str]:
-    """Return modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
+    """Find modules to train beside frozen ones that the model does not have, looked for as LLaMA-Factory does."""
     if command.finetuning_type != "freeze":
         return []
     asked = [name for name in _names(command.freeze_trainable_modules) if name != _ALL]
@@ -68,7 +68,7 @@ def freezing_problems(command: Command) -> list[str]:
 
 
 def expert_problems(command: Command) -> list[str]:
-    """Return a loss of the experts' routers under a recomputation that keeps gradients from them."""
+    """Find a loss of the experts' routers under a recomputation that keeps gradients from them."""
     reenters = all(column_of(name).reentry for name in (command.method, command.finetuning_type))
     if not command.moe_aux_loss_coef or not reenters or not command.allows("moe_aux_loss_coef"):
         return []
@@ -78,7 +78,7 @@ def expert_problems(command: Command) -> list[str]:
 
 
 def liger_problems(command: Command) -> list[str]:
-    """Return Liger's kernels without a GPU: they are found missing in the first forward pass."""
+    """Find Liger's kernels without a GPU: they are found missing in the first forward pass."""
     if not command.enable_liger_kernel or os.environ.get("TRITON_INTERPRET") == "1":
         return []
     if "liger_kernel" not in sys.modules and find_spec("liger_kernel") is None:

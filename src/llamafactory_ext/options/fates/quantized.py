@@ -12,7 +12,7 @@ _BITS = {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,)}
 
 
 def quantization_problems(command: Command) -> list[str]:
-    """Return quantization by a package that is not installed; a base that is quantized already goes by its own."""
+    """Find quantization by a package that is not installed; a base that is quantized already goes by its own."""
     from transformers import AutoConfig
 
     if command.quantization_bit is None or _never_quantized(command):

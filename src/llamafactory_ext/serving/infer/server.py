@@ -197,7 +197,7 @@ class ServerBackend:
         self._takes_dots = True
 
     def identity(self) -> dict[str, Any]:
-        """Return a server does not tell its weights: its model's name has to do."""
+        """Return the model's name, as a server does not tell its weights."""
         tools = {"tool_server": shown_url(self._options.tool_server)} if self._tools else {}
         return {"served_model": self._options.model} | tools
 

@@ -41,7 +41,7 @@ class Answers:
         sampling: Sampling,
         tokenizer: Any,
     ) -> Answers:
-        """Read and scores responses."""
+        """Read and score responses."""
         texts = [text_of(response, sampling, tokenizer) for response in responses]
         pairs = zip(queries, texts, strict=True)
         return cls(

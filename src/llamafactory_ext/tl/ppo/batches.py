@@ -77,5 +77,5 @@ class QueryLoader(DataLoader):
         super().__init__(places, batch_sampler=_Epochs(batches, repeats), collate_fn=list)  # type: ignore[arg-type]
 
     def set_epoch(self, epoch: int) -> None:
-        """Return the order of this epoch comes next; transformers calls it."""
+        """Take the order of this epoch next; transformers calls it."""
         self.batch_sampler.epoch = epoch  # type: ignore[union-attr]

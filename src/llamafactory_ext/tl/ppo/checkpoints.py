@@ -46,7 +46,7 @@ class PpoCheckpoints(SafeCheckpoints):
     updates: int
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Return the policy, whole, and what trains of it in float32, whatever an engine makes of it."""
+        """Save the policy, whole, and what trains of it in float32, whatever an engine makes of it."""
         if not self._engine_saves:
             super().save_model(output_dir, _internal_call)
             return
@@ -89,7 +89,7 @@ class PpoCheckpoints(SafeCheckpoints):
     # Engines
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: Any) -> Any:
-        """Return the reference is taken between an engine's wrapping and the loading of a checkpoint."""
+        """Take the reference between an engine's wrapping and the loading of a checkpoint."""
         if not self._engine_saves:
             return super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
         prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
@@ -160,7 +160,7 @@ class PpoCheckpoints(SafeCheckpoints):
         return model
 
     def _load_best_model(self) -> None:
-        """Return policy and critic of the best checkpoint.
+        """Load policy and critic of the best checkpoint.
 
         Engines, which have formats of their own, are refused before.
         """

@@ -27,7 +27,7 @@ from ...training.parameters import parameter_group
 
 
 def prepare_for_engine(model: nn.Module, state: Any, training_args: Any) -> None:
-    """Return what engines leave to their user, before they wrap policy and critic for training in 16 bits.
+    """Do what engines leave to their user, before they wrap policy and critic for training in 16 bits.
 
     FSDP would round what the root gives, log-probabilities, to 16 bits. DeepSpeed has no autocast: all weights must be
     of that type; its optimizer keeps those that train in float32.

@@ -138,7 +138,7 @@ class PpoTrainer(PpoActs, PpoLooks, PpoCheckpoints, Trainer):
     # Responses and what they are worth
 
     def _gather_experience(self, places: Sequence[int]) -> Experience:
-        """Answer queries, scores the answers, and works out advantages; all of this process's part."""
+        """Answer queries, score the answers, and work out advantages; all of this process's part."""
         settings, device, began = self.settings, self.args.device, time.monotonic()
         queries = [self.queries[place] for place in places]
         answers = self.answers(queries, self.sampling, valued=self._draws_exactly())
@@ -209,7 +209,7 @@ class PpoTrainer(PpoActs, PpoLooks, PpoCheckpoints, Trainer):
         return super().training_step(model, {"places": torch.tensor(inputs)}, num_items_in_batch)
 
     def _begin_update(self, update: int) -> None:
-        """Sort the update's responses into micro-batches, and counts their tokens over all processes."""
+        """Sort the update's responses into micro-batches, and count their tokens over all processes."""
         assert self.experience is not None
         epoch, part = divmod(update, self.settings.minibatches)
         parts = self.args.gradient_accumulation_steps

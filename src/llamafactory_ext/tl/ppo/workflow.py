@@ -61,7 +61,7 @@ def run_tl_ppo(
     generating_args: Any,
     callbacks: Sequence[Any] | None = None,
 ) -> None:
-    """Train a policy by PPO with TL-Training's rewards (arXiv:2412.15495, section 3.3), or resumes it.
+    """Train a policy by PPO with TL-Training's rewards (arXiv:2412.15495, section 3.3), or resume it.
 
     The arguments are upstream's groups. Responses are drawn as the `tl_` options say; `generating_args`, which belong
     to chat and prediction, are not used.

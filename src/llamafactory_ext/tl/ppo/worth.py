@@ -55,7 +55,7 @@ def advantages_of(
 def _by_critic(
     scores_N: Tensor, kl_NR: Tensor, values_NR: Tensor, mask_NR: Tensor, coefficient: float, settings: PpoSettings
 ) -> tuple[Tensor, Tensor]:
-    """Return advantages and returns over the policy's tokens alone, as if no others stood between them."""
+    """Return advantages, and what the critic learns, over the policy's tokens alone."""
     own_NR = mask_NR.argsort(dim=1, descending=True, stable=True)
     is_gapless = bool((mask_NR.diff(dim=1) <= 0).all())
     kl_NR, values_NR, close_NR = (

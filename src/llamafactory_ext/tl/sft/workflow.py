@@ -53,7 +53,7 @@ def run_tl_sft(
     generating_args: Any,
     callbacks: Sequence[Any] | None = None,
 ) -> None:
-    """Train, and evaluates where asked, with MAE and PKT; the arguments are upstream's groups.
+    """Train, and evaluate where asked, with MAE and PKT; the arguments are upstream's groups.
 
     Raises:
         ExtError: options or data do not fit; nothing was trained.

@@ -149,7 +149,7 @@ def _denies_success(fields: Fields) -> bool:
 
 
 def _is_failed_status(fields: Fields, said: bool) -> bool:
-    """Order and payments fail too, as results: "failed" needs a message and little else, or stands alone."""
+    """Tell whether "failed" is the call's: orders fail too; it needs a message and little else, or stands alone."""
     for key in OUTCOME_KEYS:
         if key not in fields:
             continue
@@ -178,7 +178,7 @@ def _exit_code(fields: Fields) -> int | None:
 
 
 def _is_problem(fields: Fields) -> bool:
-    """Return problem Details (RFC 9457) without a status: the type is an address of a kind of problem."""
+    """Tell whether these are problem details (RFC 9457) without a status: the type is an address."""
     kind = fields.get("type")
     return (
         isinstance(kind, str)
@@ -188,7 +188,7 @@ def _is_problem(fields: Fields) -> bool:
 
 
 def _is_refusal(fields: Fields, said: bool) -> bool:
-    """Return a code or a type that names a refusal, beside words and little else; JSON-RPC's codes are negative."""
+    """Tell whether a code or type names a refusal, beside words and little else; JSON-RPC's codes are negative."""
     if not said or not fields.keys() <= OF_REFUSALS:
         return False
     codes = [fields.get(key) for key in (*CODE_KEYS, "ret", "type", "name", "errortype", "errorname")]

@@ -95,7 +95,7 @@ def _of_text(text: str, depth: int) -> str | None:
 
 
 def _of_json(text: str, depth: int) -> str | None:
-    """Return JSON, an object that is nearly JSON, or words that begin with a bracket or a quote."""
+    """Judge JSON, an object that is nearly JSON, or words that begin with a bracket or a quote."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

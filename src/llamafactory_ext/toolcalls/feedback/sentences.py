@@ -16,7 +16,7 @@ from .sentence_parts import END, SHORT, STOP
 
 
 def _others() -> tuple[str, ...]:
-    """Return Dutch, Polish, Turkish, Vietnamese, Indonesian, Ukrainian, Swedish and Thai in brief.
+    """Return some of Dutch, Polish, Turkish, Vietnamese, Indonesian, Ukrainian, Swedish and Thai.
 
     "Error:" in some more.
     """

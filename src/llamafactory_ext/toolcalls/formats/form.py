@@ -121,5 +121,5 @@ class Format:
 
 
 def any_name(name: str) -> bool:
-    """Return JSON strings can hold every name."""
+    """Accept every name, as JSON strings can hold it."""
     return bool(name)

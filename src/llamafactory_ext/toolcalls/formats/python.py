@@ -20,7 +20,7 @@ _NAME = re.compile(rf"{PARAMETER.pattern}(?:\.{PARAMETER.pattern})*+")
 
 
 def can_name(name: str) -> bool:
-    """Return identifiers, joined by dots."""
+    """Tell whether a name is identifiers joined by dots."""
     return _NAME.fullmatch(name) is not None
 
 

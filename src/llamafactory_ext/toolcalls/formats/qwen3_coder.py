@@ -34,7 +34,7 @@ _ANOTHER = re.compile(r"\s*+(?=<function=)")
 
 
 def can_name(name: str) -> bool:
-    """Return anything without white space and angle brackets."""
+    """Tell whether a name has neither white space nor angle brackets."""
     return _NAME.fullmatch(name) is not None
 
 

@@ -79,7 +79,7 @@ def _blocks(listed: str, function: str) -> list[str]:
 
 
 def _read_argument(block: str, function: str) -> tuple[str, Schema, str]:
-    """Name, schema, and how the signature writes both."""
+    """Return name, schema, and how the signature writes both."""
     head = _ARGUMENT.match(block)
     assert head is not None
     spelled, json_type = head[1], head[2]

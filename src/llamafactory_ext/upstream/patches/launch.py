@@ -25,7 +25,7 @@ Function = Callable[..., Any]
 
 
 def wrap_launch(original: Function) -> Function:
-    """`launch`: an error of ours is its message and exit code 2, also when a child of torchrun has reported it."""
+    """Wrap `launch`: an error of ours is its message and exit code 2, also where a child of torchrun reported it."""
 
     @functools.wraps(original)
     def launch(*args: Any, **kwargs: Any) -> Any:

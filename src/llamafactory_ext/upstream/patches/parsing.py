@@ -83,7 +83,7 @@ def _own_options(args: RawArgs, kinds: Iterable[type]) -> dict[str, Any]:
 
 
 def wrap_parse_args(original: Function) -> Function:
-    """`_parse_args`: unknown names of ours, wrong values and conflicts end in one OptionError."""
+    """Wrap `_parse_args`: unknown names of ours, wrong values and conflicts end in one OptionError."""
 
     @functools.wraps(original)
     def parse_args(parser: Any, args: RawArgs = None, *more: Any, **named: Any) -> Any:
@@ -135,7 +135,7 @@ def _is_of(faults: Iterable[str], line: str) -> bool:
 
 
 def wrap_parse_group(original: Function) -> Function:
-    """`_parse_train_args` and its likes: what follows in upstream's parser sees the nearest type."""
+    """Wrap `_parse_train_args` and its likes: what follows in upstream's parser sees the nearest type."""
 
     @functools.wraps(original)
     def parse_group(*args: Any, **named: Any) -> Any:
@@ -155,7 +155,7 @@ def wrap_parse_group(original: Function) -> Function:
 
 
 def wrap_get_args(original: Function) -> Function:
-    """`get_train_args` and its likes: hand out our type again, and leave resuming to our workflows."""
+    """Wrap `get_train_args` and its likes: hand out our type again, and leave resuming to our workflows."""
 
     @functools.wraps(original)
     def get_args(args: RawArgs = None, *more: Any, **named: Any) -> Any:

@@ -31,7 +31,7 @@ _told: set[str] = set()
 
 
 def wrap_read_args(original: Function) -> Function:
-    """`read_args`: files of runs of ours are checked first; words may drop options of the file, as `~NAME`."""
+    """Wrap `read_args`: files of runs of ours are checked first; words may drop options of the file, as `~NAME`."""
 
     @functools.wraps(original)
     def read_args(args: Any = None, *more: Any, **named: Any) -> Any:

@@ -17,7 +17,7 @@ Function = Callable[..., Any]
 
 
 def add_method(methods: Any) -> Any:
-    """`METHODS` and `PEFT_METHODS`, changed in place because others have imported them by name."""
+    """Extend `METHODS` and `PEFT_METHODS` in place, because others have imported them by name."""
     for name in names("finetuning_type"):
         if isinstance(methods, list) and name not in methods:
             methods.append(name)
@@ -46,7 +46,7 @@ def _features(finetuning_args: Any) -> tuple[Feature, ...]:
 
 
 def wrap_run_sft(original: Function) -> Function:
-    """`run_sft` as the training function knows it: training goes through the workflow of its method."""
+    """Wrap `run_sft` as the training function knows it: training goes through the workflow of its method."""
 
     @functools.wraps(original)
     def run_sft(
@@ -80,7 +80,7 @@ def start(workflow: Function, groups: tuple[Any, ...], callbacks: list[Any] | No
 
 
 def wrap_init_adapter(original: Function) -> Function:
-    """`init_adapter`: a frozen base model for training, a loaded adapter of the method for everything else.
+    """Wrap `init_adapter`: a frozen base model for training, a loaded adapter of the method for everything else.
 
     A type without an adapter of its own kind is what upstream makes of the nearest one.
     """
@@ -115,7 +115,7 @@ def wrap_init_adapter(original: Function) -> Function:
 
 
 def wrap_export_model(original: Function) -> Function:
-    """`export_model`: a checkpoint of our own kind becomes a self-contained model directory.
+    """Wrap `export_model`: a checkpoint of our own kind becomes a self-contained model directory.
 
     What our other methods trained, upstream exports; the chat template of the tokenizer is ours.
     """

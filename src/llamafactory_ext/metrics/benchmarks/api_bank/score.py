@@ -50,7 +50,7 @@ def gold_text(item: Item) -> str:
 
 
 def published_call(text: str) -> tuple[str, dict[str, str]] | None:
-    """Name and parameters by the published patterns; None where they find no call."""
+    """Return name and parameters by the published patterns; None where they find no call."""
     for line in text.split("\n"):
         end = line.rfind(_REQUEST_END)
         request = _REQUEST.search(line, 0, end) if end >= 0 else None

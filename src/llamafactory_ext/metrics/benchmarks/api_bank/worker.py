@@ -130,7 +130,7 @@ def search_modules() -> dict[str, Any]:
 
 
 def _dialogue_call(manager_class: Any, task: dict[str, Any]) -> str:
-    """Return levels 1 and 2: a fresh world for each call, and the name must be the gold call's."""
+    """Execute a call of levels 1 and 2: in a world of its own, and the name must be the gold call's."""
     gold = task["gold"]
     if task["name"] != gold["api_name"]:
         return "API_NAME_MISMATCH"
@@ -162,7 +162,7 @@ def _difference(result: dict[str, Any], gold: dict[str, Any]) -> str:
 
 
 def _planned_call(manager: Any, task: dict[str, Any]) -> str:
-    """Return level 3: one world for all calls, as in the published script, and any name whose result agrees."""
+    """Execute a call of level 3: in the world of all calls, as published, by any name whose result agrees."""
     arguments = task["arguments"]
     if task["name"] == "ToolSearcher" and "keywords" in arguments:  # as the published script does
         split = "".join(f" {c}" if c.isupper() else c for c in arguments["keywords"]).strip()

@@ -26,7 +26,7 @@ _engine: ContextVar[Any] = ContextVar("_engine", default=None)
 
 
 def wrap_create_infer_tab(original: Function) -> Function:
-    """`create_infer_tab`, which every page with tabs has: keeps the engine for the tab that comes after the last."""
+    """Wrap `create_infer_tab`, which every page with tabs has: keep the engine for the tab behind the last."""
 
     @functools.wraps(original)
     def create_infer_tab(engine: Any, *args: Any, **named: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def wrap_create_infer_tab(original: Function) -> Function:
 
 
 def wrap_create_footer(original: Function) -> Function:
-    """`create_footer`, which ends the page: puts our tab beside upstream's, before it."""
+    """Wrap `create_footer`, which ends the page: put our tab beside upstream's, before it."""
 
     @functools.wraps(original)
     def create_footer(*args: Any, **named: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def extend_chatter(base: type) -> type:
 
 
 def wrap_save_model(original: Function) -> Function:
-    """`save_model` of the export tab; its last argument is the text of the extra arguments."""
+    """Wrap `save_model` of the export tab; its last argument is the text of the extra arguments."""
 
     @functools.wraps(original)
     def save_model(*values: Any) -> Iterator[str]:

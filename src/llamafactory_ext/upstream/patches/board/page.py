@@ -24,13 +24,13 @@ UNREAD = tuple(dict.fromkeys(name for row in methods() for name in row.replaces)
 
 
 def add_stages(stages: dict[str, str]) -> dict[str, str]:
-    """`TRAINING_STAGES`, changed in place: the names under which the page offers our stages."""
+    """Extend `TRAINING_STAGES` in place: the names under which the page offers our stages."""
     stages.update({stage.upper().replace("_", "-"): stage for stage in names("stage")})
     return stages
 
 
 def extend_locales(locales: dict[str, Any]) -> dict[str, Any]:
-    """`LOCALES`, changed in place: the texts of our elements."""
+    """Extend `LOCALES` in place: the texts of our elements."""
     locales.update(table())
     return locales
 
@@ -48,7 +48,7 @@ def extend_manager(base: type) -> type:
 
 
 def wrap_create_top(original: Function) -> Function:
-    """`create_top`: remote code is trusted where it is asked for."""
+    """Wrap `create_top`: remote code is trusted where it is asked for."""
 
     @functools.wraps(original)
     def create_top(*args: Any, **named: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def wrap_create_top(original: Function) -> Function:
 
 
 def wrap_create_train_tab(original: Function) -> Function:
-    """`create_train_tab`: our accordions after LoRA's, read, saved and loaded together with upstream's fields."""
+    """Wrap `create_train_tab`: our accordions after LoRA's, read, saved and loaded together with upstream's fields."""
 
     @functools.wraps(original)
     def create_train_tab(engine: Any, *args: Any, **named: Any) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def wrap_create_train_tab(original: Function) -> Function:
 
 
 def wrap_list_output_dirs(original: Function) -> Function:
-    """`list_output_dirs` offers the runs that can go on; those in phases keep their checkpoints there."""
+    """Wrap `list_output_dirs`: it offers the runs that can resume; those in phases keep their checkpoints there."""
 
     @functools.wraps(original)
     def list_output_dirs(model_name: str | None, finetuning_type: str, *more: Any, **named: Any) -> Any:
@@ -112,7 +112,7 @@ def wrap_list_output_dirs(original: Function) -> Function:
 
 
 def wrap_create_export_tab(original: Function) -> Function:
-    """`create_export_tab`: its button reads no switch in the top row, which so writes into the extra arguments."""
+    """Wrap `create_export_tab`: its button reads no switch of the top row, so that writes into the extra arguments."""
 
     @functools.wraps(original)
     def create_export_tab(engine: Any, *args: Any, **named: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def wrap_create_export_tab(original: Function) -> Function:
 
 
 def wrap_run(original: Function) -> Function:
-    """`run_web_ui` and `run_web_demo`: reachable from this machine only, unless the user names an address.
+    """Wrap `run_web_ui` and `run_web_demo`: reachable from this machine only, unless the user names an address.
 
     There it answers to this machine's own names only, unless the page is shared.
     """

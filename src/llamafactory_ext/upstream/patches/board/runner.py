@@ -57,7 +57,7 @@ class OurRunner(Base):
         return {name: value for name, value in config.items() if name not in (ours - used) | {TRUST}}
 
     def set_abort(self) -> None:
-        """Return a run in phases has moments at which upstream's signal is not heard.
+        """End the run; one in phases has moments at which upstream's signal is not heard.
 
         Its files are whole at any moment.
         """
@@ -68,7 +68,7 @@ class OurRunner(Base):
         terminate(self.trainer.pid)
 
     def monitor(self) -> Iterator[dict[Any, Any]]:
-        """Return upstream's last word on an aborted run is that it has finished."""
+        """Tell that a run was aborted where upstream's last word says that it has finished."""
         data, self.was_aborted = self.running_data, False
         box = self.manager.get_elem_by_id("train.output_box")
         ours = self.do_train and self._is_phased(data)
@@ -118,7 +118,7 @@ def terminate(process_id: int) -> None:
 
 
 def wrap_clean_cmd(original: Function) -> Function:
-    """`_clean_cmd` leaves out whatever is false; ours may be true by default."""
+    """Wrap `_clean_cmd`: it leaves out whatever is false; ours may be true by default."""
 
     @functools.wraps(original)
     def clean_cmd(args: dict[str, Any], *more: Any, **named: Any) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def wrap_clean_cmd(original: Function) -> Function:
 
 
 def wrap_gen_cmd(original: Function) -> Function:
-    """`gen_cmd`: a command that a shell reads as it was meant, whatever stands in the fields."""
+    """Wrap `gen_cmd`: a command that a shell reads as it was meant, whatever stands in the fields."""
 
     @functools.wraps(original)
     def gen_cmd(args: dict[str, Any], *more: Any, **named: Any) -> Any:
@@ -140,7 +140,7 @@ def wrap_gen_cmd(original: Function) -> Function:
 
 
 def wrap_trainer_info(original: Function) -> Function:
-    """`get_trainer_info`: a run in phases logs in the folders of its phases."""
+    """Wrap `get_trainer_info`: a run in phases logs in the folders of its phases."""
 
     @functools.wraps(original)
     def get_trainer_info(lang: str, output_path: str, do_train: bool, *more: Any, **named: Any) -> Any:

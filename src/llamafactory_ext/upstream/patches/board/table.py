@@ -14,7 +14,7 @@ _DATA = Takes("self", "data")
 
 
 def _while_works(feature: Feature) -> Callable[[Arguments], bool]:
-    """Return a part of the page stands in as a whole or not at all, for each process that shows it."""
+    """Return whether a part of the page works, which stands in as a whole or not at all."""
     return lambda call: works(feature)
 
 
