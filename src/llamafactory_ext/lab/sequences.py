@@ -1,20 +1,22 @@
 """Sets of tools that arrive one after the other, without their documentation in the prompt, and general questions.
 
-For continual learning: what a set's tools are called and which values they take has to be kept in the weights.
+For continual learning: tools have invented names, which no request tells, so they have to be kept in the weights. Sets
+share verbs, nouns and kinds of values, but no tool and no name.
 """
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from ..checkpoint.own import claim, claim_plain, own_json
-from . import world
+from . import words, world
 from .example import Example, Split, draw
 from .tools import TOOLS, Tool, tool_request
 
 SETS = ("tools_a", "tools_b", "tools_c")
-TOOLS_OF_A_SET = 24
-TRAIN, TEST, GENERAL = 240, 60, 25
+TOOLS_OF_A_SET = 8
+TRAIN, TEST, GENERAL = 160, 60, 25
 _SEED = 5
 
 Record = dict[str, str]
@@ -22,8 +24,11 @@ Record = dict[str, str]
 
 def toolsets() -> dict[str, tuple[Tool, ...]]:
     """Return sets of different tools by name; always the same."""
-    tools = list(TOOLS["seen"] + TOOLS["unseen"])
-    Random(_SEED).shuffle(tools)
+    found, names = list(TOOLS["seen"] + TOOLS["unseen"]), words.brands()
+    rng = Random(_SEED)
+    rng.shuffle(found)
+    rng.shuffle(names)
+    tools = [dataclasses.replace(tool, called=name) for tool, name in zip(found, names, strict=False)]
     size = TOOLS_OF_A_SET
     return {name: tuple(tools[i * size : (i + 1) * size]) for i, name in enumerate(SETS)}
 

@@ -18,16 +18,21 @@ Part = Literal["seen", "unseen"]
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool of the world: what it does to what, and the values it needs."""
+    """A tool of the world: what it does to what, and the values it needs.
+
+    Attributes:
+        called: a name that a request does not tell; empty for one of verb and noun.
+    """
 
     verb: str
     noun: str
     slots: tuple[words.Slot, ...]
+    called: str = ""
 
     @property
     def name(self) -> str:
         """The name as a call writes it, such as ``BookTable``."""
-        return words.cap(self.verb) + words.cap(self.noun)
+        return self.called or words.cap(self.verb) + words.cap(self.noun)
 
     @property
     def about(self) -> str:

@@ -219,6 +219,11 @@ def name(rng: Random) -> str:
     return ONSETS[onset] + CODAS[(onset + rng.choice((0, 7, 13))) % len(CODAS)]
 
 
+def brands() -> list[str]:
+    """Return invented names that `name` never draws: two syllables, 90 in all."""
+    return [onset + CODAS[(i + shift) % len(CODAS)] for i, onset in enumerate(ONSETS) for shift in (3, 16, 22)]
+
+
 def place(rng: Random) -> str:
     """Draw the name of a town or river of the knowledge base: any two syllables."""
     return rng.choice(ONSETS) + rng.choice(CODAS)
