@@ -279,13 +279,56 @@ def test_hostile_pickles_take_no_memory(name: str, tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@pytest.mark.parametrize("text", ["a\n" + "1\n" * 102, ",".join("a" * 30) + "\n" + "1\n" * 30])
+@pytest.mark.parametrize("text", ["a\n" + "1\n" * 102, ",".join("a" * 30) + "\n" + (",".join("1" * 30) + "\n") * 30])
 def test_hostile_tables_are_read_to_a_size_alone(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_ROWS", 100)
     monkeypatch.setattr(tables, "MOST_CELLS", 900)
     with pytest.raises(DataError, match="too many rows or columns"):
         parse_table(text)
     assert len(parse_table("a\n" + "1\n" * 100)) == 100
+
+
+HEAD = "id,title,artist\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + "1,a,b\n2,c\n", "row 2: 2 cells in 3 columns"),
+        (HEAD + "1\n", "row 1: 1 cells in 3 columns"),
+        (HEAD + '1,a,"b\n', "ends within a cell in quotes"),
+        (HEAD + '1,a,b\n2,"c', "ends within a cell in quotes"),
+        (HEAD + '"', "ends within a cell in quotes"),
+        ('"id', "ends within a cell in quotes"),
+        (HEAD + "1,a,b,c\n", "row 1: 4 cells in 3 columns"),
+        ("", "has no columns"),
+    ],
+)
+def test_a_cut_table_is_refused(text: str, told: str) -> None:
+    with pytest.raises(DataError, match=rf"the table.* {told}"):
+        parse_table(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1,a,b\n", "1,a,b", "1,,\n\n", '1,"a\nb",c\n', '1,"a""b",c\n2,d"e,f\n', "1,a,\x02\r\n"]
+)
+def test_a_whole_table_is_read(text: str) -> None:
+    assert parse_table(HEAD + text)[0]["id"] == 1
+    assert parse_table(HEAD).columns == ("id", "title", "artist")
+
+
+def test_a_table_without_rows_has_its_columns_all_the_same(tmp_path: Path) -> None:
+    """Any table of a clone: with the published columns it is empty, with others it is none."""
+    whole = complete(make(tmp_path / "whole"))
+    for name in (name for name in places(whole) if name.endswith(".csv")):
+        content = (whole / name).read_text("utf-8")
+        (whole / name).write_text(content.splitlines()[0] + "\n")
+        answered(whole)
+        for odd in ("a,b\n", "id\n", content.splitlines()[0].replace("t", "T") + "\n"):
+            (whole / name).write_text(odd)
+            with pytest.raises(DataError, match=rf"{name} has no column .*; get the file again"):
+                open_source(str(whole))
+        (whole / name).write_text(content)
 
 
 @pytest.mark.parametrize("what", ["pipe", "folder", "long"])

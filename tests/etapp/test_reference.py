@@ -134,6 +134,82 @@ def test_behind_an_error_a_users_cases_wait(tmp_path: Path) -> None:
     assert {key for key, s in statuses(go(tmp_path / "a.jsonl", "reference")).items() if s == "success"} == FIRST
 
 
+MARA = [case for case in SOURCE.cases if case.user == SOURCE.cases[0].user]
+
+
+@pytest.mark.parametrize(
+    ("before", "dropped", "is_gone_on_with"),
+    [
+        (4, (), True),
+        (4, (3,), True),
+        (4, (2, 3), True),
+        (4, (0, 1, 2, 3), True),
+        (4, (0,), False),
+        (4, (2,), False),
+        (12, (11,), True),
+        (12, (5,), False),
+    ],
+)
+def test_a_user_s_tools_have_been_through_the_first_cases_alone(
+    before: int, dropped: tuple[int, ...], is_gone_on_with: bool, tmp_path: Path
+) -> None:
+    """Of what was acted any number may be deleted from the end on; behind a gap a case saw another world."""
+    whole, path = statuses(go(tmp_path / "whole.jsonl", "reference")), tmp_path / "a.jsonl"
+    go(path, "reference", MARA[:before])
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for place, line in enumerate(lines) if place not in dropped))
+    content = path.read_bytes()
+    if is_gone_on_with:
+        assert statuses(go(path, "reference")) == whole
+        return
+    found, wanted = MARA[dropped[0] + 1].id, MARA[dropped[0]].id
+    with pytest.raises(
+        DataError, match=rf"{found} stands where {wanted} belongs.*Delete the {before - 1 - dropped[0]} "
+    ):
+        go(path, "reference")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("chosen", [(1,), (1, 3), (0, 2), (0, 1, 3)])
+def test_a_case_list_may_grow_at_its_end_alone(chosen: tuple[int, ...], tmp_path: Path) -> None:
+    path = go(tmp_path / "a.jsonl", "reference", [MARA[place] for place in chosen])
+    for grown in (SOURCE.cases, MARA[:4]):
+        with pytest.raises(DataError, match=r"stands where .* belongs.*give back the --cases of before"):
+            go(path, "reference", grown)
+    more = [MARA[place] for place in (*chosen, *range(chosen[-1] + 1, 8))]
+    assert len(read_predictions(go(path, "reference", more)).predictions) == len(more)
+    go(tmp_path / "b.jsonl", "strict", [MARA[place] for place in chosen])
+    assert len(read_predictions(go(tmp_path / "b.jsonl", "strict")).predictions) == 48
+
+
+def test_lines_in_another_order_are_refused(tmp_path: Path) -> None:
+    path = go(tmp_path / "a.jsonl", "reference", MARA[:4])
+    first, second, *others = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join([second, first, *others]))
+    with pytest.raises(DataError, match="stands where"):
+        go(path, "reference", MARA[:4])
+
+
+def test_every_trial_has_tools_of_its_own(tmp_path: Path) -> None:
+    options = RunOptions(sandbox="reference", quiet=True, trials=2)
+    path = run(SOURCE, MARA[:3], agent, {}, options, tmp_path / "a.jsonl")
+    lines = [one for one in path.read_text("utf-8").splitlines(keepends=True) if f'"{MARA[0].id}@1"' not in one]
+    path.write_text("".join(lines))
+    with pytest.raises(DataError, match=rf"{MARA[1].id}@1 stands where {MARA[0].id}@1 belongs.*of trial 1"):
+        run(SOURCE, MARA[:3], agent, {}, options, path)
+    path.write_text("".join(one for one in lines if '@1"' not in one))
+    assert len(statuses(run(SOURCE, MARA[:3], agent, {}, options, path))) == 6
+
+
+def test_a_call_that_goes_otherwise_behind_the_cases_before_it_is_told(tmp_path: Path) -> None:
+    """As in a file whose first case was acted last: the event of the second was the first."""
+    path, other = go(tmp_path / "a.jsonl", "reference", MARA[:2]), tmp_path / "b.jsonl"
+    go(other, "reference", MARA[1:2])
+    path.write_text(path.read_text("utf-8").splitlines(keepends=True)[0] + other.read_text("utf-8"))
+    with pytest.raises(DataError, match=rf"{MARA[1].id} is damaged \(call 1 has another result behind.*later cases"):
+        go(path, "reference", MARA[:3])
+
+
 def test_effects_are_written_as_in_the_strict_sandbox() -> None:
     box = ReferenceSandbox(Instances(WORLD), datetime(2025, 3, 4, 12), ())
     box.call(ToolCall("control_bathtub_in_home", {"fill": "true", "temperature": 38}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,6 +74,67 @@ def test_without_settings_the_ids_tell_the_trials(tmp_path: Path) -> None:
     assert (report.partial, report.n_predictions) == (True, 2)
 
 
+BESIDE: dict[str, Any] = {
+    "empty": b"",
+    "no JSON": b"{",
+    "no text": b"\xff\xfe",
+    "a list": b"[1]",
+    "deep": b"[" * 100_000,
+    "an object": b"{}",
+    "long": b" " * (2 << 20),
+    "no trials": {"trials": None},
+    "trials of another kind": {"trials": "2"},
+    "trials that are true": {"trials": True},
+    "no trial at all": {"trials": 0},
+    "too many trials": {"trials": 10**9},
+    "no questions": {"questions": None},
+    "a share of questions": {"questions": 1.5},
+    "another benchmark": {"benchmark": "bfcl"},
+    "no source": {"source": None},
+    "no model": {"model_hash": 7},
+    "an odd encyclopedia": {"wikipedia": []},
+}
+
+
+@pytest.mark.parametrize("what", [*BESIDE, "a pipe", "a folder", "a loop"])
+def test_settings_that_cannot_be_read_make_no_run_whole(what: str, tmp_path: Path) -> None:
+    """Half-done trials would pass as done; without the file, the command of the run writes it anew."""
+    path = go(tmp_path / "a.jsonl", trials=2)
+    path.write_text("".join(line for line in lines(path) if "@1" not in line))
+    beside = tmp_path / "a.jsonl.settings.json"
+    told = json.loads(beside.read_text())
+    beside.unlink()
+    if what in BESIDE:
+        odd = BESIDE[what]
+        beside.write_bytes(odd if isinstance(odd, bytes) else json.dumps(told | odd).encode())
+    elif what == "a pipe":
+        os.mkfifo(beside)
+    elif what == "a folder":
+        beside.mkdir()
+    else:
+        beside.symlink_to(beside.name)
+    for reads in (lambda: checked(path), lambda: read_runs(SOURCE, [str(path)])):
+        with pytest.raises(
+            DataError, match=r"a\.jsonl\.settings\.json: .* cannot be read .*Delete this file, and rep"
+        ):
+            reads()
+    shutil.rmtree(beside) if what == "a folder" else beside.unlink()
+    report = checked(path)
+    assert any("no settings lie beside a.jsonl" in note for note in report.notes)
+    go(path, trials=2)
+    assert not checked(path).partial
+    assert not any("no settings" in note for note in checked(path).notes)
+
+
+@pytest.mark.parametrize("lacking", ["wikipedia", "prompts", "wording", "embedder", "loop", "faults"])
+def test_settings_of_earlier_versions_are_read(lacking: str, tmp_path: Path) -> None:
+    path = go(tmp_path / "a.jsonl", trials=2)
+    beside = tmp_path / "a.jsonl.settings.json"
+    beside.write_text(json.dumps({k: v for k, v in json.loads(beside.read_text()).items() if k != lacking}))
+    path.write_text("".join(line for line in lines(path) if "@1" not in line))
+    assert checked(path).partial
+
+
 def test_a_judges_report_counts_whole_cases_alone(tmp_path: Path) -> None:
     path = go(tmp_path / "a.jsonl", trials=2)
     file, acted = read_acted(SOURCE, path)
@@ -101,7 +163,11 @@ def test_ids_of_trials_are_read_back(trial: int) -> None:
 
 def test_a_trial_beyond_the_run_is_refused(tmp_path: Path) -> None:
     path = go(tmp_path / "a.jsonl", trials=2)
-    path.write_text(path.read_text("utf-8").replace(f'"{CASES[0].id}@1"', f'"{CASES[0].id}@7"'))
+    records = {one["id"]: one for one in map(json.loads, lines(path))}
+    other = records[f"{CASES[0].id}@1"]
+    other |= {"id": f"{CASES[0].id}@7"}
+    other["episode"]["trial"] = 7
+    path.write_text("".join(json.dumps(one) + "\n" for one in records.values()))
     with pytest.raises(DataError, match=r"@7 is a trial beyond the 2 of this run"):
         read_acted(SOURCE, path)
 
@@ -110,10 +176,9 @@ def test_a_trial_beyond_the_run_is_refused(tmp_path: Path) -> None:
     ("name", "other"), [("sandbox", "reference"), ("setting", "retrieval"), ("strategy", "react")]
 )
 def test_no_figure_mixes_modes(name: str, other: str, tmp_path: Path) -> None:
-    path = go(tmp_path / "a.jsonl")
-    records = [json.loads(line) for line in lines(path)]
-    records[1]["episode"][name] = other
-    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    path, others = go(tmp_path / "a.jsonl"), go(tmp_path / "b.jsonl", **{name: other})
+    own = [one for one in lines(path) if one.startswith(f'{{"id": "{CASES[0].id}"')]
+    path.write_text("".join([*own, *(one for one in lines(others) if one[:40] != own[0][:40])]))
     with pytest.raises(DataError, match=f"episodes of several runs: their {name} is "):
         read_acted(SOURCE, path)
 
@@ -145,7 +210,8 @@ def test_a_damaged_episode_is_not_gone_on_with(sandbox: str, spoil: Callable[[An
         ):
             reads()
         assert path.read_text() == content
-    path.write_text("".join(json.dumps(one) + "\n" for one in (records[0], records[2])))
+    left = records[:1] if sandbox == "reference" else records[:1] + records[2:]
+    path.write_text("".join(json.dumps(one) + "\n" for one in left))
     go(path, sandbox=sandbox)
     assert len(read_acted(SOURCE, path)[1]) == 3
 
@@ -205,19 +271,24 @@ DEEP = "in the place of nested lists"
 @pytest.mark.parametrize("place", ["arguments", "effect", "diff", "message"])
 def test_deep_values_are_refused_or_go_through_everything(place: str, depth: int, tmp_path: Path) -> None:
     """What can be read can also be checked, judged, shown and exported."""
-    path = go(tmp_path / "a.jsonl")
-    records = [json.loads(line) for line in lines(path)]
-    call = records[0]["episode"]["calls"][0]
+    path, nested = go(tmp_path / "a.jsonl"), "[" * depth + "]" * depth
+    records = {one["id"]: one for one in map(json.loads, lines(path))}
+    record = records[CASES[0].id]
+    call = next(call for call in record["episode"]["calls"] if call["effect"] is not None)
     if place == "message":
-        records[0]["messages"][0]["x"] = DEEP
+        record["messages"][0]["x"] = DEEP
     elif place == "diff":
-        records[0]["episode"]["diff"] = [["a", None, DEEP]]
+        record["episode"]["diff"] = [["home/x", None, DEEP]]
     elif place == "effect":
-        call["effect"] = {"tool": call["name"], "args": {"x": DEEP}}
+        call["effect"]["args"]["x"] = DEEP
     else:
+        written = json.dumps(call["arguments"], ensure_ascii=False)
+        for function in (made["function"] for one in record["messages"] for made in one.get("tool_calls", ())):
+            if function["arguments"] == written:
+                function["arguments"] = f'{{"x": {nested}}}'
         call["arguments"] = {"x": DEEP}
-    text = "".join(json.dumps(one) + "\n" for one in records)
-    path.write_text(text.replace(f'"{DEEP}"', "[" * depth + "]" * depth))
+    text = "".join(json.dumps(one) + "\n" for one in records.values())
+    path.write_text(text.replace(f'"{DEEP}"', nested))
     try:
         file, acted = read_acted(SOURCE, path)
     except DataError:

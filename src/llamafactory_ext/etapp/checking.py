@@ -15,10 +15,10 @@ from ..metrics.predictions import Prediction, PredictionFile, read_predictions
 from ..metrics.report import Figure, Report, Verdict
 from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
-from .episodes import fault_of
+from .episodes import damaged, fault_in
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
+from .jobs import BENCHMARK
 from .registry import FINDERS
-from .run import BENCHMARK, damaged
 from .whole import as_run, settings_of, unfinished, whole_cases
 
 CHECKED = ("SR", "partial", "task", "personal", "SR without extras")
@@ -62,7 +62,7 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
         case, episode = source.case(prediction.id), prediction.episode
         if episode is None:
             raise DataError(f"{path}: {prediction.id} has no episode; run it with `llamafactory-ext etapp run`.")
-        if (fault := fault_of(episode, prediction.messages or ())) is not None:
+        if (fault := fault_in(prediction)) is not None:
             raise damaged(path, prediction.id, fault)
         try:
             outcome = None if case.checks is None else _checked(source, case, prediction, episode)

@@ -20,7 +20,7 @@ from .clone_form import check_rows, checked_instruction, checked_news, checked_w
 from .overlay import checks_of, slots_of
 from .pickles import read_plain
 from .registry import SPECS
-from .tables import read_table, without_gaps
+from .tables import Table, read_table, without_gaps
 from .world import Row, Shared, World
 
 MOST_BYTES = 16 << 20
@@ -119,7 +119,7 @@ class Checkout:
         except ForeignError as error:
             raise DataError(f"{path} is no JSON that can be read: {error}. Get the file again.") from None
 
-    def table(self, name: str) -> list[dict[str, Any]]:
+    def table(self, name: str) -> Table:
         """Return the rows of a CSV file."""
         return read_table(self.file(name))
 
@@ -201,9 +201,11 @@ class Checkout:
         Raises:
             DataError: the user's files are missing or malformed.
         """
-        tables: dict[str, Any] = {part: tuple(self.table(name.format(user))) for part, name in _USER_TABLES.items()}
-        for part, rows in tables.items():
-            check_rows(rows, part, str(self.folder / _USER_TABLES[part].format(user)))
+        tables: dict[str, Any] = {}
+        for part, name in _USER_TABLES.items():
+            rows = self.table(name.format(user))
+            check_rows(rows, part, str(self.folder / name.format(user)))
+            tables[part] = tuple(rows)
         try:
             city = profile["DemographicData"]["BasicInformation"]["Location"]
         except (KeyError, TypeError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import DataError
 from .calls import TIME
+from .tables import Table, refuse_lacking
 
 COLUMNS: Mapping[str, Sequence[str]] = {
     "events": ("id", "title", "start_time", "end_time"),
@@ -17,8 +18,8 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "health": ("timestamp",),
     "summaries": ("date",),
     "workouts": ("Start Time",),
-    "favourites": ("title",),
-    "cart": (),
+    "favourites": ("id", "title"),
+    "cart": ("id", "asin", "product_title", "quantity"),
     "play_music": ("title", "annotation_count"),
     "search_products_in_shopping_manager": ("asin", "product_title", "product_price"),
 }
@@ -27,19 +28,15 @@ _NUMBERS = ("annotation_count",)
 _LEAST_YEAR, _MOST_YEAR = 1900, 9998
 
 
-def check_rows(rows: Sequence[Mapping[str, Any]], table: str, place: str) -> None:
-    """Make sure that a table has the columns that tools read.
+def check_rows(rows: Table, table: str, place: str) -> None:
+    """Make sure that a table has the columns that tools read, be it without rows.
 
     Raises:
         DataError: it lacks some, or one of numbers holds something else.
     """
-    if not rows:
-        return
-    lacking = [name for name in COLUMNS[table] if name not in rows[0]]
-    if lacking:
-        raise DataError(f"{place} has no column {', '.join(lacking)}; get the file again.")
+    refuse_lacking(rows, COLUMNS[table], place)
     for name in _NUMBERS:
-        if name in rows[0] and any(type(row[name]) not in (int, float) for row in rows):
+        if name in rows.columns and any(type(row[name]) not in (int, float) for row in rows):
             raise DataError(f"{place}: the column {name} holds what is no number; get the file again.")
 
 

@@ -1,25 +1,76 @@
-"""Whether an episode that a prediction file holds has the form in which `etapp run` writes it."""
+"""Whether an episode of a prediction file is as `etapp run` writes it: its form, and what its dialogue shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
+from ..metrics.predictions import Prediction
+from ..toolcalls import ToolCall
+from ..toolcalls.feedback.categories import (
+    OTHERS,
+    PARAMETER_HALLUCINATION,
+    PARAMETER_MISSING,
+    TOOL_CALL_FAILURE,
+    TOOL_HALLUCINATION,
+    TOOL_INSTABILITY,
+)
+from .cases import split_id
 from .prompts import STRATEGIES
-from .sandbox import SETTINGS
+from .registry import ALL, SPECS
+from .sandbox import SETTINGS, UNREADABLE
+from .steps import UnlikeError, check_dialogue
+from .world import STATE
 
 _TEXTS = ("end", "strategy", "setting", "sandbox")
 _COUNTS = ("turns", "prompt_tokens", "completion_tokens")
+ENDS = ("answer", "turns", "calls", "tokens", "seconds", "context")
 _KNOWN: Mapping[str, Sequence[str]] = {
+    "end": ENDS,
     "strategy": STRATEGIES,
     "setting": SETTINGS,
     "sandbox": ("strict", "reference"),
 }
+_FAILURES = (
+    *(OTHERS, PARAMETER_HALLUCINATION, PARAMETER_MISSING, TOOL_CALL_FAILURE, TOOL_HALLUCINATION, TOOL_INSTABILITY),
+    UNREADABLE,
+)
 _MOST = 10**12  # turns or tokens
 
 
-def fault_of(episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what is wrong with an episode or its dialogue; None where nothing is."""
+def fault_in(one: Prediction) -> str | None:
+    """Return what is wrong with the episode of a prediction file's line; None where nothing is."""
+    episode = one.episode or {}
+    trial = split_id(one.id)[1]
+    if episode.get("trial", trial) != trial:
+        return f"it states another trial than its id, {one.id}"
+    return fault_of(episode, one.messages or (), one.prediction)
+
+
+def fault_of(
+    episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], answer: str | None = None
+) -> str | None:
+    """Return what is wrong with an episode or its dialogue, or how they differ; None where nothing is.
+
+    Args:
+        episode: as the file has it.
+        messages: of the dialogue.
+        answer: the prediction; None where it is not known.
+    """
+    if (fault := _fault_of_fields(episode) or _fault_of_calls(episode)) is not None:
+        return fault
+    if wrong := next((number for number, one in enumerate(messages, start=1) if not _is_message(one)), 0):
+        return f"message {wrong} has no role, or its content or its calls are not as a chat has them"
+    try:
+        check_dialogue(messages, episode, answer)
+    except UnlikeError as error:
+        return str(error)
+    return None
+
+
+def _fault_of_fields(episode: Mapping[str, Any]) -> str | None:
     for name in _TEXTS:
         if not isinstance(episode.get(name), str):
             return f'"{name}" is missing or no text'
@@ -29,18 +80,31 @@ def fault_of(episode: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) 
     for name in _COUNTS:
         if type(value := episode.get(name)) is not int or not 0 <= value <= _MOST:
             return f'"{name}" is missing or no count'
-    if odd := next((name for name, is_one in _OPTIONAL.items() if not is_one(episode.get(name))), ""):
-        return f'"{odd}" is not as `etapp run` writes it'
-    if not isinstance(episode.get("diff"), list):
-        return '"diff" is missing or no list'
-    calls = episode.get("calls")
-    if not isinstance(calls, list):
-        return '"calls" is missing or no list'
-    wrong = next((number for number, call in enumerate(calls, start=1) if not _is_call(call)), 0)
-    if wrong:
-        return f"call {wrong} does not have a name, arguments, and the fields failed and effect"
-    wrong = next((number for number, one in enumerate(messages, start=1) if not _is_message(one)), 0)
-    return f"message {wrong} has no role, or its content or its calls are not as a chat has them" if wrong else None
+    odd = next((name for name, is_one in _OPTIONAL.items() if not is_one(episode.get(name))), "")
+    return f'"{odd}" is not as `etapp run` writes it' if odd else None
+
+
+def _fault_of_calls(episode: Mapping[str, Any]) -> str | None:
+    for name in ("diff", "calls"):
+        if not isinstance(episode.get(name), list):
+            return f'"{name}" is missing or no list'
+    for number, call in enumerate(episode["calls"], start=1):
+        if (fault := _fault_of_call(call, is_strict=episode["sandbox"] == "strict")) is not None:
+            return f"call {number} {fault}"
+    if wrong := next((number for number, change in enumerate(episode["diff"], start=1) if not _is_change(change)), 0):
+        return f'change {wrong} of "diff" is no path of the state with what it was and is'
+    if episode["diff"] and not any(call["effect"] for call in episode["calls"]):
+        return '"diff" states changes, and no call has an effect'
+    return None
+
+
+def damaged(path: Path, key: str, why: str) -> DataError:
+    """Return the error of an episode that is not as a run writes it; a run that goes on would leave it as it is."""
+    return DataError(
+        f"{path}: the episode of {key} is damaged ({why}); delete its line, and repeat the command of the run to have "
+        "it acted anew. In the reference sandbox also delete the lines of this user's later cases in its trial, whose "
+        "tools have been through it."
+    )
 
 
 def _is_names(value: Any) -> bool:
@@ -55,13 +119,59 @@ def _is_count(value: Any) -> bool:
     return value is None or (type(value) is int and 0 <= value <= _MOST)
 
 
-def _is_call(call: Any) -> bool:
+def _fault_of_call(call: Any, *, is_strict: bool) -> str | None:
+    """Return what is wrong with a logged call: a call fails, or has a result and perhaps an effect."""
+    if (
+        not isinstance(call, dict)
+        or not isinstance(call.get("name"), str)
+        or not isinstance(call.get("arguments"), dict)
+        or not {"failed", "effect"} <= call.keys()
+    ):
+        return "does not have a name, arguments, and the fields failed and effect"
+    name, arguments, failed, effect = (call[part] for part in ("name", "arguments", "failed", "effect"))
+    if failed is not None and (not isinstance(failed, str) or failed not in _FAILURES):
+        return '"failed" names no category of errors'
+    if failed == UNREADABLE:
+        return "cannot be read, and has a name, arguments or an effect" if name or arguments or effect else None
+    if not _is_json(name, arguments):
+        return "has no name, or its arguments are none that a call can have"
+    if failed is not None:
+        return "fails, and has an effect" if effect is not None else None
+    if name not in ALL:
+        return "has a result of a tool that is none"
+    mutates = name in SPECS and SPECS[name].mutates
+    if effect is None:
+        return "changes something, and has no effect" if is_strict and mutates else None
+    if not _is_effect(effect, name):
+        return '"effect" is not its tool with the arguments'
+    return None if mutates else "has an effect, and its tool changes nothing"
+
+
+def _is_effect(effect: Any, name: str) -> bool:
     return (
-        isinstance(call, dict)
-        and isinstance(call.get("name"), str)
-        and isinstance(call.get("arguments"), dict)
-        and isinstance(call.get("failed", 0), str | None)
-        and isinstance(call.get("effect", 0), dict | None)
+        isinstance(effect, dict)
+        and effect.keys() == {"tool", "args"}
+        and effect["tool"] == name
+        and isinstance(effect["args"], dict)
+        and _is_json(name, effect["args"])
+    )
+
+
+def _is_json(name: str, arguments: dict[str, Any]) -> bool:
+    """Tell whether a call can have these arguments: no NaN, no half a character, nothing without end."""
+    try:
+        ToolCall(name, arguments)
+    except (DataError, RecursionError):
+        return False
+    return True
+
+
+def _is_change(change: Any) -> bool:
+    return (
+        isinstance(change, list)
+        and len(change) == 3
+        and isinstance(change[0], str)
+        and change[0].partition("/")[0] in STATE
     )
 
 
@@ -89,8 +199,8 @@ def _is_message(message: Mapping[str, Any]) -> bool:
 
 
 def _is_function(made: Any) -> bool:
-    function = made.get("function") if isinstance(made, dict) else None
-    return isinstance(function, dict) and isinstance(function.get("name"), str) and "arguments" in function
+    function = made.get("function") if isinstance(made, dict) and isinstance(made.get("id"), str | None) else None
+    return isinstance(function, dict) and all(isinstance(function.get(name), str) for name in ("name", "arguments"))
 
 
 def _is_seconds(value: Any) -> bool:
@@ -100,6 +210,8 @@ def _is_seconds(value: Any) -> bool:
 _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "found": _is_names,
     "history": _is_history,
+    **dict.fromkeys(("trial", "follow_ups", "invented_feedback", "premature_answers"), _is_count),
     "refused_expressions": _is_count,
+    "plan": lambda value: isinstance(value, str | None),
     "seconds": _is_seconds,
 }

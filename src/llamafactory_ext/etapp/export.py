@@ -27,15 +27,19 @@ from ..errors import DataError, OptionError
 from ..metrics.report import Verdict
 from ..templates.messages import RESULT_SEPARATOR
 from ..toolcalls.feedback.errors import feedback_error
-from .arguments import UnreadableError, read_call
 from .cases import Source, ids_in
 from .checking import Acted
 from .judge_prompt import finals_of
 from .prompts import FEEDBACK, opening
 from .registry import ALL, FINDERS
 from .sandbox import UNREADABLE
+from .steps import Step, steps_of
 
 TASK = "etapp"
+
+
+class UnfitError(Exception):
+    """A dialogue that the layout of training data cannot hold; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def export(
         else:
             try:
                 rows.append(record(source, one, no_thought=wanted.no_thought))
+            except UnfitError as error:
+                done.left_out[str(error)] += 1
             except (LookupError, TypeError, AttributeError, ValueError, StopIteration) as error:
                 raise DataError(
                     f"{reads}: the dialogue of {one.prediction.id} is damaged ({error!r}); run it again."
@@ -180,33 +186,30 @@ def record(source: Source, one: Acted, *, no_thought: bool = False) -> dict[str,
 
 
 def _turns(one: Acted, no_thought: bool) -> list[dict[str, str]]:
-    messages = [dict(message) for message in one.prediction.messages or ()][1:]
-    if one.episode["strategy"] == "e-react":  # the plan and the words that asked for it
-        del messages[1:3]
-    logged, results = iter(one.episode["calls"]), iter(one.episode["calls"])
-    turns: list[dict[str, str]] = []
-    for message in messages:
-        text = str(message.get("content") or "")
-        if _is_result(message, text, one, is_first=not turns):
-            told = _observed(text.removeprefix(f"{FEEDBACK} "), next(results))
-            if turns[-1]["from"] == "observation":
-                turns[-1]["value"] += RESULT_SEPARATOR + told
-            else:
-                turns.append({"from": "observation", "value": told})
-        elif message["role"] == "user":
-            turns.append({"from": "human", "value": text})
-        else:
-            turns.append(_spoken(message, text, logged, one, no_thought))
-    if turns[-1]["from"] == "gpt":
-        turns[-1]["value"] = one.prediction.prediction
+    """Return the turns of a dialogue: people or results, then a call or an answer, and an answer at the end.
+
+    Raises:
+        UnfitError: the dialogue has others.
+        UnlikeError: it does not show what the episode logged.
+    """
+    messages = one.prediction.messages or ()
+    turns = [{"from": "human", "value": str(messages[1].get("content") or "")}]
+    for step in steps_of(messages, one.episode):
+        if turns[-1]["from"] in ("gpt", "function_call"):
+            raise UnfitError("has replies that no turns of training data can hold")
+        turns.append(_spoken(step, one, no_thought))
+        if step.calls:
+            told = [
+                _observed(str(result.get("content") or "").removeprefix(f"{FEEDBACK} "), call)
+                for result, call in zip(step.results, step.calls, strict=True)
+            ]
+            turns.append({"from": "observation", "value": RESULT_SEPARATOR.join(told)})
+        elif step.said is not None:
+            turns.append({"from": "human", "value": step.said})
+    if turns[-1]["from"] != "gpt":
+        raise UnfitError("does not end with an answer")
+    turns[-1]["value"] = one.prediction.prediction
     return turns
-
-
-def _is_result(message: Mapping[str, Any], text: str, one: Acted, *, is_first: bool) -> bool:
-    """Tell whether a message shows a result; the published loop shows it as any user's words."""
-    if message["role"] != "user":
-        return bool(message["role"] == "tool")
-    return text.startswith(f"{FEEDBACK} ") or (one.episode["sandbox"] == "reference" and not is_first)
 
 
 def _observed(told: str, call: Mapping[str, Any]) -> str:
@@ -216,27 +219,17 @@ def _observed(told: str, call: Mapping[str, Any]) -> str:
     return json.dumps({"error": told}, ensure_ascii=False)
 
 
-def _spoken(message: Mapping[str, Any], text: str, logged: Any, one: Acted, no_thought: bool) -> dict[str, str]:
-    calls: list[dict[str, Any]] = []
-    thought = text.strip()
-    if one.episode["strategy"] == "fc":
-        for made in message.get("tool_calls") or ():
-            function = made["function"]
-            try:
-                call = read_call(function["name"], function["arguments"])
-            except UnreadableError as error:
-                raise DataError(f"{one.prediction.id}: a call cannot be read ({error}); run the case again.") from None
-            calls.append({"name": call.name, "arguments": dict(call.arguments)})
-    else:
-        head, found, _ = text.partition("\nAction:") if not text.startswith("Action:") else ("", "Action:", "")
-        if found:
-            call_record = next(logged, None)
-            thought = head.removeprefix("Thought:").strip()
-            if call_record is not None:
-                calls.append({"name": call_record["name"], "arguments": call_record["arguments"]})
+def _spoken(step: Step, one: Acted, no_thought: bool) -> dict[str, str]:
+    thought, calls = step.text.strip(), step.calls
+    if one.episode["strategy"] != "fc":
+        head, acts, _ = step.text.partition("\nAction:") if not thought.startswith("Action:") else ("", "Action:", "")
+        thought = head.removeprefix("Thought:").strip() if acts else thought
+    elif len(step.stated) != len(calls):
+        raise UnfitError("has calls without a result, which no turns of training data can hold")
     if not calls:
         return {"from": "gpt", "value": thought}
-    written = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
+    made = [{"name": call["name"], "arguments": call["arguments"]} for call in calls]
+    written = json.dumps(made[0] if len(made) == 1 else made, ensure_ascii=False)
     return {"from": "function_call", "value": written if no_thought or not thought else f"{thought}\n{written}"}
 
 

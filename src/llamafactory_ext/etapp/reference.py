@@ -20,7 +20,6 @@ from .reference_tools import Instances
 from .registry import ALL, DOCUMENT, FINDERS, SEARCH, SPECS
 from .retrieval import BY_WORDS, Search
 from .sandbox import LONGEST, UNREADABLE, Logged, Setting
-from .world import World
 
 CLASSES: Mapping[str, str] = {
     **dict.fromkeys((name for name, spec in SPECS.items() if spec.domain == "calendar"), "Calendar"),
@@ -168,8 +167,8 @@ class ReferenceSandbox:
             told, result, failed = self._find(call)
         else:
             told, result, failed = observe(self._own, self._now, call.name, call.arguments)
-        is_done = isinstance(result, dict) and result.get("status") == "success"
-        effect = {"tool": call.name, "args": _normalised(call)} if is_done and _mutates(call.name) else None
+        is_effect = _is_done(result) and _mutates(call.name)
+        effect = {"tool": call.name, "args": _normalised(call)} if is_effect else None
         self.log.append(Logged(self.turn, call.name, call.arguments, failed, effect))
         is_whole = failed is not None or len(told) <= LONGEST or (call.name == DOCUMENT and self._finds)
         return told if is_whole else told[self._first : LONGEST]
@@ -215,16 +214,21 @@ def _mutates(name: str) -> bool:
     return name in SPECS and SPECS[name].mutates
 
 
-def replayed(world: World, cases: Sequence[tuple[datetime, Sequence[Mapping[str, Any]]]]) -> Instances:
-    """Return a user's tools after earlier cases, by making their recorded calls again.
+def replay(own: Instances, now: datetime, calls: Sequence[Mapping[str, Any]]) -> int | None:
+    """Make the recorded calls of an earlier case again; return the number of one that goes otherwise now, or None.
 
     Args:
-        world: the user's.
-        cases: time and calls of each, in order.
+        own: the user's tools, which change.
+        now: the time of the case.
+        calls: as they were logged.
     """
-    own = Instances(world)
-    for now, calls in cases:
-        for call in calls:
-            if call["name"] in SPECS and call["failed"] is None and SPECS[call["name"]].mutates:
-                observe(own, now.strftime(TIME), call["name"], call["arguments"])
-    return own
+    for number, call in enumerate(calls, start=1):
+        if call["failed"] is None and _mutates(call["name"]):
+            _, result, failed = observe(own, now.strftime(TIME), call["name"], call["arguments"])
+            if failed is not None or _is_done(result) != (call["effect"] is not None):
+                return number
+    return None
+
+
+def _is_done(result: Any) -> bool:
+    return isinstance(result, dict) and result.get("status") == "success"

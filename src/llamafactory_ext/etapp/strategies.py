@@ -172,7 +172,7 @@ def run_case(
         if not done.end:
             done.end = _exceeded(limits, done, clock() - started)
             done.answer = "" if done.end else done.answer
-    done.seconds = clock() - started
+    done.seconds, done.answer = clock() - started, done.answer if done.end == "answer" else ""
     return done
 
 
@@ -246,15 +246,26 @@ def _read_react(said: Said, sandbox: AnySandbox, done: Episode) -> _Turn:
         done.invented_feedback += 1
     message = {"role": "assistant", "content": text}
     declared = [Tool(tool["function"]["name"]) for tool in sandbox.tools()]
-    head, label, answer = text.rpartition(_LABEL)
+    _, label, answer = text.rpartition(_LABEL)
     try:
-        found = [one.call for one in detect(head if label else text, declared, call_format="react")]
+        call = called_in(text, declared)
     except CallParseError as error:
         return _Turn(message, () if label else [("", error.message)], answer.strip())
-    if found:
+    if call is not None:
         done.premature_answers += bool(label)
-        return _Turn(message, [("", found[0])], "")  # one call at a time
+        return _Turn(message, [("", call)], "")
     return _Turn(message, (), answer.strip() if label else text.strip())
+
+
+def called_in(text: str, declared: Sequence[Tool] = ()) -> ToolCall | None:
+    """Return the call of a reply of ReAct, one at a time; None where it makes none.
+
+    Raises:
+        CallParseError: a malformed call.
+    """
+    head, label, _ = text.rpartition(_LABEL)
+    found = detect(head if label else text, declared, call_format="react")
+    return found[0].call if found else None
 
 
 def record(done: Episode, sandbox: AnySandbox, setting: str, strategy: str, mode: str, trial: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,31 @@ GAPS = frozenset(
         *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
     )
 )
+_END = "\x02the end\x03"  # a line behind the text: a cell whose quotes are open would hold it, too
 _INTEGER = re.compile(r"\s*[+-]?\d{1,18}\s*")
 _FLOAT = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _INFINITE = re.compile(r"\s*[+-]?inf(?:inity)?\s*", re.IGNORECASE)
 _FLAGS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
+class Table(list[dict[str, Any]]):
+    """The rows of a table.
+
+    Args:
+        columns: their names, which are there without any row, too.
+        rows: values by column.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Iterable[dict[str, Any]] = ()) -> None:
+        super().__init__(rows)
+        self.columns = tuple(columns)
+
+
+def read_table(path: Path) -> Table:
     """Return the rows of a CSV file.
 
     Raises:
-        DataError: it is missing, too long, no UTF-8, or a row has more cells than there are columns.
+        DataError: it is missing, too long, no UTF-8, or a row has more or fewer cells than there are columns.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -47,26 +61,28 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     return parse_table(text, str(path))
 
 
-def parse_table(text: str, place: str = "the table") -> list[dict[str, Any]]:
-    """Return the rows of a CSV text; see `read_table`."""
+def parse_table(text: str, place: str = "the table") -> Table:
+    """Return the rows of a CSV text; see `read_table`. No published table has a short row: one is a cut file's."""
     try:
         lines, cells = [], 0
-        for row in csv.reader(io.StringIO(text, newline="")):
+        for row in csv.reader(io.StringIO(f"{text}\n{_END}\n", newline="")):
             if row and not _is_blank(row):
                 lines.append(row)
-                cells += max(len(row), len(lines[0]))  # short rows are filled up
-            if cells > MOST_CELLS or len(lines) > MOST_ROWS + 1:
+                cells += len(row)
+            if cells > MOST_CELLS or len(lines) > MOST_ROWS + 2:
                 raise DataError(f"{place} has too many rows or columns; it is no file of the published data.")
     except csv.Error as error:
         raise DataError(f"{place} is no CSV ({error}); get the file again.") from None
+    if not lines or lines.pop() != [_END]:
+        raise DataError(f"{place} ends within a cell in quotes; get the file again.")
     if not lines:
         raise DataError(f"{place} has no columns; get the file again.")
     names = _names(lines[0])
     for number, row in enumerate(lines[1:], start=1):
-        if len(row) > len(names):
+        if len(row) != len(names):
             raise DataError(f"{place}, row {number}: {len(row)} cells in {len(names)} columns; get the file again.")
-    columns = [_column([row[place] if place < len(row) else "" for row in lines[1:]]) for place in range(len(names))]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    columns = [_column([row[place] for row in lines[1:]]) for place in range(len(names))]
+    return Table(names, (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)))
 
 
 def _is_blank(row: Sequence[str]) -> bool:
@@ -101,16 +117,23 @@ def _column(cells: Sequence[str]) -> list[Any]:
     return [math.nan if cell in GAPS else cell for cell in cells]
 
 
-def without_gaps(
-    rows: Sequence[dict[str, Any]], columns: Sequence[str], place: str = "the table"
-) -> list[dict[str, Any]]:
+def without_gaps(table: Table, columns: Sequence[str], place: str = "the table") -> list[dict[str, Any]]:
     """Return the rows that have no gap in any column, with these columns alone.
 
     Raises:
         DataError: a column is not there.
     """
-    lacking = [name for name in columns if rows and name not in rows[0]]
+    refuse_lacking(table, columns, place)
+    whole = [row for row in table if not any(isinstance(value, float) and math.isnan(value) for value in row.values())]
+    return [{name: row[name] for name in columns} for row in whole]
+
+
+def refuse_lacking(table: Table, columns: Sequence[str], place: str) -> None:
+    """Make sure that a table has these columns, be it without rows.
+
+    Raises:
+        DataError: it lacks some.
+    """
+    lacking = [name for name in columns if name not in table.columns]
     if lacking:
         raise DataError(f"{place} has no column {', '.join(lacking)}; get the file again.")
-    whole = [row for row in rows if not any(isinstance(value, float) and math.isnan(value) for value in row.values())]
-    return [{name: row[name] for name in columns} for row in whole]
