@@ -12,13 +12,18 @@ _UNWRITABLE = re.compile(r"[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def brief(text: str) -> str:
     """Return a message that can be printed, without endless words and lines, whatever data it quotes."""
-    text = _UNWRITABLE.sub(lambda letter: ascii(letter[0])[1:-1], text)
+    text = printable(text)
     if len(text) <= 300:
         return text
     text = _LONG_WORD.sub(lambda word: _without_middle(word[0], 150, 80), text)
     return "\n".join(
         line if len(line) <= _LONGEST_LINE else _without_middle(line, 800, 300) for line in text.split("\n")
     )
+
+
+def printable(text: str) -> str:
+    """Return a text that steers no terminal, whatever it quotes: such characters stand there by their codes."""
+    return _UNWRITABLE.sub(lambda letter: ascii(letter[0])[1:-1], text)
 
 
 def _without_middle(text: str, first: int, last: int) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from etapp.acting import saying
+from llamafactory_ext.checkpoint.locks import folder_locked
 from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.data.checks.audit import audit
 from llamafactory_ext.data.entries import DataEntry
@@ -130,6 +132,40 @@ def test_a_split_by_user(tmp_path: Path) -> None:
             split(SOURCE, wrong, seed=0, by="user")
     with pytest.raises(OptionError, match="--by tool: choose instruction or user"):
         split(SOURCE, 2, seed=0, by="tool")
+
+
+@pytest.mark.parametrize("by", ["user", "instruction"])
+def test_of_two_splits_at_once_the_second_finds_the_first(by: str, tmp_path: Path) -> None:
+    """Between its look at the lists and its writing no other split writes."""
+    out, said = tmp_path / "lists", []
+
+    def other() -> None:
+        try:
+            Etapp().split(str(out), 2, seed=1, by=by)
+        except OptionError as error:
+            said.append(error.message)
+
+    out.mkdir()
+    thread = threading.Thread(target=other)
+    with folder_locked(out):
+        thread.start()
+        thread.join(0.5)
+        assert not [*out.glob("*.txt")]
+        Etapp().split(str(out), 2, seed=0, by=by)
+        lists = [(out / name).read_text() for name in ("train.txt", "test.txt")]
+    thread.join()
+    assert len(said) == 1
+    assert "is the list of another split" in said[0]
+    assert [(out / name).read_text() for name in ("train.txt", "test.txt")] == lists
+    assert not set(lists[0].split()) & set(lists[1].split())
+
+
+def test_splits_in_a_row_are_those_of_one_command(tmp_path: Path) -> None:
+    threads = [threading.Thread(target=Etapp().split, args=(str(tmp_path / "lists"), 2)) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    lists = [(tmp_path / "lists" / name).read_text().split() for name in ("train.txt", "test.txt")]
+    assert (lists[0], lists[1]) == split(SOURCE, 2, 0)
 
 
 def test_gold_of_some_users_is_exported_by_command(tmp_path: Path) -> None:

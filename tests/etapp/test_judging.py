@@ -303,7 +303,9 @@ def test_a_second_line_of_one_case_is_refused(verdicts: Path, tmp_path: Path) ->
         agreement(human, verdicts)
 
 
-@pytest.mark.parametrize("told", ["nan,nan", "inf,1", "-1,2", "1", "1,2,3", "x", "1e400,0", ","])
+@pytest.mark.parametrize(
+    "told", ["nan,nan", "inf,1", "-1,2", "1", "1,2,3", "x", "1e400,0", ",", "1e308,1e308", "0,1000001"]
+)
 def test_odd_prices(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_PRICES", told)
     monkeypatch.setenv("LLAMAFACTORY_EXT_JUDGE_URL", "http://127.0.0.1:9/v1")

@@ -15,6 +15,7 @@ import pytest
 
 from etapp.acting import saying
 from etapp.small_checkout import DAY, complete, make, put
+from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp import tables
 from llamafactory_ext.etapp.cases import chosen, open_source
@@ -440,3 +441,37 @@ def test_a_clone_with_restaurants_is_a_later_one(tmp_path: Path) -> None:
     (folder / "toolkit/Navigation").mkdir(parents=True)
     (folder / "toolkit/Navigation/Map.py").write_text("city_building_information")
     assert commit_of(Checkout(folder)) == "commit guessed: with 7863ab1"
+
+
+STEERS = "\x1b[2J\x1b]0;x\x07\x9b31m\r\x08"
+
+
+def test_nothing_that_is_printed_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words of a checkout, the names of folders and files, what a run notes."""
+    folder = make(tmp_path / f"clo{STEERS}ne")
+    put(folder / INSTRUCTIONS, [ONE | {"query": f"say{STEERS}\nthis", "keypoint for personal": [f"p{STEERS}"]}])
+    put(folder / f"profile/concrete_profile/profile_{USER}.json", {f"m{STEERS}": {"a": [f"b{STEERS}"]}})
+    source, etapp, path = open_source(str(folder)), Etapp(), tmp_path / f"a{STEERS}.jsonl"
+    run(source, source.cases, lambda *_: saying([], f"do{STEERS}ne"), {}, RunOptions(), path)
+    etapp.cases(str(folder))
+    etapp.cases(str(folder), source.cases[0].id)
+    etapp.inventory(str(folder))
+    etapp.split(str(tmp_path / f"l{STEERS}"), 1, str(folder), by="user")
+    etapp.demo(str(tmp_path / f"demo{STEERS}"), "mini-one-tool")
+    said = capsys.readouterr()
+    shown = said.out + said.err
+    assert "say\\x1b[2J" in shown
+    assert not {letter for letter in shown if not letter.isprintable()} - {"\n"}
+
+
+@pytest.mark.parametrize("where", ["source", "elsewhere"])
+def test_an_inventory_names_the_checkout_once(where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make(tmp_path / "clone")
+    if where == "source":
+        (folder / "evaluation").mkdir()
+        (folder / "evaluation/evaluate_prompt.py").write_text("x = 1")
+        (folder / "evaluation/evaluate.py").write_text("x = 1")
+    Etapp().inventory(str(folder))
+    said = capsys.readouterr().out
+    assert said.count(str(folder)) == 1
+    assert said.count("--prompts checkout") == 2

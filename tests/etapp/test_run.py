@@ -279,6 +279,16 @@ def test_two_lines_of_one_case(tmp_path: Path) -> None:
         read_acted(SOURCE, path)
 
 
+@pytest.mark.parametrize("times", [2, 3, 4, 50])
+def test_many_repeated_lines_are_told_in_a_few(times: int, tmp_path: Path) -> None:
+    path = go(tmp_path / "a.jsonl", "gold", CASES[:1])
+    path.write_text(path.read_text() * times)
+    notes = [note for note in read_acted(SOURCE, path)[0].notes if "repeat" in note]
+    assert len(notes) == (times - 1 if times < 5 else 2)
+    assert "line 2: repeats line 1" in notes[0]
+    assert times < 5 or f"{times - 2} more lines repeat earlier ones" in notes[1]
+
+
 def test_a_file_of_other_cases_is_told(tmp_path: Path) -> None:
     path = run(one_tool(), one_tool().cases, model(), {}, RunOptions(quiet=True), tmp_path / "a.jsonl")
     told = "the run read other cases than mini has now"

@@ -9,12 +9,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from etapp.small_checkout import make
 from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.errors import OptionError
+from llamafactory_ext.etapp.cases import open_source
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.serve import make_server
 
@@ -174,6 +177,44 @@ def test_a_place_where_nothing_can_be_served(host: str, port: int) -> None:
 def test_a_case_has_no_odd_trial(suffix: str, url: str) -> None:
     assert ask(url, "/case", case=CASE + suffix)[0] == 404
     assert ask(url, "/case", case=f"{CASE}@3")[0] == 200
+
+
+@pytest.mark.parametrize("answer", [7, True, 0.5, [], ["done"], {}, {"text": "done"}])
+def test_an_answer_that_is_no_text_ends_nothing(answer: Any, url: str) -> None:
+    light = {"name": "control_light_in_home", "arguments": {"action": "on", "location": "kitchen"}}
+    assert "result" in ask(url, "/", light, session="odd")[1]
+    status, told = ask(url, "/end", {"answer": answer}, session="odd")
+    assert (status, told) == (400, {"error": "the answer must be a text; the world is still there"})
+    assert len(ask(url, "/end", {"answer": ""}, session="odd")[1]["diff"]) == 3
+
+
+def test_no_answer_says_nothing(url: str) -> None:
+    """An agent that a limit ended has none; it is not the word None."""
+    case = next(case for case in load().cases if case.checks is not None and "answer" in case.checks)
+    ends = [ask(url, "/end", body, case.id, "none") for body in ({"answer": None}, {}, {"answer": ""})]
+    assert ends == [ends[0]] * 3
+    assert ends[0][0] == 200
+
+
+@pytest.mark.parametrize("trial", ["", "@1", "@7"])
+def test_a_case_tells_the_id_that_leads_to_its_world(trial: str, url: str) -> None:
+    assert ask(url, "/case", case=CASE + trial)[1]["id"] == CASE + trial
+
+
+def test_gaps_of_a_table_are_null(tmp_path: Path) -> None:
+    """What a client reads is JSON, whatever rows of a checkout lack."""
+    source = open_source(str(make(tmp_path / "clone")))
+    server = make_server(source, "retrieval", "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    url, case = f"http://127.0.0.1:{server.server_address[1]}", source.cases[0].id
+    ask(url, "/", {"name": "get_tool_doc", "arguments": {"tools_name": "delete_event_in_calendar"}}, case)
+    ask(url, "/", {"name": "delete_event_in_calendar", "arguments": {"event_id": 1}}, case)
+    told = ask(url, "/end", {}, case)[1]
+    server.shutdown()
+    server.server_close()
+    ((path, before, after),) = told["diff"]
+    assert (path, before["reminder"], after) == ("events/1", None, None)
 
 
 def test_a_free_port_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,7 @@ try:
 except ImportError:
     msvcrt = None  # type: ignore[assignment]
 
+_HELD = threading.local()  # folders whose lock this thread has
 _FAR = 1 << 40  # Windows locks bytes, and nobody may write a locked one: one behind the end of any file
 
 
@@ -44,16 +46,23 @@ def lock(file: IO[Any]) -> bool:
 
 @contextlib.contextmanager
 def folder_locked(folder: Path) -> Iterator[None]:
-    """Wait for a folder's lock and hold it; no file is left for it. Windows and some network disks have none."""
-    if fcntl is None:
+    """Wait for a folder's lock and hold it; no file is left for it. Windows and some network disks have none.
+
+    A block within another of the same thread has it already.
+    """
+    held: set[str] = _HELD.__dict__.setdefault("folders", set())
+    name = os.path.realpath(folder)
+    if fcntl is None or name in held:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        held.add(name)
         yield
     finally:
+        held.discard(name)
         os.close(descriptor)
 
 

@@ -51,6 +51,8 @@ def claim(
             problems.append(f"{path} is read by this command and would be overwritten")
         elif path.is_dir():
             problems.append(f"{path} is a folder")
+        elif (fault := special_fault(path)) is not None:
+            problems.append(fault)
         elif os.path.lexists(path) and not is_own(path, known):
             problems.append(f"{path} is there already, and this command did not write it or it was changed since")
         elif (fault := _folder_fault(path.parent)) is not None:
@@ -170,12 +172,18 @@ def refuse_special(path: Path) -> None:
     Raises:
         DataError: it is one; what is not there at all is left to the reader.
     """
+    if (fault := special_fault(path)) is not None:
+        raise DataError(f"{fault}, which may never end; name an ordinary file.")
+
+
+def special_fault(path: Path) -> str | None:
+    """Say that a path is neither a file nor a folder; None where it is one, or nothing is there."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"{path} is a pipe, a device or a socket, which may never end; name an ordinary file.")
+        return None
+    is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return None if is_plain else f"{path} is a pipe, a device or a socket"
 
 
 def same_file(path: Path, source: Path) -> bool:

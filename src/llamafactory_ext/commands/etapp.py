@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from ..errors import DataError, OptionError
-from .words import file_of, folder_of, refuse_numbers, switch
+from .words import file_of, folder_of, refuse_numbers, switch, tell
 
 _SECONDS = (0.001, 1_000_000)  # of a request
 _PROMPTS = ("ours", "checkout")
@@ -25,7 +24,7 @@ class Etapp:
         """
         from ..etapp.listing import listed, shown
 
-        print(shown(str(source), str(show)) if show else listed(str(source)))
+        tell(shown(str(source), str(show)) if show else listed(str(source)))
 
     def inventory(self, source: str, out: str = "") -> None:
         """Tell what a checkout of ETAPP holds, what it lacks, and which cases that costs; nothing of it is copied.
@@ -44,7 +43,7 @@ class Etapp:
         checkout = Checkout(folder)
         found, lacking = checkout.source(), prompts_lacking(checkout)
         commit, counts = commit_of(checkout), f"{len(found.worlds)} users, {len(found.cases)} cases"
-        print("\n".join([f"{source}: {counts}", commit, *found.notes, *lacking]))
+        tell(f"{source}: {counts}", commit, *found.notes, *lacking)
         if target is not None:
             degraded = {case.id: case.degraded for case in found.cases if case.degraded}
             lists = {"missing": checkout.missing(), "degraded": degraded, "sha256": checkout.hashes}
@@ -61,8 +60,7 @@ class Etapp:
 
         folder = folder_of("out", out)
         content = demo(folder, str(source))
-        print(as_table(content["agents"]))
-        print(folder / REPORT)
+        tell(as_table(content["agents"]), folder / REPORT)
 
     def run(
         self,
@@ -125,6 +123,7 @@ class Etapp:
         from ..etapp.served import served
         from ..etapp.strategies import Limits
         from ..etapp.wording import published
+        from ..serving.infer.answers import check_out
         from ..serving.infer.server import ChatServer
 
         whole = {"trials": (trials, 1, _MOST), "turns": (turns, 1, _MOST), "concurrency": (concurrency, 1, _MOST)}
@@ -149,16 +148,17 @@ class Etapp:
         if prompts == "checkout":
             options = replace(options, wording=published(Checkout(Path(world.folder))))
         asked = chosen(world, str(cases))
+        check_out(target)
         if embedder:
             options = searching(options, folder_of("embedder", embedder))
         modes = f"sandbox {sandbox}, tools {setting}, strategy {strategy}"
-        print(f"{modes}: {len(asked)} cases, {trials} times each", file=sys.stderr)
+        tell(f"{modes}: {len(asked)} cases, {trials} times each", is_note=True)
         server = ChatServer(str(url), str(model), retries, timeout)
         try:
             server.check()
             ask = served(server, max_new_tokens, temperature, seed, stops=sandbox != "reference")
             settings = {"served_model": str(model), "temperature": temperature, "max_new_tokens": max_new_tokens}
-            print(run_all(world, asked, ask, settings, options, target))
+            tell(run_all(world, asked, ask, settings, options, target))
         finally:
             server.close()
 
@@ -314,9 +314,9 @@ class Etapp:
             seed: of the draw.
             by: instruction (both parts have all users) or user (both parts have all instructions).
         """
-        from ..checkpoint.own import claim, claim_plain, own_text
+        from ..checkpoint.own import claim, claim_plain
         from ..etapp.cases import open_source
-        from ..etapp.export import claim_lists, split
+        from ..etapp.export import split, write_lists
 
         refuse_numbers("etapp split", whole={"train": (train, 1), "seed": (seed, 0, _MOST_SEED)}, real={})
         folder = folder_of("out", out)
@@ -324,10 +324,9 @@ class Etapp:
         claim_plain(folder)
         claim(paths)
         parts = split(open_source(str(source)), train, seed, str(by))
-        claim_lists(paths, parts)
+        write_lists(paths, parts)
         for path, ids in zip(paths, parts, strict=True):
-            own_text(path, "\n".join(ids) + "\n")
-            print(f"{path}: {len(ids)} cases")
+            tell(f"{path}: {len(ids)} cases")
 
     def export_sft(
         self,
@@ -411,7 +410,7 @@ class Etapp:
         refuse_numbers("etapp serve", whole={"port": (port, 0, 65535)}, real={})
         server = make_server(open_source(str(source), str(wikipedia)), str(setting), str(host), port)
         bound = server.server_address[1]
-        print(f"http://{host}:{bound}: POST {{name, arguments}} with the header X-Case; Ctrl-C ends it.", flush=True)
+        tell(f"http://{host}:{bound}: POST {{name, arguments}} with the header X-Case; Ctrl-C ends it.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

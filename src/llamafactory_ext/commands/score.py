@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..benchmarks import names, needing
 from ..checkpoint.own import claim
-from ..errors import OptionError
+from ..errors import OptionError, printable
 from ..metrics.judge import Judge, JudgeOptions, claim_log
 from ..metrics.report import MODES, Report, verdicts_path, write_report
 from ..metrics.scoring import score as score_files
@@ -117,16 +117,18 @@ def show(report: Report, console: Console) -> None:
         table.add_column(heading, justify="right")
     for figure in report.figures:
         error = "" if figure.standard_error is None else f"{100 * figure.standard_error:.2f}"
-        table.add_row(figure.name, f"{100 * figure.value:.2f}", error, str(figure.n), str(figure.parse_failures))
+        table.add_row(
+            printable(figure.name), f"{100 * figure.value:.2f}", error, str(figure.n), str(figure.parse_failures)
+        )
     console.print(table)
     if report.judge is not None:
-        cost = report.judge["cost_usd"]
+        cost, model = report.judge["cost_usd"], printable(str(report.judge["model"]))
         console.print(
-            f"- judge {report.judge['model']}: {report.judge['replies']} replies ({report.judge['asked_now']} now), "
+            f"- judge {model}: {report.judge['replies']} replies ({report.judge['asked_now']} now), "
             f"{report.judge['prompt_tokens']} + {report.judge['completion_tokens']} tokens, "
             + ("cost unknown (set LLAMAFACTORY_EXT_JUDGE_PRICES)" if cost is None else f"{cost:.4f} USD"),
             markup=False,
             highlight=False,
         )
     for note in report.notes:
-        console.print(f"- {note}", markup=False, highlight=False)
+        console.print(printable(f"- {note}"), markup=False, highlight=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError
+from ..errors import OptionError, printable
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -59,6 +60,16 @@ def names_in(value: object) -> tuple[str, ...]:
     return tuple(str(word).strip() for word in words if str(word).strip())
 
 
+def tell(*words: object, is_note: bool = False) -> None:
+    """Print a result, or a note on how it goes; nothing that it quotes steers a terminal.
+
+    Args:
+        words: what is told, a line each.
+        is_note: it belongs to the standard error.
+    """
+    print(printable("\n".join(map(str, words))), file=sys.stderr if is_note else None, flush=True)
+
+
 def refuse_numbers(
     command: str,
     *,
@@ -97,4 +108,4 @@ def _is_finite(value: object) -> bool:
 
 
 def _up_to(most: Sequence[float]) -> str:
-    return f" to {most[0]:.15g}" if most else ""
+    return f" to {most[0] if isinstance(most[0], int) else format(most[0], '.15g')}" if most else ""

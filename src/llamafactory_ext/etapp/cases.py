@@ -188,7 +188,7 @@ def chosen(source: Source, which: str) -> tuple[Case, ...]:
     try:
         named = ids_in(Path(which))
     except DataError as error:
-        raise OptionError(f"--cases: {error.message}, or give all or reasoning.") from None
+        raise OptionError(f"--cases: {error.message.rstrip('.')}, or give all or reasoning.") from None
     unknown = sorted(named - source.by_id.keys())
     if unknown or not named:
         what = f"{len(unknown)} ids are no cases of {source.name}, such as {unknown[0]!r}" if unknown else "no ids"

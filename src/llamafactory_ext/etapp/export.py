@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint.locks import folder_locked
+from ..checkpoint.own import claim, own_text
 from ..data.family import SHAREGPT
 from ..data.files.writing import (
     RecordFile,
@@ -254,6 +256,24 @@ def split(source: Source, train: int, seed: int, by: str = "instruction") -> tup
     drawn = set(random.Random(seed).sample(known, train))
     chosen = [key for key, value in kind.items() if value in drawn]
     return chosen, [key for key, value in kind.items() if value not in drawn]
+
+
+def write_lists(paths: Sequence[Path], parts: Sequence[Sequence[str]]) -> None:
+    """Write the lists of a split into one folder; of two splits at once the second finds what the first wrote.
+
+    Raises:
+        OptionError: the folder cannot be made, or has the lists of another split.
+    """
+    folder = paths[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"--out {folder} cannot be made ({error.strerror}); name another folder.") from None
+    with folder_locked(folder):
+        claim(paths)
+        claim_lists(paths, parts)
+        for path, ids in zip(paths, parts, strict=True):
+            own_text(path, "\n".join(ids) + "\n")
 
 
 def claim_lists(paths: Sequence[Path], parts: Sequence[Sequence[str]]) -> None:

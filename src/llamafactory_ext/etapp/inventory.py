@@ -58,5 +58,7 @@ def prompts_lacking(checkout: Checkout) -> list[str]:
         try:
             read(checkout)
         except DataError as error:
-            lacking.append(f"`etapp {verb} --prompts checkout` cannot be used: {error.message}")
+            why = error.message.removeprefix("--prompts checkout: ").replace(f"{checkout.folder}/", "")
+            why = why.removeprefix(f"{checkout.folder} ")
+            lacking.append(f"`etapp {verb} --prompts checkout` cannot be used: {why}")
     return lacking

@@ -14,7 +14,7 @@ from .checks import Deeds, check
 def listed(source: str) -> str:
     """Return one line for each case."""
     found = open_source(source)
-    lines = [f"{case.id:<24} {case.now.strftime(TIME)}  {case.query}" for case in found.cases]
+    lines = [f"{case.id:<24} {case.now.strftime(TIME)}  {' '.join(case.query.split())}" for case in found.cases]
     return "\n".join([*lines, f"{len(lines)} cases of {found.name}", *found.notes])
 
 

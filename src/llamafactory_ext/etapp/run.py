@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from ..checkpoint.own import sha256
-from ..errors import DataError, ExtError, InterruptedRun
+from ..errors import DataError, ExtError, InterruptedRun, printable
 from ..foreign import Asking
 from ..metrics.predictions import read_predictions
 from ..progress import Shown
@@ -78,7 +78,7 @@ def run(
     failures: dict[str, str] = {}
     with AnswerFile(out, settings, settings_hash(settings), [job.prompt for job in jobs]) as file:
         for note in file.notes:
-            print(note, file=sys.stderr)
+            print(printable(note), file=sys.stderr)
         kept = read_predictions(out, BENCHMARK).predictions if file.done else ()
         done = {}
         for one in kept:
@@ -88,7 +88,7 @@ def run(
         queues = Queues(source, jobs, done, options, out)
         try:
             with Shown(Console(stderr=True, quiet=options.quiet)) as shown:
-                piece = shown.add(out.name, len(done), len(jobs))
+                piece = shown.add(printable(out.name), len(done), len(jobs))
                 for job, ended in _answers(source, queues, make_ask, options):
                     if isinstance(ended, str):
                         failures[job.prompt.question.id] = ended

@@ -25,7 +25,7 @@ from .arguments import UnreadableError, read_call
 from .cases import Case, Source
 from .checks import Deeds, check
 from .prompts import opening
-from .sandbox import SETTINGS, Sandbox, Setting
+from .sandbox import SETTINGS, Sandbox, Setting, finite
 from .world import diff
 
 MOST_BYTES = 1 << 20
@@ -147,20 +147,23 @@ class Worlds:
                 return {"tools": box.tools()}
             if (method, path) == ("GET", "/case"):
                 messages = opening(box.start, case, self._setting, "fc", box.tools())
-                return {"id": case.id, "messages": messages, "tools": box.tools()}
+                return {"id": key, "messages": messages, "tools": box.tools()}
             if method == "POST" and path in ("/", "/end"):
                 given = _object(body)
                 return self._end(case, box, (key, session), given) if path == "/end" else _call(box, given)
         raise RequestError(404, "there is only POST /, POST /end, GET /case and GET /tools")
 
     def _end(self, case: Case, box: Sandbox, name: tuple[str, str], given: dict[str, Any]) -> Any:
+        answer = given.get("answer")
+        if not isinstance(answer, str | None):
+            raise RequestError(400, "the answer must be a text; the world is still there")
         with self._lock:
             self._boxes.pop(name, None)
         calls, changes = [one.record() for one in box.log], diff(box.start, box.world)
         told: dict[str, Any] = {"calls": calls, "diff": [list(change) for change in changes]}
         if case.checks is None:
             return told
-        deeds = Deeds(calls, str(given.get("answer", "")), changes, box.start)
+        deeds = Deeds(calls, answer or "", changes, box.start)
         outcome = check(case.checks, self._source.slots.get(case.user, {}), deeds)
         return told | {"success": outcome.success, "partial": outcome.partial, "collateral": len(outcome.collateral)}
 
@@ -207,7 +210,7 @@ def make_server(source: Source, setting: str, host: str, port: int) -> Threading
                 status, told = error.status, {"error": error.text}
             except ValueError:
                 status, told = 400, {"error": "the request cannot be read"}
-            content = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+            content = json.dumps(finite(told), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

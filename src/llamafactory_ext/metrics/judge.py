@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "LLAMAFACTORY_EXT_{}_"
 _RETRIED = (408, 409, 425, 429)
+_MOST_PRICE = 1_000_000  # dollars per million tokens; more is a slip of the hand
 _SECONDS = 300.0  # for one reply, whole
 _LONGEST_WAIT = 60.0
 _FIRST_BYTES = b'{"key": "'  # of every line of a log
@@ -107,9 +108,10 @@ def prices_from_environment(who: str = "judge") -> tuple[float, float] | None:
         numbers = [float(price) for price in told.split(",")] if told else []
     except ValueError:
         numbers = [math.nan]
-    if len(numbers) not in (0, 2) or not all(math.isfinite(price) and price >= 0 for price in numbers):
+    if len(numbers) not in (0, 2) or not all(0 <= price <= _MOST_PRICE for price in numbers):
         raise OptionError(
-            f"{variable}: write two numbers, dollars per million prompt and completion tokens, such as 2.5,10"
+            f"{variable}: write two numbers up to {_MOST_PRICE:,}, dollars per million prompt and completion tokens, "
+            "such as 2.5,10"
         )
     return (numbers[0], numbers[1]) if numbers else None
 

@@ -20,6 +20,7 @@ from ..errors import DataError
 
 _TEXTS = ("id", "benchmark", "prompt_hash", "model_hash", "prediction")
 _ORIGIN = ("benchmark", "prompt_hash", "model_hash")
+_SHOWN_REPEATED = 3
 MOST_DEPTH = 100  # of lists and objects within each other; what is read shall be written again without a fault
 NO_HASHES = (
     "The predictions say nothing of the model and the prompts (another tool wrote them): whether one model gave all "
@@ -130,6 +131,7 @@ def read_predictions(path: Path, benchmark: str | None = None, *, foreign: bool 
     """
     content = _content(path)
     notes: list[str] = []
+    repeated: list[str] = []
     kept: dict[str, tuple[int, Prediction]] = {}
     whole = 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
@@ -144,8 +146,12 @@ def read_predictions(path: Path, benchmark: str | None = None, *, foreign: bool 
                 raise DataError(_fault(path, number, len(kept), error.message)) from None
             first, other = kept.setdefault(prediction.id, (number, prediction))
             if first != number:
-                notes.append(_repeated(path, first, number, prediction, other))
+                repeated.append(_repeated(path, first, number, prediction, other))
         whole += len(line)
+    if len(repeated) > _SHOWN_REPEATED:
+        more = f"{path}: {len(repeated) - 1} more lines repeat earlier ones; each counted once."
+        repeated = [repeated[0], more]
+    notes = [*repeated, *notes]
     predictions = tuple(prediction for _, prediction in kept.values())
     if not predictions:
         raise DataError(f"{path} holds no predictions; run the inference again or name another file.")
