@@ -26,6 +26,7 @@ class Family:
         model_type: as config.json has it.
         models: who they are, for texts.
         templates: LLaMA-Factory's names for their chat templates; none where it has none of theirs.
+        akin: names of other families' templates with the same marks.
         config: transformers' class of the configuration.
         model: transformers' class of the model; an exported type's name begins with the method's prefix.
         vllm: vLLM's class as "module:class"; empty where vLLM has none of its own.
@@ -50,6 +51,7 @@ class Family:
     vllm_imports: tuple[str, ...] = ()
     unserved: str = ""
     templates: tuple[str, ...] = ()
+    akin: tuple[str, ...] = ()
 
     @property
     def untied(self) -> str:
@@ -132,6 +134,7 @@ FAMILIES: tuple[Family, ...] = (
         model_type="gemma3_text",
         models="Gemma 3 (text)",
         templates=("gemma3",),
+        akin=("gemma2",),
         config="Gemma3TextConfig",
         model="Gemma3ForCausalLM",
         vllm="gemma3:Gemma3ForCausalLM",
@@ -140,6 +143,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         model_type="smollm3",
         models="SmolLM3",
+        akin=("smollm2",),
         config="SmolLM3Config",
         model="SmolLM3ForCausalLM",
         structure=("layers without rotary positions",),
@@ -179,6 +183,25 @@ class Standing:
 def family_of(model_type: object) -> Family | None:
     """Return the row of a model type, None for any other."""
     return next((row for row in FAMILIES if row.model_type == model_type), None)
+
+
+def strange_template(model_type: object, template: object) -> str | None:
+    """Say that a template is another family's, in a sentence with the next step; None where that is not known.
+
+    Templates of no family here, such as `alpaca`, say nothing about a model.
+
+    Args:
+        model_type: as config.json has it.
+        template: LLaMA-Factory's name.
+    """
+    row, theirs = family_of(model_type), [other for other in FAMILIES if template in other.templates]
+    if row is None or not theirs or template in (*row.templates, *row.akin):
+        return None
+    return (
+        f"template: {template} has the marks of {' and of '.join(other.models for other in theirs)}, and the model is "
+        f"one of {row.models}, to which they are new; unless that is meant, set its own ("
+        f"{', '.join((*row.templates, *row.akin))})"
+    )
 
 
 def is_export(config: Mapping[str, Any]) -> bool:

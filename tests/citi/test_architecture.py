@@ -90,6 +90,7 @@ def test_a_model_with_a_row_is_said_to_train_export_and_serve(tmp_path: Path) ->
     assert {check.what: check.state for check in checks} == {
         "trains: llama": "ok",
         "importance": "ok",
+        "template": "ok",
         "exports": "ok",
         "serves with vLLM": "ok",
         "files": "ok",
@@ -219,6 +220,7 @@ def test_what_cannot_be_exported_is_refused_before_training(
         citi_export=export,
         citi_importance_save=None,
         citi_importance_load=None,
+        citi_importance_score="auto",
         citi_top_ratio=0.2,
         citi_bottom_ratio=0.1,
         citi_phases=["rp", "mi", "uco"],

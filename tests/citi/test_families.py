@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from peft import get_peft_model, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Gemma3Config, LlamaConfig, OlmoConfig, PreTrainedConfig
 
 from family_models import MODELS, PROMPTS, adapted, family_model, greedy
 from llamafactory_ext.citi.export import export_citi
+from llamafactory_ext.citi.exported import MODEL_TYPES
 from llamafactory_ext.citi.importance import linear_components
 from llamafactory_ext.citi.options import CitiArguments
 from llamafactory_ext.citi.run.adapters import describe_experts
@@ -56,6 +58,27 @@ def test_the_export_answers_as_the_adapter(name: str, tmp_path: Path) -> None:
     ids = torch.tensor([PROMPTS[2]])
     with torch.no_grad():
         assert (found(ids).logits - model(input_ids=ids).logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "qwen3_moe", "gemma3", "qwen3_5"])
+def test_in_16_bits_too(name: str, tmp_path: Path) -> None:
+    """Loaded from disk, as every loader does it: a cast of the whole model would round the rotary table as well."""
+    family_model(name).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    model = adapted(name, AutoModelForCausalLM.from_pretrained(tmp_path / "base").eval())
+    export_citi(model, tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)  # as the export stores the adapter
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    assert found.dtype == torch.bfloat16
+    assert list(greedy(found)) == list(greedy(model))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.model_type)
+def test_experts_are_computed_as_the_bases_are(row: Any) -> None:
+    exported = MODEL_TYPES[f"citi_{row.model_type}"][1]
+    base = getattr(transformers, row.model)
+    assert exported._can_set_experts_implementation() == base._can_set_experts_implementation() == bool(row.experts)
 
 
 @pytest.mark.parametrize(("name", "served"), [("qwen3", "vLLM serves it too"), ("smollm3", "run the export with")])

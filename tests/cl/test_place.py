@@ -8,13 +8,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from cl.comparisons import Here, plan_of, silent
 from llamafactory_ext.cl.driver import run_plan
 from llamafactory_ext.cl.place import remove_adapter
+from llamafactory_ext.cl.trainings import Training
 from llamafactory_ext.errors import OptionError
 
 
@@ -97,3 +101,21 @@ def is_alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text("utf-8")
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.fast
+def test_a_training_is_of_its_base_models_weights(tmp_path: Path) -> None:
+    """Another model in the same folder, with the same configuration, is trained anew."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    plan: Any = SimpleNamespace(model=str(model))
+    method: Any = SimpleNamespace(row=SimpleNamespace(is_rival=False))
+    task: Any = SimpleNamespace(name="a")
+    training = Training(plan, method, 0, task, 1, tmp_path / "place", [])
+    made = {}
+    for name, values in (("one", [1.0, 2.0]), ("other", [1.0, 3.0])):
+        save_file({"w": torch.tensor(values)}, model / "model.safetensors")
+        made[name] = training._made_from({})
+        assert training._made_from({}) == made[name]
+    assert made["one"] != made["other"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 pytest.importorskip("llamafactory", reason="LLaMA-Factory is not installed: it registers the templates")
 
 from llamafactory.data.template import TEMPLATES
+from transformers import Gemma3Config, GPT2Config, Qwen3Config
 
-from llamafactory_ext.families import FAMILIES
+from llamafactory_ext.families import FAMILIES, Family, strange_template
 from llamafactory_ext.tl.reward import tool_call_reward
 from llamafactory_ext.tl.sft.examples import Settings
 from llamafactory_ext.tl.sft.tokens import target_weights
 from llamafactory_ext.toolcalls import ToolCall
+from llamafactory_ext.upstream.patches import checking
 from llamafactory_ext.upstream.pipeline.dialogues import encode_turn
 from llamafactory_ext.upstream.pipeline.pieces import TracingTokenizer
 from llamafactory_ext.upstream.pipeline.templates import call_format_of
@@ -52,3 +57,42 @@ def test_key_tokens_decide_the_tool(name: str) -> None:
     keys = [span for span, weight in zip(offsets, weights, strict=True) if weight > 1]
     assert keys
     assert all(end > start and begin < start + len(PARIS.name) + 1 for begin, end in keys)
+
+
+@pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.model_type)
+@pytest.mark.parametrize("name", [*NAMES, "alpaca", "deepseekr1", "default", None])
+def test_the_template_of_another_family_is_said_and_its_own_named(row: Family, name: str | None) -> None:
+    own = (*row.templates, *row.akin)
+    line = strange_template(row.model_type, name)
+    assert (line is not None) == (name in NAMES and name not in own)
+    if line is not None:
+        assert f"template: {name} has the marks of" in line
+        assert f"set its own ({', '.join(own)})" in line
+
+
+def test_of_an_unknown_family_nothing_is_said() -> None:
+    assert [strange_template(kind, name) for kind in ("olmo2", None, 3) for name in NAMES] == [None] * 3 * len(NAMES)
+
+
+def test_akin_templates_are_there_and_of_other_families() -> None:
+    for row in FAMILIES:
+        assert {*row.akin} <= {*NAMES} - {*row.templates}
+
+
+@pytest.mark.parametrize(
+    ("config", "template", "warns"),
+    [
+        (Qwen3Config(), "llama3", True),
+        (Qwen3Config(), "qwen3_nothink", False),
+        (Gemma3Config(), "qwen", True),  # the language model of one that sees
+        (Gemma3Config(), "gemma3", False),
+        (GPT2Config(), "qwen", False),
+        (None, "qwen", False),
+    ],
+)
+def test_a_training_command_looks_at_the_model(
+    config: Any, template: str, warns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "_config", lambda _: config)
+    line = checking.foreign_template(SimpleNamespace(), SimpleNamespace(template=template))
+    assert (line is not None) == warns

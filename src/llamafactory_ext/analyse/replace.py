@@ -128,6 +128,11 @@ def replace(
         if not loaded:
             pair = load_model(base, None, device), trained_weights(base, trained, device)
             _check_alike(*pair, trained)
+            if (problem := read.other_base(importance, pair[0])) is not None:
+                raise CheckpointError(
+                    f"--importance {importance} belongs to another model ({read.base}) than {base}: {problem}; name "
+                    "the file of this base."
+                )
             read.check(importance, {name: list(pair[0].get_submodule(name).weight.shape) for name in read.shapes})
             loaded.append(pair)
         return loaded[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +46,13 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-def stored_weights(folders: Iterable[str | Path]) -> dict[str, str]:
-    """Return shape and first bytes of every tensor in the safetensors files of some folders: file and name to both.
-
-    What is no folder here, such as a name on a hub, is left out.
-    """
-    found = {}
-    for number, folder in enumerate(folders):
-        for path in sorted(Path(folder).glob("*.safetensors")):
-            with path.open("rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(size))
-                for name in sorted(header.keys() - {"__metadata__"}):
-                    begin, end = header[name]["data_offsets"]
-                    file.seek(8 + size + begin)
-                    sample = file.read(min(end - begin, 4 * SAMPLED)).hex()
-                    found[f"{number} {name}"] = f"{header[name]['dtype']} {header[name]['shape']} {sample}"
-    return found
+def identity_of(model: nn.Module) -> dict[str, Any]:
+    """Return what tells a base from any other, also from one of the same shapes: configuration and some weights."""
+    return {
+        "quantization": quantization(model),
+        "linears": fingerprint(model),
+        "config": config_facts(getattr(model, "config", None)),
+    }
 
 
 # What says nothing about what the layers compute, or what a run may set otherwise than the next one.
@@ -71,6 +60,8 @@ _NOT_COMPUTED = frozenset(
     {
         "architectures",
         "auto_map",
+        "aux_loss_alpha",
+        "aux_loss_coef",
         "bos_token_id",
         "chunk_size_feed_forward",
         "dtype",
@@ -82,11 +73,14 @@ _NOT_COMPUTED = frozenset(
         "original_max_position_embeddings",
         "output_attentions",
         "output_hidden_states",
+        "output_router_logits",
         "pad_token_id",
         "pretraining_tp",
         "problem_type",
         "quantization_config",
         "return_dict",
+        "router_aux_loss_coef",
+        "router_z_loss_coef",
         "tokenizer_class",
         "torch_dtype",
         "transformers_version",
@@ -158,18 +152,26 @@ def check_base(model: nn.Module, adapter: Path) -> None:
         )
 
 
-def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str | None:
+def difference(
+    manifest: Mapping[str, Any], path: Path, model: nn.Module, only: Collection[str] | None = None
+) -> str | None:
     """Return how this base differs from the manifest's, in words; None if it does not, as far as can be seen.
+
+    Args:
+        manifest: what was kept of the other.
+        path: of the manifest.
+        model: the base.
+        only: names of the linears to compare; None for all.
 
     Raises:
         CheckpointError: the manifest, read from `path`, says nothing usable.
     """
-    actual = fingerprint(model)
+    actual = _of(fingerprint(model), only)
     try:
         configured = config_difference(
             manifest["base"].get("config") or {}, config_facts(getattr(model, "config", None))
         )
-        expected = manifest["base"]["linears"]
+        expected = _of(manifest["base"]["linears"], only)
         if not expected or not actual:
             return configured  # weights spread over processes or quantised: nothing else to compare
         for name in sorted({*expected, *actual}):
@@ -187,6 +189,10 @@ def difference(manifest: Mapping[str, Any], path: Path, model: nn.Module) -> str
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise CheckpointError(f"{path}: the manifest is damaged; restore it, or train again.") from None
     return configured
+
+
+def _of(linears: Mapping[str, Any], only: Collection[str] | None) -> Mapping[str, Any]:
+    return linears if only is None else {name: linears[name] for name in linears if name in only}
 
 
 def quantization(model: nn.Module) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 WEIGHTS = (*_SAFE, *_PICKLED)
 _LFS = b"version https://git-lfs"
 _HEADER_MAX = 100_000_000
+_SAMPLE = 16  # bytes kept of each tensor
 
 
 class DamagedError(ValueError):
@@ -164,3 +166,22 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DamagedError("holds no JSON object")
     return value
+
+
+def stored_weights(folders: Iterable[str | Path]) -> dict[str, str]:
+    """Return shape and first bytes of every tensor in the safetensors files of some folders: file and name to both.
+
+    What is no folder here, such as a name on a hub, is left out.
+    """
+    found = {}
+    for number, folder in enumerate(folders):
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            with path.open("rb") as file:
+                size = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(size))
+                for name in sorted(header.keys() - {"__metadata__"}):
+                    begin, end = header[name]["data_offsets"]
+                    file.seek(8 + size + begin)
+                    sample = file.read(min(end - begin, _SAMPLE)).hex()
+                    found[f"{number} {name}"] = f"{header[name]['dtype']} {header[name]['shape']} {sample}"
+    return found

@@ -19,7 +19,7 @@ from ..checkpoint.model_folder import ADAPTER_CONFIG, CONFIG, odd_numbers
 from ..checkpoint.weight_files import DamagedError, read_object
 from ..errors import CheckpointError
 from ..families import Standing, standing
-from ..training.parameters import backbone_linears
+from ..training.parameters import component_linears, expert_tensors
 from ..training.skeleton import is_trainable, skeleton
 from .trial import Trial, trial_of
 
@@ -104,9 +104,9 @@ class Architecture:
 
     @cached_property
     def kinds(self) -> dict[str, int]:
-        """How many linears of each name the model has; its output head is none of them."""
+        """How many components of each name the model has: linears but for its output head and routers of experts."""
         found: dict[str, int] = {}
-        for name in backbone_linears(self.model) if self.model is not None else ():
+        for name in component_linears(self.model) if self.model is not None else ():
             leaf = name.rpartition(".")[2]
             found[leaf] = found.get(leaf, 0) + 1
         return found
@@ -115,10 +115,9 @@ class Architecture:
     def experts(self) -> dict[str, int]:
         """Weights of several experts in one tensor, which are no linears: the module's name to their number."""
         found: dict[str, int] = {}
-        for name, weight in self.model.named_parameters() if self.model is not None else ():
-            if weight.dim() == 3 and weight.shape[0] > 1 and "conv" not in name:
-                owner = name.split(".")[-2]
-                found[owner] = found.get(owner, 0) + weight.numel()
+        for name, count in expert_tensors(self.model).items() if self.model is not None else ():
+            owner = name.split(".")[-2]
+            found[owner] = found.get(owner, 0) + count
         return found
 
     @property

@@ -29,6 +29,7 @@ EXAMPLES = (
     Example("qwen25", "qwen2", "Qwen/Qwen2.5-7B-Instruct"),
     Example("qwen3", "qwen3", "Qwen/Qwen3-4B-Instruct-2507"),
     Example("qwen3_moe", "qwen3_moe", "Qwen/Qwen3-30B-A3B-Instruct-2507"),
+    Example("qwen3_5", "qwen3_5_text", "Qwen/Qwen3.5-4B"),
     Example("gemma2", "gemma2", "google/gemma-2-9b-it"),
     Example("gemma3", "gemma3_text", "google/gemma-3-1b-it"),
     Example("smollm3", "smollm3", "HuggingFaceTB/SmolLM3-3B"),

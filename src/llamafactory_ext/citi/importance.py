@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from ..training.devices import widest
-from ..training.parameters import backbone_linears
+from ..training.parameters import component_linears
 from ..training.processes import sum_of_all
 from .alternatives import FisherSums, SnipSums, WandaSums
 from .taps import Tap, run_pass
@@ -31,12 +31,12 @@ Score = Literal["eq4", "snip", "fisher", "wanda"]
 
 
 def linear_components(model: nn.Module) -> dict[str, nn.Linear]:
-    """Return every linear of the backbone by name, in the model's order; the output head is none of them.
+    """Return every linear of the backbone by name, in the model's order; output head and routers are none of them.
 
     Raises:
         OptionError: the model has no linear modules.
     """
-    found = backbone_linears(model)
+    found = component_linears(model)
     if not found:
         raise OptionError(
             f"{type(model).__name__} has no linear modules (torch.nn.Linear) beside its output head; CITI ranks "

@@ -7,11 +7,14 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint.atomic import read_json, write_json
 from ..errors import CheckpointError, OptionError
 from .selection import End, Selection, general_importance, normalise, select_components
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FORMAT = 1
 EQ4 = "eq4"
@@ -53,16 +56,19 @@ class Importance:
 
     Attributes:
         base: name of the base model.
-        shapes: weight shape of each component, to recognise another model.
+        shapes: weight shape of each component.
         settings: what shaped the scores: which score and why, reduction, number type, samples asked for, when a task
             had seen enough, data, seed.
         tasks: task name to scores.
+        identity: configuration and some weights of the base, by which another model of the same shapes is recognised;
+            empty in files of earlier versions.
     """
 
     base: str
     shapes: dict[str, list[int]]
     settings: dict[str, Any]
     tasks: dict[str, TaskScores] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
 
     @property
     def score(self) -> str:
@@ -76,6 +82,45 @@ class Importance:
         return (
             f"citi_importance_score: {asked} was asked for, and {path} holds {self.score} scores; set "
             f"citi_importance_score: {self.score}, or leave out citi_importance_load."
+        )
+
+    def other_base(self, path: Path, model: nn.Module) -> str | None:
+        """Return how the model differs from the one that was scored, in words; None if it does not, or is not known.
+
+        Args:
+            path: of the file.
+            model: with its weights, or on the meta device, where its configuration alone is compared.
+        """
+        if not self.identity:
+            return None
+        from ..checkpoint.base import config_difference, config_facts, difference
+
+        was, facts = self.identity["config"], config_facts(getattr(model, "config", None))
+        kinds = was.get("model_type"), facts.get("model_type")
+        if None not in kinds and kinds[0] != kinds[1]:
+            return f"that is a {kinds[0]}, this one a {kinds[1]}"
+        found = config_difference(was, facts)
+        if found is None and not any(weight.is_meta for weight in model.parameters()):
+            found = difference({"base": self.identity}, path, model, self.shapes)
+        return found
+
+    def base_problem(self, path: Path, model: nn.Module) -> str | None:
+        """Return the same as a sentence with the next step."""
+        if (found := self.other_base(path, model)) is None:
+            return None
+        return (
+            f"{path} belongs to another model ({self.base}): {found}. Leave out citi_importance_load, or name the "
+            "file of this base model."
+        )
+
+    def unknown_base(self, path: Path) -> str | None:
+        """Say that a file of an earlier version cannot tell whether it is of this model."""
+        if self.identity:
+            return None
+        return (
+            f"Warning: {path} does not say on which weights its scores were made, as an earlier version wrote it: its "
+            f"components have the shapes of this model, which others share. It names {self.base}; if that is another "
+            "model, compute the file anew without citi_importance_load."
         )
 
     def of(self, mark: str) -> dict[str, TaskScores]:
@@ -187,7 +232,7 @@ class Importance:
                 )
             if not all(_is_shape(shape) for shape in data["shapes"].values()):
                 raise TypeError("a shape is none")
-            return cls(data["base"], data["shapes"], data["settings"], tasks)
+            return cls(data["base"], data["shapes"], data["settings"], tasks, _identity(data.get("identity", {})))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{path} is no importance file ({error!r}); name one that CITI wrote.") from None
 
@@ -225,6 +270,22 @@ class Importance:
                 f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and "
                 "at least one general task are needed: compute it on both kinds of data."
             )
+
+
+def _identity(found: Any) -> dict[str, Any]:
+    """Return what is known of the base, in the types that it was written with."""
+    parts = [found, *(found.get(name) for name in ("config", "linears") if found)]
+    linears = found.get("linears", {}).values()
+    if not all(isinstance(part, dict) for part in parts) or not all(
+        isinstance(linear, dict) and _is_shape(linear.get("shape")) and _are_numbers(linear.get("sample"))
+        for linear in linears
+    ):
+        raise TypeError("identity has another type")
+    return dict(found)
+
+
+def _are_numbers(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(number, int | float) for number in found)
 
 
 def _is_shape(shape: Any) -> bool:

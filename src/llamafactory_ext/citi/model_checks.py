@@ -44,14 +44,27 @@ def model_checks(folder: Path) -> tuple[list[Line], str]:
     if found.experts:
         count = sum(found.experts.values())
         share = f"{count:,} parameters ({count / found.parameters:.0%}) of {', '.join(found.experts)}"
-        step = "nothing: weights of all experts in one tensor are no linears, and stay as they are"
+        step = "nothing: weights of all experts in one tensor are no linears, and stay as they are, like routers"
         trains.append(("left as they are", "warning", share, step))
     if hidden := found.trial.vanishing:
         step = "nothing: citi_importance_score: auto takes another score for all linears"
         trains.append(("importance", "warning", f"eq. 4 is 0 by construction for {', '.join(hidden)}", step))
     else:
         trains.append(("importance", "ok", "eq. 4 exists for every linear", ""))
-    return [*trains, *_export_lines(found), *checks], _row(found)
+    return [*trains, *_template_lines(found), *_export_lines(found), *checks], _row(found)
+
+
+def _template_lines(found: Architecture) -> list[Line]:
+    """Return which of LLaMA-Factory's templates a family was trained in; nothing where that is not known."""
+    inner = found.written.get("text_config")
+    kinds = (found.written["model_type"], inner.get("model_type") if isinstance(inner, dict) else None)
+    row = next(filter(None, map(family_of, kinds)), None)
+    if row is None:
+        return []
+    if row.templates:
+        return [("template", "ok", ", ".join(row.templates), "")]
+    step = f"template: {', '.join(row.akin)}, which has the same marks"
+    return [("template", "warning", f"LLaMA-Factory has none of {row.models}'s own", step)]
 
 
 def _export_lines(found: Architecture) -> list[Line]:

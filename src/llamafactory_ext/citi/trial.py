@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 from ..errors import OptionError
 from ..molora import MoLoraConfig
 from ..training.losses import summed_nll
-from ..training.skeleton import random_model, skeleton
-from .importance import part_scores
+from ..training.skeleton import is_own_code, random_model, skeleton
+from .importance import linear_components, part_scores
 
 # Sizes of the tiny model, by their names in configurations; others stay, such as switches and activations.
 _SMALL: Mapping[str, int] = {
@@ -72,6 +72,20 @@ def trial_of(config: PreTrainedConfig) -> Trial:
     if key not in _tried:
         _tried[key] = _tried_now(config)
     return _tried[key]
+
+
+def vanishing_components(model: nn.Module) -> tuple[str, ...] | None:
+    """Return the components of a model for which eq. 4 is 0 by construction, as a tiny model of it shows.
+
+    None where nothing is known: the model brings code of its own, or the tiny one cannot be trained.
+
+    Args:
+        model: with its weights, or on the meta device.
+    """
+    config: Any = getattr(model, "config", None)
+    if not isinstance(config, PreTrainedConfig) or is_own_code(config) or (found := trial_of(config)).problem:
+        return None
+    return tuple(name for name in linear_components(model) if name.rpartition(".")[2] in found.vanishing)
 
 
 def _tried_now(config: PreTrainedConfig) -> Trial:
@@ -144,7 +158,9 @@ def _trained(config: PreTrainedConfig) -> Trial:
             raise OptionError(f"with small sizes it still has {count:,} parameters.")
         model: Any = random_model(config).eval()
         for name, value in model.named_parameters():
-            if value.dim() == 1 and "norm" in name:
+            if value.dim() == 1 and name.endswith("bias"):
+                nn.init.normal_(value, std=0.1)  # 0 would hide that a norm does see the scale of W beside a bias
+            elif value.dim() == 1 and "norm" in name:
                 nn.init.ones_(value)
         ids = torch.randint(3, model.get_input_embeddings().weight.shape[0], (8, 24))
         batch = {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)}

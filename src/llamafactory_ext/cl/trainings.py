@@ -14,6 +14,7 @@ import yaml
 
 from ..checkpoint.atomic import write_json, write_text
 from ..checkpoint.own import sha256
+from ..checkpoint.weight_files import stored_weights
 from ..errors import UpstreamError
 from .kinds import WHOLE
 from .measured import Run, Tell, digest, fact
@@ -83,7 +84,8 @@ class Training:
         adapter, place, options = self.adapter, self.place, self._options()
         made_from = self._made_from(options)
         kept = fact(place / TRAINED)
-        if kept.get("made_from") == made_from and (adapter / ADAPTER).is_file():
+        same = kept.get("made_from") in (made_from, self._made_from(options, weights=False))
+        if same and (adapter / ADAPTER).is_file():
             if kept.get("adapter") == fingerprint(adapter):
                 return _steps(kept)
             tell(f"{adapter / ADAPTER} is not what was trained; it is trained anew")
@@ -104,13 +106,20 @@ class Training:
         write_json(place / TRAINED, {"made_from": made_from, **made})
         return _steps(kept)
 
-    def _made_from(self, options: Mapping[str, Any]) -> str:
-        """Return a hash of all that the weights depend on."""
+    def _made_from(self, options: Mapping[str, Any], *, weights: bool = True) -> str:
+        """Return a hash of all that the weights depend on.
+
+        Args:
+            options: of the command.
+            weights: whether the base's are among it, as they were not in earlier versions.
+        """
         start = None if self.before is None else fingerprint(self.before)
         places = ("output_dir", "dataset_dir", "adapter_name_or_path")
         relevant = {name: value for name, value in options.items() if name not in places}
         rivals = [self.method.row.rival, dict(self.method.settings)] if self.method.row.is_rival else []
-        return digest(relevant, self.records, start, sha256(Path(self.plan.model) / "config.json"), *rivals)
+        base: list[Any] = [sha256(Path(self.plan.model) / "config.json")]
+        base += [stored_weights([self.plan.model])] if weights else []
+        return digest(relevant, self.records, start, *base, *rivals)
 
     def _command(self, options: Mapping[str, Any]) -> list[str]:
         """Write the training's files and return what runs it."""

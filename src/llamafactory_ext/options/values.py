@@ -1,5 +1,6 @@
 """Values of our options: text becomes the declared type, and whatever is wrong becomes a sentence."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -198,8 +199,17 @@ def check_values(given: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[d
         try:
             values[name] = rule.read(raw)
         except (ValueError, OverflowError):
-            problems.append(f"{name}={raw!r}: give {rule}")
+            problems.append(f"{name}={shown(raw)}: give {rule}")
     return values, problems
+
+
+def shown(raw: Any) -> str:
+    """Return a value as it stands in a message: texts in quotes, numbers bare, also those that came as text."""
+    if isinstance(raw, str):
+        with contextlib.suppress(ValueError):
+            float(raw)
+            return raw.strip()
+    return repr(raw)
 
 
 def unknown_option(name: str, rules: Mapping[str, Rule]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..checkpoint.base import quantization
 from ..errors import OptionError
 from ..families import standing
 from .exported import FORMAT
+from .targets import check_unmixed, list_files, target_problem
 
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
 
@@ -53,7 +54,7 @@ def check_plain(base: Any) -> None:
 
 
 def check_target(out_dir: Path, block: str) -> None:
-    """Make sure that a folder is free or holds an earlier export.
+    """Make sure that a folder is free or holds an earlier export alone.
 
     Args:
         out_dir: that export_dir names.
@@ -62,14 +63,8 @@ def check_target(out_dir: Path, block: str) -> None:
     Raises:
         OptionError: it holds something else.
     """
-    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
-        return
-    try:
-        config = json.loads((out_dir / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict) or block not in config:
-        raise OptionError(f"export_dir={out_dir} holds something else than an earlier export; name an empty folder.")
+    if (problem := target_problem(out_dir, block)) is not None:
+        raise OptionError(f"{problem}.")
 
 
 @contextmanager
@@ -81,7 +76,11 @@ def published(out_dir: Path, tokenizer: Any, processor: Any, card: str) -> Itera
         tokenizer: written along, padding on the left.
         processor: of multimodal models, or None.
         card: the model card.
+
+    Raises:
+        OptionError: files of somebody else came into the folder meanwhile.
     """
+    out_dir = Path(os.path.realpath(out_dir))  # a link stays a link
     with staged_folder(out_dir) as staged:
         yield staged
         tokenizer.padding_side = "left"  # exported models generate; upstream's export does the same
@@ -89,6 +88,8 @@ def published(out_dir: Path, tokenizer: Any, processor: Any, card: str) -> Itera
         if processor is not None:
             processor.save_pretrained(staged)
         (staged / "README.md").write_text(card, encoding="utf-8")
+        list_files(staged)
+        check_unmixed(out_dir)
         publish_folder(staged, out_dir)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.base import fingerprint, stored_weights
+from ..checkpoint.base import fingerprint
 from ..checkpoint.plans import check_newest, plain
+from ..checkpoint.weight_files import stored_weights
 from ..options.groups import option_names
 from ..training.engines import engine_of
 from ..training.processes import by_main, digest

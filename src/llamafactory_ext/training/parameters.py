@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from transformers import PreTrainedConfig
 from ..families import TOWERS
 
 RAISED = "No mixed precision is set: the model is raised to float32. Set bf16: true to keep it small."
+
+_EXPERT = "expert"
+_PLAIN = (nn.Linear, nn.Embedding, nn.modules.conv._ConvNd)
 
 Group = Literal["router", "experts", "lora", "backbone", "frozen"]
 
@@ -64,17 +68,39 @@ def has_tower(config: Any) -> bool:
     return any(has_tower(part) for part in parts if isinstance(part, PreTrainedConfig))
 
 
+def component_linears(model: nn.Module) -> dict[str, nn.Linear]:
+    """Return the linears of the backbone without those that choose among experts, or weigh a shared one.
+
+    A router decides which weights a token meets; it is none of the weights that hold an ability.
+    """
+    return {name: module for name, module in backbone_linears(model).items() if not is_router(model, name)}
+
+
+def is_router(model: nn.Module, name: str) -> bool:
+    """Tell whether a module chooses among experts, by its name and by what stands beside it.
+
+    Args:
+        model: that has the module.
+        name: of the module.
+    """
+    *parents, leaf = name.split(".")
+    if "router" in (leaf, *parents) or re.fullmatch(r"shared_experts?_gate", leaf):
+        return True
+    return leaf == "gate" and any(_EXPERT in key for key, _ in model.get_submodule(".".join(parents)).named_children())
+
+
 def expert_tensors(model: nn.Module) -> dict[str, int]:
     """Return the tensors that hold the weights of several experts in one, by name, with their numbers of elements.
 
-    They belong to no linear module, so that nothing that works on linears sees them.
+    Architectures keep them in two dimensions or three, in a module that has "expert" in its class or on its path. They
+    belong to no linear module, so that nothing that works on linears sees them.
     """
     return {
         f"{name}.{key}": size(parameter)
         for name, module in model.named_modules()
-        if "expert" in name.rpartition(".")[2]
+        if _EXPERT in f"{name} {type(module).__name__}".lower() and not isinstance(module, _PLAIN)
         for key, parameter in module.named_parameters(recurse=False)
-        if len(getattr(parameter, "ds_shape", parameter.shape)) == 3  # ZeRO-3 keeps the shape there
+        if len(getattr(parameter, "ds_shape", parameter.shape)) > 1  # ZeRO-3 keeps the shape there
     }
 
 

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 import tiny
 from family_models import family_model
 from llamafactory_ext.citi.export import export_citi
+from llamafactory_ext.citi.importance import linear_components, score_components
 from llamafactory_ext.citi.phases import IMPROVED, Phase
 from llamafactory_ext.citi.run.adapters import check_tunable
 from llamafactory_ext.errors import OptionError
@@ -76,6 +77,7 @@ def test_every_structure_trains_on_a_quantized_base(name: str, bits: int, tiny_d
     seen = Snapshots()
     run = train(options | {"citi_phases": "rp,mi", "max_steps": 3}, seen)
     assert ("Linear4bit" if bits == 4 else "Linear8bitLt") in {type(one).__name__ for one in seen.model.modules()}
+    assert run.json("importance.json")["settings"]["score"] == ("eq4" if name == "phi3" else "fisher")
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), run.path).eval()
     export_citi(plain, tiny.tiny_tokenizer(), None, tmp_path / "export", "5GB", run.path)
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "export").eval()
@@ -85,6 +87,30 @@ def test_every_structure_trains_on_a_quantized_base(name: str, bits: int, tiny_d
         with plain.disable_adapter():
             assert (plain(input_ids=ids).logits - told).abs().max() > 1e-4
         assert (exported(input_ids=ids).logits - told).abs().max() < 1e-4
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("name", ["qwen3", "gemma3"])
+def test_fisher_of_a_quantized_base_is_that_of_the_weights_it_stands_for(name: str, tmp_path: Path) -> None:
+    """It reads inputs and gradients alone, so that packed weights score as the same weights unpacked."""
+    from bitsandbytes.functional import dequantize_4bit
+    from transformers import BitsAndBytesConfig
+
+    family_model(name).save_pretrained(tmp_path)
+    how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
+    packed = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=how)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path)
+    for linear, module in linear_components(packed).items():
+        module.support_avx512bf16_for_cpu = False  # as runs do
+        weight = plain.get_submodule(linear).weight
+        weight.data = dequantize_4bit(module.weight.data, module.weight.quant_state).to(weight.dtype)
+    ids = torch.randint(5, 384, (4, 20), generator=torch.Generator().manual_seed(0))
+    batch = {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)}
+    found, expected = (score_components(model, [batch], score="fisher") for model in (packed, plain))
+    assert found == pytest.approx(expected, rel=1e-2)
+    for score in ("snip", "wanda"):
+        with pytest.raises(OptionError, match=r"reads the weights, and those of .* are quantized; set"):
+            score_components(packed, [batch], score=score)
 
 
 def phase(name: str, carried: str) -> Phase:

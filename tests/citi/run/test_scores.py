@@ -16,7 +16,7 @@ from llamafactory_ext.citi import importance, scoring
 from llamafactory_ext.citi.importance_file import Importance
 from llamafactory_ext.commands.importance import Importance as Command
 from llamafactory_ext.errors import CheckpointError, ExtError, OptionError
-from runs import WEIGHTS, Run, citi_options, equal, train
+from runs import Run, citi_options, equal, train
 
 WHY = "it is 0 by construction for 4 of 14 components (k_proj, q_proj), whose scale a norm behind them hides"
 
@@ -85,9 +85,8 @@ def test_an_explicit_eq_4_stops_there(normed: Path, tiny_data_dir: Path, tmp_pat
         train(citi_options(normed, tiny_data_dir, tmp_path, citi_importance_score="eq4"))
     assert WHY in error.value.message
     assert "citi_importance_score: auto" in error.value.message
-    assert "\n" not in error.value.message
-    assert not (tmp_path / WEIGHTS).exists()
-    assert not (tmp_path / "importance.json").exists()
+    assert len(error.value.message.splitlines()) == 2, "the heading, and the one thing that does not work"
+    assert not [*tmp_path.iterdir()]
 
 
 def test_an_interrupted_pass_goes_on_with_the_score_that_it_took(

@@ -9,7 +9,7 @@ from llamafactory.extras.constants import METHODS, PEFT_METHODS
 from llamafactory.hparams import FinetuningArguments, get_infer_args, get_train_args
 
 from llamafactory_ext.errors import OptionError
-from llamafactory_ext.upstream.patches.command import given_options, requested_type
+from llamafactory_ext.upstream.patches.command import bare_words, given_options, requested_type
 from processes import train_options
 
 pytestmark = pytest.mark.fast
@@ -264,3 +264,39 @@ def test_reading_raw_arguments() -> None:
     assert getattr(requested_type(words), "name", None) == "citi"
     assert requested_type(["-h"]) is None
     assert requested_type(None) is None
+
+
+@pytest.mark.parametrize("parse", [get_infer_args, get_train_args])
+@pytest.mark.parametrize("type_", ["citi", "data"])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_words_that_are_read_behind_a_file_alone_are_named(parse: Any, type_: str, first: int) -> None:
+    """`llamafactory-cli export model_name_or_path=m ...` without a YAML; dashes before some of the words."""
+    given = {"finetuning_type": type_, "model_name_or_path": "m", "template": "llama3", "export_dir": "out"}
+    flags = [word for name, value in [*given.items()][:first] for word in (f"--{name}", value)]
+    bare = [f"{name}={value}" for name, value in [*given.items()][first:]]
+    assert bare_words([*flags, *bare]) == bare
+    with pytest.raises(OptionError) as caught:
+        parse([*flags, *bare])
+    name, _, value = bare[0].partition("=")
+    assert f"{bare[0]} and {len(bare) - 1} more: such words are read behind the name of a file" in caught.value.message
+    assert f"name a YAML first, or write --{name} {value}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        None,
+        {"a": "b=c"},
+        ["-h"],
+        ["--optim_args", "betas=0.9"],
+        ["--optim_args=betas=0.9"],
+        ["--names", "x", "y", "z"],
+    ],
+)
+def test_values_that_hold_an_equals_sign_are_values(words: Any) -> None:
+    assert bare_words(words) == []
+
+
+@pytest.mark.parametrize(("raw", "shown"), [("nan", "nan"), (float("nan"), "nan"), ("inf", "inf"), ("x", "'x'")])
+def test_numbers_stand_without_quotes_however_they_came(options: dict[str, Any], raw: Any, shown: str) -> None:
+    assert f"citi_top_ratio={shown}: give" in problems_of(options | {"citi_top_ratio": raw})

@@ -16,7 +16,7 @@ from torch import nn
 from ...checkpoint.base import quantization
 from ...errors import OptionError
 from ...molora import MoLoraConfig
-from ...training.parameters import expert_tensors, total_size
+from ...training.parameters import backbone_linears, expert_tensors, is_router, total_size
 from ..importance_file import Importance
 from ..phases import Phase
 from ..router_backward import RouterLoss
@@ -62,9 +62,12 @@ def describe_experts(base: nn.Module) -> str | None:
     if not left:
         return None
     count, whole = sum(left.values()), total_size(base.parameters())
+    routers = [name for name in backbone_linears(base) if is_router(base, name)]
+    also = f" So do the {len(routers)} linears that choose among experts." if routers else ""
     return (
         f"{len(left)} tensors hold the weights of all experts of a layer: {count:,} of {whole:,} parameters "
-        f"({count / whole:.0%}). They are no linear modules and stay as they are, neither scored, adapted nor tuned."
+        f"({count / whole:.0%}). They are no linear modules and stay as they are, neither scored, adapted nor "
+        f"tuned.{also}"
     )
 
 

@@ -14,12 +14,12 @@ from ...families import family_of, standing
 from ...training.quantized import LINEAR, stored_quantization
 from ...training.skeleton import is_own_code
 from ..conflicts import quantized_score_problems
-from ..importance import linear_components
-from ..importance_file import Importance
+from ..importance import VanishingError, linear_components
+from ..importance_file import EQ4, Importance
 from ..phases import phase_table
 from ..scoring import shapes_of
 from ..selection import selected_counts
-from ..trial import trial_of
+from ..trial import trial_of, vanishing_components
 from .adapters import ratios
 
 
@@ -38,22 +38,52 @@ def early_problems(model: nn.Module | None, finetuning_args: Any) -> list[str]:
         if stored_quantization(model.config) is not None:
             problems += quantized_score_problems(finetuning_args)
     shares = ratios(finetuning_args, phase_table(finetuning_args))
-    path = finetuning_args.citi_importance_load
     try:
         if model is not None:
             selected_counts(len(linear_components(model)), *shares)
     except ExtError as error:
         problems.append(error.message.rstrip("."))
+    return problems + _score_problems(model, finetuning_args) or _trial_problems(model)
+
+
+def _score_problems(model: nn.Module | None, args: Any) -> list[str]:
+    """Say why the scores that a run loads are not its own model's, or why it cannot compute those it asks for."""
+    path = Path(args.citi_importance_load) if args.citi_importance_load else None
+    if path is None:
+        if model is None or args.citi_importance_score != EQ4 or not (hidden := vanishing_components(model)):
+            return []
+        return [VanishingError(hidden, len(linear_components(model))).message.rstrip(".")]
+    if not path.is_file():
+        return []  # said elsewhere
     try:
-        if path and Path(path).is_file():
-            importance = Importance.load(Path(path))
-            if (problem := importance.score_problem(Path(path), finetuning_args.citi_importance_score)) is not None:
-                problems.append(problem.rstrip("."))
-            if model is not None:
-                importance.check(Path(path), shapes_of(model))
+        importance = Importance.load(path)
+        problem = importance.base_problem(path, model) if model is not None else None
+        problem = problem or importance.score_problem(path, args.citi_importance_score)
+        if model is not None and problem is None:
+            importance.check(path, shapes_of(model))
+            problem = _eq4_problem(path, importance, model)
     except ExtError as error:
-        problems.append(f"citi_importance_load: {error.message.rstrip('.')}")
-    return problems or _trial_problems(model)
+        return [f"citi_importance_load: {error.message.rstrip('.')}"]
+    return [f"citi_importance_load: {problem.rstrip('.')}"] if problem else []
+
+
+def _eq4_problem(path: Path, importance: Importance, model: nn.Module) -> str | None:
+    """Say that what a file holds or says of eq. 4 cannot be so on this model."""
+    why = importance.settings.get("instead_of_eq4")
+    if importance.score == EQ4:
+        if not (hidden := vanishing_components(model)):
+            return None
+        what = VanishingError(hidden, len(linear_components(model))).what
+        return (
+            f"{path} holds scores by eq. 4, and on this model {what}. Leave out citi_importance_load: another score "
+            "is computed"
+        )
+    if importance.identity or not why or vanishing_components(model) != ():
+        return None
+    return (
+        f"{path} belongs to another model ({importance.base}): it says of eq. 4 that {why}, and on this model it is "
+        "0 for none. Leave out citi_importance_load, or name the file of this base model"
+    )
 
 
 def _trial_problems(model: nn.Module | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ...checkpoint.base import quantization
+from ...checkpoint.base import identity_of, quantization
 from ...errors import CheckpointError, OptionError
 from ...training.processes import by_main
 from ...training.same_data import content_hash
@@ -29,17 +29,20 @@ def loaded_importance(inputs: Preparation, base: nn.Module) -> Importance | None
     """Return what `citi_importance_load` names, if it does.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or for another model.
+        CheckpointError: the file is missing, damaged, or of another model.
     """
     if not inputs.finetuning_args.citi_importance_load:
         return None
     path = Path(inputs.finetuning_args.citi_importance_load)
     importance = by_main(lambda: Importance.load(path))
+    if (problem := importance.base_problem(path, base)) is not None:
+        raise CheckpointError(problem)
     importance.check(path, shapes_of(base))
     if (problem := importance.score_problem(path, inputs.finetuning_args.citi_importance_score)) is not None:
         raise OptionError(problem)
-    if (remark := importance.uncounted(path)) is not None:
-        say(remark)
+    for remark in (importance.uncounted(path), importance.unknown_base(path)):
+        if remark is not None:
+            say(remark)
     return importance
 
 
@@ -66,11 +69,13 @@ def computed_importance(inputs: Preparation, base: nn.Module, default: Path) -> 
     stable = _stable(inputs)
     if stable is not None:
         settings["stop"] = asdict(stable)
-    start = Importance(inputs.model_args.model_name_or_path, shapes, settings)
+    identity = identity_of(base)
+    identity["linears"] = {name: found for name, found in identity["linears"].items() if name in shapes}
+    start = Importance(inputs.model_args.model_name_or_path, shapes, settings, identity=identity)
     # The main process alone writes the file; others may have none, or an older one, on disks of their own.
     found = by_main(lambda: Importance.load(path) if path.is_file() else None)
-    if found is not None and (begun := _begun(found, start, args, path)) is not None:
-        start = begun
+    if found is not None and found.other_base(path, base) is None:
+        start = _begun(found, start, args, path) or start
     groups = group_by_task(inputs.examples["train_dataset"])
     laps.count("importance", args.citi_importance_samples, [len(rows) for _, rows in groups.values()])
     try:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from ...methods import chosen, row_of
-from ..values import Rule, Switch, Text, Texts
+from ..values import Rule, Switch, Text, Texts, shown
 from .conditions import is_set
 from .row import SHOWN, Command, MissingOptionError, Row, column_of
 from .table import ROWS
@@ -92,7 +92,7 @@ def wrong_values(given: Given, defaults: Given, declared: Rules = NO_RULES) -> d
             _read(rule, raw)
         except (ValueError, OverflowError):
             nothing = raw is True and isinstance(rule, Texts)  # an empty list, by now
-            found[name] = f"{name} names nothing: give {rule}" if nothing else f"{name}={raw!r}: give {rule}"
+            found[name] = f"{name} names nothing: give {rule}" if nothing else f"{name}={shown(raw)}: give {rule}"
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from ...checkpoint.model_folder import foreign_output, output_problem
+from ...families import strange_template
 from ...methods import Method, load, methods, row_of
 from ...options.attention import attention_conflicts
 from ...options.fates.judge import broken_conditions
@@ -157,6 +158,19 @@ def _config(model: Any) -> Any:
         return config_of(model)
     except Exception:  # whatever a model's own code meets
         return None
+
+
+def foreign_template(model: Any, data: Any) -> str | None:
+    """Say that a run trains a model in the chat format of another family, which it may have reasons for.
+
+    Args:
+        model: upstream's group of the options.
+        data: likewise.
+    """
+    config = _config(model)
+    parts = (config, getattr(config, "text_config", None))
+    kinds = [getattr(part, "model_type", None) for part in parts]
+    return next((line for kind in kinds if (line := strange_template(kind, data.template))), None)
 
 
 def _kind_problems(rows: Iterable[Method], model: Any, finetuning: Any) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...methods import Method, chosen
 
+_BARE = re.compile(r"[A-Za-z_]\w*=")
 RawArgs = dict[str, Any] | list[str] | None
 
 
@@ -18,12 +20,15 @@ def given_options(args: RawArgs) -> dict[str, Any]:
     """
     if isinstance(args, dict):
         return dict(args)
-    return {name: words[0] if len(words) == 1 else words for name, words in _flags(args or [])}
+    return {name: words[0] if len(words) == 1 else words for name, words in _parted(args or [])[0]}
 
 
 def requested(args: RawArgs) -> tuple[Method, ...]:
-    """Return the methods of ours that a command asks for: its fine-tuning type, then its stage."""
-    given = given_options(args)
+    """Return the methods of ours that a command asks for: its fine-tuning type, then its stage.
+
+    Words that upstream reads behind a file alone count too, so that such a command is refused in our words.
+    """
+    given = dict(word.split("=", 1) for word in bare_words(args)) | given_options(args)
     return chosen(given.get("finetuning_type"), given.get("stage"))
 
 
@@ -32,16 +37,41 @@ def requested_type(args: RawArgs) -> Method | None:
     return next((row for row in requested(args) if row.option == "finetuning_type"), None)
 
 
-def _flags(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return command-line words grouped by flag, with flag names as Python names."""
+def bare_words(args: RawArgs) -> list[str]:
+    """Return the words of a command without a file that stand as `name=value`, without dashes, and behind no flag."""
+    return _parted(args)[1] if isinstance(args, list) else []
+
+
+def bare_problem(args: RawArgs) -> str | None:
+    """Say that upstream does not read such words where no file is named; None where there are none."""
+    words = bare_words(args)
+    if not words:
+        return None
+    name, _, value = words[0].partition("=")
+    more = f" and {len(words) - 1} more" if len(words) > 1 else ""
+    return (
+        f"{words[0]}{more}: such words are read behind the name of a file alone; name a YAML first, or write "
+        f"--{name} {value}"
+    )
+
+
+def _parted(words: Sequence[str]) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """Return command-line words grouped by flag, with flag names as Python names, and the bare ones among them."""
     flags: list[tuple[str, list[str]]] = []
+    bare: list[str] = []
+    waits = False  # whether a flag has no word of its own yet
     for word in words:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
             flags.append((name.replace("-", "_"), [value] if equals else []))
-        elif flags:
-            flags[-1][1].append(word)
-    return flags
+            waits = not equals
+        elif not waits and _BARE.match(word):
+            bare.append(word)
+        else:
+            waits = False
+            if flags:
+                flags[-1][1].append(word)
+    return flags, bare
 
 
 def rewritten(args: RawArgs, values: Mapping[str, Any]) -> RawArgs:

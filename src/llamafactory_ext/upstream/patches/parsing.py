@@ -30,8 +30,8 @@ from ...options.groups import RULES, looks_like_ours
 from ...options.run import RunArguments
 from ...options.values import check_values
 from .arguments import HEADING, collecting_problems
-from .checking import conflicts, explained, named_by_trial, trains
-from .command import RawArgs, given_options, requested, rewritten, without
+from .checking import conflicts, explained, foreign_template, named_by_trial, trains
+from .command import RawArgs, bare_problem, given_options, requested, rewritten, without
 from .features import Feature, require
 from .other_gpus import ENGINE, for_other_gpus
 from .patch import Arguments
@@ -160,6 +160,8 @@ def wrap_get_args(original: Function) -> Function:
     @functools.wraps(original)
     def get_args(args: RawArgs = None, *more: Any, **named: Any) -> Any:
         args = _read(args)
+        if requested(args) and (bare := bare_problem(args)) is not None:
+            raise OptionError.listing(HEADING, [bare])
         trains = original.__name__ == "get_train_args"
         require(*features_of(args, trains=trains))
         if trains and args is not None:
@@ -244,8 +246,10 @@ def _warn(args: RawArgs, groups: Sequence[Any]) -> None:
     given = normal_names(given_options(args), defaults)
     given |= read_values(given, defaults)
     newer = unknown({name: value for name, value in given.items() if name not in RULES}, defaults)
+    strange = foreign_template(*groups[:2])
     folder = next((group.output_dir for group in groups if hasattr(group, "output_dir")), "")
-    for line in [*passed_over(given, defaults), *([newer] if newer else []), *resume_remarks(given, folder)]:
+    others = [line for line in (newer, strange) if line]
+    for line in [*passed_over(given, defaults), *others, *resume_remarks(given, folder)]:
         logging.get_logger(__name__).warning_rank0(line)
 
 

@@ -166,6 +166,18 @@ def _is_export_of_ours(raw: dict[str, Any]) -> bool:
     return any((Path(source) / "tl_report.json").is_file() for source in sources if source)
 
 
+def _target_problems(model_args: Any, data_args: Any, block: str) -> list[str]:
+    """Say why nothing can be written to the folder of an export, before a model is loaded."""
+    from ...serving.targets import target_problem
+    from .checking import output_is_input
+
+    problem = output_is_input(str(model_args.export_dir), model_args, data_args)
+    if problem is not None:
+        return [problem.replace("output_dir=", "export_dir=", 1)]
+    found = target_problem(Path(model_args.export_dir), block)
+    return [found] if found else []
+
+
 def export_checkpoint(args: RawArgs, row: Method) -> None:
     """Load base model and adapter as upstream does, and write the export.
 
@@ -188,6 +200,8 @@ def export_checkpoint(args: RawArgs, row: Method) -> None:
         problems.append(f"a {row.name} model cannot be quantized on export; remove the quantization options")
     if model_args.export_hub_model_id is not None:
         problems.append(f"export_hub_model_id is not supported for {row.name}; export to a folder and upload that")
+    if not problems:
+        problems = _target_problems(model_args, data_args, row.name)
     if problems:
         raise OptionError.listing(f"This {row.name} export does not work:", problems)
 

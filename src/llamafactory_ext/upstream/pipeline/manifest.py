@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from ...checkpoint.base import config_facts, fingerprint, quantization
+from ...checkpoint.base import identity_of
 from ...training.phased import DAY, Phase
 from .new_rows import vocabulary_of
 
@@ -40,9 +40,7 @@ def make_manifest(
             "name": name,
             "revision": None if Path(name).is_dir() else model_args.model_revision,
             "commit": getattr(base.config, "_commit_hash", None),
-            "quantization": quantization(base),
-            "linears": fingerprint(base),
-            "config": config_facts(base.config),
+            **identity_of(base),
             "vocabulary": vocabulary_of(base),
         },
         "data": data,
