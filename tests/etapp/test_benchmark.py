@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from llamafactory_ext.checkpoint.own import sha256
 from llamafactory_ext.commands.score import score
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.etapp.checking import read_acted, report_of
 from llamafactory_ext.etapp.mini import load
 from llamafactory_ext.metrics import read_references
+from llamafactory_ext.metrics.report import verdicts_path
 from llamafactory_ext.serving.infer.run import infer
 from metrics.judge_stub import judge_stub
 
@@ -37,6 +39,8 @@ def test_infer_and_score(tmp_path: Path) -> None:
     score("etapp", str(path), "mini", "strict")
     found = json.loads((tmp_path / "a.strict.json").read_text())
     file, acted = read_acted(SOURCE, path)
+    named = found.pop("verdicts_sha256")
+    assert named == sha256(verdicts_path(path.with_name("a.strict.json")))
     assert found == json.loads(json.dumps(report_of(SOURCE, file, acted, len(SOURCE.cases)).to_json()))
     assert found["n_predictions"] == 3
 

@@ -24,7 +24,7 @@ from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.metrics.judge import Judge, JudgeOptions, prices_from_environment
 from llamafactory_ext.metrics.predictions import PredictionFile
-from llamafactory_ext.metrics.report import write_report
+from llamafactory_ext.metrics.report import Report, Verdict, write_report
 from metrics.judge_stub import judge_stub
 from sampling import ALL as EVERYTHING
 
@@ -262,7 +262,10 @@ def verdicts(tmp_path: Path) -> Path:
         detail = json.dumps({name.lower(): 3.5 for name in CRITERIA} | {"said": "\u2028\x85"}, ensure_ascii=False)
         rows.append({"id": case.id, "scores": {"PRC": 0.7}, "category": "", "parsed": True, "detail": detail})
     path = tmp_path / "judge.verdicts.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    report = Report(
+        "etapp", "strict", (), "p", "r", ("m",), 48, 4, judge={}, verdicts=tuple(Verdict(**r) for r in rows)
+    )
+    write_report(report, tmp_path / "judge.json")
     return path
 
 

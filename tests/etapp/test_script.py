@@ -41,7 +41,7 @@ def test_two_models_in_one_setting(tmp_path: Path) -> None:
     assert len(steps) == 7
     found = json.loads((tmp_path / "out" / "report.given.fc" / "report.json").read_text())
     assert [one["name"] for one in found["runs"]] == ["base", "tuned"]
-    assert found["runs"][0]["judge"]["judge"]["model"] == "j"
+    assert found["runs"][0]["judges"][0]["judge"]["model"] == "j"
     assert found["differences"][0]["difference"] == 0
 
 

@@ -13,7 +13,7 @@ from llamafactory_ext.errors import DataError
 from llamafactory_ext.etapp.checking import read_acted, report_of
 from llamafactory_ext.etapp.demo import demo
 from llamafactory_ext.etapp.export import Wanted, export, read_ids
-from llamafactory_ext.etapp.judging import read_judged
+from llamafactory_ext.etapp.judges import read_judged
 from llamafactory_ext.etapp.mini import load
 from llamafactory_ext.etapp.page import read_runs
 from llamafactory_ext.metrics.report import write_report
@@ -60,7 +60,7 @@ def test_a_judges_report_of_another_run_is_refused(reader: str, runs: Path, tmp_
         with pytest.raises(DataError, match="another prediction file"):
             read_judged(tmp_path / "gold.judge.verdicts.jsonl", other)
     else:
-        assert read_runs(SOURCE, [str(tmp_path / "gold.jsonl")])[0].judged is not None
+        assert read_runs(SOURCE, [str(tmp_path / "gold.jsonl")])[0].judgements
         with pytest.raises(DataError, match="another prediction file"):
             read_runs(SOURCE, [str(tmp_path / "random.jsonl")])
 

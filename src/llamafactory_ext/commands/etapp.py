@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DataError, OptionError
+from ..errors import OptionError
 from .words import file_of, folder_of, refuse_numbers, switch, tell
 
 _SECONDS = (0.001, 1_000_000)  # of a request
 _PROMPTS = ("ours", "checkout")
+_LEAST = ("min_procedure", "min_personalization", "min_proactivity")
 _MOST, _MOST_SEED, _MOST_TOKENS = 1_000, 2**63 - 1, 10_000_000
 
 
@@ -170,23 +171,9 @@ class Etapp:
             source: where its cases come from, as in `etapp run`.
             out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions.
         """
-        from rich.console import Console
+        from .etapp_scoring import check
 
-        from ..checkpoint.own import claim
-        from ..etapp.cases import open_source
-        from ..etapp.checking import read_acted, report_of
-        from ..metrics.report import verdicts_path, write_report
-        from .score import show
-
-        path = file_of("predictions", predictions)
-        target = file_of("out", out) if out else path.with_name(f"{path.stem}.check.json")
-        claim([target, verdicts_path(target)], inputs=[path])
-        world = open_source(str(source))
-        file, acted = read_acted(world, path)
-        report = report_of(world, file, acted, len(world.cases))
-        write_report(report, target)
-        show(report, Console())
-        print(f"{target}\n{verdicts_path(target)}")
+        check(predictions, str(source), out)
 
     def judge(
         self,
@@ -217,64 +204,19 @@ class Etapp:
             concurrency: requests at a time.
             estimate: only tell what it would take.
             out: the report, JSON; the verdicts of all cases land beside it. Default: beside the predictions, under a
-                name of its own for another mode or prompt, so that none takes the place of another.
+                name of its own for another mode or prompt. No report of another judge, or on more cases, is replaced.
             prompts: ours, or checkout (the published judge's text, of your clone as --source).
             min_procedure: least final score of an episode that counts as good.
             min_personalization: least final score of an episode that counts as good.
             min_proactivity: least final score of an episode that counts as good.
         """
-        from rich.console import Console
+        from .etapp_scoring import judge
 
-        from ..checkpoint.own import claim
-        from ..etapp.cases import open_source
-        from ..etapp.checking import read_acted
-        from ..etapp.checkout import Checkout
-        from ..etapp.judge_prompt import CRITERIA, MODES, prompt
-        from ..etapp.judging import asking, judge_all, judge_options, report_of
-        from ..etapp.judging import estimate as estimated
-        from ..etapp.published_judge import published_prompter
-        from ..metrics.judge import claim_log, prices_from_environment
-        from ..metrics.report import verdicts_path, write_report
-        from .score import show
-
-        estimate = switch("estimate", estimate)
-        if mode not in MODES:
-            raise OptionError(f"--mode {mode}: choose one of {', '.join(MODES)}.")
-        if prompts not in _PROMPTS:
-            raise OptionError(f"--prompts {prompts}: choose one of {', '.join(_PROMPTS)}.")
+        least = (min_procedure, min_personalization, min_proactivity)
         whole = {"samples": (samples, 1, _MOST), "concurrency": (concurrency, 1, _MOST), "limit": (limit, 0)}
-        scores = {"min_procedure": (min_procedure, 0, 5), "min_personalization": (min_personalization, 0, 5)}
-        refuse_numbers("etapp judge", whole=whole, real=scores | {"min_proactivity": (min_proactivity, 0, 5)})
-        least = dict(zip(CRITERIA, (min_procedure, min_personalization, min_proactivity), strict=True))
-        path = file_of("predictions", predictions)
-        other = "".join(f".{word}" for word in (mode, prompts) if word not in ("strict", "ours"))
-        target = file_of("out", out) if out else path.with_name(f"{path.stem}.judge{other}.json")
-        log = target.with_suffix(".log.jsonl")
-        claim([target, verdicts_path(target)], inputs=[path])
-        claim_log(log, [path])
-        world = open_source(str(source))
-        file, acted = read_acted(world, path)
-        acted = acted[:limit] if limit else acted
-        if prompts not in _PROMPTS or (prompts == "checkout" and not world.folder):
-            raise OptionError(f"--prompts {prompts}: choose ours or, with a checkout as --source, checkout.")
-        make = published_prompter(Checkout(Path(world.folder))) if prompts == "checkout" else prompt
-        print(estimated(world, acted, samples, prices_from_environment(), make))
-        if estimate:
-            return
-        options = judge_options()
-        with asking(options, log) as judge:
-            judged = judge_all(world, acted, judge, mode, samples, concurrency, make)  # type: ignore[arg-type]
-        if not any(one.verdicts for one in judged):
-            raise DataError(
-                f"No reply of the judge could be read. Look at {log}; with a judge that fills the form, remove that "
-                "file and repeat the command."
-            )
-        words = "of the checkout" if prompts == "checkout" else ""
-        summary, n = judge.summary(), len(world.cases)
-        report = report_of(world, file, judged, mode, summary, n, words, least)  # type: ignore[arg-type]
-        write_report(report, target)
-        show(report, Console())
-        print(f"{target}\n{verdicts_path(target)}")
+        refuse_numbers("etapp judge", whole=whole, real=dict(zip(_LEAST, ((one, 0, 5) for one in least), strict=True)))
+        only_estimate = switch("estimate", estimate)
+        judge(predictions, str(source), mode, samples, limit, concurrency, only_estimate, out, prompts, least)
 
     def agree(self, human: str, verdicts: str) -> None:
         """Compare the judge's final scores with people's.
@@ -285,24 +227,19 @@ class Etapp:
         """
         from ..etapp.agreement import agreement
 
-        print(agreement(file_of("human", human), file_of("verdicts", verdicts)))
+        tell(agreement(file_of("human", human), file_of("verdicts", verdicts)))
 
     def report(self, *runs: str, source: str = "mini", out: str = "runs/etapp_report") -> None:
         """Put runs side by side: figures with intervals, paired differences, every trajectory, as one page.
 
         Args:
-            runs: [NAME=]FILE that `etapp run` wrote; a judge's report beside it belongs to it.
+            runs: [NAME=]FILE that `etapp run` wrote; the reports of judges beside it belong to it.
             source: where the cases come from, as in `etapp run`.
             out: folder for report.md, report.json and report.html.
         """
-        from ..etapp.cases import open_source
-        from ..etapp.page import read_runs, write
+        from .etapp_scoring import report
 
-        words, folder = [str(word) for word in runs], folder_of("out", out)
-        inputs = [file_of("runs", word.partition("=")[2] or word) for word in words]
-        world = open_source(str(source))
-        for path in write(world, read_runs(world, words), folder, inputs):
-            print(path)
+        report([str(word) for word in runs], str(source), out)
 
     def split(self, out: str, train: int, source: str = "mini", seed: int = 0, by: str = "instruction") -> None:
         """Divide the cases by instruction or by user, for training on some and testing on others.
@@ -357,35 +294,13 @@ class Etapp:
             cases: export these alone: all, reasoning, or a file with one id a line.
             held_out: list of cases for testing, none of which may be exported.
         """
-        from ..etapp.cases import chosen, open_source
-        from ..etapp.checking import other_source, read_acted
-        from ..etapp.export import Wanted, export, read_ids
-        from ..etapp.judging import read_judged
+        from .etapp_scoring import export_sft
 
-        no_thought = switch("no_thought", no_thought)
-        scores = {"min_procedure": (min_procedure, 0, 5), "min_personalization": (min_personalization, 0, 5)}
-        refuse_numbers("etapp export-sft", whole={}, real=scores | {"min_proactivity": (min_proactivity, 0, 5)})
-        path, target, world = file_of("predictions", predictions), file_of("out", out), open_source(str(source))
-        told = file_of("verdicts", verdicts) if verdicts else Path("the verdicts")
-        wanted = Wanted(
-            min_procedure,
-            min_personalization,
-            min_proactivity,
-            str(checks),
-            no_thought,
-            read_ids(file_of("held_out", held_out), world.by_id) if held_out else frozenset(),
-            told,
-        )
-        file, acted = read_acted(world, path)
-        if other := other_source(world, path):
-            raise DataError(f"{path}: {other[0]}.")
-        judged = read_judged(told, file.sha256) if verdicts else {}
-        wished = {case.id for case in chosen(world, str(cases))}
-        acted = [one for one in acted if one.case.id in wished]
-        done = export(world, acted, judged, wanted, target, path)
-        for reason, count in done.left_out.most_common():
-            print(f"{count} left out: {reason}")
-        print(f"{done.path}: {done.written} dialogues")
+        least = (min_procedure, min_personalization, min_proactivity)
+        real = dict(zip(_LEAST, ((one, 0, 5) for one in least), strict=True))
+        refuse_numbers("etapp export-sft", whole={}, real=real)
+        bare = switch("no_thought", no_thought)
+        export_sft(predictions, out, str(source), verdicts, least, str(checks), bare, str(cases), held_out)
 
     def serve(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..metrics.report import lines_of
 from .figures import quadratic_kappa, spearman
 from .judge_prompt import CRITERIA, finals_of
-from .judging import by_id
+from .judges import read_judged
 
 PUBLISHED = "The paper is reported to state a mean difference of 0.01 and 89.6 % of scores within one point."
 
@@ -23,10 +23,10 @@ def agreement(human: Path, verdicts: Path) -> str:
     A judge's score is its mean over samples; it is compared as it is.
 
     Raises:
-        DataError: a file is missing or malformed, or they have no case in common.
+        DataError: a file is missing or malformed, the verdicts are not their report's, or no case is in both.
     """
     said = _human(human)
-    read = [one for one in by_id(verdicts).values() if one.parsed and one.scores]
+    read = [one for one in read_judged(verdicts).values() if one.parsed and one.scores]
     judged = {one.id: finals_of(one, verdicts) for one in read}
     both = [key for key in said if key in judged]
     if not both:
@@ -37,9 +37,9 @@ def agreement(human: Path, verdicts: Path) -> str:
         differences = [one - other for one, other in pairs]
         within = sum(abs(gap) <= 1 for gap in differences) / len(pairs)
         measures = (quadratic_kappa(pairs), spearman(pairs))
-        shown = " | ".join("-" if value is None else f"{value:.2f}" for value in measures)
+        shown = " | ".join("-" if value is None else f"{value:z.2f}" for value in measures)
         average = sum(differences) / len(pairs)
-        lines.append(f"| {criterion} | {len(pairs)} | {average:+.2f} | {within:.1%} | {shown} |")
+        lines.append(f"| {criterion} | {len(pairs)} | {average:+z.2f} | {within:.1%} | {shown} |")
     alone = {"scores of people have no verdict": len(said) - len(both)}
     alone |= {"verdicts have no score of people": len(judged) - len(both)}
     left = [f"{count} {what}, and are left out." for what, count in alone.items() if count]
@@ -54,8 +54,10 @@ def _human(path: Path) -> dict[str, Mapping[str, Any]]:
         raise DataError(f"{path} cannot be read ({error}); name the file of people's scores.") from None
     found: dict[str, Mapping[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_once)
             scores = {name.lower(): record[name.lower()] for name in CRITERIA}
             if not all(type(score) is int and 0 <= score <= 5 for score in scores.values()):
                 raise ValueError("a score is no whole number from 0 to 5")
@@ -66,4 +68,14 @@ def _human(path: Path) -> dict[str, Mapping[str, Any]]:
             raise DataError(
                 f"{path}, line {number}: {error!r}; write each case once, its id and three scores from 0 to 5."
             ) from None
+    if not found:
+        raise DataError(f"{path} holds no scores; write one case a line, its id and three scores from 0 to 5.")
+    return found
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON whose names stand once each."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
     return found

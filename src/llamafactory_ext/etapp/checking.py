@@ -18,10 +18,13 @@ from .checks import Deeds, Outcome, check
 from .episodes import damaged, fault_in
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
 from .jobs import BENCHMARK
+from .origin import one_run, own_prompts
 from .registry import FINDERS
 from .whole import as_run, settings_of, unfinished, whole_cases
 
 CHECKED = ("SR", "partial", "task", "personal", "SR without extras")
+APART = " (no data)"
+"""Ends the figures of cases whose tools lack data; an agent cannot solve these as they are meant."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
     """Read a prediction file and check its cases.
 
     Raises:
-        DataError: no such file, one of other cases, or one put together of several runs.
+        DataError: no such file, one put together of several runs, or one whose episodes answer other prompts.
     """
     file = read_predictions(path, BENCHMARK)
     source, acted = as_run(source, path), []
@@ -69,12 +72,8 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
         except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
             raise damaged(path, prediction.id, repr(error)) from None
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
-    for name in ("sandbox", "setting", "strategy"):
-        if len(found := sorted({str(one.episode[name]) for one in acted})) > 1:
-            raise DataError(
-                f"{path} holds episodes of several runs: their {name} is {' and '.join(found)}. No figure may mix "
-                "them; give each run a file of its own."
-            )
+    one_run(path, file.predictions)
+    own_prompts(source, path, file.predictions)
     order = {case.id: place for place, case in enumerate(source.cases)}
     told = (*other_source(source, path), *unfinished(path, (one.prediction.id for one in acted)))
     file = replace(file, notes=(*file.notes, *told))
@@ -99,7 +98,15 @@ def _checked(source: Source, case: Case, prediction: Prediction, episode: Mappin
 
 
 def scores_of(one: Acted) -> dict[str, float]:
-    """Return the scores of a case, each from 0 to 1; those that do not apply are absent."""
+    """Return the scores of a case, each from 0 to 1; those that do not apply are absent.
+
+    Cases whose tools lack data have scores of other names, so that no figure mixes them with the others.
+    """
+    scores = _scores(one)
+    return {f"{name}{APART}": score for name, score in scores.items()} if one.case.degraded else scores
+
+
+def _scores(one: Acted) -> dict[str, float]:
     scores: dict[str, float] = {}
     if one.outcome is not None:
         parts = {"task": one.outcome.part(personal=False), "personal": one.outcome.part(personal=True)}
@@ -122,7 +129,9 @@ def scores_of(one: Acted) -> dict[str, float]:
 def report_of(source: Source, file: PredictionFile, acted: Sequence[Acted], n_references: int) -> Report:
     """Return figures over all cases, with intervals of the crossed bootstrap."""
     verdicts = tuple(_verdict(one) for one in acted)
-    names = list(dict.fromkeys(name for verdict in verdicts for name in verdict.scores))
+    names = sorted(
+        dict.fromkeys(name for verdict in verdicts for name in verdict.scores), key=lambda name: name.endswith(APART)
+    )
     figures = [_figure(name, values_of(acted, name)) for name in names]
     successes = successes_of(acted)
     trials = 1 + max(one.trial for one in acted)
@@ -156,10 +165,10 @@ def values_of(acted: Sequence[Acted], name: str) -> Values:
 
 
 def successes_of(acted: Sequence[Acted]) -> dict[Cell, list[bool]]:
-    """Return the success of all trials, by case."""
+    """Return the success of all trials, by case; of those cases whose tools have their data."""
     found: dict[Cell, list[bool]] = {}
     for one in acted:
-        if one.outcome is not None:
+        if one.outcome is not None and not one.case.degraded:
             found.setdefault(one.cell, []).append(one.outcome.success)
     return found
 
@@ -210,7 +219,9 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     notes += [f"{unchecked} cases have no checks; only a judge can tell about them"] if unchecked else []
     degraded = sum(bool(one.case.degraded) for one in acted)
     return notes + (
-        [f"{degraded} cases lack data of their tools; they are no failures of the agent"] if degraded else []
+        [f'{degraded} episodes are of cases whose tools lack data; their figures end with "{APART.strip()}"']
+        if degraded
+        else []
     )
 
 

@@ -24,7 +24,10 @@ SHOWN = ("SR", "partial", "valid calls", "tool recall")
 
 
 def grouped(acted: Sequence[Acted]) -> list[dict[str, Any]]:
-    """Return a row for each group: its kind and name, cases, and the mean of each figure over those that have it."""
+    """Return a row for each group: its kind and name, episodes, and the mean of each figure over those that have it.
+
+    "checked" counts those with an SR: they have checks, and their tools have data.
+    """
     rows: list[dict[str, Any]] = []
     scores = [scores_of(one) for one in acted]
     for kind, names_of in KINDS.items():
@@ -34,6 +37,7 @@ def grouped(acted: Sequence[Acted]) -> list[dict[str, Any]]:
                 groups.setdefault(name, []).append(score)
         for name, found in groups.items():
             row: dict[str, Any] = {"kind": kind, "group": name, "episodes": len(found)}
+            row["checked"] = sum("SR" in score for score in found)
             for figure in SHOWN:
                 values = [score[figure] for score in found if figure in score]
                 row[figure] = math.fsum(values) / len(values) if values else None

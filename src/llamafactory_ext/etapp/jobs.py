@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..serving.infer.prompts import Prompt
 from ..serving.infer.questions import Question
 from .cases import Case, Source, trial_id
 from .episodes import damaged
+from .origin import first_prompt
 from .prompts import STRATEGIES, Strategy
 from .reference import ReferenceSandbox, replay
 from .reference_tools import Instances
@@ -97,11 +98,8 @@ class Job:
 
 def job_of(source: Source, case: Case, trial: int, options: RunOptions) -> Job:
     """Return a trial of a case with its opening."""
-    sandbox = sandbox_of(source, case, trial, options)
-    tools = sandbox.tools()
-    messages = options.wording.opening(sandbox.world, case, options.setting, options.strategy, tools)
-    question = Question(trial_id(case.id, trial), BENCHMARK, ())
-    return Job(case, trial, Prompt(question, messages=messages, tools=tools))
+    prompt = first_prompt(source, case, options.setting, options.strategy, options.wording)
+    return Job(case, trial, replace(prompt, question=Question(trial_id(case.id, trial), BENCHMARK, ())))
 
 
 def sandbox_of(source: Source, case: Case, trial: int, options: RunOptions) -> Sandbox:

@@ -110,8 +110,8 @@ def prompt(world: World, case: Case, episode: Mapping[str, Any], messages: Seque
     )
 
 
-def template_hash() -> str:
-    """Return a hash of everything in the prompt that is the same in all cases."""
+def template_hash(make: Prompter = prompt) -> str:
+    """Return a hash of everything in a prompt that is the same in all cases."""
     case = Case("", "", 0, datetime(2000, 1, 1), "", "", (), (), ())
-    text = prompt(World("", "", {}, {}, Shared()), case, {"calls": [], "strategy": "fc"}, ())
+    text = make(World("", "", {}, {}, Shared()), case, {"calls": [], "strategy": "fc"}, ())
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -15,10 +15,10 @@ from ..errors import DataError, OptionError
 from ..foreign import Asking
 from ..metrics.judge import Judge, JudgeOptions
 from ..metrics.predictions import PredictionFile
-from ..metrics.report import Figure, Report, read_report, read_verdicts
+from ..metrics.report import Figure, Report
 from ..metrics.report import Verdict as ItemVerdict
 from .cases import Source, trial_id
-from .checking import Acted
+from .checking import APART, Acted
 from .figures import Cell, interval, mean, standard_error
 from .judge_prompt import CRITERIA, MODES, Mode, Prompter, prompt, template_hash
 from .judge_reading import Verdict, holds_form, read_verdict
@@ -136,6 +136,7 @@ def report_of(
     n: int,
     words: str = "",
     least: Mapping[str, float] = GOOD,
+    samples: int = 1,
 ) -> Report:
     """Return the judge's figures; cases without a verdict are left out, and make the report partial.
 
@@ -148,14 +149,19 @@ def report_of(
         n: cases of the source.
         words: whose prompt it was; ours by default, named by its hash.
         least: final scores of an episode that counts as good, by criterion.
+        samples: how often each case was judged.
     """
     read = [one for one in judged if one.verdicts]
     figures = []
     settings = {str(one.acted.episode["setting"]) for one in judged}
     suffix = f" {settings.pop()}" if len(settings) == 1 else ""
-    for criterion, short in SHORT.items():
-        figures += _figures(f"{short}{suffix}", {one.acted.cell: [] for one in read}, read, criterion)
-    figures += [f for f in [_share("good", read, least)] if f is not None]
+    for apart in (False, True):
+        part, end = [one for one in read if bool(one.acted.case.degraded) == apart], APART if apart else ""
+        for criterion, short in SHORT.items():
+            cells: dict[Cell, list[float]] = {one.acted.cell: [] for one in part}
+            figures += _figures(f"{short}{suffix}", end, cells, part, criterion)
+        figures += [f for f in [_share(f"good{end}", part, least)] if f is not None]
+    judge = {**summary, **setup(words or template_hash(), samples, least)}
     return Report(
         BENCHMARK,
         mode,
@@ -166,19 +172,27 @@ def report_of(
         n,
         whole_cases(file.path, (one.acted.prediction.id for one in read)),
         (*as_run(source, file.path).notes, *file.notes, *_notes(judged, read, mode, words or template_hash(), least)),
-        dict(summary),
+        judge,
         tuple(_item(one, least) for one in judged),
     )
 
 
-def _figures(name: str, cells: dict[Cell, list[float]], read: Sequence[Judged], criterion: str) -> list[Figure]:
+def setup(words: str, samples: int, least: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a judge's figures depend on beside its model; see `judges.judge_of`."""
+    good = {SHORT[name]: float(score) for name, score in least.items()}
+    return {"prompt": words, "samples": samples, "good_from": good}
+
+
+def _figures(
+    name: str, end: str, cells: dict[Cell, list[float]], read: Sequence[Judged], criterion: str
+) -> list[Figure]:
     rates: dict[Cell, list[float]] = {}
     for one in read:
         cells[one.acted.cell].append(one.final(criterion) / 5)
         known = [rate for verdict in one.verdicts if (rate := verdict.rate(criterion)) is not None]
         if known:
             rates.setdefault(one.acted.cell, []).append(statistics.fmean(known))
-    both = ((name, cells), (f"{name} key points", rates))
+    both = ((f"{name}{end}", cells), (f"{name} key points{end}", rates))
     return [
         Figure(title, mean(values), len(values), 0, standard_error(values), interval(values))
         for title, found in both
@@ -212,6 +226,12 @@ def _notes(
         if len(one.verdicts) > 1
     ]
     notes += [f"the judge's spread within a case is {statistics.fmean(spread):.2f} of 5"] if spread else []
+    apart = sum(bool(one.acted.case.degraded) for one in read)
+    notes += (
+        [f'{apart} episodes are of cases whose tools lack data; their figures end with "{APART.strip()}"']
+        if apart
+        else []
+    )
     forged = [one.acted.prediction.id for one in judged if one.suspicious]
     held = (
         f"{len(forged)} dialogues contain a filled form of the judge, such as {forged[0]}; look at them"
@@ -225,7 +245,8 @@ def _notes(
 
 
 def _item(one: Judged, least: Mapping[str, float]) -> ItemVerdict:
-    scores = {short: one.final(name) / 5 for name, short in SHORT.items()} if one.verdicts else {}
+    end = APART if one.acted.case.degraded else ""
+    scores = {f"{short}{end}": one.final(name) / 5 for name, short in SHORT.items()} if one.verdicts else {}
     detail: dict[str, Any] = {"attempts": one.attempts}
     if one.verdicts:
         first = one.verdicts[0]
@@ -239,51 +260,6 @@ def _item(one: Judged, least: Mapping[str, float]) -> ItemVerdict:
     return ItemVerdict(
         key, scores, "good" if one.verdicts and one.is_good(least) else "", bool(one.verdicts), json.dumps(detail)
     )
-
-
-def read_judged(path: Path, sha256: str) -> dict[str, ItemVerdict]:
-    """Read a judge's verdicts by case.
-
-    Args:
-        path: of the verdicts; the judge's report lies beside them.
-        sha256: of the prediction file that they must be about.
-
-    Raises:
-        DataError: there is none, or they are about another file.
-    """
-    report = path.with_name(path.name.removesuffix(".verdicts.jsonl") + ".json")
-    if not path.name.endswith(".verdicts.jsonl") or not report.is_file():
-        raise DataError(f"{path} is no file of verdicts with its report beside it; name what `etapp judge` wrote.")
-    found = by_id(path)
-    if not found:
-        raise DataError(f"{path} holds no verdict; run `llamafactory-ext etapp judge`.")
-    check_judged(report, read_report(report), sha256)
-    return found
-
-
-def by_id(path: Path) -> dict[str, ItemVerdict]:
-    """Read verdicts by case.
-
-    Raises:
-        DataError: they cannot be read, or two lines are about one case.
-    """
-    found: dict[str, ItemVerdict] = {}
-    for number, one in enumerate(read_verdicts(path), start=1):
-        if one.id in found:
-            raise DataError(f"{path}, line {number}: a second verdict on {one.id}; delete the line that is not meant.")
-        found[one.id] = one
-    return found
-
-
-def check_judged(path: Path, report: Report, sha256: str) -> None:
-    """Make sure that a report is a judge's, about the very prediction file that it lies beside.
-
-    Raises:
-        DataError: it is of another file, or of no judge.
-    """
-    what = "of another prediction file, or of the same before it grew" if report.judge is not None else "no judge's"
-    if report.judge is None or report.predictions_sha256 != sha256:
-        raise DataError(f"{path} is {what}; run `llamafactory-ext etapp judge` again, or move it away.")
 
 
 @contextlib.contextmanager

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint.own import claim, claim_plain, own_json, own_text
-from ..errors import DataError, OptionError
-from ..metrics.report import Figure, Report, Verdict, read_report, verdicts_path
+from ..errors import DataError, OptionError, printable
+from ..metrics.report import Figure
 from ..report.tables import published
 from .cases import Source
-from .checking import Acted, read_acted, report_of, scores_of, values_of
-from .figures import Cell, Values, difference
+from .checking import Acted, read_acted, report_of, values_of
+from .compared import Run, compared, difference_line, figures_of, judge_lines, judges_of, not_compared
 from .groups import KINDS, grouped
-from .judging import SHORT, by_id, check_judged
+from .judges import judgements
 
 FILES = ("report.md", "report.json", "report.html")
 _PAPER = "etapp-"
@@ -34,25 +33,6 @@ th:first-child,td:first-child{text-align:left}th{background:var(--soft)}
 li,p,pre,summary{overflow-wrap:anywhere}
 .failed{color:var(--bad);font-weight:600}pre{white-space:pre-wrap;background:var(--soft);padding:.5rem;font-size:.8rem}
 """
-
-
-@dataclass(frozen=True)
-class Run:
-    """One prediction file.
-
-    Attributes:
-        name: as the user calls it.
-        acted: its cases.
-        report: of the checks.
-        judged: of the judge, if it was asked.
-        verdicts: of the judge, by case.
-    """
-
-    name: str
-    acted: tuple[Acted, ...]
-    report: Report
-    judged: Report | None
-    verdicts: Mapping[str, Verdict]
 
 
 def read_runs(source: Source, words: Sequence[str]) -> list[Run]:
@@ -78,15 +58,13 @@ def read_runs(source: Source, words: Sequence[str]) -> list[Run]:
 
 def _run(source: Source, word: str) -> Run:
     name, found, path = word.partition("=")
+    if found and not (name.strip() and path):
+        raise OptionError(f"etapp report: {word!r} lacks a name or a file; write NAME=FILE, or FILE alone.")
     file = Path(path if found else word)
     predictions, acted = read_acted(source, file)
-    judge = file.with_name(f"{file.stem}.judge.json")
-    judged = read_report(judge) if judge.is_file() else None
-    if judged is not None:
-        check_judged(judge, judged, predictions.sha256)
-    verdicts = by_id(verdicts_path(judge)) if judged is not None else {}
+    judged, left_out = judgements(file, predictions.sha256)
     checked = report_of(source, predictions, acted, len(source.cases))
-    return Run(name if found else file.stem, tuple(acted), checked, judged, verdicts)
+    return Run(name if found else file.stem, tuple(acted), checked, tuple(judged), tuple(left_out))
 
 
 def write(source: Source, runs: Sequence[Run], folder: Path, inputs: Sequence[Path] = ()) -> list[Path]:
@@ -98,10 +76,11 @@ def write(source: Source, runs: Sequence[Run], folder: Path, inputs: Sequence[Pa
     paths = [folder / name for name in FILES]
     claim_plain(folder)
     claim(paths, inputs=inputs)
-    compared = _compared(runs)
-    own_text(paths[0], markdown(runs, compared))
-    own_json(paths[1], {"runs": [_json(run) for run in runs], "differences": compared})
-    own_text(paths[2], html(source, runs, compared))
+    found = compared(runs)
+    told = {"judges": judges_of(runs), "differences": found, "not_compared": not_compared(runs)}
+    own_text(paths[0], markdown(runs, found))
+    own_json(paths[1], {"runs": [_json(run) for run in runs], **told})
+    own_text(paths[2], html(source, runs, found))
     return paths
 
 
@@ -110,42 +89,16 @@ def _json(run: Run) -> dict[str, Any]:
         "name": run.name,
         "checks": run.report.to_json(),
         "groups": grouped(run.acted),
-        "judge": None if run.judged is None else run.judged.to_json(),
+        "judges": [one.report.to_json() for one in run.judgements],
     }
 
 
-def _compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return how much each further run differs from the first, on the cases of both; what may be noise is marked."""
-    rows = []
-    for run in runs[1:]:
-        for name in ("SR", "partial", "SR without extras", *SHORT.values()):
-            one, other = (_judged_values(side, name) or values_of(side.acted, name) for side in (run, runs[0]))
-            gap, bounds = difference(one, other)
-            if gap == gap:
-                noise = bounds is None or bounds[0] <= 0 <= bounds[1]
-                row = {"run": run.name, "against": runs[0].name, "figure": name, "difference": gap}
-                rows.append(row | {"interval": list(bounds or ()), "within_noise": noise})
-    return rows
-
-
-def _judged_values(run: Run, name: str) -> Values:
-    """Return a judge's score by user and instruction, in the mean over trials; empty where it was not asked."""
-    found: dict[Cell, list[float]] = {}
-    for one in run.acted:
-        verdict = run.verdicts.get(one.prediction.id)
-        if verdict is not None and name in verdict.scores:
-            found.setdefault(one.cell, []).append(verdict.scores[name])
-    return {cell: sum(scores) / len(scores) for cell, scores in found.items()}
-
-
-def _figures(run: Run) -> dict[str, Figure]:
-    judged = {figure.name: figure for figure in run.judged.figures} if run.judged else {}
-    return {figure.name: figure for figure in run.report.figures} | judged
-
-
 def _table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    names = list(dict.fromkeys(name for run in runs for name in _figures(run)))
-    rows = [[name, *(_written(_figures(run).get(name)) for run in runs)] for name in names]
+    judges = judges_of(runs)
+    found = [figures_of(run, judges) for run in runs]
+    rows = [
+        [name, *(_written(one.get(name)) for one in found)] for name in dict.fromkeys(n for one in found for n in one)
+    ]
     return ["figure", *(run.name for run in runs)], rows
 
 
@@ -163,8 +116,9 @@ def _group_tables(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[s
 def _share(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
-    success = "no checks" if row["SR"] is None else f"{row['SR']:.1%}"
-    return f"{success}, n = {row['episodes']}"
+    if row["SR"] is None:
+        return f"no figure, {row['episodes']} episodes"
+    return f"{row['SR']:.1%}, n = {row['checked']}"
 
 
 def _written(figure: Figure | None) -> str:
@@ -172,13 +126,6 @@ def _written(figure: Figure | None) -> str:
         return "–"
     bounds = f" ({figure.interval[0]:.1%} to {figure.interval[1]:.1%})" if figure.interval else ""
     return f"{figure.value:.1%}{bounds}, n = {figure.n}"
-
-
-def _difference(row: Mapping[str, Any]) -> str:
-    low, high = row["interval"] or (row["difference"], row["difference"])
-    noise = "; within noise" if row["within_noise"] else ""
-    text = f"{row['run']} against {row['against']}, {row['figure']}: {row['difference']:+.1%}"
-    return f"{text} ({low:+.1%} to {high:+.1%}{noise})"
 
 
 def _papers() -> list[str]:
@@ -190,15 +137,22 @@ def _papers() -> list[str]:
 
 def _notes(runs: Sequence[Run]) -> list[str]:
     notes = [f"{run.name}: {note}" for run in runs for note in run.report.notes]
-    return notes + [f"{run.name}: {note}" for run in runs if run.judged for note in run.judged.notes]
+    notes += [f"{run.name}: {note}" for run in runs for one in run.judgements for note in one.report.notes]
+    notes += [f"{run.name}: {note}" for run in runs for note in run.left_out]
+    return list(dict.fromkeys(notes))
 
 
-def markdown(runs: Sequence[Run], compared: Sequence[Mapping[str, Any]]) -> str:
+def _said(runs: Sequence[Run], found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what stands below the table: who judged, what differs, and what is not compared."""
+    return [*judge_lines(runs), *map(difference_line, found), *not_compared(runs)]
+
+
+def markdown(runs: Sequence[Run], found: Sequence[Mapping[str, Any]]) -> str:
     """Return the figures as Markdown."""
     head, rows = _table(runs)
     lines = ["# Agents in ETAPP", "", *(f"{_plain(text)}\n" for text in _partial(runs))]
     lines += [_line(head), "|" + "---|" * len(head), *map(_line, rows), ""]
-    lines += [f"- {_plain(_difference(row))}" for row in compared]
+    lines += [f"- {_plain(text)}" for text in _said(runs, found)]
     for title, names, cells in _group_tables(runs):
         lines += ["", f"## {title}", "", _line(names), "|" + "---|" * len(names), *map(_line, cells)]
     lines += ["", "## The paper's figures", "", *(f"- {_plain(text)}" for text in _papers())]
@@ -210,10 +164,10 @@ def _line(texts: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(escape(text, quote=False).replace("|", "\\|").replace("`", "'").split())
+    return " ".join(escape(printable(text), quote=False).replace("|", "\\|").replace("`", "'").split())
 
 
-def html(source: Source, runs: Sequence[Run], compared: Sequence[Mapping[str, Any]]) -> str:
+def html(source: Source, runs: Sequence[Run], found: Sequence[Mapping[str, Any]]) -> str:
     """Return everything as one page that needs nothing else."""
     head, rows = _table(runs)
     parts = [
@@ -224,7 +178,7 @@ def html(source: Source, runs: Sequence[Run], compared: Sequence[Mapping[str, An
         *[f"<p><strong>{escape(text)}</strong></p>" for text in _partial(runs)],
         '<h2 id="figures">Figures</h2>',
         _html_table(head, rows),
-        _list([_difference(row) for row in compared]),
+        _list(_said(runs, found)),
         '<h2 id="groups">Success by group</h2>',
         *(f"<h3>{title}</h3>{_html_table(names, cells)}" for title, names, cells in _group_tables(runs)),
         '<h2 id="paper">The paper\'s figures</h2>',
@@ -252,11 +206,12 @@ def _partial(runs: Sequence[Run]) -> list[str]:
     """Return a line for each report that does not cover all cases."""
     told = []
     for run in runs:
-        for what, report in (("checks", run.report), ("judge", run.judged)):
-            if report is not None and report.partial:
+        reports = [("checks", run.report), *(("judge", one.report) for one in run.judgements)]
+        for what, report in reports:
+            if report.partial:
                 whole = f"{report.n_predictions} of {report.n_references} cases"
                 told.append(f"PARTIAL: {run.name}, {what}: {whole} are complete")
-    return told
+    return list(dict.fromkeys(told))
 
 
 def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -287,9 +242,11 @@ def _heat(source: Source, run: Run) -> str:
 
 
 def _trajectory(run: Run, one: Acted) -> str:
-    success = scores_of(one).get("SR")
-    mark = "" if success is None else " · success" if success else " · no success"
-    parts = [f"<details><summary>{escape(one.prediction.id)}{mark} · {escape(str(one.episode['end']))}</summary>"]
+    mark = "" if one.outcome is None else " · success" if one.outcome.success else " · no success"
+    mark += f" · {one.case.degraded}" if one.case.degraded else ""
+    parts = [
+        f"<details><summary>{escape(one.prediction.id)}{escape(mark)} · {escape(str(one.episode['end']))}</summary>"
+    ]
     parts.append(f"<p>{escape(one.case.query)}</p><ol>")
     for call in one.episode["calls"]:
         text = f"{call['name']}({_short(call['arguments'])})"
@@ -300,9 +257,10 @@ def _trajectory(run: Run, one: Acted) -> str:
     if one.outcome is not None:
         shown = [f"{'holds' if c.holds else 'FAILS'}: {c.about}" for c in one.outcome.conditions]
         parts.append(_list([*shown, *(f"nobody asked for: {_short(effect)}" for effect in one.outcome.collateral)]))
-    verdict = run.verdicts.get(one.prediction.id)
-    if verdict is not None:
-        parts.append(f"<p>judge: {escape(verdict.detail[:_MOST_SHOWN])}</p>")
+    for judged in run.judgements:
+        if (verdict := judged.verdicts.get(one.prediction.id)) is not None:
+            who = f"judge {judged.judge['model']}" if judged.judge["model"] else "judge"
+            parts.append(f"<p>{escape(who)}: {escape(verdict.detail[:_MOST_SHOWN])}</p>")
     return "".join(parts) + "</details>"
 
 

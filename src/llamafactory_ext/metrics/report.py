@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from ..errors import DataError
 
 Mode = Literal["official", "strict"]
 MODES: tuple[Mode, ...] = ("official", "strict")
+_OPTIONAL = ("part", "verdicts_sha256")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Report:
         notes: what a reader must know beside the figures, the published ceiling among them.
         judge: the judge's model, tokens and cost, where there was one.
         part: what of the benchmark was scored, such as "third turn"; "" for what the papers report.
+        verdicts_sha256: of the verdicts' file beside it; "" before it is written, and from earlier versions.
     """
 
     benchmark: str
@@ -88,6 +91,7 @@ class Report:
     judge: Mapping[str, Any] | None = None
     verdicts: tuple[Verdict, ...] = field(default=(), repr=False, compare=False)
     part: str = ""
+    verdicts_sha256: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -108,10 +112,9 @@ class Report:
         raise DataError(f"The report on {self.benchmark} has no figure {name!r}; it has {names}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the verdicts, which have a file of their own; the part where there is one."""
+        """Return all but the verdicts, which have a file of their own; part and their hash where there are any."""
         record = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "verdicts"}
-        if not self.part:
-            del record["part"]
+        record = {name: value for name, value in record.items() if value or name not in _OPTIONAL}
         figures = [
             {name: value for name, value in asdict(figure).items() if name != "interval" or value is not None}
             for figure in self.figures
@@ -131,10 +134,10 @@ class Report:
         """
         try:
             figures = tuple(_checked_figure(figure) for figure in record["figures"])
-            known = record | {"part": record.get("part", "")}
+            known = record | {name: record.get(name, "") for name in _OPTIONAL}
             named = {part.name: known[part.name] for part in fields(cls) if part.name != "verdicts"}
             lists = {name: tuple(named[name]) for name in ("notes", "model_hashes")}
-            texts = [named[name] for name in ("benchmark", "predictions_sha256", "references_sha256", "part")]
+            texts = [named[name] for name in ("benchmark", "predictions_sha256", "references_sha256", *_OPTIONAL)]
             if not all(isinstance(text, str) for text in (*texts, *lists["notes"], *lists["model_hashes"])):
                 raise TypeError("a text is none")
             if named["mode"] not in MODES or not isinstance(named["judge"], dict | None):
@@ -220,10 +223,10 @@ def verdicts_path(report_path: Path) -> Path:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report and, beside it, one verdict per line; each file appears whole."""
-    lines = [json.dumps(asdict(verdict), ensure_ascii=False) + "\n" for verdict in report.verdicts]
-    own_text(verdicts_path(path), "".join(lines))
-    own_json(path, report.to_json())
+    """Write one verdict per line and, last, the report, which names them by their hash; each file appears whole."""
+    text = "".join(json.dumps(asdict(verdict), ensure_ascii=False) + "\n" for verdict in report.verdicts)
+    own_text(verdicts_path(path), text)
+    own_json(path, replace(report, verdicts_sha256=hashlib.sha256(text.encode()).hexdigest()).to_json())
 
 
 def _verdict_of(record: Any) -> Verdict:
