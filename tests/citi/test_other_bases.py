@@ -8,21 +8,26 @@ import re
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import llamafactory.train.tuner  # noqa: F401  # as the command does: upstream first
 import pytest
 import torch
 import transformers
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from family_models import COMMON, MODELS
-from llamafactory_ext.checkpoint.base import difference, identity_of
+from llamafactory_ext.checkpoint.base import check_loaded, difference, identity_of
 from llamafactory_ext.citi.importance_file import Importance, TaskScores
 from llamafactory_ext.citi.options import CitiArguments
 from llamafactory_ext.citi.run.early import early_problems
 from llamafactory_ext.citi.scoring import shapes_of
 from llamafactory_ext.errors import CheckpointError
 from llamafactory_ext.families import FAMILIES, family_of
+from llamafactory_ext.molora import MoLoraConfig
+from llamafactory_ext.upstream.pipeline import named, skeleton
 
 pytestmark = pytest.mark.fast
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "head_dim": 8, "vocab_size": 64}
@@ -194,3 +199,62 @@ def test_a_damaged_identity_is_named(identity: Any, tmp_path: Path) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(CheckpointError, match="is no importance file"):
         Importance.load(path)
+
+
+# Adapters
+
+
+def adapter_of(model: Any, folder: Path, *, manifest: bool) -> Path:
+    """A plain LoRA or, with a manifest, one of CITI, as a run on the model leaves it."""
+    names = list(shapes_of(model))[:2]
+    config: Any = (
+        MoLoraConfig(target_modules=names, num_experts=2, r=2, task_type="CAUSAL_LM")
+        if manifest
+        else LoraConfig(target_modules=names, r=2, task_type="CAUSAL_LM")
+    )
+    get_peft_model(copy.deepcopy(model), config).save_pretrained(folder)
+    if manifest:
+        (folder / "manifest.json").write_text(json.dumps({"base": identity_of(model)}), encoding="utf-8")
+    return folder
+
+
+ALIKE = ["llama", "mistral", "qwen3", "smollm3", "gemma2"]
+
+
+@pytest.mark.parametrize("theirs", ALIKE)
+def test_an_adapter_loads_on_its_own_family_alone(theirs: str, tmp_path: Path) -> None:
+    """Where a model is loaded without a training command: infer, analyse, the lab."""
+    folder = adapter_of(whole(theirs), tmp_path / "adapter", manifest=True)
+    check_loaded(whole(theirs), folder)
+    for ours in (kind for kind in ALIKE if kind != theirs):
+        with pytest.raises(CheckpointError, match="was trained on another base model than this one"):
+            check_loaded(whole(ours), folder)
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+@pytest.mark.parametrize("theirs", ALIKE)
+def test_a_command_names_the_family_that_an_adapter_was_trained_on(
+    theirs: str, manifest: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a plain LoRA the folder of its base tells, where it is still there."""
+    base = tmp_path / "base"
+    whole(theirs).config.save_pretrained(base)  # type: ignore[operator, union-attr]
+    folder = adapter_of(whole(theirs), tmp_path / "adapter", manifest=manifest)
+    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": str(base)}))
+    given = SimpleNamespace(adapter_name_or_path=[str(folder)], adapter_folder=None, model_name_or_path="m")
+    for ours in ALIKE:
+        monkeypatch.setattr(skeleton, "config_of", lambda _, ours=ours: whole(ours).config)
+        found = named.strange_adapters(given, SimpleNamespace(finetuning_type="citi" if manifest else "lora"))
+        assert len(found) == (ours != theirs)
+        if found:
+            assert f"was trained on a {theirs}, and model_name_or_path=m is a {ours}; name its own base" in found[0]
+
+
+@pytest.mark.parametrize("name", ["none", "", "/", "a\0b", None, 3])
+def test_of_a_plain_adapter_without_its_base_nothing_is_said(name: Any, tmp_path: Path) -> None:
+    folder = adapter_of(whole("llama"), tmp_path / "adapter", manifest=False)
+    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": name}))
+    assert named._family_trained_on(folder) is None
+    check_loaded(whole("qwen3"), folder)

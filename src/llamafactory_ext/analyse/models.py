@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from ..checkpoint.base import check_loaded
 from ..checkpoint.model_folder import ADAPTER_CONFIG, adapter_problems, model_problems
 from ..errors import CheckpointError, OptionError
 from .inputs import Item, Task
@@ -41,6 +42,7 @@ def load_model(base: Path, trained: Path | None = None, device: str = "cpu") -> 
     if trained is not None and is_adapter(trained):
         from peft import PeftModel
 
+        check_loaded(model, trained)
         model = PeftModel.from_pretrained(model, str(trained))
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded

@@ -14,8 +14,10 @@ from torch import nn
 from ..errors import CheckpointError
 from ..methods import load, methods
 from .atomic import read_json
+from .folders import check_adapter
 
 MANIFEST = "manifest.json"
+_CONFIG = "adapter_config.json"
 SAMPLED = 4  # weights kept of each linear
 _INSIDE = (
     ".molora_",
@@ -131,9 +133,9 @@ def check_base(model: nn.Module, adapter: Path) -> None:
     Raises:
         CheckpointError: no adapter of a method of ours there, a damaged manifest, or another base model.
     """
-    config = read_json(adapter / "adapter_config.json", "adapter configuration")
+    config = read_json(adapter / _CONFIG, "adapter configuration")
     kinds = [row.adapter for row in methods() if row.adapter]
-    if not any(load(kind.check)(adapter, config) for kind in kinds):
+    if not _is_ours(adapter, config):
         raise CheckpointError(
             f"{adapter} holds a {config.get('peft_type')} adapter, not a {' or '.join(kind.title for kind in kinds)} "
             "one; set finetuning_type to the method it was trained with."
@@ -150,6 +152,21 @@ def check_base(model: nn.Module, adapter: Path) -> None:
             f"{adapter} was trained on another base model than this one: {found}. Set model_name_or_path to its "
             f"base, {config.get('base_model_name_or_path')}."
         )
+
+
+def check_loaded(model: nn.Module, adapter: Path) -> None:
+    """Make sure that an adapter is whole, and of this base where a run of ours has kept which it was.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    check_adapter(adapter)
+    if (adapter / MANIFEST).is_file() and _is_ours(adapter, read_json(adapter / _CONFIG, "adapter configuration")):
+        check_base(model, adapter)
+
+
+def _is_ours(adapter: Path, config: Mapping[str, Any]) -> bool:
+    return any(load(row.adapter.check)(adapter, config) for row in methods() if row.adapter)
 
 
 def difference(

@@ -56,6 +56,9 @@ def load(model: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, Pre
     if adapter is not None:
         from peft import PeftModel
 
+        from ..checkpoint.base import check_loaded
+
+        check_loaded(loaded, adapter)
         loaded = PeftModel.from_pretrained(loaded, str(adapter))
     return loaded.eval(), AutoTokenizer.from_pretrained(model, trust_remote_code=False)
 

@@ -176,12 +176,9 @@ class HfBackend:
 def _adapted(model: Any, folder: Path) -> Any:
     from peft import PeftModel
 
-    from ...checkpoint.base import check_base
-    from ...checkpoint.folders import check_adapter
+    from ...checkpoint.base import check_loaded
 
-    check_adapter(folder)
-    if (folder / "manifest.json").is_file():
-        check_base(model, folder)
+    check_loaded(model, folder)
     with warnings.catch_warnings():
         # PEFT goes on with fresh numbers in the place of a tensor that is not there.
         warnings.filterwarnings("error", message="Found missing adapter keys")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...checkpoint.base import MANIFEST
 from ...checkpoint.folders import check_adapter
-from ...checkpoint.model_folder import ADAPTER_CONFIG, adapter_problems, model_problems
+from ...checkpoint.model_folder import ADAPTER_CONFIG, CONFIG, adapter_problems, model_problems
 from ...checkpoint.weight_files import DamagedError, read_header, read_object, stored_tensors
 from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
@@ -101,24 +101,29 @@ def _of_another_family(folders: Iterable[Path], model_args: Any) -> list[str]:
     kinds = [kind for part in parts if (kind := getattr(part, "model_type", None))]
     return [
         f"adapter_name_or_path={folder} was trained on a {was}, and model_name_or_path="
-        f"{model_args.model_name_or_path} is a {kinds[0]}; name its own base ({base})"
+        f"{model_args.model_name_or_path} is a {kinds[0]}; name its own base ({base}), or correct that name in its "
+        f"{ADAPTER_CONFIG}"
         for folder, (was, base) in found.items()
         if kinds and was not in kinds
     ]
 
 
 def _family_trained_on(folder: Path) -> tuple[str, str] | None:
-    """Return the architecture and the name of an adapter's base, where a run of ours has kept them."""
-    if not (folder / MANIFEST).is_file():
-        return None
+    """Return the architecture and the name of an adapter's base, where that is known.
+
+    A run of ours has kept it; of others the name alone is there, and the folder that it may name.
+    """
     try:
-        base = read_object(folder / MANIFEST).get("base")
-        config = base.get("config") if isinstance(base, dict) else None
-        kind = config.get("model_type") if isinstance(config, dict) else None
-        name = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-    except DamagedError:  # said elsewhere
+        name = str(read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path"))
+        if (folder / MANIFEST).is_file():
+            base = read_object(folder / MANIFEST).get("base")
+            config = base.get("config") if isinstance(base, dict) else None
+        else:
+            config = read_object(Path(name) / CONFIG) if (Path(name) / CONFIG).is_file() else None
+    except (DamagedError, OSError, ValueError):  # said elsewhere
         return None
-    return (kind, str(name)) if isinstance(kind, str) else None
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    return (kind, name) if isinstance(kind, str) else None
 
 
 def _of_a_method(folder: Path) -> str | None:
