@@ -59,11 +59,18 @@ def _episodes(path: Path) -> None:
     export(SOURCE, acted, {}, Wanted(checks="any"), path.parent / "sft.json", path)
 
 
+def _judged(verdicts: Path, episodes: bytes) -> None:
+    """Write the report that names these verdicts, whatever they hold."""
+    named = {"predictions_sha256": episodes, "verdicts_sha256": verdicts.read_bytes()}
+    told = JUDGED | {name: hashlib.sha256(content).hexdigest() for name, content in named.items()}
+    report = verdicts.with_name(verdicts.name.replace(".verdicts.jsonl", ".json"))
+    report.write_text(json.dumps(told), encoding="utf-8")
+
+
 def _verdicts(path: Path) -> None:
     folder, content = path.parent, episodes().encode()
     (folder / "e.jsonl").write_bytes(content)
-    judged = JUDGED | {"predictions_sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "e.judge.json").write_text(json.dumps(judged), encoding="utf-8")
+    _judged(path, content)
     (folder / "human.jsonl").write_text(HUMAN, encoding="utf-8")
     write(SOURCE, read_runs(SOURCE, [f"{folder}/e.jsonl"]), folder / "page")
     agreement(folder / "human.jsonl", path)
@@ -72,8 +79,10 @@ def _verdicts(path: Path) -> None:
 
 
 def _human(path: Path) -> None:
-    (path.parent / "v.jsonl").write_text(VERDICTS, encoding="utf-8")
-    agreement(path, path.parent / "v.jsonl")
+    verdicts = path.parent / "v.verdicts.jsonl"
+    verdicts.write_text(VERDICTS, encoding="utf-8")
+    _judged(verdicts, b"")
+    agreement(path, verdicts)
 
 
 def _in_checkout(name: str) -> Callable[[Path], None]:
