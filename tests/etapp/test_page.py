@@ -29,8 +29,8 @@ SOURCE, GOLD = load(), load_gold()
 _JUDGED = ("PRC", "PSN", "PTV")
 
 
-def acted(path: Path, make: Any) -> Path:
-    return run(SOURCE, SOURCE.cases[:12], make, {}, RunOptions(quiet=True), path)
+def acted(path: Path, make: Any, sandbox: str = "strict") -> Path:
+    return run(SOURCE, SOURCE.cases[:12], make, {}, RunOptions(quiet=True, sandbox=sandbox), path)
 
 
 def test_it_compares_runs_and_shows_every_trajectory(tmp_path: Path) -> None:
@@ -81,8 +81,7 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
         read_runs(SOURCE, [])
     with pytest.raises(OptionError, match="names two files"):
         read_runs(SOURCE, [str(one), str(one)])
-    other = tmp_path / "b.jsonl"
-    other.write_text(one.read_text().replace('"sandbox": "strict"', '"sandbox": "reference"'))
+    other = acted(tmp_path / "b.jsonl", agent("gold", GOLD), "reference")
     with pytest.raises(DataError, match="no table may mix"):
         read_runs(SOURCE, [str(one), str(other)])
     other.write_text(one.read_text().replace('"calls": [', '"calls": [7, '))

@@ -19,6 +19,7 @@ from etapp.acting import saying
 from etapp.test_sandbox import JSON, PARAMS
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.etapp.cases import Case
+from llamafactory_ext.etapp.checking import read_acted
 from llamafactory_ext.etapp.mini import load
 from llamafactory_ext.etapp.reference import ReferenceSandbox, observe
 from llamafactory_ext.etapp.reference_tools import Instances
@@ -188,6 +189,26 @@ def test_lines_in_another_order_are_refused(tmp_path: Path) -> None:
     path.write_text("".join([second, first, *others]))
     with pytest.raises(DataError, match="stands where"):
         go(path, "reference", MARA[:4])
+    with pytest.raises(DataError, match=rf"{MARA[0].id} stands behind {MARA[1].id}.*Delete the lines of"):
+        read_acted(SOURCE, path)
+    for left in ([first, *others], [first, second], [second, *others]):
+        path.write_text("".join(left))
+        assert len(read_acted(SOURCE, path)[1]) == len(left)
+
+
+def test_a_file_whose_case_list_grew_in_an_earlier_version_gets_no_figure(tmp_path: Path) -> None:
+    """There the later case was acted first; in the strict sandbox the order of lines says nothing."""
+    for mode in ("reference", "strict"):
+        later, whole = (go(tmp_path / f"{mode}{n}.jsonl", mode, MARA[n:2]) for n in (1, 0))
+        first = next(
+            one for one in whole.read_text("utf-8").splitlines(keepends=True) if f'"{MARA[0].id}"' in one[:60]
+        )
+        later.write_text(later.read_text("utf-8") + first)
+        if mode == "strict":
+            assert len(read_acted(SOURCE, later)[1]) == 2
+            continue
+        with pytest.raises(DataError, match="stands behind"):
+            read_acted(SOURCE, later)
 
 
 def test_every_trial_has_tools_of_its_own(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
 from .episodes import damaged, fault_in
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
-from .jobs import BENCHMARK
+from .jobs import BENCHMARK, check_order
 from .origin import one_run, own_prompts
 from .registry import FINDERS
 from .whole import as_run, settings_of, unfinished, whole_cases
@@ -74,6 +74,7 @@ def read_acted(source: Source, path: Path) -> tuple[PredictionFile, list[Acted]]
         acted.append(Acted(case, trial_of(prediction.id), prediction, episode, outcome))
     one_run(path, file.predictions)
     own_prompts(source, path, file.predictions)
+    check_order(source, path, [(one.prediction.id, one.episode) for one in acted])
     order = {case.id: place for place, case in enumerate(source.cases)}
     told = (*other_source(source, path), *unfinished(path, (one.prediction.id for one in acted)))
     file = replace(file, notes=(*file.notes, *told))

@@ -12,18 +12,18 @@ from .calls import TIME
 from .tables import Table, refuse_lacking
 
 COLUMNS: Mapping[str, Sequence[str]] = {
-    "events": ("id", "title", "start_time", "end_time"),
+    "events": ("id", "title", "description", "start_time", "end_time", "reminder"),
     "alarms": ("id", "alarm_time", "message"),
-    "mails": ("id", "sender", "receiver", "subject", "content", "timestamp"),
-    "health": ("timestamp",),
-    "summaries": ("date",),
-    "workouts": ("Start Time",),
-    "favourites": ("id", "title"),
+    "mails": ("id", "sender", "receiver", "subject", "content", "timestamp", "status", "read_status", "attachments"),
+    "health": ("timestamp", "steps"),
+    "summaries": ("date", "activity"),
+    "workouts": ("Activity Type", "Start Time"),
+    "favourites": ("id", "music_type", "title", "artist"),
     "cart": ("id", "asin", "product_title", "quantity"),
     "play_music": ("title", "annotation_count"),
     "search_products_in_shopping_manager": ("asin", "product_title", "product_price"),
 }
-"""The columns that tools read, by the table of a user or the tool of a common one."""
+"""The columns by which a table is known, by the table of a user or the tool of a common one."""
 _NUMBERS = ("annotation_count",)
 _LEAST_YEAR, _MOST_YEAR = 1900, 9998
 

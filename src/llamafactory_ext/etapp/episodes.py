@@ -19,6 +19,7 @@ from ..toolcalls.feedback.categories import (
 )
 from .cases import split_id
 from .prompts import STRATEGIES
+from .reference import normalised
 from .registry import ALL, SPECS
 from .sandbox import SETTINGS, UNREADABLE
 from .steps import UnlikeError, check_dialogue
@@ -142,19 +143,18 @@ def _fault_of_call(call: Any, *, is_strict: bool) -> str | None:
     mutates = name in SPECS and SPECS[name].mutates
     if effect is None:
         return "changes something, and has no effect" if is_strict and mutates else None
-    if not _is_effect(effect, name):
-        return '"effect" is not its tool with the arguments'
-    return None if mutates else "has an effect, and its tool changes nothing"
+    if not mutates:
+        return "has an effect, and its tool changes nothing"
+    return None if _is_effect(effect, name, arguments) else '"effect" is not its tool with the arguments'
 
 
-def _is_effect(effect: Any, name: str) -> bool:
-    return (
-        isinstance(effect, dict)
-        and effect.keys() == {"tool", "args"}
-        and effect["tool"] == name
-        and isinstance(effect["args"], dict)
-        and _is_json(name, effect["args"])
-    )
+def _is_effect(effect: Any, name: str, arguments: dict[str, Any]) -> bool:
+    """Tell whether an effect is what the sandbox makes of a call: all arguments, as the tool takes them."""
+    if not isinstance(effect, dict) or effect.keys() != {"tool", "args"} or effect["tool"] != name:
+        return False
+    if not isinstance(effect["args"], dict) or not _is_json(name, effect["args"]):
+        return False
+    return ToolCall(name, effect["args"]) == ToolCall(name, normalised(name, arguments))
 
 
 def _is_json(name: str, arguments: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import DataError, OptionError
 from ..serving.infer.prompts import Prompt
 from ..serving.infer.questions import Question
-from .cases import Case, Source, trial_id
+from .cases import Case, Source, split_id, trial_id
 from .episodes import damaged
 from .origin import first_prompt
 from .prompts import STRATEGIES, Strategy
@@ -134,6 +134,32 @@ def _gone_through(path: Path, jobs: Sequence[Job], done: Mapping[str, Any]) -> S
                 "name another --out."
             )
     return jobs[: len(found)]
+
+
+def check_order(source: Source, path: Path, acted: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Make sure that a reference run took each user's cases in their order; a case list that grew may have not.
+
+    Args:
+        source: has the cases.
+        path: of the run.
+        acted: ids and episodes, as they stand in the file.
+
+    Raises:
+        DataError: a case stands behind a later one, whose world it saw.
+    """
+    order = {case.id: place for place, case in enumerate(source.cases)}
+    latest: dict[tuple[str, int], str] = {}
+    for key, episode in acted:
+        if episode["sandbox"] == "reference":
+            name, trial = split_id(key)
+            own = (source.case(key).user, trial)
+            if order[split_id(before)[0] if (before := latest.get(own, "")) else name] > order[name]:
+                raise DataError(
+                    f"{path}: {key} stands behind {before}. In the reference sandbox a user's tools go through the "
+                    f"cases in order, so both saw other worlds than in a run over all. Delete the lines of {own[0]} "
+                    f"from {before} on (of trial {trial}), and repeat the command of the run."
+                )
+            latest[own] = key
 
 
 def _replayed(path: Path, own: Instances, jobs: Sequence[Job], done: Mapping[str, Mapping[str, Any]]) -> Instances:

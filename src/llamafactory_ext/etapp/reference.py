@@ -168,7 +168,7 @@ class ReferenceSandbox:
         else:
             told, result, failed = observe(self._own, self._now, call.name, call.arguments)
         is_effect = _is_done(result) and _mutates(call.name)
-        effect = {"tool": call.name, "args": _normalised(call)} if is_effect else None
+        effect = {"tool": call.name, "args": normalised(call.name, call.arguments)} if is_effect else None
         self.log.append(Logged(self.turn, call.name, call.arguments, failed, effect))
         is_whole = failed is not None or len(told) <= LONGEST or (call.name == DOCUMENT and self._finds)
         return told if is_whole else told[self._first : LONGEST]
@@ -202,12 +202,12 @@ class ReferenceSandbox:
         return f"{found}{self._label}{preferences}", found, None
 
 
-def _normalised(call: ToolCall) -> dict[str, Any]:
+def normalised(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments in the form that checks compare; as they are where the strict sandbox would refuse them."""
     try:
-        return SPECS[call.name].checked(call.arguments)
+        return SPECS[name].checked(arguments)
     except ToolError:
-        return dict(call.arguments)
+        return dict(arguments)
 
 
 def _mutates(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,11 @@ from ..toolcalls import ToolCall
 from .arguments import UnreadableError, read_call
 from .prompts import FEEDBACK
 from .reference_reading import read_reply
+from .registry import SPECS
 from .sandbox import UNREADABLE
 from .strategies import called_in
 
+_SUCCESS = '"status": "success"'
 _EXECUTED = ("turns", "tokens", "seconds", "context")  # ends at which the calls of the last reply have results
 
 
@@ -113,6 +116,9 @@ def check_dialogue(messages: Sequence[Mapping[str, Any]], episode: Mapping[str, 
         if any(call.get("turn", turn) != turn for call in step.calls):
             raise UnlikeError(f"a call of message {step.number} is of another turn")
         (_published_step if is_published else _strict_step)(step, episode, is_last=turn == len(steps))
+        for result, call in zip(step.results, step.calls, strict=True):
+            if not _is_result_of(str(result.get("content") or ""), call, is_published=is_published):
+                raise UnlikeError(f"a result of message {step.number} is none of what its call is said to have done")
     said = sum(step.said is not None for step in steps)
     if episode.get("follow_ups", said) != said:
         raise UnlikeError(f"the user says {said} things more, and the episode states another number")
@@ -125,6 +131,19 @@ def check_dialogue(messages: Sequence[Mapping[str, Any]], episode: Mapping[str, 
     written = steps[-1].text
     if answer is not None and not (answer == written if episode["strategy"] == "fc" else answer in written):
         raise UnlikeError("the dialogue ends with another answer than the prediction")
+
+
+def _is_result_of(text: str, call: Mapping[str, Any], *, is_published: bool) -> bool:
+    """Tell whether a result is an error where the call fails, and a success where it has an effect."""
+    if is_published:
+        name = call["name"]
+        is_sure = call["failed"] is None and name in SPECS and SPECS[name].mutates  # other texts may say anything
+        return not is_sure or (_SUCCESS in text) == (call["effect"] is not None)
+    try:
+        told = json.loads(text.removeprefix(f"{FEEDBACK} "))
+    except (ValueError, RecursionError):
+        return False
+    return (isinstance(told, dict) and told.keys() == {"error"}) == (call["failed"] is not None)
 
 
 def _strict_step(step: Step, episode: Mapping[str, Any], *, is_last: bool) -> None:
