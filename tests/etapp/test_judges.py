@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from llamafactory_ext.commands import etapp_scoring
 from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.errors import DataError, ExtError, OptionError
 from llamafactory_ext.etapp.agents import agent
@@ -17,7 +18,7 @@ from llamafactory_ext.etapp.checking import read_acted
 from llamafactory_ext.etapp.judge_prompt import CRITERIA, form
 from llamafactory_ext.etapp.judge_reading import Verdict
 from llamafactory_ext.etapp.judges import judge_of, judgements, read_judged, report_beside
-from llamafactory_ext.etapp.judging import Judged
+from llamafactory_ext.etapp.judging import Judged, asking
 from llamafactory_ext.etapp.judging import report_of as judged_of
 from llamafactory_ext.etapp.mini import load, load_gold
 from llamafactory_ext.etapp.page import read_runs, write
@@ -238,6 +239,20 @@ def test_no_report_of_another_judge_is_replaced(before: str, runs: Path, monkeyp
         else:
             Etapp().judge(str(runs / "gold.jsonl"), concurrency=1)
             assert report.read_bytes() != kept[report]
+
+
+def test_a_report_that_another_command_wrote_meanwhile_is_kept(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*given: Any) -> Any:
+        judged(runs / "gold.jsonl", told=J | {"model": "other"})
+        return asking(*given)
+
+    monkeypatch.setattr(etapp_scoring, "asking", late)
+    with judge_stub() as stub:
+        asks(monkeypatch, stub.url)
+        with pytest.raises(OptionError, match="is another judge's report"):
+            Etapp().judge(str(runs / "gold.jsonl"))
+        assert not stub.bodies
+    assert judge_of(read_report(runs / "gold.judge.json"))["model"] == "other"
 
 
 def test_no_report_on_more_cases_is_replaced(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,18 @@ def test_figures_by_group(tmp_path: Path) -> None:
     assert "## By domain" in text
 
 
+def test_how_a_run_was_done_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for faults in (0.0, 0.5):
+        path = tmp_path / f"{faults}.jsonl"
+        run(SOURCE, SOURCE.cases[:2], agent("gold", GOLD), {"model": "m"}, RunOptions(quiet=True, faults=faults), path)
+    runs = read_runs(SOURCE, [f"some={path}", f"none={tmp_path / '0.0.jsonl'}"])
+    for text in (one.read_text() for one in write(SOURCE, runs, tmp_path / "page")[::2]):
+        assert "some: run with model" in text
+        assert "trials 1, most turns 20, faults 0.5, seed 0" in text
+        assert "faults 0.0, seed 0" in text
+
+
 def test_what_a_model_says_is_text(tmp_path: Path) -> None:
     bad = "<script>alert(1)</script> | [x](javascript:y)"
     path = acted(tmp_path / "bad.jsonl", lambda *_: saying([("<b>", {"<i>": bad})], bad))

@@ -74,16 +74,19 @@ def judge(
     options, good = judge_options(), dict(zip(CRITERIA, least, strict=True))
     words = ("of the checkout " if prompts == "checkout" else "") + template_hash(make)
     asked = {"model": options.model, "temperature": options.temperature, "reading": mode}
-    claim_judged(target, asked | setup(words, samples, good), {one.prediction.id for one in acted})
+    ids, who = {one.prediction.id for one in acted}, asked | setup(words, samples, good)
+    claim_judged(target, who, ids)
     with asking(options, log) as judging:
+        claim_judged(target, who, ids)  # another command may have ended since
         judged = judge_all(world, acted, judging, mode, samples, concurrency, make)  # type: ignore[arg-type]
-    if not any(one.verdicts for one in judged):
-        raise DataError(
-            f"No reply of the judge could be read. Look at {log}; with a judge that fills the form, remove that "
-            "file and repeat the command."
-        )
-    summary, n = judging.summary(), len(world.cases)
-    _tell(judged_report(world, file, judged, mode, summary, n, words, good, samples), target)  # type: ignore[arg-type]
+        if not any(one.verdicts for one in judged):
+            raise DataError(
+                f"No reply of the judge could be read. Look at {log}; with a judge that fills the form, remove that "
+                "file and repeat the command."
+            )
+        summary, n = judging.summary(), len(world.cases)
+        found = judged_report(world, file, judged, mode, summary, n, words, good, samples)  # type: ignore[arg-type]
+        _tell(found, target)
 
 
 def report(runs: list[str], source: str, out: str) -> None:

@@ -24,14 +24,14 @@ class Run:
         acted: its cases.
         report: of the checks.
         judgements: of judges that were asked.
-        left_out: notes on reports beside it that do not count.
+        notes: on how it was run, and on reports beside it that do not count.
     """
 
     name: str
     acted: tuple[Acted, ...]
     report: Report
     judgements: tuple[Judgement, ...] = ()
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def judges_of(runs: Sequence[Run]) -> list[Mapping[str, Any]]:

@@ -17,10 +17,22 @@ from .checking import Acted, read_acted, report_of, values_of
 from .compared import Run, compared, difference_line, figures_of, judge_lines, judges_of, not_compared
 from .groups import KINDS, grouped
 from .judges import judgements
+from .whole import settings_of
 
 FILES = ("report.md", "report.json", "report.html")
 _PAPER = "etapp-"
 _MOST_SHOWN = 4000
+_NAMED = (
+    "model",
+    "served_model",
+    "temperature",
+    "max_new_tokens",
+    "trials",
+    "most_turns",
+    "faults",
+    "seed",
+    "prompts",
+)
 _CSS = """
 :root{color-scheme:light dark;--fg:#1d2733;--bg:#fff;--line:#d5dbe3;--soft:#f4f6f9;--bad:#b3374a}
 @media(prefers-color-scheme:dark){:root{--fg:#e4e9f0;--bg:#14181e;--line:#36404c;--soft:#1c222a;--bad:#f08a9a}}
@@ -63,8 +75,15 @@ def _run(source: Source, word: str) -> Run:
     file = Path(path if found else word)
     predictions, acted = read_acted(source, file)
     judged, left_out = judgements(file, predictions.sha256)
+    notes = (*_settings(settings_of(file)), *left_out)
     checked = report_of(source, predictions, acted, len(source.cases))
-    return Run(name if found else file.stem, tuple(acted), checked, tuple(judged), tuple(left_out))
+    return Run(name if found else file.stem, tuple(acted), checked, tuple(judged), notes)
+
+
+def _settings(told: Mapping[str, Any]) -> list[str]:
+    """Return a note on how a run was done, so that what differs beside the model can be seen."""
+    named = [f"{name.replace('_', ' ')} {_short(told[name])}" for name in _NAMED if told.get(name) not in (None, "")]
+    return [f"run with {', '.join(named)}"] if named else []
 
 
 def write(source: Source, runs: Sequence[Run], folder: Path, inputs: Sequence[Path] = ()) -> list[Path]:
@@ -138,7 +157,7 @@ def _papers() -> list[str]:
 def _notes(runs: Sequence[Run]) -> list[str]:
     notes = [f"{run.name}: {note}" for run in runs for note in run.report.notes]
     notes += [f"{run.name}: {note}" for run in runs for one in run.judgements for note in one.report.notes]
-    notes += [f"{run.name}: {note}" for run in runs for note in run.left_out]
+    notes += [f"{run.name}: {note}" for run in runs for note in run.notes]
     return list(dict.fromkeys(notes))
 
 
