@@ -458,6 +458,9 @@ def test_nothing_that_is_printed_steers_a_terminal(tmp_path: Path, capsys: pytes
     etapp.inventory(str(folder))
     etapp.split(str(tmp_path / f"l{STEERS}"), 1, str(folder), by="user")
     etapp.demo(str(tmp_path / f"demo{STEERS}"), "mini-one-tool")
+    etapp.check(str(path), str(folder))
+    etapp.report(str(path), source=str(folder), out=str(tmp_path / f"page{STEERS}"))
+    etapp.export_sft(str(tmp_path / f"demo{STEERS}/gold.jsonl"), str(tmp_path / f"d{STEERS}.json"), "mini-one-tool")
     said = capsys.readouterr()
     shown = said.out + said.err
     assert "say\\x1b[2J" in shown

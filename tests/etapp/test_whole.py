@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from llamafactory_ext.etapp.cases import Source, open_source, split_id, trial_id
 from llamafactory_ext.etapp.checking import read_acted, report_of
 from llamafactory_ext.etapp.export import Wanted, export
 from llamafactory_ext.etapp.judge_reading import Verdict
+from llamafactory_ext.etapp.judges import report_for
 from llamafactory_ext.etapp.judging import Judged, prompt_of
 from llamafactory_ext.etapp.judging import report_of as judged_of
 from llamafactory_ext.etapp.mini import load, load_gold
@@ -45,6 +47,23 @@ def checked(path: Path, cases: int = 3) -> Any:
 
 def lines(path: Path) -> list[str]:
     return path.read_text("utf-8").splitlines(keepends=True)
+
+
+NAMES = ("x.jsonl", "x.txt", "x.json", "x", "x.txt.jsonl", "x.jsonl.jsonl", ".jsonl", "X.JSONL")
+
+
+@pytest.mark.parametrize("one", NAMES)
+@pytest.mark.parametrize("other", NAMES)
+def test_no_two_files_share_a_report(one: str, other: str, tmp_path: Path) -> None:
+    """Files of one folder have reports of their own, or need a place for them."""
+    for name in (one, other):
+        (tmp_path / name).touch()
+    found = []
+    for name in {one, other}:
+        with contextlib.suppress(OptionError):
+            found.append(report_for(tmp_path / name, "check"))
+    assert len(found) == len(set(found))
+    assert found or one != other
 
 
 @pytest.mark.parametrize("kept", [1, 3, 4, 8])

@@ -13,7 +13,7 @@ from ..etapp.checking import other_source, read_acted, report_of
 from ..etapp.checkout import Checkout
 from ..etapp.export import Wanted, export, read_ids
 from ..etapp.judge_prompt import CRITERIA, MODES, prompt, template_hash
-from ..etapp.judges import claim_checked, claim_judged, read_judged, report_beside
+from ..etapp.judges import claim_checked, claim_judged, read_judged, report_for
 from ..etapp.judging import asking, estimate, judge_all, judge_options, setup
 from ..etapp.judging import report_of as judged_report
 from ..etapp.page import read_runs, write
@@ -31,7 +31,7 @@ Least = tuple[float, float, float]
 def check(predictions: str, source: str, out: str) -> None:
     """See `Etapp.check`."""
     path = file_of("predictions", predictions)
-    target = file_of("out", out) if out else report_beside(path, "check")
+    target = file_of("out", out) if out else report_for(path, "check")
     claim([target, verdicts_path(target)], inputs=[path])
     claim_checked(target)
     world = open_source(source)
@@ -58,7 +58,7 @@ def judge(
         raise OptionError(f"--prompts {prompts}: choose one of {', '.join(PROMPTS)}.")
     path = file_of("predictions", predictions)
     other = "".join(f".{word}" for word in (mode, prompts) if word not in ("strict", "ours"))
-    target = file_of("out", out) if out else report_beside(path, f"judge{other}")
+    target = file_of("out", out) if out else report_for(path, f"judge{other}")
     log = target.with_suffix(".log.jsonl")
     claim([target, verdicts_path(target)], inputs=[path])
     claim_log(log, [path])

@@ -67,6 +67,20 @@ def report_beside(predictions: Path, what: str) -> Path:
     return predictions.with_name(f"{stem}.{what}.json")
 
 
+def report_for(predictions: Path, what: str) -> Path:
+    """Return where a command puts the report on a prediction file that it was given no place for.
+
+    Raises:
+        OptionError: another file there has a report of the same name.
+    """
+    target = report_beside(predictions, what)
+    is_lines = predictions.suffix == ".jsonl"
+    twin = predictions.with_name(predictions.stem if is_lines else f"{predictions.name}.jsonl")
+    if twin.is_file():
+        raise OptionError(f"{target} would be the report on {twin.name} as well; name another place with --out.")
+    return target
+
+
 def judgements(predictions: Path, digest: str) -> tuple[list[Judgement], list[str]]:
     """Return what judges said of a prediction file, by the reports beside it, and notes on reports left out.
 
