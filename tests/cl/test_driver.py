@@ -19,7 +19,8 @@ from llamafactory_ext.cl.pictures import heat_map, seen_so_far
 from llamafactory_ext.cl.plan import read_plan
 from llamafactory_ext.cl.report import as_markdown, as_page, write_report
 from llamafactory_ext.errors import OptionError, UpstreamError
-from llamafactory_ext.lab.sequences import write_sequence
+from llamafactory_ext.lab.methods import SHIPPED_MODEL
+from llamafactory_ext.lab.sequences import SETS, write_sequence
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,12 +151,14 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples/yaml/cl").glob("*.yaml
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With two tasks, a seed, a step for each task and few items."""
+    """With two tasks, a seed, a step for each task and few items; the lab's model and sets where others are named."""
     raw = yaml.safe_load((ROOT / f"examples/yaml/cl/{name}").read_text("utf-8"))
     monkeypatch.chdir(tmp_path)
     write_sequence(Path("data/cl"))
-    raw |= {"model": str(ROOT / raw["model"])}
-    raw["train"] |= {"max_steps": 1, "per_device_train_batch_size": 4}
+    raw |= {"model": str(SHIPPED_MODEL)}
+    for task, own in zip(raw["tasks"], SETS, strict=False):
+        task |= {split: f"data/cl/{own}/{split}.json" for split in ("train", "test")}
+    raw["train"] |= {"max_steps": 1, "per_device_train_batch_size": 4, "use_cpu": True, "bf16": False}
     raw["evaluate"] |= {"limit": 2}
     raw |= {"seeds": raw["seeds"][:1], "order": [task["name"] for task in raw["tasks"][:2]]}
     if "search" in raw:

@@ -19,12 +19,13 @@ FIGURES: Final = (
     ("general_change", "general change"),
 )
 EXPLAINED: Final = (
-    "AP: mean of the last row; ± is the binomial standard error of one run's AP, and, behind `sd`, the deviation over "
-    "seeds. BWT: last row minus diagonal, without the last task. Forgetting: best earlier score minus the last. "
-    "Plasticity: mean of the diagonal. FWT: score before a task is learnt minus the base model's. General change: "
-    "mean over the general sets after the last task minus the base model's. The row base is the model before any "
-    "task; - was not measured. Steps: of the optimiser, in the first seed's run. Stored: bytes of weights, statistics "
-    "and training items that have to be kept to answer and to learn the next task."
+    "AP: mean of the last row; ± is the binomial standard error of the first seed's figure, items taken as "
+    "independent, and, behind `sd`, the deviation over seeds. BWT: last row minus diagonal, without the last task. "
+    "Forgetting: best earlier score minus the last. Plasticity: mean of the diagonal. FWT: score before a task is "
+    "learnt minus the base model's. General change: mean over the general sets after the last task minus the base "
+    "model's. The row base is the model before any task; - was not measured. Steps: of the optimiser, in the first "
+    "seed's run. Stored: bytes of weights, statistics and training items that have to be kept to answer and to learn "
+    "the next task."
 )
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
@@ -73,9 +74,8 @@ def _figures(result: Mapping[str, Any]) -> Table:
         rows.append((BASE, "-", "-", f"{mean:.3f} ± {error:.3f}", *["-"] * (len(FIGURES) - 1)))
     for name, method in result["methods"].items():
         runs = method["runs"]
-        cells = [
-            _over_seeds([run[key] for run in runs], _error(runs[0]) if key == "ap" else None) for key, _ in FIGURES
-        ]
+        errors = _errors(runs[0], result["base"] or {})
+        cells = [_over_seeds([run[key] for run in runs], errors.get(key)) for key, _ in FIGURES]
         steps = sum(step for step in runs[0]["steps"] if step)
         label = name + (f" ({method['share']:.0%} replayed)" if method["share"] else "")
         stored = runs[0].get("stored_bytes")
@@ -132,13 +132,31 @@ def _score(cell: Mapping[str, Any] | None) -> str:
     return "-" if cell is None else f"{cell['score']:.3f} ± {cell['se']:.3f} (n {cell['n']})"
 
 
-def _error(run: Mapping[str, Any]) -> float | None:
-    """Return the standard error of a run's AP over its items."""
-    count = len(run["matrix"])
-    last = [run["cells"].get(f"{count - 1},{i}") or run["cells"].get(f"{i},{i}") for i in range(count)]
-    if not all(last):
+def _errors(run: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the standard errors of a run's figures over its items, taken as independent; None where a cell lacks."""
+    cells, tasks = run["cells"], range(len(run["matrix"]))
+    own = [cells.get(f"{i},{i}") for i in tasks]
+    last = [cells.get(f"{tasks[-1]},{i}") for i in tasks]
+    change = [(cell, base.get(name)) for name, cell in (run.get("general") or {}).items()]
+    return {
+        "ap": _of_mean([one or other for one, other in zip(last, own, strict=True)]),
+        "plasticity": _of_mean(own),
+        "bwt": _of_differences([*zip(last, own, strict=True)][:-1]),
+        "general_change": _of_differences(change),
+    }
+
+
+def _of_mean(cells: Sequence[Any]) -> float | None:
+    known = [cell for cell in cells if cell is not None]
+    if not known or len(known) < len(cells):
         return None
-    return error_of_mean([cell["score"] for cell in last], [cell["n"] for cell in last])
+    return error_of_mean([cell["score"] for cell in known], [cell["n"] for cell in known])
+
+
+def _of_differences(pairs: Sequence[tuple[Any, Any]]) -> float | None:
+    """Return the standard error of a mean of differences: of as many terms as there are pairs, two cells in each."""
+    error = _of_mean([cell for pair in pairs for cell in pair])
+    return None if error is None else 2 * error
 
 
 def _over_seeds(values: Sequence[float | None], error: float | None) -> str:
