@@ -93,7 +93,6 @@ def test_lines_of_other_tools(tmp_path: Path, line: str, name: str) -> None:
     [
         '{"id": "a:0", "prediction": "x", "benchmark": "rotbench"}',
         '{"id": "a:0", "prediction": "x", "model_hash": "m"}',
-        '{"id": "a:0", "prediction": null}',
         '{"id": true, "prediction": "x"}',
         '{"prediction": "x"}',
         '{"id": "a:0", "text": "x"}',
@@ -103,6 +102,33 @@ def test_half_a_line_is_refused(tmp_path: Path, line: str) -> None:
     """A line that says a part of where it comes from is damaged, and one without an answer answers nothing."""
     with pytest.raises(DataError, match="is missing or no text"):
         read_predictions(write(tmp_path / "p.jsonl", f"{line}\n"), "rotbench", foreign=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("null", ""),
+        ("42", "42"),
+        ("-0.5", "-0.5"),
+        ("NaN", "NaN"),
+        ("true", "true"),
+        ("[]", "[]"),
+        ('[{"name": "f", "arguments": {}}]', '[{"name": "f", "arguments": {}}]'),
+        ("1" + "0" * 400, "1" + "0" * 400),
+        ('{"a": "\\u00e9"}', '{"a": "é"}'),
+    ],
+)
+@pytest.mark.parametrize("origin", ["", ', "benchmark": "rotbench", "prompt_hash": "p", "model_hash": "m"'])
+def test_an_answer_that_is_no_text_is_read_when_it_is_scored_and_told(
+    written: str, text: str, origin: str, tmp_path: Path
+) -> None:
+    """Other tools write null beside tool calls; a run of `infer` goes on with texts alone."""
+    path = write(tmp_path / "p.jsonl", f'{{"id": "a:0", "prediction": {written}{origin}}}\n')
+    file = read_predictions(path, "rotbench", foreign=True)
+    assert [found.prediction for found in file.predictions] == [text]
+    assert [note for note in file.notes if "1 predictions are no texts" in note]
+    with pytest.raises(DataError, match="is missing or no text"):
+        read_predictions(path, "rotbench")
 
 
 @pytest.mark.parametrize("depth", [1, 50, 96, 97, 98, 99, 150, 900, 960, 980, 985, 990, 995, 1000, 5_000, 100_000])

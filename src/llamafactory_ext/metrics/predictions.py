@@ -56,7 +56,9 @@ class Prediction:
 
         Args:
             record: what the line holds.
-            benchmark: of a line that does not say where it comes from; None refuses such lines.
+            benchmark: of a line that does not say where it comes from; None refuses such lines. With it, an answer
+                that is no text (other tools write null beside tool calls, numbers or lists) is taken as its JSON
+                text, null as an empty one.
 
         Raises:
             DataError: says what is wrong, without the place.
@@ -67,6 +69,8 @@ class Prediction:
             record = {**record, "benchmark": benchmark, "prompt_hash": "", "model_hash": ""}
             if isinstance(record.get("id"), int) and not isinstance(record["id"], bool):
                 record["id"] = str(record["id"])
+        if benchmark is not None and not isinstance(record.get("prediction", ""), str):
+            record = {**record, "prediction": _as_text(record["prediction"])}
         for name in _TEXTS:
             if not isinstance(record.get(name), str):
                 raise DataError(f'"{name}" is missing or no text')
@@ -133,17 +137,18 @@ def read_predictions(path: Path, benchmark: str | None = None, *, foreign: bool 
     notes: list[str] = []
     repeated: list[str] = []
     kept: dict[str, tuple[int, Prediction]] = {}
-    whole = 0
+    whole = odd = 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         is_whole = line.endswith(b"\n")
         if line.strip():
             try:
-                prediction = _prediction(line, benchmark, foreign)
+                prediction, as_written = _prediction(line, benchmark, foreign)
             except DataError as error:
                 if not is_whole:
                     notes.append(_cut(path, number, len(kept)))
                     break
                 raise DataError(_fault(path, number, len(kept), error.message)) from None
+            odd += not as_written
             first, other = kept.setdefault(prediction.id, (number, prediction))
             if first != number:
                 repeated.append(_repeated(path, first, number, prediction, other))
@@ -155,6 +160,8 @@ def read_predictions(path: Path, benchmark: str | None = None, *, foreign: bool 
     predictions = tuple(prediction for _, prediction in kept.values())
     if not predictions:
         raise DataError(f"{path} holds no predictions; run the inference again or name another file.")
+    if odd:
+        notes.append(f"{path}: {odd} predictions are no texts; null was read as an empty one, others as their JSON.")
     if any(not prediction.model_hash for prediction in predictions):
         notes.append(NO_HASHES)
     return PredictionFile(path, predictions, tuple(notes), hashlib.sha256(content).hexdigest(), whole)
@@ -170,7 +177,12 @@ def _content(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error.strerror}); name a prediction file.") from None
 
 
-def _prediction(line: bytes, benchmark: str | None, foreign: bool) -> Prediction:
+def _as_text(value: object) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _prediction(line: bytes, benchmark: str | None, foreign: bool) -> tuple[Prediction, bool]:
+    """Return a line's record, and whether its answer is a text as it is written."""
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -182,7 +194,7 @@ def _prediction(line: bytes, benchmark: str | None, foreign: bool) -> Prediction
     prediction = Prediction.from_record(record, benchmark if foreign else None)
     if benchmark is not None and prediction.benchmark != benchmark:
         raise DataError(f"a prediction of {prediction.benchmark!r}, not of {benchmark!r}")
-    return prediction
+    return prediction, isinstance(record["prediction"], str)
 
 
 def _is_deep(value: object) -> bool:

@@ -96,6 +96,7 @@ def read_call_object(cursor: Cursor, *, optional: bool = False) -> bool:
             return False
     named = isinstance(name, str)
     if not named:
+        _refuse_odd_name(cursor, members)
         _refuse_other_name(cursor, members)
     if optional and not (named and (arguments is not None or _is_bare(cursor, name, members))):
         refuse_misspelt(cursor, members)
@@ -236,6 +237,16 @@ def read_named_members(cursor: Cursor, start: int) -> None:
         inner.take_text(",")
     cursor.steps += inner.steps
     cursor.note_repeated(inner.repeated)
+
+
+def _refuse_odd_name(cursor: Cursor, members: Members) -> None:
+    """Fail if a name that is no text, such as 3 or a list, stands beside arguments and nothing else."""
+    name, place, _ = members.get("name", (None, 0, 0))
+    if name is None or isinstance(name, dict) or members.keys() - HARMLESS != {"arguments"}:
+        return
+    if isinstance(members["arguments"][0], dict | str):
+        cursor.meant = True
+        cursor.fail('the "name" of a call must be a text', place)
 
 
 def _refuse_other_name(cursor: Cursor, members: Members) -> None:

@@ -160,3 +160,16 @@ def test_arguments_by_position_without_a_place_drop_the_record(text: str) -> Non
     dropped = toolace_module.FAMILY.read(record)
     assert isinstance(dropped, Drop)
     assert dropped.reason == "a call does not parse: [Name(key=value, ...)] is expected"
+
+
+@pytest.mark.parametrize("text", ["[Unknown Tool(level=3]", "[Unknown Tool(level=3", "[Unknown Tool(level=x)]"])
+def test_a_malformed_call_of_an_undeclared_tool_is_no_answer(text: str) -> None:
+    dropped = toolace_module.FAMILY.read(toolace(("user", "Dim."), ("assistant", text)))
+    assert isinstance(dropped, Drop)
+
+
+@pytest.mark.parametrize("text", ["[Source (2020)] says so.", "[1, 2, 3]", "[x] done", "[f(x)] is a group."])
+def test_brackets_without_a_call_are_an_answer(text: str) -> None:
+    example = read("toolace", toolace(("user", "Dim."), ("assistant", text)))
+    assert said(example)[1] == ("gpt", text)
+    assert example.findings == ()

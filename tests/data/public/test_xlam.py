@@ -9,6 +9,7 @@ import pytest
 
 from data.published import read, said
 from data.samples import xlam
+from llamafactory_ext.data.files.repeated import fault_of
 from llamafactory_ext.data.public import tool_schemas
 
 pytestmark = pytest.mark.fast
@@ -115,3 +116,18 @@ def test_an_unknown_type_is_a_finding() -> None:
     example = read("xlam", xlam(tools=tools))
     assert example.findings == (tool_schemas.UNKNOWN_TYPE,)
     assert json.loads(example.columns["tools"])[0]["parameters"]["properties"] == {"level": {}}
+
+
+@pytest.mark.parametrize(
+    "given", ["", ', "arguments": {}', ', "arguments": null', ', "arguments": ""', ', "arguments": "null"']
+)
+def test_xlam_no_arguments_are_none(given: str) -> None:
+    answers = f'[{{"name": "set_lamp"{given}}}]'
+    assert said(read("xlam", xlam(answers=answers)))[1] == ("function_call", ("", [("set_lamp", {})]))
+
+
+def test_xlam_a_key_that_stands_twice_in_a_text_is_a_finding() -> None:
+    answers = '[{"name": "set_lamp", "arguments": {"level": 3, "level": 4}}]'
+    example = read("xlam", xlam(answers=answers))
+    assert example.findings == (fault_of("level"),)
+    assert read("xlam", xlam()).findings == ()

@@ -9,14 +9,14 @@ from types import ModuleType
 import pytest
 
 from llamafactory_ext.toolcalls.feedback.errors import CATEGORIES, feedback_error
-from toolcalls.feedback import texts_first, texts_second
+from toolcalls.feedback import texts_first, texts_fourth, texts_second, texts_third
 
 pytestmark = pytest.mark.fast
 
 _MOST_FALSE_ALARMS, _MOST_MISSES = 0.02, 0.05
 
 
-@pytest.mark.parametrize("table", [texts_first, texts_second])
+@pytest.mark.parametrize("table", [texts_first, texts_second, texts_third, texts_fourth])
 def test_rates_over_a_table(table: ModuleType) -> None:
     missed = [text for text in table.ERRORS if feedback_error(text) is None]
     alarms = [text for text in table.RESULTS if feedback_error(text) is not None]
@@ -31,7 +31,8 @@ def test_the_tables_are_large_and_of_many_languages() -> None:
     assert min(len(texts_first.ERRORS), len(texts_first.RESULTS)) >= 70
     assert len(texts_second.ERRORS) + len(texts_second.RESULTS) >= 60
     assert min(len(texts_first.LANGUAGES), len(texts_second.LANGUAGES)) >= 11
-    every = [*texts_first.ERRORS, *texts_first.RESULTS, *texts_second.ERRORS, *texts_second.RESULTS]
+    tables = (texts_first, texts_second, texts_third, texts_fourth)
+    every = [text for table in tables for text in (*table.ERRORS, *table.RESULTS)]
     assert len(set(every)) == len(every)
 
 

@@ -37,6 +37,7 @@ _NAME = re.compile(r"[^\[\](){}=,\"'\n]{1,300}(?=\s*\()")
 _KEY = re.compile(r"([^=,(){}\"'\n]{1,300})\s*=(?!=)")
 _QUOTED_KEY = re.compile(r"""["']([^"'\n]{1,300})["']\s*[=:]""")
 _BEGINS = re.compile(r"\[[^\[\](){}=,\"'\n]{1,300}\s*\(\s*(?:[)\"'\d]|[^=,(){}\"'\n]{1,300}\s*=)")
+_STATES = re.compile(r"\[\s*[^\[\](){}=,\"'\n]{1,300}\(\s*[^\s=,(){}\"'\n]{1,100}\s*=(?!=)")
 Declared = Mapping[str, tuple[str, ...]]  # names of tools, with those of their parameters in order
 _OBJECT = ("{", "[{")  # calls as JSON
 
@@ -112,7 +113,7 @@ def _spoken(text: str, declared: Declared, findings: list[str]) -> Piece:
     """Return a turn with calls, or an answer in words, which may begin with a bracket too."""
     start = _first_call(text, declared)
     ends = text.rstrip("] \n").endswith(")")
-    if start is None and ends and _BEGINS.match(text):
+    if start is None and (_BEGINS.match(text) if ends else _STATES.match(text)):
         start = 0  # of a tool that is not declared
     if start is None:
         return Piece(GPT, text)

@@ -17,7 +17,8 @@ from ..checks.audit import call_faults
 from ..dialogues import ASKING, CALL, CALL_MARKS, GPT, HUMAN, OBSERVATION, SYSTEM, call, call_turn, example, turn
 from ..entries import Dialogue
 from ..family import Drop, Example, Foreign, Outcome
-from .values import read_value, whole_value
+from ..files.repeated import fault_of
+from .values import read_value, repeated_keys, whole_value
 
 SAME_SIDE = "two turns of one speaker stand in a row; they are kept as one"
 OPENS_WITH_ANSWER = "the assistant speaks first; that turn is left out"
@@ -64,16 +65,24 @@ class Piece:
 
 
 def guarded(read: Callable[[Mapping[str, Any]], Outcome]) -> Callable[[Any], Outcome]:
-    """Make a `Family.read` of a reader: UnusableError becomes a Drop, what is no object is refused."""
+    """Make a `Family.read` of a reader: UnusableError becomes a Drop, what is no object is refused.
+
+    A key that stands twice in an object within a text of the record is a finding, as only its last value is kept.
+    """
 
     @wraps(read)
     def guard(record: Any) -> Outcome:
         if not isinstance(record, Mapping):
             return Foreign(f"is no JSON object but {type(record).__name__}")
         try:
-            return read(record)
+            with repeated_keys() as keys:
+                outcome = read(record)
         except UnusableError as fault:
             return Drop(fault.message)
+        if not keys or not isinstance(outcome, Example):
+            return outcome
+        told = dict.fromkeys(map(fault_of, keys))
+        return replace(outcome, findings=(*outcome.findings, *told))
 
     return guard
 
@@ -119,12 +128,13 @@ def read_call(value: Any, declared: Iterable[str], findings: list[str]) -> dict[
         value = value["function"]
     if not isinstance(value, Mapping):
         raise UnusableError("a call is no JSON object")
-    arguments = value.get("arguments", value.get("parameters", {}))
+    arguments = value.get("arguments", value.get("parameters"))
     if isinstance(arguments, str):
         try:
             arguments = whole_value(arguments) if arguments.strip() else {}
         except CallParseError:
-            arguments = None
+            raise UnusableError("the arguments of a call are no JSON object") from None
+    arguments = {} if arguments is None else arguments
     if not isinstance(arguments, Mapping):
         raise UnusableError("the arguments of a call are no JSON object")
     name = value.get("name")

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from llamafactory_ext.errors import CallParseError
 from llamafactory_ext.toolcalls.cursor import Cursor
 from llamafactory_ext.toolcalls.json_text import read_json
 from llamafactory_ext.toolcalls.literals import read_literal
+
+_REPEATED: ContextVar[list[str] | None] = ContextVar("repeated", default=None)
+
+
+@contextmanager
+def repeated_keys() -> Iterator[list[str]]:
+    """Give the keys that objects of the texts that are read in this block have twice, as they are found."""
+    found: list[str] = []
+    token = _REPEATED.set(found)
+    try:
+        yield found
+    finally:
+        _REPEATED.reset(token)
 
 
 def read_value(text: str, start: int = 0) -> tuple[Any, int]:
@@ -27,6 +42,8 @@ def read_value(text: str, start: int = 0) -> tuple[Any, int]:
         cursor.jump(start)
         value = read_literal(cursor)
         end = cursor.pos
+    if cursor.repeated is not None and (found := _REPEATED.get()) is not None:
+        found.append(cursor.repeated)
     return value, end
 
 

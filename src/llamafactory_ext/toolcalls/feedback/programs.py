@@ -17,7 +17,7 @@ _REASONS = (
     r"|network is unreachable|name or service not known|temporary failure in name|exec format error"
     r"|unrecogni[sz]ed option"
     r"|illegal option|unknown option|missing (?:file |destination file |argument)?operand|bad (?:file descriptor"
-    r"|interpreter|substitution)|syntax error near|text file busy|unable to resolve|could not resolve"
+    r"|interpreter|substitution)|syntax error (?:near|at)|text file busy|unable to resolve|could not resolve"
     r"|segmentation fault|option requires an argument|extra operand|unexpected (?:token|end of file)"
     r"|unbound variable)"
 )
@@ -37,8 +37,8 @@ _MESSAGE = re.compile(
 )
 _OWN_WORDS = re.compile(
     r"curl: \(\d{1,3}\) |(?-i:[\w./-]{1,100}:\d+(?::\d+)?: (?:fatal )?error: )"
-    r"|(?:\(node:\d+\) )?unhandledpromise"
-    r"|error\[E\d+\]: |fatal: \S|npm (?:err!|error) |(?-i:E): (?:unable|could|failed"
+    r"|(?:\(node:\d+\) )?unhandled ?promise"
+    r"|error\[E\d+\]: |error (?-i:[A-Z]{1,5}\d{2,6}): |fatal: \S|npm (?:err!|error) |(?-i:E): (?:unable|could|failed"
     r"|package)|(?-i:panic): \S"
     r"|(?:[\w/]*/)?-?(?:bash|dash|ksh|zsh|fish|ash|sh): (?:[^\n]{1,200}: )?(?:not found|syntax error"
     r"|command not found"

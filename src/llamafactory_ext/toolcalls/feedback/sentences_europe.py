@@ -32,7 +32,7 @@ def spanish() -> tuple[str, ...]:
         r"(?!.{0,12}(?:resultado|coincidencia|registro|error|problema))",
         rf"falta(?:n)? (?:el |la |los |un |algun )?(?:\w+ )?{thing}",
         rf"(?:el |la |su |tu )?{thing}[^.!?\n]{{0,60}}(?:\bfallo\b|\bha fallado\b|no (?:es |son "
-        rf"|esta )?(?:valid|disponible"
+        rf"|esta )?(?:actualmente |temporalmente )?(?:valid|disponible"
         r"|encontrad|reconocid|permitid|soportad|responde|existe)|invalid[oa]s?\b|es (?:obligatori|requerid"
         r"|desconocid)"
         r"|\bfalta\b|ausente|caducad|expirad|fallid[oa]|rechazad[oa]|denegad[oa]|incorrect[oa]|desconocid[oa])",
@@ -66,9 +66,11 @@ def portuguese() -> tuple[str, ...]:
         r"|comunicacao))|nao (?:foi|e|era) possivel|nao (?:pode|conseguimos"
         r"|consegui)\b",
         rf"falta(?:m|ndo)? (?:o |a |um |uma )?(?:\w+ )?{thing}|impossivel \w+r\b",
-        rf"(?:o |a |seu |sua )?{thing}[^.!?\n]{{0,60}}(?:\bfalhou|nao (?:e |esta |foi |pode )?(?:valid"
+        rf"(?:o |a |seu |sua )?{thing}[^.!?\n]{{0,60}}(?:\bfalhou|nao (?:e |esta |foi |pode )?(?:atualmente "
+        rf"|mais )?(?:valid"
         rf"|disponivel|encontrad"
-        r"|reconhecid|permitid|suportad|responde|existe|ser )|invalid[oa]s?\b|e (?:obrigatori|desconhecid)"
+        r"|reconhecid|permitid|suportad|responde|existe|ser )|(?:esta )?(?:atualmente |temporariamente )?indisponivel"
+        r"|invalid[oa]s?\b|e (?:obrigatori|desconhecid)"
         r"|ausente|faltando"
         r"|expirad|expirou|rejeitad|negad[oa]|desconhecid[oa]|recusad[oa]|incorret[oa])",
         r"(?:acesso|permissao) negad[oa]|nao autorizad|sem permissao|(?:tempo|limite)[^.]{0,30}(?:esgotado"
@@ -99,7 +101,7 @@ def french() -> tuple[str, ...]:
         r"|a ete) impossible",
         rf"(?:il )?manque (?:le |la |un |une )?{thing}",
         rf"(?:la |le |l'|votre |cette |ce )?{thing}[^.!?\n]{{0,60}}(?:a echoue|n'(?:a pas|est pas|existe)"
-        rf"|est (?:invalide"
+        rf"|est (?:(?:actuellement|temporairement|momentanement|deja) )?(?:invalide"
         r"|indisponible|introuvable|manquant|requis|obligatoire|inconnu|expire|refuse|rejete)"
         r"|a (?:ete (?:refuse|rejete)|expire)"
         r"|(?:invalide|introuvable|manquant|inconnu|incorrect|refuse|rejete)e?s?\b|ne repond pas|ne peut)",
@@ -134,7 +136,7 @@ def italian() -> tuple[str, ...]:
         r"|e stato) possibile",
         rf"manca(?:no)? (?:il |la |un |una )?(?:\w+ )?{thing}",
         rf"(?:il |la |l'|lo |i )?{thing}[^.!?\n]{{0,60}}(?:e fallit|ha fallito|fallit[oa]\b|non (?:e stat[oa] |e "
-        rf"|risulta )?(?:valid"
+        rf"|risulta )?(?:(?:al momento|attualmente|temporaneamente|piu) )?(?:valid"
         r"|disponibil|trovat|riconosciut|consentit|supportat|risponde|esist|riuscit|autorizzat)|mancante|obbligatori"
         r"|sconosciut|scadut|rifiutat|negat[oa]\b|errat[oa]\b)",
         r"(?:accesso|permesso) negato|non autorizzat|tempo scaduto|servizio (?:temporaneamente )?non disponibile",
@@ -163,7 +165,8 @@ def german() -> tuple[str, ...]:
         r"(?:es ist )?(?:leider )?ein (?:\w+ )?(?:fehler|problem) (?:ist )?aufgetreten|fehler aufgetreten",
         r"(?:leider )?(?:konnte|kann)(?:n|ten|t)? [^.!?\n]{1,80}\bnicht\b",
         rf"(?:die |der |das |ihre? |den )?{thing}[^.!?\n]{{0,60}}(?:ko(?:nnte|nnten) nicht|kann nicht|fehlgeschlagen"
-        r"|ist (?:ungultig|abgelaufen|unbekannt|erforderlich|nicht (?:verfugbar|erreichbar|gultig|zulassig|vorhanden"
+        r"|ist (?:(?:derzeit|zurzeit|momentan|aktuell|gerade|leider|vorubergehend) )?"
+        r"(?:ungultig|abgelaufen|unbekannt|erforderlich|nicht (?:verfugbar|erreichbar|gultig|zulassig|vorhanden"
         r"|erlaubt|autorisiert|definiert))|\bfehlt\b|wurde (?:abgelehnt|verweigert|nicht gefunden)|existiert nicht"
         r"|nicht gefunden|gescheitert|abgelehnt|verweigert|antwortet nicht|ungultig)",
         rf"{SHORT}(?:fehlgeschlagen|\bnicht (?:gefunden|erlaubt|unterstutzt|gestattet|gultig)|existiert nicht"

@@ -15,7 +15,12 @@ _ADJECTIVES = (
     r"|service|unhandled"
     r"|processing|application|fatal|unexpected|pars(?:e|ing)|syntax|validation|authentication|authorization"
     r"|database"
-    r"|input|invalid|critical|generic|mcp|json|query|sql|permission|command|file|io|i/o|value|type|key|import|error)"
+    r"|input|invalid|critical|generic|mcp|json|query|sql|permission|command|file|io|i/o|value|type|key|import|error"
+    r"|calculator|calculation|evaluation|expression|formula|math|conversion|lookup|search|fetch|download|upload|payment"
+    r"|booking|calendar|e?mail|smtp|imap|dns|ssl|tls|socket|protocol|handshake|certificate|token|browser|page|plugin"
+    r"|webhook|sandbox|interpreter|compiler|compil(?:e|ation)|linker|build|deployment|python|node|javascript|shell"
+    r"|bash|git|github|docker|kubernetes|redis|mongo(?:db)?|postgres(?:ql)?|mysql|sqlite|openai|aws|azure|google"
+    r"|slack|stripe|playwright|selenium|index|attribute|assertion|name|os|memory|rate limit|quota|weather|worker)"
 )
 # What can be missing, wrong or twice there where a tool looks something up.
 _ENTITIES = (
@@ -132,11 +137,12 @@ _BEGINNINGS = re.compile(
             r"|database is locked|time-?out[.!]?\Z|(?:session|token|link) (?:has )?expired",
             r"(?:the |this )?(?:service|server|api|endpoint|tool|function)(?: ['\"]?[\w.-]+['\"]?)? (?:(?:is|was) )?"
             r"(?:currently |temporarily )?(?:unavailable|down\b|unreachable|not (?:responding|available|found|exist)"
-            r"|does(?:n't| not) exist|under maintenance|failed\b|timed out|(?:cannot|could not) be)",
+            r"|does(?:n't| not) exist|under maintenance|failed\b(?! to converge)|timed out|(?:cannot|could not) be)",
             r"(?:the |your )?(?:request|operation|connection|call|execution|read)(?: to [\w./:-]+)? (?:(?:has"
             r"|was) )?"
             r"(?:failed|timed? ?out|refused|rejected|denied|aborted|reset|could not|cannot)\b",
-            rf"(?:the |your )?(?:\w+ ){{0,2}}?{_ACTIONS} (?:(?:has|was) )?(?:failed|timed out|was aborted)"
+            rf"(?:the |your )?(?:\w+ ){{0,2}}?{_ACTIONS} (?:(?:has|was) )?(?:failed(?! to converge)|timed out"
+            r"|was aborted)"
             r"(?=\s*(?:[:.!,(]|\Z)|\s+[-–—]\s| (?:with|due|because|after|for|on|to|while|at)\b)",
             r"(?:failed|unable) to \w+|(?:could not|couldn't|cannot|can't) (?:connect|fetch|get|retrieve|load"
             r"|process"
@@ -176,6 +182,10 @@ _BEGINNINGS = re.compile(
             rf"|can) ?(?:not|n't)"
             rf"|cannot|not) (?:be )?(?:found|located|recogni[sz]ed)(?: (?:for|with|in|on"
             rf"|at)\b[^.!?\n]{{0,60}})?{_END}",
+            rf"{_ENTITY} (?:could not|couldn't|cannot|can't) be \w+,? (?:because|since|as|due to)\b"
+            r"|(?:this|the) (?:endpoint|api|service|feature|resource|tool|function|url|page|model|method|version"
+            r"|operation|key) (?:(?:has been|is|was) (?:deprecated|retired|removed) and )?is no longer (?:available"
+            r"|supported|valid)\b|time-?out: (?:no|the|while|waiting|request|connection|operation|exceeded)\b",
             rf"{_ENTITIES} not found: \S|no such (?!thing|luck)\w+|there is no {_ENTITIES} (?:with|named|called"
             rf"|by that)",
             rf"{_ENTITY} (?:(?:does|do)(?: not|n't) (?:exist|match)|already exists?|is already (?:taken|in use"
@@ -188,7 +198,8 @@ _BEGINNINGS = re.compile(
     re.IGNORECASE,
 )
 _EXCEPTION = re.compile(
-    r"(?:(?:\w+\.){0,20}[A-Z]\w*(?:Error|Exception|Timeout)|KeyboardInterrupt|SystemExit|StopIteration)"
+    r"(?:(?:\w+\.){0,20}[A-Z]\w*(?:Error|Exception|Timeout)|KeyboardInterrupt|SystemExit|StopIteration"
+    r"|(?:\w+\.){1,20}(?:errors?|exceptions?|exc|errorfactory)\.[A-Z]\w*(?=\s*[:(]))"
     r"\s*(?:\[[A-Z_]{1,60}\])?\s*(?:[:(]|\Z)|[^\n]{0,200}?\b"
     r"Traceback \(most recent call last\):(?=\s*(?:File \"|\Z|\.\.\.)|[ \t]*\n)"
 )
@@ -220,7 +231,7 @@ def stated_error(text: str) -> str | None:
     """
     if reported := _EXECUTION.match(text):
         return kind_or(TOOL_CALL_FAILURE, reported["reason"].strip())
-    if _MEASURE.match(text) and not _HTTP_CODE.search(text):
+    if _MEASURE.match(text) and not _HTTP_CODE.search(text) and not exit_code(text):
         return None
     if warned := _WARNINGS.match(text):
         text = text[warned.end() :]

@@ -19,6 +19,7 @@ from .tagged import Tags, read_tagged, write_tagged
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _NAME = re.compile(r"""[^\s<{\["'(),=][^\s<(),=]*+""")
+_JSON_WORDS = ("null", "true", "false", "None", "True", "False")  # no names, but what stands in place of a call
 _KEY = r"<arg_key>([^<]*+(?:<(?!/arg_key>)[^<]*+)*+)</arg_key>\s*+<arg_value>"
 _CALL_END = rf"(?:{_CLOSING}|{_OPENING}|{BREAK})"
 _TAGS = Tags(
@@ -32,8 +33,15 @@ _NEAR = 40
 _CLOSING_TAG = re.compile(rf"\s*+{_CLOSING}")
 
 
+def _can_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name not in _JSON_WORDS
+
+
 def _read(cursor: Cursor, mark: re.Match[str]) -> None:
+    start = cursor.pos
     read_tagged(cursor, _TAGS)
+    if cursor.calls[-1].call.name in _JSON_WORDS:
+        cursor.fail("a call is expected between the tags", start)
     if cursor.pos == len(cursor.text):
         _refuse_cut(cursor, mark)
     cursor.take(_CLOSING_TAG)
@@ -71,7 +79,7 @@ FORMAT = Format(
     needs=("<tool_call>",),
     read=_read,
     render=_render,
-    can_name=lambda name: _NAME.fullmatch(name) is not None,
+    can_name=_can_name,
     between=separators(_OPENING, _CLOSING),
     closing=_CLOSING,
     typed=False,

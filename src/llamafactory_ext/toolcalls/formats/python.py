@@ -1,6 +1,7 @@
 r"""`name(arg='x', n=3)`: TL-CodeLLaMA-2 (TL-Training, Tables 13 and 14) and BFCL; several calls one per line.
 
-In a text, whatever looks like `name(` followed by `)`, `name=` or `**{` is a call; other parentheses are prose.
+In a text, whatever looks like `name(` followed by `)`, `name=` or `**{` is a call; other parentheses are prose, and so
+is what is done with a value: `f(x=1).get()` is a call of `f`, and `"a".join(x=1)` none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from llamafactory_ext.toolcalls.model import ToolCall
 from .form import LOOSE_SEPARATORS, Format, begins_with_a_tool
 
 _ARGUMENTS_AHEAD = rf"\(\s*+(?:\)|{PARAMETER.pattern}\s*+=(?!=)|\*\*\s*+\{{)"
-_NO_DEFINITION = r"(?<!\w)(?<!\w[.-])(?<!\bdef )(?<!\bclass )"
+_NO_DEFINITION = r"(?<!\w)(?<!\w[.-])(?<![)\]}'\"]\.)(?<!\bdef )(?<!\bclass )"
 _CALL_AHEAD = re.compile(rf"{_NO_DEFINITION}(?={NAME}{_ARGUMENTS_AHEAD})")
 _NAME = re.compile(rf"{PARAMETER.pattern}(?:\.{PARAMETER.pattern})*+")
 

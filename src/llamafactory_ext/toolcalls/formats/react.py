@@ -26,7 +26,7 @@ _WRITTEN = re.compile(
     rf"[Aa]ction{_LABEL_END}[^\n]++\n\s*+\**+[Aa]ction [Ii]nput{_LABEL_END}\s*+(?:```\w*+\s*+)?[{{\"']"
 )
 _LONGEST_NAME = 2_000
-_NOTHING = re.compile(r"[ \t]*+(?:(?:None|null|N/A)[ \t]*+)?(?=[\r\n]|\Z)(?!\s*+[{\[\"'`])")
+_NOTHING = re.compile(r"[ \t]*+(?:(?i:none|null|n/a)[ \t]*+)?(?=[\r\n]|\Z)(?!\s*+[{\[\"'`])")
 _AROUND = "`\"'*"  # models put these around the name
 _FENCE = re.compile(r"\s*+```[a-z]*+\s*+")
 _FENCE_END = re.compile(r"\s*+```")
