@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo etapp-demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
+.PHONY: help demo demo-real etapp-demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,14 @@ $(STAMP): setup.py pyproject.toml constraints/train.txt
 
 demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and after
 	$(BIN)/llamafactory-ext lab demo
+
+# Both are needed: DATA, a folder with the published files (docs/real.md); MODEL, what `lab real-model` wrote.
+DATA ?=
+MODEL ?= runs/smollm2
+demo-real: $(STAMP)  ## Six methods on SmolLM2-135M and published data: make demo-real DATA=DIR (hours; goes on where it ended)
+	@test -n "$(DATA)" || { echo "Name the folder with the published files (docs/real.md): make demo-real DATA=DIR"; exit 2; }
+	@test -e $(MODEL) || $(BIN)/llamafactory-ext lab real-model --out $(MODEL)
+	OMP_NUM_THREADS=$$(nproc) $(BIN)/llamafactory-ext lab table --base real --data "$(DATA)" --model $(MODEL)
 
 etapp-demo: $(STAMP)  ## Scripted agents in ETAPP's mini world, through run, check and report (seconds)
 	$(BIN)/llamafactory-ext etapp demo

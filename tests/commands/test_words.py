@@ -285,7 +285,7 @@ PATHS = [
     *("analyse icc 7 7 --out 7", "analyse overlap 7 --out 7", "analyse routers 7 7 --out 7"),
     "analyse replace 7 --trained 7 --importance 7 --out 7",
     *("lab sequence --out 7", "lab build 7", "lab evaluate --out 7", "lab demo --out 7", "lab ppo --out 7"),
-    "lab table --out 7",
+    *("lab table --out 7", "lab table --base real --data 7 --model 7 --out 7"),
     *("etapp run --model 7 --url 7 --out 7 --source 7", "infer --dataset 7 --model 7 --backend openai --out 7"),
 ]
 
@@ -316,7 +316,7 @@ def test_a_number_in_place_of_a_path(
         *("analyse icc a b --inputs 0", "analyse routers a b --seed x", "analyse overlap f --seed=-1"),
         "analyse replace a b c --examples 1.5",
         "lab table --seeds 0",
-        "lab table --trial_limit x",
+        *("lab table --trial_limit x", "lab table --minutes x"),
     ],
 )
 def test_a_word_in_place_of_a_number(

@@ -130,32 +130,73 @@ class Lab:
 
     def table(
         self,
-        out: str = "runs/table",
-        seeds: int = 3,
-        limit: int = 400,
-        trial_limit: int = 150,
+        out: str | None = None,
+        seeds: int | None = None,
+        limit: int | None = None,
+        trial_limit: int | None = None,
         rows: Any = None,
         runs: str | None = None,
+        base: str = "tiny",
+        data: str | None = None,
+        model: str | None = None,
+        checkout: str | None = None,
+        minutes: float | None = None,
     ) -> None:
-        """Compare every method and ablation on the tiny model over several seeds; settings are chosen by equal trials.
+        """Compare the methods on the tiny model, or with --base real on a real one; settings by equal trials.
 
         Args:
-            out: folder of lab.json, lab.md, lab.png and of one JSON per finished run; what is there is kept.
-            seeds: trainings of each row.
-            limit: held-out items per set.
-            trial_limit: validation items per set that a trial is measured on.
+            out: folder of the table (JSON, page, PNG) and of one JSON per finished run, which is not run again; \
+default: runs/table or runs/table-real.
+            seeds: trainings of each row; default: 3 (tiny), 1 (real).
+            limit: held-out items per set; default: 400 (tiny), as docs/real.md says (real).
+            trial_limit: tiny: validation items per set that a trial is measured on; default: 150.
             rows: names of rows, with commas between them; default: all.
             runs: folder of what the trainings write; default: OUT/runs.
+            base: tiny, or real: SmolLM2-135M-Instruct on published data, 10 to 30 minutes a run on two cores.
+            data: real: folder of the published files of API-Bank, GSM8K, NQ-open, Alpaca, IFEval and HellaSwag.
+            model: real: what `lab real-model` wrote.
+            checkout: real: of API-Bank, whose classes judge calls as published; default: without that figure.
+            minutes: real: begin no further run after so many minutes; the same command goes on.
         """
-        from ..lab.table import table
-
+        numbers = {"seeds": seeds, "limit": limit, "trial_limit": trial_limit}
         refuse_numbers(
             "lab table",
-            whole={"seeds": (seeds, 1), "limit": (limit, 1), "trial_limit": (trial_limit, 1)},
-            real={},
+            whole={name: (value, 1) for name, value in numbers.items() if value is not None},
+            real={} if minutes is None else {"minutes": (minutes, 0)},
         )
         names = None if rows is None else names_in(rows)
-        table(Path(str(out)), seeds, limit, trial_limit, names, Path(str(runs)) if runs is not None else None)
+        written = Path(str(runs)) if runs is not None else None
+        own = {"data": data, "model": model, "checkout": checkout, "minutes": minutes}
+        if base == "real":
+            if data is None or model is None or trial_limit is not None:
+                raise OptionError(
+                    "--base real needs --data DIR (published files) and --model DIR (of `lab real-model`), and has no "
+                    "--trial_limit"
+                )
+            from ..lab.real.table import Table, real_table
+
+            real_table(
+                Table(
+                    data=Path(str(data)),
+                    model=Path(str(model)),
+                    out=Path(str(out or "runs/table-real")),
+                    names=names,
+                    seeds=seeds or 1,
+                    limit=limit or 0,
+                    minutes=minutes or 0,
+                    checkout=Path(str(checkout)) if checkout is not None else None,
+                    runs=written,
+                )
+            )
+            return
+        given = [name for name, value in own.items() if value is not None]
+        if base != "tiny" or given:
+            raise OptionError(
+                f"--base {base} must be tiny or real" if base != "tiny" else f"--{given[0]} goes with --base real"
+            )
+        from ..lab.table import table
+
+        table(Path(str(out or "runs/table")), seeds or 3, limit or 400, trial_limit or 150, names, written)
 
     def ppo(self, out: str = "runs/ppo", seeds: int = 3, sft: str | None = None) -> None:
         """Show that TL-Training's PPO learns: curves of reward and right calls on held-out requests.
