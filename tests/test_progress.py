@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from llamafactory_ext.progress import EVERY, Shown
+from llamafactory_ext.progress import EVERY, Shown, short
 
 pytestmark = pytest.mark.fast
 
@@ -51,6 +51,33 @@ def test_what_it_shows_is_no_markup() -> None:
     with Shown(Console(file=file, width=200)) as shown:
         shown.tell(shown.add("[bold]run[/]"), "at [0]")
     assert file.getvalue() == "[bold]run[/]: at [0], after 0:00:00\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("math", "math"),
+        ("a" * 30 + "b" * 30, "a" * 19 + "..." + "b" * 18),
+        ("two\nlines\tand \x1b[31mred\u202e", "two lines and [31mred"),
+        ("\ud800half", "half"),
+        ("", ""),
+    ],
+)
+def test_a_name_leaves_room_for_the_bar(name: str, expected: str) -> None:
+    assert short(name) == expected
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_long_name_is_one_line(is_terminal: bool) -> None:
+    file = io.StringIO()
+    with Shown(Console(file=file, width=100, force_terminal=is_terminal)) as shown:
+        piece = shown.add("[red]" + "long " * 100)
+        shown.tell(piece, "[b]training[/b] " + "x" * 20, 5, 10)
+    if is_terminal:
+        assert all(word in file.getvalue() for word in ("[red]long", "[b]training[/b]"))
+    else:
+        (line,) = file.getvalue().splitlines()
+        assert line.startswith("[red]long")
 
 
 def test_bars_on_a_terminal() -> None:

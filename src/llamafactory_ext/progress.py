@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,22 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 EVERY = 30.0
 """Seconds between two lines of one piece of work whose state stays the same."""
+
+
+LONGEST = 40
+"""Characters of a name beside a bar: a longer one leaves no room for the bar and the time."""
+
+
+def short(name: str, longest: int = LONGEST) -> str:
+    """Return a name on one line without its middle where it is long; its end often tells it from others."""
+    line = " ".join(_UNSEEN.sub(" ", name).split())
+    if len(line) <= longest:
+        return line
+    last = (longest - 3) // 2
+    return f"{line[: longest - 3 - last]}...{line[-last:]}"
 
 
 @dataclass
@@ -33,9 +48,9 @@ class Shown:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(30),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
@@ -56,7 +71,7 @@ class Shown:
 
     def add(self, label: str, done: int = 0, total: int | None = None) -> int:
         """Announce a piece of work, of which `done` of `total` is there already; return its number."""
-        now = self._clock()
+        now, label = self._clock(), short(label)
         self._pieces.append(_Piece(label, done, now, now))
         if self._bars:
             return self._bars.add_task(label, completed=done, total=total, start=total is not None, state="waiting")
@@ -81,7 +96,9 @@ class Shown:
             row.first, row.started = done, now
         if state != row.state or now - row.said >= EVERY or (total and done == total):
             row.state, row.said = state, now
-            self._console.print(self._line(row, done, total, now - row.started), markup=False, highlight=False)
+            self._console.print(
+                self._line(row, done, total, now - row.started), markup=False, highlight=False, soft_wrap=True
+            )
 
     @staticmethod
     def _line(row: _Piece, done: int, total: int | None, seconds: float) -> str:

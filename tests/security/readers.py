@@ -10,6 +10,7 @@ from typing import Any
 from citi.test_importance_file import FULL
 from data.samples import SAMPLES
 from data.test_mix import alpaca
+from llamafactory_ext.analyse.overlap import overlaps
 from llamafactory_ext.checkpoint.folders import find_fault, newest_checkpoint
 from llamafactory_ext.citi.importance_file import Importance
 from llamafactory_ext.data.checks.audit import audit
@@ -27,6 +28,7 @@ from llamafactory_ext.serving.infer.questions import of_file
 from llamafactory_ext.tl.statistics import error_statistics
 from metrics.benchmarks.test_rotbench import WEATHER, record
 from security.etapp_readers import ETAPP_READERS
+from security.newer_readers import NEWER_READERS
 from tl import trajectories
 
 Reader = Callable[[Path], Any]
@@ -100,6 +102,12 @@ def _adapter(path: Path) -> None:
     adapter_base(path.parent)
 
 
+def _overlap(path: Path) -> None:
+    read = Importance.load(path)
+    read.check_scores(path)
+    overlaps({name: task.scores for name, task in read.tasks.items()}, 0)
+
+
 def _importance(path: Path) -> None:
     importance = Importance.load(path)
     importance.select(0.4, 0.4)
@@ -164,21 +172,23 @@ READERS: dict[str, tuple[str, str, Reader]] = {
         _mark,
     ),
     **ETAPP_READERS,
+    **NEWER_READERS,
+    "importance of tasks": ("importance.json", "", _overlap),
     "adapter": (
         "adapter_config.json",
         json.dumps({"peft_type": "MOLORA", "base_model_name_or_path": "b", "r": 8, "target_modules": ["a"]}),
         _adapter,
     ),
 }
-for _name in ("gsm8k", "toolace", "glaive", "hermes", "xlam", "api_bank", "bfcl", "toolalpaca"):
-    if _name in SAMPLES:
-        READERS[f"convert {_name}"] = (
-            "c.jsonl" if _name in ("gsm8k",) else "c.json",
-            _lines(SAMPLES[_name][:2]) if _name in ("gsm8k", "bfcl") else json.dumps(SAMPLES[_name][:2]),
-            lambda path, name=_name: convert(  # type: ignore[misc]
-                Request(name, path, path.parent / "out", dataset_name=f"d{abs(hash(path.read_bytes()))}")
-            ),
-        )
+_LINES = ("gsm8k", "bfcl", "humaneval", "nq_open")
+for _name in SAMPLES:
+    READERS[f"convert {_name}"] = (
+        "c.jsonl" if _name in ("gsm8k", "humaneval", "nq_open") else "c.json",
+        _lines(SAMPLES[_name][:2]) if _name in _LINES else json.dumps(SAMPLES[_name][:2]),
+        lambda path, name=_name: convert(  # type: ignore[misc]
+            Request(name, path, path.parent / "out", dataset_name=f"d{abs(hash(path.read_bytes()))}")
+        ),
+    )
 
 
 def importance_text(folder: Path) -> str:

@@ -74,7 +74,7 @@ def mutated(name: str, text: str, rng: random.Random) -> bytes:
         place = rng.randrange(len(content) + 1)
         content[place : place + rng.choice((0, 0, 1, 5))] = rng.choice(BYTES)
         return bytes(content)
-    if name == "yaml":
+    if name in ("yaml", "cl comparison"):
         lines = text.splitlines()
         odd = (
             "a: &a [*a]",

@@ -12,12 +12,21 @@ from typing import Any
 import pytest
 
 from llamafactory_ext import foreign
+from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import ExtError, OptionError
+from llamafactory_ext.etapp.mini import load
+from llamafactory_ext.etapp.run import RunOptions, run
+from llamafactory_ext.etapp.served import served
 from llamafactory_ext.foreign import shown, shown_url
 from llamafactory_ext.metrics import judge as judge_module
 from llamafactory_ext.metrics.judge import Judge, JudgeOptions
 from llamafactory_ext.serving.agent.tools import HttpToolServer
 from llamafactory_ext.serving.infer.server import KEY_VARIABLE, ChatServer
+from llamafactory_ext.skintern.collect import collect
+from llamafactory_ext.skintern.records import read_skintern_records
+from llamafactory_ext.tl.environments.asking import Fault, begin, run_all, step_of
+from llamafactory_ext.tl.environments.protocol import Action, Step
+from llamafactory_ext.tl.environments.server import KINDS, GoneError, server, tools_of
 from llamafactory_ext.tl.ppo.rollout.local import Sampling
 from llamafactory_ext.tl.ppo.rollout.server import ServerRollout
 from llamafactory_ext.toolcalls import ToolCall
@@ -55,8 +64,59 @@ def _rollout(url: str, folder: Path) -> Any:
     return rollout([[1, 2]], Sampling(max_tokens=8, end_ids=frozenset({2}), pad_id=0), 1)
 
 
+def _teacher(url: str, folder: Path) -> Any:
+    options = replace(JudgeOptions.from_environment("teacher"), attempts=1)
+    found = Judge(options, folder / "log.jsonl", sleep=lambda _: None)
+    (folder / "d.json").write_text('[{"instruction": "1 + 1?", "input": "", "output": "2"}]', encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"d": {"file_name": "d.json"}}', encoding="utf-8")
+    entry = DataEntry.named("d", folder)
+    return collect(entry, list(read_skintern_records(entry)), found.ask), found.summary()
+
+
+def _episode(url: str, folder: Path) -> Any:
+    server = ChatServer(f"{url}/v1", "m", 0, SECONDS)
+    source = load()
+    options = RunOptions(quiet=True)
+    try:
+        run(source, source.cases[:1], served(server, 8, 0.0, 1), {}, options, folder / "acts.jsonl")
+    finally:
+        server.close()
+    return (folder / "acts.jsonl").read_text("utf-8")
+
+
+def _environment(kind: str) -> Callable[[str, Path], Any]:
+    record = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "Paris."}], "id": 1}
+    turns = {**record, "turns": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "Paris."}]}
+    calls = (ToolCall("f", {"a": 1}), ToolCall("show", {"id": "../x"}))
+
+    def ask(url: str, folder: Path) -> Any:
+        place = f"{url}/openapi.json" if kind == "openapi" else url
+        made = run_all([lambda: begin(lambda: server(place, kind, "judge", SECONDS), turns)], 8 * SECONDS)[0]
+        said = [made]
+        if not isinstance(made, Fault):
+            for action in (Action("", calls), Action("Paris", end="answer")):
+                said += run_all([lambda action=action: step_of(made.step(action))], 8 * SECONDS)  # type: ignore[misc]
+        return [one if isinstance(one, Fault | Step) else None for one in said]
+
+    return ask
+
+
+def _listed(kind: str) -> Callable[[str, Path], Any]:
+    def ask(url: str, folder: Path) -> Any:
+        try:
+            return tools_of(f"{url}/{kind}.json", kind=kind, seconds=SECONDS)
+        except GoneError as error:
+            raise OptionError(str(error)) from None
+
+    return ask
+
+
 CLIENTS: dict[str, Callable[[str, Path], Any]] = {
     "judge": _judge,
+    "teacher": _teacher,
+    "etapp run": _episode,
+    **{f"environment {kind}": _environment(kind) for kind in KINDS},
+    **{f"tools of {kind}": _listed(kind) for kind in ("openapi", "mcp")},
     "inference": _chat,
     "tool server": _tools,
     "rollout": _rollout,
@@ -77,7 +137,8 @@ def test_no_answer_harms(name: str, client: str, tmp_path: Path, monkeypatch: py
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with hostile(ANSWERS[name]) as url:
         for variable, value in (("URL", f"{url}/v1"), ("MODEL", "m"), ("KEY", KEY)):
-            monkeypatch.setenv(f"LLAMAFACTORY_EXT_JUDGE_{variable}", value)
+            for who in ("JUDGE", "TEACHER"):
+                monkeypatch.setenv(f"LLAMAFACTORY_EXT_{who}_{variable}", value)
         begun = time.monotonic()
         try:
             said = repr(CLIENTS[client](url, tmp_path))

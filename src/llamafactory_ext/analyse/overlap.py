@@ -55,6 +55,7 @@ def overlap(importance: Path, out: Path, seed: int = 0) -> dict[str, Any]:
         OptionError: it holds fewer than two tasks or three components.
     """
     read = Importance.load(importance)
+    read.check_scores(importance)
     if len(read.tasks) < 2 or len(read.shapes) < 3:
         raise OptionError(
             f"{importance} holds {len(read.tasks)} tasks of {len(read.shapes)} components; two tasks and three "

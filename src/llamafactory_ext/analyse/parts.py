@@ -78,7 +78,7 @@ class Parts:
         piece = shown.add(what)
         if file.is_file():
             kept = read_json(file, "finished part of an analysis")
-            if isinstance(kept, dict) and kept.get("made_from") == made_from:
+            if isinstance(kept, dict) and kept.get("made_from") == made_from and "value" in kept:
                 shown.tell(piece, "found")
                 return kept["value"]
         shown.tell(piece, "running")

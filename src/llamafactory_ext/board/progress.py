@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from ..methods import Method, methods
 from ..training.curves import Curve
 from ..training.phased import LOG, METHOD, WEIGHTS
 
+_NAME = re.compile(r"[\w-]{1,60}")
+_TIME = re.compile(r"[\w:., ]{1,40}")
 State = Literal["done", "running", "waiting"]
 
 
@@ -40,7 +43,7 @@ class PhaseProgress:
 
     def last(self, key: str) -> float | None:
         """Return the newest logged value."""
-        return next((line[key] for line in reversed(self.lines) if key in line), None)
+        return next((line[key] for line in reversed(self.lines) if type(line.get(key)) in (int, float)), None)
 
     def shown(self, curve: Curve) -> float | None:
         """Return the newest value of a curve, as it is shown."""
@@ -74,7 +77,9 @@ def read_progress(folder: Path) -> Progress | None:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         phases = manifest["phases"]
         named = [(str(phase["name"]), str(phase["title"])) for phase in phases]
-    except (OSError, ValueError, KeyError, TypeError):
+        if not all(_NAME.fullmatch(name) for name, _ in named):
+            return None  # no manifest of a run of ours
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     row = _row_of(manifest)
     chosen, found = row is None or not row.begins or (folder / row.begins).is_file(), []
@@ -100,7 +105,7 @@ def curve(phases: Sequence[PhaseProgress], key: str) -> tuple[list[int], list[fl
     steps, values, offset = [], [], 0
     for phase in phases:
         for line in phase.lines:
-            if key in line:
+            if type(line.get(key)) in (int, float):
                 steps.append(offset + line["current_steps"])
                 values.append(line[key])
         offset += phase.steps[0]
@@ -109,6 +114,11 @@ def curve(phases: Sequence[PhaseProgress], key: str) -> tuple[list[int], list[fl
 
 def _share(done: int, planned: int) -> float:
     return done / planned if planned else 0.0
+
+
+def _is_logged(value: Any) -> bool:
+    """Tell whether a value is a number, or a time in words."""
+    return type(value) in (int, float) or (isinstance(value, str) and _TIME.fullmatch(value) is not None)
 
 
 def _lines(path: Path) -> tuple[dict[str, Any], ...]:
@@ -121,8 +131,8 @@ def _lines(path: Path) -> tuple[dict[str, Any], ...]:
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and {"current_steps", "total_steps"} <= entry.keys():
-            found.append(entry)
+        if isinstance(entry, dict) and all(type(entry.get(key)) is int for key in ("current_steps", "total_steps")):
+            found.append({key: value for key, value in entry.items() if _is_logged(value)})
     return tuple(found)

@@ -123,6 +123,18 @@ def read_json(path: Path, what: str) -> Any:
         raise CheckpointError(f"{path}: the {what} is damaged ({error}); delete it to have it made anew.") from None
 
 
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises:
+        CheckpointError: the file is missing, malformed or holds something else; the message calls it `what`.
+    """
+    found = read_json(path, what)
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: the {what} is damaged (it holds no object); restore it, or train again.")
+    return found
+
+
 def publish_folder(staged: Path, path: Path) -> None:
     """Put a finished folder in the place of `path`; readers see it whole or not at all."""
     for file in staged.rglob("*"):

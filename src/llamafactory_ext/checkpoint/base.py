@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import CheckpointError
 from ..methods import load, methods
-from .atomic import read_json
+from .atomic import read_object
 from .folders import check_adapter
 
 MANIFEST = "manifest.json"
@@ -133,7 +133,7 @@ def check_base(model: nn.Module, adapter: Path) -> None:
     Raises:
         CheckpointError: no adapter of a method of ours there, a damaged manifest, or another base model.
     """
-    config = read_json(adapter / _CONFIG, "adapter configuration")
+    config = read_object(adapter / _CONFIG, "adapter configuration")
     kinds = [row.adapter for row in methods() if row.adapter]
     if not _is_ours(adapter, config):
         raise CheckpointError(
@@ -146,7 +146,7 @@ def check_base(model: nn.Module, adapter: Path) -> None:
         )
     if not (adapter / MANIFEST).is_file():
         return  # made by PEFT alone: shapes are all there is, and PEFT checks them
-    found = difference(read_json(adapter / MANIFEST, "manifest"), adapter / MANIFEST, model)
+    found = difference(read_object(adapter / MANIFEST, "manifest"), adapter / MANIFEST, model)
     if found is not None:
         raise CheckpointError(
             f"{adapter} was trained on another base model than this one: {found}. Set model_name_or_path to its "
@@ -161,7 +161,7 @@ def check_loaded(model: nn.Module, adapter: Path) -> None:
         CheckpointError: it is not.
     """
     check_adapter(adapter)
-    if (adapter / MANIFEST).is_file() and _is_ours(adapter, read_json(adapter / _CONFIG, "adapter configuration")):
+    if (adapter / MANIFEST).is_file() and _is_ours(adapter, read_object(adapter / _CONFIG, "adapter configuration")):
         check_base(model, adapter)
 
 

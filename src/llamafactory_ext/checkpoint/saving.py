@@ -25,7 +25,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..errors import CheckpointError
-from .atomic import read_json
+from .atomic import read_object
 from .folders import (
     COMPLETE,
     RUN,
@@ -131,8 +131,9 @@ class SafeCheckpoints(Trainer):
     def _check_shares(self, checkpoint: Path) -> None:
         if not checkpoint.is_dir():
             raise CheckpointError(f"resume_from_checkpoint: {checkpoint} does not exist; check the path.")
-        mark = read_json(checkpoint / COMPLETE, "mark") if (checkpoint / COMPLETE).is_file() else {}
-        saved, now = mark.get(SHARES) or {}, self._shares()
+        mark = read_object(checkpoint / COMPLETE, "mark") if (checkpoint / COMPLETE).is_file() else {}
+        kept, now = mark.get(SHARES), self._shares()
+        saved = kept if isinstance(kept, dict) else {}
         if changed := [name for name in now if saved.get(name, now[name]) != now[name]]:
             then, here = (", ".join(f"{name}: {shares[name]}" for name in changed) for shares in (saved, now))
             raise CheckpointError(

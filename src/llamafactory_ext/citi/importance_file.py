@@ -254,22 +254,30 @@ class Importance:
                 f"{path}: eq. 4 is 0 by construction for {len(names)} of {len(shapes)} components, {names[0]} for "
                 "example, whose scale a norm hides. Leave out citi_importance_load: another score is computed."
             )
-        for name, task in self.tasks.items():
-            odd = [
-                component
-                for component in shapes
-                if not isinstance(score := task.scores.get(component), int | float) or not 0 <= score < math.inf
-            ]
-            if odd or task.scores.keys() != shapes.keys():
-                raise CheckpointError(
-                    f"{path}: task {name} has no usable score of {odd[0] if odd else 'exactly these components'}; "
-                    "compute the file anew."
-                )
+        self.check_scores(path)
         if len(self.of(TOOL)) != 1 or not self.of(GENERAL):
             raise OptionError(
                 f"{path} has {len(self.of(TOOL))} tool and {len(self.of(GENERAL))} general tasks; one tool task and "
                 "at least one general task are needed: compute it on both kinds of data."
             )
+
+    def check_scores(self, path: Path) -> None:
+        """Make sure that every task has a score of every component.
+
+        Raises:
+            CheckpointError: scores that are none, or of other components.
+        """
+        for name, task in self.tasks.items():
+            odd = [
+                component
+                for component in self.shapes
+                if not isinstance(score := task.scores.get(component), int | float) or not 0 <= score < math.inf
+            ]
+            if odd or task.scores.keys() != self.shapes.keys():
+                raise CheckpointError(
+                    f"{path}: task {name} has no usable score of {odd[0] if odd else 'exactly these components'}; "
+                    "compute the file anew."
+                )
 
 
 def _identity(found: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from ..checkpoint.base import quantization
 from ..data.marks import MARKS_COLUMN, TASK_COLUMN, is_tool
 from ..errors import CheckpointError, DataError, OptionError
+from ..progress import short
 from ..training.devices import free_memory
 from ..training.losses import IGNORE_INDEX
 from ..training.processes import rank as process_number
@@ -143,7 +144,7 @@ def compute_importance(
             parts = [
                 part_scores(
                     model,
-                    _batches(dataset, half, collate, batch_size, f"importance: {task}, {name} half"),
+                    _batches(dataset, half, collate, batch_size, f"importance: {short(task, 30)}, {name} half"),
                     reduction,
                     score,
                     strict=True,

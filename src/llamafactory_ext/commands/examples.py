@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..checkpoint.atomic import write_bytes
@@ -56,10 +57,13 @@ def contents() -> dict[str, bytes]:
 
 def _differs(path: Path, content: bytes) -> bool:
     try:
-        return path.read_bytes() != content
-    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.lexists(path):
+            return False
+        # A folder, a link to nowhere, or a pipe, whose end never comes.
+        return not path.is_file() or path.read_bytes() != content
+    except NotADirectoryError:
         return False
-    except OSError:  # a folder of that name, or a file that may not be read
+    except OSError:  # a file that may not be read
         return True
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.atomic import read_object, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import seal_adapter
 from ..checkpoint.own import sha256
@@ -268,7 +268,7 @@ class _Data:
         folder = Path(self.training_args.output_dir)
         sequence = []
         if self.before is not None and (self.before / MANIFEST).is_file():
-            sequence = read_json(self.before / MANIFEST, "manifest").get("sequence", [])
+            sequence = read_object(self.before / MANIFEST, "manifest").get("sequence", [])
         step = {"task": self.finetuning_args.data_task, "adapter": sha256(folder / WEIGHTS), "data": manifest["data"]}
         write_json(folder / MANIFEST, {**manifest, "sequence": [*sequence, step]})
         if gates := trainer.last_gates:

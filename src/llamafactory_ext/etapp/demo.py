@@ -8,6 +8,7 @@ from typing import Any
 from ..checkpoint.own import claim, claim_plain, own_json, own_text
 from ..errors import OptionError
 from ..metrics.report import Report, verdicts_path, write_report
+from ..serving.infer.answers import check_out
 from . import agents
 from .cases import SHIPPED, Source, open_source
 from .checking import read_acted, report_of
@@ -34,6 +35,8 @@ def demo(out: Path, world: str = "mini", options: RunOptions | None = None) -> d
     checked = {name: out / f"{name}.check.json" for name in agents.NAMES}
     claim_plain(out)
     claim([out / REPORT, out / TABLE, *checked.values(), *map(verdicts_path, checked.values())])
+    for name in agents.NAMES:
+        check_out(out / f"{name}.jsonl")
     source, gold = open_source(world), load_gold()
     rows = []
     for name in agents.NAMES:

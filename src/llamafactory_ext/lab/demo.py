@@ -17,8 +17,9 @@ from rich.console import Console
 
 from ..checkpoint.own import claim, claim_plain, own_file, own_json
 from ..errors import DataError
-from .jobs import Row, Setting, run_side_by_side
+from .jobs import Row, Setting, files_of, run_side_by_side
 from .methods import METHODS, PACKAGE_ROOT, SHIPPED_MODEL
+from .place import held
 from .report import draw_chart, print_table
 
 NEEDED = ("examples/yaml/citi_tiny.yaml", "data/lab_tool.json", "data/lab_general.json", "data/dataset_info.json")
@@ -50,11 +51,11 @@ def demo(out: Path, limit: int = 400, root: Path = PACKAGE_ROOT, workers: int | 
     check_there(root, NEEDED)
     claim_plain(out)
     claim([out / "report.json", out / "report.png"])
-    out.mkdir(parents=True, exist_ok=True)
     setting, console = Setting(root, out.resolve(), limit, Event()), Console()
     workers = workers or min(os.cpu_count() or 1, len(METHODS))
-    console.print(f"{len(METHODS)} runs, {workers} at a time; on two cores about 6 minutes. Logs: {setting.out}")
-    rows = run_side_by_side(METHODS, setting, workers, console)
+    with held(out, files_of(METHODS)):
+        console.print(f"{len(METHODS)} runs, {workers} at a time; on two cores about 6 minutes. Logs: {setting.out}")
+        rows = run_side_by_side(METHODS, setting, workers, console)
     print_table(rows, console)
     budget = (__doc__ or "").split("\n\n")[1]
     own_json(out / "report.json", {"base": SHIPPED_MODEL.name, "same_budget": budget, "results": rows})

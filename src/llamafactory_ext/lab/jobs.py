@@ -17,13 +17,14 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.atomic import write_json
 from ..checkpoint.own import claim_folder
 from ..errors import UpstreamError
 from ..options.command_file import CHECKS
 from ..progress import Shown
 from .example import Half
 from .methods import SHIPPED_MODEL, Method
+from .place import BEGUN, measured_in, row_in
 
 Row = dict[str, Any]
 # What a job is doing, and how many of how many steps are done, where that is known.
@@ -55,6 +56,12 @@ class Setting:
     stop: Event
     half: Half = "test"
     kept: tuple[Path, ...] = ()
+
+
+def files_of(methods: Sequence[Method]) -> list[str]:
+    """Return the names of everything that these runs write into their folder."""
+    ends = ("", BEGUN, ".json", ".train.log", ".evaluate.log", ".scores.json")
+    return [f"{method.name}{end}" for method in methods for end in ends if method.yaml or end not in ends[:2]]
 
 
 def training_command(method: Method, output: Path) -> list[str]:
@@ -118,7 +125,7 @@ def _run(doing: str, command: list[str], log: Path, setting: Setting, tell: Tell
 
 def _clear_unless_resumable(method: Method, folder: Path, made_from: str) -> None:
     """Remove what an unfinished or outdated training left, except where the same training can go on from it."""
-    begun = folder.with_name(f"{method.name}.begun")
+    begun = folder.with_name(f"{method.name}{BEGUN}")
     if not begun.exists():
         claim_folder(folder)
     elif not (method.resumes and begun.read_text() == made_from):
@@ -132,10 +139,9 @@ def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
         raise EndedEarly
     made_from = _fingerprint(method, setting)
     for kept in (setting.out, *setting.kept):
-        if (kept / f"{method.name}.json").exists():
-            row: Row = read_json(kept / f"{method.name}.json", "result of an earlier run")
-            if row.get("made_from") == made_from:
-                return row
+        found = row_in(kept / f"{method.name}.json")
+        if found is not None and found["made_from"] == made_from:
+            return found
     folder, seconds = setting.out / method.name, 0.0
     program = [sys.executable, "-m", "llamafactory_ext.cli"]
     measure = [*program, "lab", "evaluate", f"--limit={setting.limit}", f"--half={setting.half}"]
@@ -147,8 +153,8 @@ def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
     scores = setting.out / f"{method.name}.scores.json"
     log = setting.out / f"{method.name}.evaluate.log"
     _run("measuring", [*measure, f"--out={scores}"], log, setting, tell)
-    measured: Row = read_json(scores, "evaluation")
-    row = {
+    measured = measured_in(scores)
+    row: Row = {
         "name": method.name,
         "label": method.label,
         "made_from": made_from,

@@ -21,11 +21,12 @@ from typing import IO, Any
 
 from ..checkpoint.atomic import read_json
 from ..checkpoint.own import claim, claim_plain, own_file, own_json
-from ..errors import DataError, UpstreamError
+from ..errors import CheckpointError, DataError, UpstreamError
 from ..toolcalls import ToolCall, parse_calls, render_calls
 from . import world
 from .datasets import record
 from .methods import PACKAGE_ROOT, SHIPPED_MODEL
+from .place import held
 from .trajectories import mistaken
 
 QUERIES, QUERIES_SEED, HELD_OUT = 4000, 2, 400
@@ -63,20 +64,32 @@ class Curve:
 
     @classmethod
     def read(cls, folder: Path, seed: int, count: int) -> Curve:
-        """Return the curve that a run's `trainer_state.json` holds."""
-        history = read_json(folder / "trainer_state.json", "training log")["log_history"]
+        """Return the curve that a run's `trainer_state.json` holds.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
+        path = folder / "trainer_state.json"
+        try:
+            return cls._of(read_json(path, "training log")["log_history"], seed, count)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, StopIteration, IndexError) as error:
+            raise CheckpointError(
+                f"{path} holds no curve of `lab ppo` ({type(error).__name__}: {error}); remove {folder}, and run the "
+                "command again."
+            ) from None
+
+    @classmethod
+    def _of(cls, history: Any, seed: int, count: int) -> Curve:
         points = {int(entry["step"]): entry for entry in history if "eval_reward" in entry}
         seconds = next(entry["train_runtime"] for entry in history if "train_runtime" in entry)
-        found = [points[step] for step in sorted(points)]
-        return cls(
-            seed,
-            sorted(points),
-            [point["eval_reward"] for point in found],
-            [point["eval_reward_se"] for point in found],
-            [point["eval_part_correct"] for point in found],
-            count,
-            float(seconds),
-        )
+        names = ("eval_reward", "eval_reward_se", "eval_part_correct")
+        values = {name: [float(points[step][name]) for step in sorted(points)] for name in names}
+        if not points or not all(map(math.isfinite, [seconds, *(one for some in values.values() for one in some)])):
+            raise ValueError("no evaluation, or a figure that is no number")
+        if not all(0 <= share <= 1 for share in values["eval_part_correct"]):
+            raise ValueError("a share beyond 0 to 1")
+        reward, errors, correct = values.values()
+        return cls(seed, sorted(points), reward, errors, correct, count, float(seconds))
 
     @property
     def correct_se(self) -> list[float]:
@@ -129,14 +142,17 @@ def learn(
     out = out.resolve()
     claim_plain(out)
     claim([out / "ppo.json", out / "ppo.png"], inputs=[sft] if sft else [])
-    data = write_queries(out / "data")
-    start = sft.resolve() if sft else _supervised(out, data, root)
-    curves = []
-    for seed in range(1, seeds + 1):
-        folder = out / f"seed-{seed}"
-        if not (folder / "train_results.json").is_file():
-            _train(root, "tl_ppo_tiny.yaml", folder, {**ppo_options(start, data, seed), **overrides})
-        curves.append(Curve.read(folder, seed, HELD_OUT))
+    legs = [f"sft-{number}" for number in range(1, 1 + len(SFT_LEGS))] if sft is None else []
+    names = [*legs, *(f"seed-{seed}" for seed in range(1, seeds + 1))]
+    with held(out, [f"{name}{end}" for name in names for end in ("", ".log")]):
+        data = write_queries(out / "data")
+        start = sft.resolve() if sft else _supervised(out, data, root)
+        curves = []
+        for seed in range(1, seeds + 1):
+            folder = out / f"seed-{seed}"
+            if not (folder / "train_results.json").is_file():
+                _train(root, "tl_ppo_tiny.yaml", folder, {**ppo_options(start, data, seed), **overrides})
+            curves.append(Curve.read(folder, seed, HELD_OUT))
     own_json(out / "ppo.json", {"sft": [dict(leg) for leg in SFT_LEGS], "runs": [one.to_dict() for one in curves]})
     with own_file(out / "ppo.png") as staged, staged.open("wb") as picture:
         draw_curves(curves, picture)

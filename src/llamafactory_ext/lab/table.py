@@ -17,11 +17,12 @@ from typing import Any
 
 from rich.console import Console
 
-from ..checkpoint.own import claim, claim_plain, own_file, own_json, own_text
+from ..checkpoint.own import as_json, claim, claim_plain, own_file, own_json, own_text, sha256
 from ..errors import OptionError
 from .demo import NEEDED, check_there
-from .jobs import Row, Setting, run_side_by_side
+from .jobs import Row, Setting, files_of, run_side_by_side
 from .methods import PACKAGE_ROOT, SHIPPED_MODEL
+from .place import held, row_in
 from .table_page import draw_table, page
 from .table_rows import ABLATIONS, BASE, FIRST_SEED, NAMES, TUNED, run_of, tools_of, trial, winner, worth
 
@@ -73,28 +74,29 @@ def table(
     claim_plain(out)
     claim([out / name for name in ("lab.json", "lab.md", "lab.png")])
     runs, rows_folder = (runs or out / "runs").resolve(), out / ROWS_FOLDER
-    for folder in (runs, rows_folder):
-        folder.mkdir(parents=True, exist_ok=True)
     console, kept = Console(), (rows_folder.resolve(), root / "docs" / ROWS_FOLDER)
     setting = Setting(root, runs, limit, Event(), kept=kept)
     tuned = [name for name in TUNED if name in wanted or (name == "citi" and set(wanted) & set(ABLATIONS))]
     trials = [trial(name, number) for name in tuned for number in range(len(TUNED[name].trials))]
-    many = len(trials) + sum(1 if name == BASE.name else seeds for name in wanted)
-    console.print(f"{many} runs, {workers or os.cpu_count()} at a time, 2 to 4 minutes each. Logs: {runs}")
-    tried = run_side_by_side(trials, replace(setting, limit=trial_limit, half="validation"), workers, console)
-    _keep(tried, rows_folder)
-    by_name = {row["name"]: row for row in tried}
-    of = {name: [by_name[f"{name}-trial-{n}"] for n in range(len(TUNED[name].trials))] for name in tuned}
-    chosen = {name: winner(name, rows) for name, rows in of.items()}
     # Seed by seed, so that an interrupted table has whole rows of the first seeds.
-    jobs = [
-        run_of(name, FIRST_SEED + seed, chosen)
-        for seed in range(seeds)
-        for name in wanted
-        if seed == 0 or name != BASE.name
-    ]
-    done = run_side_by_side(jobs, setting, workers, console)
-    _keep(done, rows_folder)
+    order = [(name, seed) for seed in range(seeds) for name in wanted if seed == 0 or name != BASE.name]
+    first = {name: TUNED[name].trials[0] for name in tuned}
+    every = [*trials, *(run_of(name, FIRST_SEED + seed, first) for name, seed in order)]
+    for one in every:
+        row_in(rows_folder / f"{one.name}.json")  # somebody's file there is named before hours are spent
+    with held(runs, files_of(every), option="--runs"):
+        rows_folder.mkdir(parents=True, exist_ok=True)
+        many = len(every)
+        console.print(f"{many} runs, {workers or os.cpu_count()} at a time, 2 to 4 minutes each. Logs: {runs}")
+        tried = run_side_by_side(trials, replace(setting, limit=trial_limit, half="validation"), workers, console)
+        _keep(tried, rows_folder)
+        by_name = {row["name"]: row for row in tried}
+        of = {name: [by_name[f"{name}-trial-{n}"] for n in range(len(TUNED[name].trials))] for name in tuned}
+        chosen = {name: winner(name, rows) for name, rows in of.items()}
+        done = run_side_by_side(
+            [run_of(name, FIRST_SEED + seed, chosen) for name, seed in order], setting, workers, console
+        )
+        _keep(done, rows_folder)
     found = summary(wanted, done, of)
     own_json(out / "lab.json", found)
     own_text(out / "lab.md", page(found))
@@ -106,7 +108,9 @@ def table(
 
 def _keep(rows: Sequence[Row], folder: Path) -> None:
     for row in rows:
-        own_json(folder / f"{row['name']}.json", row)
+        path = folder / f"{row['name']}.json"
+        known = [sha256(path)] if row_in(path) is not None else []  # an earlier row, which lost its mark in a clone
+        own_text(path, as_json(row), known)
 
 
 def figure(values: Sequence[float], n: int) -> dict[str, float | None]:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..checkpoint.locks import lock
+from ..checkpoint.own import refuse_special
 from ..errors import DataError
-from .report import Verdict
+from .report import Verdict, verdict_of
 
 
 class KeptVerdicts:
@@ -23,6 +24,7 @@ class KeptVerdicts:
         self._path = path
         self._first = json.dumps({"verdicts of an unfinished scoring": identity}) + "\n"
         self._known: dict[str, Verdict] = {}
+        refuse_special(path)
         try:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         except FileNotFoundError:
@@ -34,8 +36,8 @@ class KeptVerdicts:
         whole = [line for line in lines[1:] if line.endswith("\n")] if lines[:1] == [self._first] else []
         for line in whole:
             try:
-                verdict = Verdict(**json.loads(line))
-            except (TypeError, ValueError, RecursionError):
+                verdict = verdict_of(json.loads(line))
+            except (TypeError, ValueError, RecursionError, OverflowError):
                 break
             self._known[verdict.id] = verdict
         path.parent.mkdir(parents=True, exist_ok=True)

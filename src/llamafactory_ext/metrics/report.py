@@ -229,7 +229,7 @@ def write_report(report: Report, path: Path) -> None:
     own_json(path, replace(report, verdicts_sha256=hashlib.sha256(text.encode()).hexdigest()).to_json())
 
 
-def _verdict_of(record: Any) -> Verdict:
+def verdict_of(record: Any) -> Verdict:
     """Return the verdict that a line holds; TypeError or ValueError where a value is of another kind."""
     verdict = Verdict(**record)
     texts = (verdict.id, verdict.category, verdict.detail, verdict.group)
@@ -263,7 +263,7 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
         ) from None
     for number, line in enumerate(lines, start=1):
         try:
-            verdicts.append(_verdict_of(json.loads(line)))
+            verdicts.append(verdict_of(json.loads(line)))
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise DataError(f"{path}, line {number}: no verdict ({error}); score again.") from None
     return tuple(verdicts)

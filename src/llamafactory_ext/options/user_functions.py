@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..foreign import shown
 
 
 def load_function(option: str, name: str) -> Callable[..., Any]:
@@ -57,5 +58,8 @@ def code_hash(function: Callable[..., Any]) -> str:
 
 def described(error: BaseException) -> str:
     """Return an exception's name and text in one short line."""
-    text = " ".join(str(error).split())[:200]
+    try:
+        text = shown(str(error), 200)
+    except Exception:  # of one that cannot say what it is
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import DataError
+from .typed import number, text, whole
 
 FILE: Final = "internalised.json"
 KIND: Final = "skintern internalised"
@@ -138,23 +139,24 @@ def from_json(record: Any) -> Internalised:
     """Return what `to_json` wrote.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: something else.
+        ValueError, TypeError, KeyError, AttributeError, OverflowError: something else.
     """
     if record["kind"] != KIND:
         raise ValueError("another kind of file")
     rows = tuple(
         Row(
-            int(row["step"]),
-            float(row["share"]),
-            {name: Share(int(one["count"]), int(one["n"])) for name, one in row["accuracies"].items()},
+            whole(row["step"]),
+            number(row["share"], 0, 1),
+            {text(name): Share(whole(one["count"]), whole(one["n"], 1)) for name, one in row["accuracies"].items()},
         )
         for row in record["rows"]
     )
-    if not rows or any(
-        not 0 <= share.count <= share.n or not share.n for row in rows for share in row.accuracies.values()
-    ):
+    if not rows or any(share.count > share.n for row in rows for share in row.accuracies.values()):
         raise ValueError("a count is none")
-    return Internalised(rows, {name: CallCost(**cost) for name, cost in record["costs"].items()}, int(record["seed"]))
+    costs = {text(name): CallCost(**cost) for name, cost in record["costs"].items()}
+    for figure in (figure for cost in costs.values() for figure in asdict(cost).values()):
+        number(figure, 0)
+    return Internalised(rows, costs, whole(record["seed"]))
 
 
 def read_internalised(path: Path) -> Internalised:
@@ -167,7 +169,7 @@ def read_internalised(path: Path) -> Internalised:
         return from_json(json.loads(path.read_text("utf-8")))
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); name the output_dir of a measured run.") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{path} is no measurement of skintern_measure ({error}); remove it and repeat the training's command."
         ) from None

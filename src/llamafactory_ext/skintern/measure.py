@@ -116,7 +116,7 @@ class Measure:
             return {}
         try:
             return {row.step: row for row in from_json(read_json(self.path, "measurement")).rows}
-        except (ValueError, TypeError, KeyError, AttributeError, CheckpointError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, CheckpointError):
             return {}
 
     def take(self, model: Any, step: int, share: float) -> None:

@@ -23,6 +23,7 @@ from ..metrics.report import Report, standard_error
 from ..metrics.scoring import score as score_files
 from ..serving.infer.questions import Question, of_benchmark, of_file
 from .flops import ModelSize, cache_bytes, config_of, generation_flops, reference_macs
+from .typed import number, text, whole
 
 BENCHMARKS: Final = ("bbh", "agieval", "gsm8k", "arc")
 READINGS: Final = ("strict", "lenient", "reference", "cue missing")
@@ -218,6 +219,13 @@ def _counter(model: Path) -> Callable[[Any], int]:
     return count
 
 
+def _reading(read: Reading) -> Reading:
+    number(read.value, 0, 1), whole(read.n)
+    if read.standard_error is not None:
+        number(read.standard_error, 0)
+    return read
+
+
 def read_scores(path: Path) -> Scores:
     """Read what `to_json` wrote.
 
@@ -228,16 +236,17 @@ def read_scores(path: Path) -> Scores:
         record = json.loads(path.read_text("utf-8"))
         if record.pop("kind") != KIND:
             raise ValueError("another kind of file")
-        readings = {name: Reading(**record["readings"][name]) for name in READINGS}
+        readings = {name: _reading(Reading(**record["readings"][name])) for name in READINGS}
         cost = None if record["cost"] is None else Cost(**record["cost"])
-        found = Scores(**(record | {"readings": readings, "cost": cost, "notes": tuple(record["notes"])}))
-        numbers = [reading.value for reading in readings.values()] + list(asdict(cost).values() if cost else ())
-        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-            raise TypeError("a figure is no number")
-        if type(found.step) is not int or not isinstance(found.benchmark, str):
-            raise TypeError("a field is of another kind")
+        for figure in asdict(cost).values() if cost else ():
+            number(figure, 0)
+        notes = tuple(text(note) for note in record["notes"])
+        found = Scores(**(record | {"readings": readings, "cost": cost, "notes": notes}))
+        text(found.benchmark), whole(found.n_references), whole(found.step)
+        if type(found.knowledge) is not bool:
+            raise TypeError("knowledge is neither true nor false")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); name a file of `skintern score`.") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is no file of `skintern score` ({error}); score the predictions again.") from None
     return found

@@ -84,7 +84,7 @@ def _check_built(folder: Path, marks: Mapping[str, Any]) -> None:
     try:
         source = json.loads((folder / SOURCE).read_text("utf-8"))
         made, hashes = source["data"], dict(source["files"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         made, hashes = None, {}
     if made != marks:
         raise DataError(

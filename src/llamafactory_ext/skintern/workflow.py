@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.atomic import read_json, read_object, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import newest_complete
 from ..errors import CheckpointError, OptionError
@@ -236,7 +236,7 @@ class _Skintern(PhasedRun):
             CheckpointError: they differ.
         """
         path = self.folder.path / MANIFEST
-        manifest = read_json(path, "manifest")
+        manifest = read_object(path, "manifest")
         known = manifest.get(CONTENTS, {}).get(phase.name, {})
         if changed := [name for name in found if known.get(name, found[name]) != found[name]]:
             raise CheckpointError(

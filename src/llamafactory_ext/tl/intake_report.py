@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.atomic import read_object, write_json
 from ..data.intake import DROP, ERROR, Intake
 from ..errors import CheckpointError, DataError
 
@@ -102,7 +102,7 @@ def check_resumed(folder: Path, action: str) -> None:
     """
     if not (folder / REPORT).is_file() or not any(folder.glob("checkpoint-*")):
         return
-    began = read_json(folder / REPORT, "data report").get("cutoff_action", action)
+    began = read_object(folder / REPORT, "data report").get("cutoff_action", action)
     if began != action:
         raise CheckpointError(
             f"{folder} holds a run with cutoff_action: {began}, now it is {action}; repeat the command with the old "

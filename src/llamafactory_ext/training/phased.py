@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 
 from torch import nn
 
-from ..checkpoint.atomic import discard_folder, publish_folder, read_json, staged_file, sync, write_json, write_text
+from ..checkpoint.atomic import discard_folder, publish_folder, read_object, staged_file, sync, write_json, write_text
 from ..checkpoint.base import MANIFEST, difference
 from ..checkpoint.folders import COMPLETE, SEAL, find_fault, remove_leftovers, seal_adapter, seal_folder
 from ..errors import CheckpointError
@@ -76,8 +76,13 @@ class PhasedFolder:
         manifest = self.path / MANIFEST
         if not manifest.is_file():
             return
-        old = read_json(manifest, "manifest").get("plan", {})
-        old = {**self.LATER, **old}
+        kept = read_object(manifest, "manifest").get("plan", {})
+        if not isinstance(kept, dict):
+            raise CheckpointError(
+                f"{manifest}: the manifest is damaged (its plan is no object); restore it, or "
+                "choose another output_dir, or set overwrite_output_dir: true to start anew."
+            )
+        old = {**self.LATER, **kept}
         changed = [key for key in sorted({*plan, *old}) if plan.get(key) != old.get(key)]
         if changed:
             lines = [f"  - {key}: {old.get(key)!r} then, {plan.get(key)!r} now" for key in changed]
@@ -90,7 +95,7 @@ class PhasedFolder:
     def day(self) -> calendar.date | None:
         """Return the day that the tools of an interrupted run say; None without such a run, or where they say none."""
         manifest = self.path / MANIFEST
-        kept = read_json(manifest, "manifest").get(DAY) if manifest.is_file() else None
+        kept = read_object(manifest, "manifest").get(DAY) if manifest.is_file() else None
         try:
             return calendar.date.fromisoformat(kept) if isinstance(kept, str) else None
         except ValueError:
@@ -109,7 +114,7 @@ class PhasedFolder:
         path = self.path / MANIFEST
         if not path.is_file():
             return
-        manifest = read_json(path, "manifest")
+        manifest = read_object(path, "manifest")
         changed = difference(manifest, path, base)
         if changed is not None:
             what = f"another base model under the same name ({changed})"
@@ -188,5 +193,5 @@ def _logged_step(line: str) -> float:
     """Return the step of a line; infinity for one that a killed process has not finished."""
     try:
         return float(json.loads(line)["current_steps"]) if line.endswith("\n") else float("inf")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

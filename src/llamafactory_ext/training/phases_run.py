@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 
-from ..checkpoint.atomic import read_json, write_json
+from ..checkpoint.atomic import read_json, read_object, write_json
 from ..checkpoint.base import MANIFEST
 from .engines import engine_of
 from .phased import Phase, PhasedFolder
@@ -138,7 +138,7 @@ class PhasedRun:
             trainer.save_model(str(staged / "adapter"), _internal_call=True)
             trainer.accelerator.wait_for_everyone()
             if self.training_args.should_save:
-                manifest = read_json(self.folder.path / MANIFEST, "manifest")
+                manifest = read_object(self.folder.path / MANIFEST, "manifest")
                 write_json(staged / "adapter" / MANIFEST, {**manifest, "phase": phase.name, "trained": moving})
                 for name in self.BESIDE:
                     write_json(staged / "adapter" / name, read_json(self.folder.path / name, Path(name).stem))

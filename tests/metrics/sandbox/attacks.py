@@ -106,6 +106,31 @@ ATTACKS: dict[str, str] = {
     "pass: half a character": "def solve(x):\n    print('\\ud800')\n    return '\\ud800'",
     "pass: no function": "solve = None",
     "pass: no program": "this is no program",
+    "pass: every dictionary": "import gc,sys\nfor o in gc.get_objects():\n    if isinstance(o,dict):\n        for k in list(o):\n            if k in ('candidate','check','solve'):\n                try: o[k]=lambda *a: (5 if a==(2,) else 7)\n                except Exception: pass\n"
+    + _WRONG,
+    "pass: zero made five": "import ctypes\nctypes.memmove(id(0)+24, id(5)+24, 4)\n" + _WRONG,
+    "pass: descriptors as sockets": "import socket,os\nfor n in range(3,64):\n    try:\n        s=socket.socket(fileno=n); s.send(b'\\x03\\x00\\x00')\n    except OSError: pass\n"
+    + _WRONG,
+    "pass: another interpreter": "import os,sys\nos.execv(sys.executable,[sys.executable,'-c','print(1)'])\n",
+    "pass: an importer of its own": "import sys\nclass F:\n    def find_spec(self,name,path=None,target=None):\n        raise SystemExit(0)\nsys.meta_path.insert(0,F())\nsys.modules.clear()\n"
+    + _WRONG,
+    "pass: no number, but like one": "class I:\n    def __index__(self): return 5\n    def __int__(self): return 5\n    def __float__(self): return 5.0\n    def __reduce__(self): return (int,('5',))\n    def __getnewargs__(self): return (5,)\ndef solve(x):\n    return I()",
+    "pass: pickled as another": "class I(int):\n    def __reduce__(self): return (int,('5',))\n    def __reduce_ex__(self,p): return (int,('5',))\n    def __repr__(self): return '5'\n    __str__=__repr__\n    def __format__(self,s): return '5'\n    def __index__(self): return 5\n    def __hex__(self): return '0x5'\ndef solve(x):\n    return I(0)",
+    "outlive: interpreters without end": "import os,sys\nwhile True:\n    try:\n        os.posix_spawn(sys.executable,[sys.executable,'-c','import time;time.sleep(999)'],{})\n    except OSError:\n        pass",
+    "outlive: a pattern without end": "import re\nre.match(r'(a+)+$','a'*60+'b')\n" + _WRONG,
+    "memory: a file with a hole": "f=open('x','wb')\nf.truncate(1<<40)\nf.seek(1<<39); f.write(b'x'*(1<<29))\n",
+    "memory: long names": "import os\nopen('a','w').close()\nn=0\nwhile True:\n    n+=1\n    os.link('a','b'*200+str(n))",
+    "read: environments": "import os\nfor p in os.listdir('/proc'):\n    if p.isdigit():\n        try: print(open(f'/proc/{p}/environ','rb').read())\n        except OSError: pass\nprint(os.environ)\n"
+    + _WRONG,
+    "read: by descriptors": "import os\nfor n in range(3,256):\n    try:\n        print(os.readlink(f'/proc/self/fd/{n}'))\n        d=os.open('../etc/passwd',os.O_RDONLY,dir_fd=n); print(os.read(d,100))\n    except OSError: pass\n"
+    + _WRONG,
+    "read: the kernel's log": "import ctypes\nb=ctypes.create_string_buffer(9999)\nprint(ctypes.CDLL(None).klogctl(3,b,9999),b.value[:50])\nassert b.value\n"
+    + _WRONG,
+    "reach: another namespace": "import ctypes,os\nfd=os.open('/proc/1/ns/net',os.O_RDONLY)\nassert ctypes.CDLL(None).setns(fd,0)==0\n"
+    + _WRONG,
+    "reach: netlink": "import socket\nsocket.socket(16,3,0)\n" + _WRONG,
+    "reach: the terminal": "import fcntl,os\nfor n in range(3):\n    fcntl.ioctl(n,0x5412,b'x')\n" + _WRONG,
+    "reach: the clock": "import time\ntime.clock_settime(time.CLOCK_REALTIME,0)\n" + _WRONG,
     "read: passwords": "print(open('/etc/passwd').read())" + _WRONG,
     "read: processes": "import os\nprint(os.listdir('/proc'))" + _WRONG,
     "read: a link out": "import os\nos.symlink('/etc/passwd', 'link')\nprint(open('link').read())" + _WRONG,

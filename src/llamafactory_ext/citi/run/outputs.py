@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...checkpoint.atomic import read_json, write_json
+from ...checkpoint.atomic import read_json, read_object, write_json
 from ...checkpoint.base import MANIFEST
 from ...families import Standing
 from ..card import block, names_of, provenance, text
@@ -111,7 +111,7 @@ def write_outputs(
 
 
 def _card(folder: RunFolder, importance: Importance, selection: Selection, report: Report | None, notes: Notes) -> str:
-    manifest = read_json(folder.path / MANIFEST, "manifest")
+    manifest = read_object(folder.path / MANIFEST, "manifest")
     plan = manifest["plan"]
     gated = plan["citi_adapter"] == "molora"
     examples = ", ".join(f"{task.examples} examples of {text(name)}" for name, task in importance.tasks.items())

@@ -43,6 +43,9 @@ def check_out(out: Path) -> None:
     """
     if out.is_dir():
         raise OptionError(f"--out {out} is a folder; name a file in it, such as {out / 'answers.jsonl'}.")
+    for path in (out, settings_path(out)):
+        if path.is_symlink() and not path.exists():
+            raise OptionError(f"--out {out}: {path} is a link to nothing; nothing was written. Name another --out.")
     refuse_special(out)
     _check_settings(settings_path(out))
     if fault := output_problem(str(out.parent)):

@@ -62,7 +62,7 @@ def operations_of(document: Any, url: str) -> tuple[dict[str, Operation], str]:
     stated = (
         servers[0].get("url", "") if isinstance(servers, list) and servers and isinstance(servers[0], dict) else ""
     )
-    base = urljoin(url, stated or "/")
+    base = urljoin(url, stated if isinstance(stated, str) and stated else "/")
     if urlsplit(base)[:2] != urlsplit(url)[:2]:
         raise ValueError(f"its operations are on another server ({urlsplit(base).netloc}); give that server's own URL")
     found: dict[str, Operation] = {}
@@ -123,7 +123,9 @@ def _operation(document: Any, path: str, method: str, item: Any, stated: Any) ->
         for key, part in (properties if isinstance(properties, dict) else {"body": schema}).items():
             if key not in places:
                 places[key], schemas[key] = "body", _resolved(document, part)
-        required += [key for key in _list(schema.get("required")) if places.get(key) == "body"]
+        required += [
+            key for key in _list(schema.get("required")) if isinstance(key, str) and places.get(key) == "body"
+        ]
     stated_name = stated.get("operationId")
     made = _NAME.sub("_", f"{method} {path}").strip("_")
     name = stated_name if isinstance(stated_name, str) and stated_name else made

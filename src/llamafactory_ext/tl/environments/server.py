@@ -123,7 +123,10 @@ class ToolServer:
             status, body = self._exchange("GET", self.url, None)
             if status != 200:
                 raise GoneError(f"{shown_url(self.url)} gives no OpenAPI document (status {status})")
-            _KNOWN[key] = operations_of(parsed(body), self.url)
+            try:
+                _KNOWN[key] = operations_of(parsed(body), self.url)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise GoneError(f"{shown_url(self.url)} gives no OpenAPI document ({shown(str(error))})") from None
         return _KNOWN[key]
 
     def _begin_session(self) -> None:
@@ -211,15 +214,19 @@ def tools_of(url: str, **options: Any) -> list[dict[str, Any]]:
         return [operation.described() for name, operation in made._operations()[0].items() if name != made.judge]
     made._begin_session()
     _, body = made._rpc("tools/list", {})
-    listed = parsed(body)["result"]["tools"]
+    try:
+        listed = parsed(body)["result"]["tools"]
+        found = [(str(one["name"]), one.get("description"), one.get("inputSchema")) for one in listed]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise GoneError(f"the tool server {shown_url(url)} lists no tools as MCP has them") from None
     return [
         {
-            "name": one["name"],
-            "description": one.get("description", ""),
-            "parameters": one.get("inputSchema") or {"type": "object", "properties": {}},
+            "name": name,
+            "description": about if isinstance(about, str) else "",
+            "parameters": schema if isinstance(schema, dict) and schema else {"type": "object", "properties": {}},
         }
-        for one in listed
-        if one["name"] != made.judge
+        for name, about, schema in found
+        if name != made.judge
     ]
 
 

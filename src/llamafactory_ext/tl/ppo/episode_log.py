@@ -102,5 +102,5 @@ def _step_of(line: str) -> float:
     """Return the step that a line is of; one that cannot be read goes."""
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

@@ -41,6 +41,6 @@ def read_facts(path: Path) -> dict[str, Any]:
     """Return the object that a file of a run holds; an empty one where there is none to read."""
     try:
         facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
