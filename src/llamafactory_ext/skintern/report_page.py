@@ -22,15 +22,16 @@ _CSS: Final = (
 
 
 def draw(runs: Sequence[Run], paper: Sequence[Point], out: BytesIO) -> None:
-    """Draw accuracy against cost and, where there are steps, the curves."""
+    """Draw accuracy against cost and, beside it, the curves of each run that has steps."""
     from matplotlib import pyplot as plt
 
     from ..figures.run import NEUTRAL, save
     from ..report.figures import OURS
 
-    steps = curves(runs)
+    steps = {run.label: found for run in runs if (found := curves([run]))}
+    widths = [7.0, *[5.0] * len(steps)]
     figure, axes = plt.subplots(
-        1, 2 if steps else 1, figsize=(13 if steps else 7, 5), layout="constrained", squeeze=False
+        1, len(widths), figsize=(sum(widths), 5.6), layout="constrained", squeeze=False, width_ratios=widths
     )
     axis = axes[0, 0]
     for point in paper:
@@ -53,9 +54,8 @@ def draw(runs: Sequence[Run], paper: Sequence[Point], out: BytesIO) -> None:
     axis.set_title("Accuracy against cost", loc="left")
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=8)
-    if steps:
-        axis = axes[0, 1]
-        for number, (name, points) in enumerate(steps.items()):
+    for axis, (label, lines) in zip(axes[0, 1:], steps.items(), strict=True):
+        for number, (name, points) in enumerate(lines.items()):
             at, values, errors = zip(*points, strict=True)
             axis.errorbar(
                 at,
@@ -63,17 +63,17 @@ def draw(runs: Sequence[Run], paper: Sequence[Point], out: BytesIO) -> None:
                 [error or 0.0 for error in errors],
                 marker="o",
                 capsize=3,
-                label=name,
+                label=name.removeprefix(f"{label}: "),
                 color=OURS[number % len(OURS)],
                 ls="-" if "bare" in name else "--",
             )
-        axis.set_xticks(sorted({int(at) for points in steps.values() for at, _, _ in points}))
+        axis.set_xticks(sorted({int(at) for points in lines.values() for at, _, _ in points}))
         axis.set_ylim(-2, 102)
         axis.set_xlabel("step of training; 0: before")
         axis.set_ylabel("accuracy, %")
-        axis.set_title("What is internalised", loc="left")
+        axis.set_title(f"What is internalised: {label}", loc="left")
         axis.grid(alpha=0.25)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     save(figure, out)
 
 
