@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from lab.published_world import write_world
 from llamafactory_ext.commands.lab import Lab
 from llamafactory_ext.errors import CheckpointError, OptionError, UpstreamError
+from llamafactory_ext.lab.place import held
 from llamafactory_ext.lab.real import data, measure, runs, table
 from llamafactory_ext.lab.real.measure import NLL, TEST, VALIDATION, Asked, Request, nats, share
 from llamafactory_ext.lab.real.page import page
@@ -208,6 +209,29 @@ def test_no_run_is_begun_after_the_minutes(asked: Table, ran: list[str], monkeyp
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize(
+    "name", ["real.json", "real.md", "real.png", "runs/base.measure.log", "runs/lora-42", "runs/citi-trial-0.yaml"]
+)
+def test_somebodys_files_stay(name: str, asked: Table, ran: list[str]) -> None:
+    """They are named before anything is prepared or run."""
+    asked = replace(asked, runs=None)
+    path = asked.out / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(OptionError, match=path.name):
+        real_table(asked)
+    assert path.read_text("utf-8") == "[]"
+    assert ran == []
+    assert not (asked.out / "runs/data").exists()
+
+
+def test_one_command_at_a_time(asked: Table, ran: list[str]) -> None:
+    asked = replace(asked, runs=None)
+    with held((asked.out / "runs").resolve(), []), pytest.raises(OptionError, match="another command of the lab"):
+        real_table(asked)
+    assert ran == []
+
+
 def test_wrong_requests_make_nothing(asked: Table, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"--rows cit: .* lora_dm, citi"):
         real_table(replace(asked, names=["cit"]))

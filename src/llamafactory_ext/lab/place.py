@@ -70,6 +70,7 @@ def _refuse(folder: Path, names: Iterable[str], option: str) -> None:
     # Runs of earlier versions left no other marks.
     own = {path.stem for path in folder.glob(f"*{BEGUN}") if _is_begun(path)}
     own |= {path.parent.name for path in folder.glob("*/trainer_state.json")}
+    own |= {"base"} if own else set()  # which is measured alone
     problems = [
         f"{folder / name} is there already, and no run of the lab wrote it"
         for name in [MARK, *names]

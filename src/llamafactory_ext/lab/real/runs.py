@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ class Setting:
     limit: int
     checkout: str
     extra: Mapping[str, Any]
+
+
+def files_of(jobs: Iterable[Job]) -> list[str]:
+    """Return the names of everything that these runs write into their folder."""
+    ends = ("", ".begun", ".ended", ".yaml", ".train.log", ".measure.log", ".request.json", ".figures.json")
+    return [f"{job.name}{end}" for job in jobs for end in ends]
 
 
 def made_from(job: Job, setting: Setting) -> str:

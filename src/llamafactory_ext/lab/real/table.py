@@ -15,13 +15,14 @@ from typing import Any
 from rich.console import Console
 
 from ...checkpoint.atomic import read_json
-from ...checkpoint.own import claim_plain, own_file, own_text, sha256
+from ...checkpoint.own import claim, claim_plain, is_own, own_file, own_text, sha256
 from ...errors import CheckpointError, OptionError
 from ..methods import PACKAGE_ROOT
+from ..place import held
 from .data import prepare
 from .page import draw, page
 from .rows import BASE, FIRST_SEED, NAMES, Job, Row, base_job, run_of, trials_of, winner
-from .runs import Setting, kept_result, run, write_result
+from .runs import Setting, files_of, kept_result, run, write_result
 from .summary import summary
 
 FOLDER, FILES = "real", ("real.json", "real.md", "real.png")
@@ -122,10 +123,38 @@ def real_table(asked: Table) -> dict[str, Any]:
             f"llamafactory-ext lab real-model --out {asked.model}"
         )
     claim_plain(asked.out)
+    _claim(asked.out)
     runs = (asked.runs or asked.out / "runs").resolve()
+    with held(runs, files_of(_every(asked.seeds)), option="--runs"):
+        done, tried, setting = _done(asked, wanted, runs, console)
+    found = summary(done, tried, setting.prepared.counts, asked.limit)
+    write(asked.out, found)
+    console.print(f"Written: {', '.join(str(asked.out / name) for name in FILES)}")
+    return found
+
+
+def _claim(out: Path) -> None:
+    """Make sure, before hours are spent, that the table may be written over what is there."""
+    data = out / FILES[0]
+    old = read_json(data, "table") if data.is_file() and not is_own(data) else {}
+    is_table = data.is_file() and (is_own(data) or (isinstance(old, dict) and {"rows", "n"} <= old.keys()))
+    known = [sha256(path) for path in (out / name for name in FILES) if is_table and path.is_file()]
+    claim([out / name for name in FILES], known=known)
+
+
+def _every(seeds: int) -> list[Job]:
+    names = [name for name in NAMES if name != BASE.name]
+    trials = [job for name in names for job in trials_of(name)]
+    runs = [run_of(name, FIRST_SEED + seed, {}) for name in names for seed in range(seeds)]
+    return [base_job(), *trials, *runs]
+
+
+def _done(
+    asked: Table, wanted: Sequence[str], runs: Path, console: Console
+) -> tuple[dict[str, list[Row]], dict[str, list[Row | None]], Setting]:
+    """Return the results by row, those of the trials, and what all runs share."""
     rows = (asked.out / FOLDER).resolve()
-    for folder in (runs, rows):
-        folder.mkdir(parents=True, exist_ok=True)
+    rows.mkdir(parents=True, exist_ok=True)
     console.print(f"Preparing the data of {asked.data} ... Logs: {runs}")
     setting = Setting(
         model=asked.model.resolve(),
@@ -139,11 +168,7 @@ def real_table(asked: Table) -> dict[str, Any]:
         checkout=str(asked.checkout.resolve()) if asked.checkout else "",
         extra=asked.extra,
     )
-    done, tried = _all_runs(asked, wanted, _Work(asked, setting, console))
-    found = summary(done, tried, setting.prepared.counts, asked.limit)
-    write(asked.out, found)
-    console.print(f"Written: {', '.join(str(asked.out / name) for name in FILES)}")
-    return found
+    return (*_all_runs(asked, wanted, _Work(asked, setting, console)), setting)
 
 
 def _all_runs(
