@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -270,18 +271,47 @@ def test_the_page_of_the_docs_is_made_of_its_json() -> None:
     assert seeds <= kept
 
 
-def test_a_row_trains_and_is_measured(asked: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes with a tiny model; a trial's weights are gone afterwards, a row's figures and curve are kept."""
-    monkeypatch.setattr(data, "MIXTURES", {"calls": (8, 0), "mix": (8, 4), "mix_less": (8, 2)})
-    prepared = data.prepare(asked.data, asked.out / "data")
-    extra = {"max_steps": 2, "logging_steps": 1, "lora_rank": 2}
+def small_setting(asked: Table, **extra: Any) -> runs.Setting:
+    """What runs share, on the tiny model and a handful of records."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "MIXTURES", {"calls": (8, 0), "mix": (8, 4), "mix_less": (8, 2)})
+        prepared = data.prepare(asked.data, asked.out / "data")
     (asked.out / "real").mkdir()
-    setting = runs.Setting(*(asked.model, "hash", "llama3", prepared, asked.out, asked.out / "real", (), 1, "", extra))
-    row = runs.run(trials_of("lora")[0], setting)
+    rows = asked.out / "real"
+    return runs.Setting(asked.model, "hash", "llama3", prepared, asked.out, rows, (), 1, "", extra)
+
+
+def test_a_trial_is_trained_and_measured(asked: Table) -> None:
+    """Two processes with a tiny model; the trial's weights are gone afterwards, its figures and curve are kept."""
+    setting, (job, *_) = small_setting(asked, max_steps=2, logging_steps=1, lora_rank=2), trials_of("lora")
+    row = runs.run(job, setting)
     assert [(phase, step) for phase, step, _ in row["curve"]] == [("", 1), ("", 2)]
     assert list(row["scores"]) == list(VALIDATION)
     assert row["training_seconds"] > 0
     assert not (asked.out / "lora-trial-0").exists()
-    assert runs.kept_result(trials_of("lora")[0], setting) == row
+    assert runs.kept_result(job, setting) == row
     with pytest.raises(UpstreamError, match=r"training lora, trial 0 failed with exit code \d"):
-        runs.run(trials_of("lora")[0], runs.Setting(**{**vars(setting), "extra": {"lora_rank": "x"}}))
+        runs.run(job, replace(setting, extra={"lora_rank": "x"}))
+
+
+def test_a_row_of_citi_keeps_its_map_and_its_routers(asked: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own options on the tiny model; measured again with other numbers of items, it is not trained again."""
+    small = {"citi_rank": 2, "citi_top_ratio": 0.3, "citi_bottom_ratio": 0.2, "logging_steps": 1}
+    job = run_of("citi", 42, KINDS["citi"].trials[2])
+    setting = small_setting(asked, citi_importance_samples=4, citi_report_samples=2, **small)
+    row = runs.run(job, setting)
+    assert {phase.rpartition("-")[2] for phase, _, _ in row["curve"]} == {"rp", "mi", "uco"}
+    assert list(row["scores"]) == list(TEST)
+    shown = {path.name for path in (setting.rows / "citi-42").iterdir() if not path.name.startswith(".")}
+    assert shown == set(runs._SHOWN)
+    steps: list[str] = []
+
+    def noted(_command: Sequence[str], _log: Path, doing: str) -> float:
+        steps.append(doing)
+        return 1.0
+
+    monkeypatch.setattr(runs, "_step", noted)
+    again = runs.run(job, replace(setting, limit=2))
+    assert steps == ["measuring citi, seed 42"]
+    assert again["training_seconds"] == row["training_seconds"]
+    assert again["made_from"] != row["made_from"]

@@ -81,7 +81,8 @@ def prepare(data: Path, out: Path) -> Prepared:
     held, left_out = _held(found, calls, general)
     own_json(out / "held.json", held)
     hashes["held"] = sha256(out / "held.json")
-    counts = {"calls": len(calls["train"][:CALLS]), "general": PER_GENERAL * len(GENERAL), **left_out}
+    used = [one["mark"] for one in records_of(out / f"{dataset_name('mix', quarter=False)}.json")]
+    counts = {"calls": used.count("tool"), "general": used.count("general"), **left_out}
     return Prepared(out, out / "held.json", found["level_3"].parent, hashes, counts)
 
 

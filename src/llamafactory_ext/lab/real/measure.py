@@ -50,7 +50,7 @@ _REPLIES = ("level_3_replies", "level_1_replies")
 NLL = ("gsm8k", "nq", "alpaca")
 LENGTHS = {**dict.fromkeys(_CALLS, 96), **dict.fromkeys(_REPLIES, 96), "ifeval": 384}
 _ANSWER_TOKENS = 200  # of a held-out answer whose NLL is measured
-_AT_A_TIME = 16
+_AT_A_TIME = 25
 
 
 @dataclass(frozen=True)
