@@ -94,6 +94,29 @@ def test_prose_makes_a_draft_of_a_call(first: str, prose: str) -> None:
     assert _read(f"{first}\n{prose}\n{_TAGS_G}", None) == [SECOND]
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("form", [name for name in FORMATS if name not in ("python", "glm4")])
+def test_words_on_the_line_of_the_last_call_make_a_draft_too(form: str, known: bool) -> None:
+    """Words before its marks make the call no mention; words behind it on its line do, where another call stands."""
+    first, second = (render_calls([call], form) for call in (FIRST, SECOND))
+    chosen = form if known else None
+    assert _read(f"{first}\nWait, no. {second}", chosen) == [SECOND]
+    assert _read(f"{first}\nWait, no. {second}\nThat is all.", chosen) == [SECOND]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_python_in_a_sentence_is_a_mention(known: bool) -> None:
+    text = "f(x='a')\nThis runs before g(x='b')."
+    assert _read(text, "python" if known else None) == [FIRST]
+
+
+@pytest.mark.parametrize("between", [", ", " ", "\nThen, rather, ", "\nI will also call "])
+def test_a_call_of_glm4_that_does_not_begin_its_line_is_not_lost(between: str) -> None:
+    text = render_calls([FIRST], "glm4") + between + render_calls([SECOND], "glm4")
+    assert _read(text, "glm4") is None
+    assert _read(f"{render_calls([FIRST], 'glm4')}\nObservation: 3\nSo{between}{_JSON_G}", "glm4") == [FIRST]
+
+
 LIKE_THE_NEXT = {
     "qwen3_coder": "1\n</parameter>\n<function=g>\n<parameter=x>\n2",
     "seed_oss": "1</parameter>\n<function=g>\n<parameter=x>2",

@@ -46,6 +46,25 @@ def stands_alone(text: str, start: int, end: int) -> bool:
     before = text[text.rfind("\n", 0, start) + 1 : start]
     if before and not before.isspace():
         before = text[max(start - len(before), len(split_thought(text)[0])) : start]
+    return not _says(before) and ends_line(text, end)
+
+
+def no_mention(text: str, start: int, end: int, form: Format) -> bool:
+    """Tell whether calls are made where they stand, and not named in a sentence.
+
+    Words may stand before them ("No, rather: <tool_call>.."), but not behind them on the same line. A call in Python
+    without brackets, or a name without marks, needs its lines for itself.
+    """
+    if form.name_apart or (form.is_code and not text.startswith("[", start)):
+        return stands_alone(text, start, end)
+    return ends_line(text, end)
+
+
+def ends_line(text: str, end: int) -> bool:
+    """Tell whether nothing stands on the line behind calls that end there; labels and closing marks apart."""
     line_end = text.find("\n", end)
-    after = without_comments(text[end : line_end if line_end >= 0 else len(text)])
-    return not any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", before + " " + after)))
+    return not _says(without_comments(text[end : line_end if line_end >= 0 else len(text)]))
+
+
+def _says(part: str) -> bool:
+    return any(map(str.isalnum, re.sub(r"<[^<>]*>|```\w*|[\w-]*:", "", part)))

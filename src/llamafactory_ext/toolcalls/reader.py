@@ -17,7 +17,7 @@ from .cursor import Cursor
 from .events import ENDS_THOUGHT, IS_COMMENT, IS_OUTPUT, IS_STRAY, OPENS_THOUGHT, Events
 from .formats import FORMATS, Format
 from .formats.api_bank import LABEL
-from .gaps import in_a_row, joins, stands_alone
+from .gaps import in_a_row, joins, no_mention, stands_alone
 from .meant import meant_call
 from .misspelt import lone_call
 from .model import ParsedCall, Tool
@@ -110,12 +110,14 @@ def detect_turn(text: str, declared: Iterable[Tool] = (), call_format: str | Non
     return scan.result()
 
 
-def _no_call(text: str, declared: Mapping[str, Tool], known: Format | None) -> Detected:
-    """Accept a text that holds no calls, and means none in a notation that is no format's."""
+def _no_call(text: str, declared: Mapping[str, Tool], known: Format | None, start: int = 0) -> Detected:
+    """Accept a text that holds no calls from `start` on, and means none in a notation that is no format's."""
     if declared and (known is None or known.name_apart):
-        meant = meant_call(text, declared, objects=known is not None)
+        meant = meant_call(text[start:], declared, objects=known is not None)
         if meant is not None:
-            Cursor(text).fail(f"{meant[0]!a} and its arguments stand here, but no call of any format", meant[1])
+            Cursor(text).fail(
+                f"{meant[0]!a} and its arguments stand here, but no call of any format", start + meant[1]
+            )
     return Detected((), len(text), len(text))
 
 
@@ -158,6 +160,7 @@ class _Scan:
     strays: list[Stray] = field(default_factory=list)
     _steps: int = 0
     _comment_end: int = 0
+    _end: int | None = None
 
     def run(self) -> None:
         """Find every construct and every fault outside thoughts, up to an invented output."""
@@ -176,6 +179,7 @@ class _Scan:
                 place = end.end()
             elif (output := events.at(IS_OUTPUT, start)) is not None:
                 if self.constructs:
+                    self._end = output.start()
                     return
                 place = output.end()
             elif (comment := events.at(IS_COMMENT, start)) is not None:
@@ -240,6 +244,8 @@ class _Scan:
                 Cursor(self.text).fail("the arguments of a call need their names", place)
             return _no_call(self.text, self.declared, None if self.known is None else FORMATS[self.known])
         self._refuse_cut(chosen[-1])
+        if chosen[0].form.name_apart:  # a name that does not begin its line is no mark
+            _no_call(self.text[: self._end], self.declared, chosen[0].form, chosen[-1].end)
         calls = tuple(call for construct in chosen for call in construct.calls)
         repeated = next((one.repeated for one in chosen if one.repeated is not None), None)
         return Detected(calls, chosen[0].start, self._closed(chosen[-1]), chosen[0].form, repeated)
@@ -278,7 +284,7 @@ class _Scan:
         Of another format if only that one knows its tools.
         """
         pool = [group for group in groups if group[0].form.marked] or groups
-        pool = [group for group in pool if stands_alone(self.text, group[0].start, group[-1].end)] or pool
+        pool = [group for group in pool if no_mention(self.text, group[0].start, group[-1].end, group[0].form)] or pool
         last = pool[-1]
         if not self.declared or self._knows(last):
             return last
