@@ -110,7 +110,9 @@ def test_a_second_task_adds_rows_and_keeps_the_first_ones(
 
 
 @pytest.mark.parametrize("sequel", [False, True])
-@pytest.mark.parametrize("changes", [{}, {"bf16": True}, {"packing": True, "neat_packing": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"bf16": True}, {"packing": True, "neat_packing": True, "cutoff_len": 195}], ids=str
+)
 def test_an_interrupted_run_goes_on_bit_by_bit(
     sequel: bool, changes: dict[str, Any], first: Path, tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path
 ) -> None:

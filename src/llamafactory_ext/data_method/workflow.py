@@ -227,7 +227,7 @@ class _Data:
         collator = kind(
             template=self.template,
             model=model,
-            pad_to_multiple_of=8,
+            pad_to_multiple_of=None if self.data_args.packing else 8,  # of one length, with positions
             label_pad_token_id=-100,
             block_diag_attn=self.model_args.block_diag_attn,
             neat_packing=self.data_args.neat_packing,

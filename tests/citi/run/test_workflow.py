@@ -155,7 +155,7 @@ def test_packing_with_evaluation_and_half_of_the_phases(
         tmp_path,
         packing=True,
         neat_packing=True,
-        cutoff_len=192,
+        cutoff_len=195,  # no multiple of 8
         citi_phases="rp,mi",
         citi_report_samples=2,
         val_size=4,

@@ -27,10 +27,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found(options: dict[str, Any]) -> list[Any]:
-    """What a run says about its data, without what it says about the run."""
+    """What a run says about its data and how it will be served, without what it says about the run."""
     folder = Path(options["output_dir"])
     report = json.loads((folder / REPORT).read_text("utf-8"))
-    return [report.get("train"), json.loads((folder / _DATA_REPORT).read_text("utf-8"))]
+    served = report["served_prompt"]
+    assert "problem" not in served, served
+    return [[report.get("train"), served], json.loads((folder / _DATA_REPORT).read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(
@@ -40,8 +42,9 @@ def found(options: dict[str, Any]) -> list[Any]:
         {"packing": True},
         {"preprocessing_batch_size": 4, "buffer_size": 5},
         {"cutoff_action": "keep", "cutoff_len": 400},
+        {"packing": True, "cutoff_len": 421},
     ],
-    ids=["plain", "packed", "small batches", "cut"],
+    ids=["plain", "packed", "small batches", "cut", "packed, of an odd length"],
 )
 def test_the_same_findings_from_a_stream(
     tiny_llama_dir: Path, data: Path, tmp_path: Path, how: dict[str, Any]

@@ -181,7 +181,7 @@ class Preparation:
         return kind(
             template=self.template,
             model=model,
-            pad_to_multiple_of=8,
+            pad_to_multiple_of=None if packed and self.data_args.packing else 8,  # of one length, with positions
             label_pad_token_id=-100,
             block_diag_attn=packed and self.model_args.block_diag_attn,
             neat_packing=neat,

@@ -143,8 +143,9 @@ def report_findings(
         logger.warning_rank0(remark)
     train = findings.get("train")
     if train is not None and not train.calls:
+        used = train.intake.trained or train.examples  # without what cutoff_action leaves out
         logger.warning_rank0(
-            f"Training data: none of the {train.examples:,} examples holds a call of a known format; they are trained "
+            f"Training data: none of the {used:,} examples holds a call of a known format; they are trained "
             "as by stage sft. Look at them with llamafactory-ext data check and data preview."
         )
     if train is not None and training_args.should_log:
@@ -301,7 +302,8 @@ class _TlSft:
         return WeightedCollator(
             template=self.template,
             model=model,
-            pad_to_multiple_of=8 if self.training_args.do_train else None,
+            # Packed examples have one length, and their positions are not padded by upstream's collator.
+            pad_to_multiple_of=8 if self.training_args.do_train and not self.data_args.packing else None,
             label_pad_token_id=-100,
             block_diag_attn=self.model_args.block_diag_attn,
             neat_packing=self.data_args.neat_packing,

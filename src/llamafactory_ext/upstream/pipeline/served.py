@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -133,11 +134,15 @@ def _prompt(
 
 def _first_rows(model_args: Any, data_args: Any, training_args: Any) -> Iterator[Mapping[str, Any]]:
     few = request_records(data_args)  # a copy, whose records are read as the run reads them
-    few.max_samples = min(data_args.max_samples or _LOOKED_AT, _LOOKED_AT)
+    # A stream has no length, and upstream's max_samples asks for one.
+    few.max_samples = None if data_args.streaming else min(data_args.max_samples or _LOOKED_AT, _LOOKED_AT)
     few.preprocessing_num_workers = None
     few.mix_strategy = "concat"
+    if data_args.streaming:  # upstream cuts a stream into as many shards as there are workers, also into none
+        training_args = copy(training_args)
+        training_args.dataloader_num_workers = 1
     for name in data_args.dataset or []:
-        yield from _get_merged_dataset([name], model_args, few, training_args, "sft")
+        yield from islice(_get_merged_dataset([name], model_args, few, training_args, "sft"), _LOOKED_AT)
 
 
 @contextmanager
