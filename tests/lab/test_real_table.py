@@ -80,6 +80,7 @@ def test_rows_are_those_of_the_paper_with_equally_many_trials_and_passes() -> No
         for job in (*trials_of(name), run_of(name, 42, KINDS[name].trials[0])):
             phases = [job.options[key] for key in job.options if key.startswith("citi_") and key.endswith("_epochs")]
             assert sum(phases) + job.options.get("num_train_epochs", 0) == PASSES
+            assert job.options["per_device_train_batch_size"] * job.options["gradient_accumulation_steps"] == 8
             mixed = "mix" in str(job.options["dataset"])
             assert mixed == (name not in ("ft", "lora"))
             assert str(job.options["dataset"]).endswith("_quarter") == (job.half == "validation")

@@ -19,7 +19,6 @@ COMMON: Settings = {
     "do_train": True,
     "cutoff_len": 512,
     "overwrite_cache": True,
-    "per_device_train_batch_size": 8,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 2,
     "use_cpu": True,
@@ -29,12 +28,21 @@ COMMON: Settings = {
     "logging_steps": 5,
     "report_to": "none",
 }
-_BASELINE: Settings = {"num_train_epochs": PASSES, "save_strategy": "no"}
+# Eight examples a step everywhere. Small pieces save padding and memory; CITI's router loss compares the examples of
+# one piece, so its piece is the whole step.
+_BASELINE: Settings = {
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 4,
+    "num_train_epochs": PASSES,
+    "save_strategy": "no",
+}
 _LORA: Settings = {"finetuning_type": "lora", "lora_target": "all", "lora_rank": 16, "lora_alpha": 16, **_BASELINE}
 _FULL: Settings = {"finetuning_type": "full", **_BASELINE}
 # Half a pass for the routers, one for the experts, half a one for the backbone: every example is seen twice, as there.
 _CITI: Settings = {
     "finetuning_type": "citi",
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
     "citi_router_scope": "sample",
     "citi_importance_samples": 60,
     "citi_report_samples": 16,
