@@ -285,7 +285,7 @@ PATHS = [
     *("analyse icc 7 7 --out 7", "analyse overlap 7 --out 7", "analyse routers 7 7 --out 7"),
     "analyse replace 7 --trained 7 --importance 7 --out 7",
     *("lab sequence --out 7", "lab build 7", "lab evaluate --out 7", "lab demo --out 7", "lab ppo --out 7"),
-    *("lab table --out 7", "lab table --base real --data 7 --model 7 --out 7"),
+    *("lab table --out 7", "lab table --base real --data 7 --model 7 --out 7", "lab rl --out 7"),
     *("etapp run --model 7 --url 7 --out 7 --source 7", "infer --dataset 7 --model 7 --backend openai --out 7"),
 ]
 
@@ -310,6 +310,7 @@ def test_a_number_in_place_of_a_path(
     "words",
     [
         *("lab evaluate --limit x", "lab demo --limit 0", "lab ppo --seeds x", "lab build out --steps x"),
+        "lab rl --seeds x",
         *("lab build out --minutes x", "importance show importance.json --top x", "importance show f --top nan"),
         "importance plot importance.json --bottom=-1",
         "cl convert api_bank apis out --seed x",

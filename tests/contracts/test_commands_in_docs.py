@@ -53,6 +53,7 @@ _TESTED = {
     "llamafactory-ext cl run": "tests/cl/test_driver.py",
     "llamafactory-ext lab table": "tests/lab/test_table.py",
     "llamafactory-ext lab ppo": "tests/lab/test_ppo.py",
+    "llamafactory-ext lab rl": "tests/lab/test_rl.py",
     "llamafactory-ext lab real-model": "tests/lab/test_real_model.py",
     "llamafactory-ext tl export-verl": "tests/tl/ppo/test_verl_export.py",
     "torchrun": "tests/lab/test_pretrain.py",

@@ -167,6 +167,19 @@ VERBS: dict[str, Verb | None] = {
         ("{out}/ppo.json", "{out}/ppo.png", "{out}/sft-1", "{out}/sft-2.log", "{out}/seed-1", "{out}/seed-3.log"),
         is_long=True,
     ),
+    "lab rl": Verb(
+        "--out {out}",
+        "rl",
+        (
+            "{out}/rl.json",
+            "{out}/rl.png",
+            "{out}/start-1",
+            "{out}/start-played.log",
+            "{out}/group-1",
+            "{out}/sft-3.log",
+        ),
+        is_long=True,
+    ),
 }
 
 

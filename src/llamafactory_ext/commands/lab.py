@@ -217,3 +217,22 @@ default: runs/table or runs/table-real.
                 f"{curve.reward[-1]:.3f} ({gains['reward_in_standard_errors']:+.1f}), {curve.seconds:.0f} s"
             )
         print(f"Written: {Path(str(out)) / 'ppo.json'}, {Path(str(out)) / 'ppo.png'}")
+
+    def rl(self, out: str = "runs/rl", seeds: int = 3, arms: str | None = None) -> None:
+        """Show what acting in an environment teaches, beside one turn at a time and supervised training.
+
+        Args:
+            out: folder for the runs, rl.json and rl.png; finished runs found there are kept.
+            seeds: how many runs of each way.
+            arms: ways to train, separated by commas: group, single, sft, gae; default: all.
+        """
+        from ..lab.rl import learn
+
+        refuse_numbers("lab rl", whole={"seeds": (seeds, 1)}, real={})
+        for curve in learn(Path(str(out)), seeds, () if arms is None else names_in(arms)):
+            first, last = curve.points[0], curve.points[-1]
+            print(
+                f"{curve.label}, seed {curve.seed}: {first.success:.1%} -> {last.success:.1%} of {last.count} "
+                f"held-out tasks ({last.gain(first):+.1f} standard errors), {last.seconds:.0f} s of one core"
+            )
+        print(f"Written: {Path(str(out)) / 'rl.json'}, {Path(str(out)) / 'rl.png'}")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -248,6 +248,43 @@ def _supervised(out: Path, data: Path, root: Path) -> Path:
     return start
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that a training took on the wall's clock and of the processor, its start included."""
+
+    wall: float
+    cpu: float
+
+
+def run_training(root: Path, yaml: str, folder: Path, options: Mapping[str, Any]) -> Cost:
+    """Run `llamafactory-cli train` on one core, with its output in a log beside the folder; once.
+
+    Args:
+        root: the repository.
+        yaml: a file in its examples/yaml.
+        folder: the run's.
+        options: that differ from the file's; None drops one.
+
+    Raises:
+        UpstreamError: it fails; the message names the log.
+        CheckpointError: what an earlier run left is damaged.
+    """
+    kept = folder.with_name(f"{folder.name}.cost.json")
+    if kept.is_file():
+        found = read_json(kept, "cost of an earlier run")
+        try:
+            return Cost(float(found["wall"]), float(found["cpu"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise CheckpointError(f"{kept} is no cost of a run ({error!r}); remove it to train anew.") from None
+    began, before = time.monotonic(), os.times()
+    _train(root, yaml, folder, options)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cost = Cost(round(time.monotonic() - began, 1), round(cpu, 1))
+    own_json(kept, asdict(cost))
+    return cost
+
+
 def _train(root: Path, yaml: str, folder: Path, options: Mapping[str, Any]) -> None:
     """Run `llamafactory-cli train` on one core, with its output in a log beside the folder.
 
@@ -256,7 +293,9 @@ def _train(root: Path, yaml: str, folder: Path, options: Mapping[str, Any]) -> N
     """
     log, began = folder.with_name(f"{folder.name}.log"), time.monotonic()
     program = str(Path(sys.executable).with_name("llamafactory-cli"))
-    words = [f"{name}={value}" for name, value in {"output_dir": folder, **options}.items()]
+    words = [
+        f"~{name}" if value is None else f"{name}={value}" for name, value in {"output_dir": folder, **options}.items()
+    ]
     environment = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
     print(f"{folder.name}: training, see {log}", flush=True)
     with log.open("wb") as file:

@@ -116,6 +116,18 @@ def test_episodes_of_several_turns_are_learned_from(
 
 
 @pytest.mark.parametrize("kind", ["gae", "group"])
+def test_a_finished_model_is_evaluated_without_training_data(
+    kind: str, tiny_llama_dir: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.calls_by_length(monkeypatch)
+    alone = {"do_train": False, "do_eval": True, "dataset": None, "eval_dataset": "held", "max_steps": None}
+    run = train(ppo_options(tiny_llama_dir, data, tmp_path / "out", **KINDS[kind] | alone))
+    found = json.loads((run / "eval_results.json").read_text("utf-8"))
+    assert {"eval_reward", "eval_success", "eval_turns"} <= set(found)
+    assert not (run / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("kind", ["gae", "group"])
 def test_resuming_is_exact(
     kind: str, tiny_llama_dir: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,3 +69,5 @@ def test_the_labs_yaml_acts_in_the_labs_world(tmp_path: Path, monkeypatch: pytes
     assert 0 <= logged["reward"] <= 1
     assert not any(value for name, value in logged.items() if name.startswith("fault_"))
     assert 1 <= json.loads((run / "eval_results.json").read_text("utf-8"))["eval_turns"] <= 4
+    assert '"step": 1' in (run / "episodes.jsonl").read_text("utf-8")
+    assert "### Step 1, best: lab_chains.json, index" in (run / "README.md").read_text("utf-8")

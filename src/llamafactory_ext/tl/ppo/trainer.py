@@ -96,7 +96,7 @@ class PpoTrainer(PpoActs, PpoLooks, PpoCheckpoints, Trainer):
         self.tracked: dict[str, list[float]] = {}
         self._parts: list[Tensor] = []
         self._micro, self._tokens, self._responses = 0, torch.zeros(()), torch.zeros(())
-        self._rows = check_batch(len(queries), self.args, settings)
+        self._rows = check_batch(len(queries), self.args, settings) if queries else 0  # evaluation alone has none
         self.updates = settings.epochs * settings.minibatches
         set_seed(self.args.seed + self.args.process_index)  # processes draw different responses
 

@@ -39,6 +39,7 @@ from ..start import dated_template, keep_start, start_facts
 from .acting import acting_of
 from .answers import Drawer
 from .critic import ActorCritic
+from .episode_page import add_episodes
 from .policy import load_policy
 from .queries import make_queries
 from .reference import Reference
@@ -161,13 +162,15 @@ def prompts_of(model_args: Any, data_args: Any, training_args: Any, finetuning_a
 
 
 def _write_card(trainer: PpoTrainer, *groups: Any) -> None:
-    """Write upstream's model card, which is about the policy alone."""
+    """Write upstream's model card, which is about the policy alone, and transcripts of episodes into it."""
     whole = trainer.model
     trainer.model = trainer.actor_critic.policy
     try:
         create_modelcard_and_push(trainer, *groups)
     finally:
         trainer.model = whole
+    if trainer.acting is not None and trainer.args.should_save:
+        add_episodes(Path(trainer.args.output_dir))
 
 
 def settle_measure(args: Any, finetuning_args: Any) -> None:

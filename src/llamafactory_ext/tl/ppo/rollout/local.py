@@ -1,9 +1,10 @@
 """Responses drawn from a causal language model in batches: the part of PPO that takes the longest.
 
-What it does: prompts of similar length share a batch, padded on the left; keys and values are cached; a row leaves the
-batch once its response has ended, so that the last long response does not drag the others along. Log-probabilities
-are kept, and what else the passes that draw tokens have computed anyway. What it does not do: score responses, or know
-about training. Another source of responses is a server (`server.py`).
+What it does: prompts of similar length share a batch, padded on the left; keys and values are cached, and what prompts
+begin with together is read once (`prefixes.py`). A row leaves the batch once its response has ended, so that the last
+long response does not drag the others along. Log-probabilities are kept, and what else the passes that draw tokens
+have computed anyway. What it does not do: score responses, or know about training. Another source of responses is a
+server (`server.py`).
 
 Shapes: B rows of a batch, T positions, V vocabulary.
 """
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from transformers import StaticCache
 
 from .cache import growing_cache, keep_rows
+from .prefixes import read_beginnings
 
 COMPACT_BELOW = 0.75  # share of rows still open under which the closed ones are taken out of the batch
 
@@ -141,10 +143,14 @@ def _draw_batch(
     values: Callable[[], Tensor] | None,
 ) -> list[Response]:
     count, most = len(prompts), sampling.max_tokens
-    ids_BT, mask_BT = (part.to(device) for part in pad_left(prompts, sampling.pad_id))
-    positions_BT, width = (mask_BT.cumsum(1) - 1).clamp(min=0), mask_BT.shape[1]
+    cache = _new_cache(model, sampling, max(map(len, prompts)))
+    read_BP, unread = torch.ones((count, 0), dtype=torch.long, device=device), list(prompts)
+    if all_closed is None:
+        read_BP, unread = read_beginnings(model, prompts, cache, device)
+    ids_BT, mask_BT = (part.to(device) for part in pad_left(unread, sampling.pad_id))
+    mask_BT = torch.cat([read_BP, mask_BT], dim=1)
+    positions_BT, width = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :], mask_BT.shape[1]
     mask_BT = torch.cat([mask_BT, mask_BT.new_ones((count, most))], dim=1)
-    cache = _new_cache(model, sampling, width)
     drawn: list[list[int]] = [[] for _ in prompts]
     ended = [False] * count
     rows_B = torch.arange(count, device=device)  # of `drawn`, in the batch as it is now
