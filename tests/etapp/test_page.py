@@ -101,6 +101,19 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
         read_runs(SOURCE, [str(other)])
 
 
+def test_runs_without_a_case_in_common_are_told(tmp_path: Path) -> None:
+    options = RunOptions(quiet=True)
+    paths = [
+        run(SOURCE, SOURCE.cases[start:stop], agent("gold", GOLD), {}, options, tmp_path / f"{name}.jsonl")
+        for name, start, stop in (("one", 0, 4), ("apart", 4, 8), ("partly", 3, 6))
+    ]
+    written = write(SOURCE, read_runs(SOURCE, [*map(str, paths)]), tmp_path / "page")
+    told = "apart against one: not compared, they have no case in common"
+    assert json.loads(written[1].read_text())["not_compared"] == [told]
+    assert told in written[0].read_text()
+    assert "partly against one, SR: +0.0%, n = 1" in written[0].read_text()
+
+
 def test_the_papers_tables_hold_nothing_that_nobody_has_seen() -> None:
     tables = [table for table in published() if table.id.startswith("etapp-")]
     assert [table.id for table in tables] == ["etapp-main", "etapp-strategies", "etapp-tuning"]

@@ -290,12 +290,17 @@ def test_many_repeated_lines_are_told_in_a_few(times: int, tmp_path: Path) -> No
 
 
 def test_a_file_of_other_cases_is_told(tmp_path: Path) -> None:
+    """Other prompts are refused; the same ones of a source that changed elsewhere are read with a note."""
     path = run(one_tool(), one_tool().cases, model(), {}, RunOptions(quiet=True), tmp_path / "a.jsonl")
     told = "the run read other cases than mini has now"
-    assert any(told in note for note in read_acted(SOURCE, path)[0].notes)
+    with pytest.raises(DataError, match=rf"{told}: 8 of 8 episodes answer other prompts.*--source of the run"):
+        read_acted(SOURCE, path)
     assert not any(told in note for note in read_acted(one_tool(), path)[0].notes)
+    other = go(tmp_path / "b.jsonl", "gold", CASES[:3])
     with pytest.raises(DataError, match="has no case"):
-        read_acted(one_tool(), go(tmp_path / "b.jsonl", "gold", CASES[:3]))
+        read_acted(one_tool(), other)
+    changed = replace(SOURCE, sha256="changed")
+    assert any("the run read other cases" in note for note in read_acted(changed, other)[0].notes)
 
 
 def test_a_full_context_ends_the_case(tmp_path: Path) -> None:

@@ -9,22 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import CallParseError, DataError
 from ..metrics.judge import prices_from_environment
 from ..metrics.predictions import Prediction, PredictionFile, read_predictions
 from ..metrics.report import Figure, Report, Verdict
+from ..toolcalls import Tool, detect
 from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
 from .episodes import damaged, fault_in
 from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
 from .jobs import BENCHMARK, check_order
 from .origin import one_run, own_prompts
-from .registry import FINDERS
+from .registry import ALL, FINDERS
 from .whole import as_run, settings_of, unfinished, whole_cases
 
 CHECKED = ("SR", "partial", "task", "personal", "SR without extras")
 APART = " (no data)"
 """Ends the figures of cases whose tools lack data; an agent cannot solve these as they are meant."""
+_TOOLS = tuple(Tool(name) for name in ALL)
+_READ = 1 << 16  # characters of an answer in which calls are looked for
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
     notes += [f"sandbox {mode}, tools {setting}, strategy {strategy}" for mode, setting, strategy in sorted(modes)]
     refused = sum(one.episode.get("refused_expressions") or 0 for one in acted)
     notes += [f"{refused} arguments were expressions, which nothing here evaluates"] if refused else []
+    notes += _lost(acted)
     flips = flip_rate(successes)
     notes += [f"{flips:.1%} of cases succeed in some trials and fail in others"] if flips is not None else []
     unchecked = sum(one.outcome is None for one in acted)
@@ -224,6 +228,31 @@ def _notes(acted: Sequence[Acted], successes: Mapping[Cell, Sequence[bool]]) -> 
         if degraded
         else []
     )
+
+
+def _lost(acted: Sequence[Acted]) -> list[str]:
+    """Return notes on replies that did not come whole, and on calls that no server read."""
+    cut = [one.episode.get("cut") or 0 for one in acted]
+    notes = [
+        f"{sum(cut)} replies, of {sum(map(bool, cut))} episodes, were cut off at the most tokens of a reply; a run "
+        "with a higher --max_new_tokens lets them end"
+    ]
+    unread = [one for one in acted if one.episode["strategy"] == "fc" and _holds_call(one.prediction.prediction)]
+    lost = (
+        f"{len(unread)} answers hold a call as text, which nobody executed, such as {unread[0].prediction.id}; the "
+        "server may not read the calls of this model (vLLM: --enable-auto-tool-choice --tool-call-parser)"
+        if unread
+        else ""
+    )
+    return [*(notes if any(cut) else ()), *([lost] if lost else ())]
+
+
+def _holds_call(answer: str) -> bool:
+    """Tell whether an answer makes a call of a tool that there is."""
+    try:
+        return any(found.call.name in ALL for found in detect(answer[:_READ], _TOOLS))
+    except CallParseError:
+        return False
 
 
 def _cost(sums: Mapping[str, int]) -> str:

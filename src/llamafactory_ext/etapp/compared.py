@@ -82,9 +82,12 @@ def compared(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def not_compared(runs: Sequence[Run]) -> list[str]:
-    """Return a line for each run whose judges' figures have nothing to be compared with."""
-    lines, judges = [], judges_of(runs)
+    """Return a line for each run that has no case of the first, or whose judges' figures cannot be compared."""
+    lines, judges, first = [], judges_of(runs), {one.case.id for run in runs[:1] for one in run.acted}
     for run in runs[1:]:
+        if first.isdisjoint(one.case.id for one in run.acted):
+            lines.append(f"{run.name} against {runs[0].name}: not compared, they have no case in common")
+            continue
         sides = [[judges.index(one.judge) + 1 for one in side.judgements] for side in (run, runs[0])]
         if all(sides) and not set(sides[0]) & set(sides[1]):
             who = " and ".join(f"judge {' and '.join(map(str, side))}" for side in sides)

@@ -210,7 +210,7 @@ def _is_seconds(value: Any) -> bool:
 _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {
     "found": _is_names,
     "history": _is_history,
-    **dict.fromkeys(("trial", "follow_ups", "invented_feedback", "premature_answers"), _is_count),
+    **dict.fromkeys(("trial", "follow_ups", "invented_feedback", "premature_answers", "cut"), _is_count),
     "refused_expressions": _is_count,
     "plan": lambda value: isinstance(value, str | None),
     "seconds": _is_seconds,

@@ -27,6 +27,7 @@ from ..data.files.writing import (
 )
 from ..errors import DataError, OptionError
 from ..metrics.report import Verdict
+from ..metrics.thoughts import spoken
 from ..templates.messages import RESULT_SEPARATOR
 from ..toolcalls.feedback.errors import feedback_error
 from .cases import Source, ids_in
@@ -147,7 +148,7 @@ def _counts(left_out: Counter[str]) -> str:
 
 def _left_out(one: Acted, verdict: Verdict | None, judged: bool, wanted: Wanted) -> str:
     """Say why a dialogue is not exported; empty if it is."""
-    if one.episode["end"] != "answer" or not one.prediction.prediction.strip():
+    if one.episode["end"] != "answer" or not spoken(one.prediction.prediction).strip():
         return "ended by a limit or without an answer"
     if any(call["failed"] == UNREADABLE for call in one.episode["calls"]):
         return "holds a call that cannot be read"
@@ -210,7 +211,8 @@ def _turns(one: Acted, no_thought: bool) -> list[dict[str, str]]:
             turns.append({"from": "human", "value": step.said})
     if turns[-1]["from"] != "gpt":
         raise UnfitError("does not end with an answer")
-    turns[-1]["value"] = one.prediction.prediction
+    answer = one.prediction.prediction
+    turns[-1]["value"] = spoken(answer) if no_thought else answer
     return turns
 
 

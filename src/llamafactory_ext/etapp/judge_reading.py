@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..toolcalls.thoughts import split_thought
 from .cases import Case
 from .judge_prompt import CRITERIA, PROCEDURE_POINTS, Mode
 
@@ -52,13 +53,14 @@ def read_verdict(reply: str, case: Case, mode: Mode = "strict") -> Verdict | Non
         case: has the key points.
         mode: "official": the first fenced block that begins with ```json, its backslashes doubled (those before
             quotes once more), scores by Python's int(). "strict": any fence or bare object, the last that holds all
-            three criteria; scores are whole numbers from 0 to 5, or texts such as "4/5".
+            three criteria, behind the thought that a reply begins with; scores are whole numbers from 0 to 5, or texts
+            such as "4/5".
     """
     if mode == "official":
         form = _official(reply)
         finals = {name: _official_score(form, name) for name in CRITERIA}
     else:
-        form = _strict(reply[-_LONGEST:])
+        form = _strict(split_thought(reply)[1][-_LONGEST:])
         finals = {name: _strict_score(_final(form, name)) for name in CRITERIA}
     if any(score is None for score in finals.values()):
         return None

@@ -65,13 +65,12 @@ def first_prompt(source: Source, case: Case, setting: Setting, strategy: Strateg
 def own_prompts(source: Source, path: Path, predictions: Sequence[Prediction]) -> None:
     """Make sure that each episode answers the prompt of the case that its id names.
 
-    A run of another source, by its settings, is told elsewhere and not compared.
+    A run of another source, by its settings, is refused like any other whose prompts differ. Where they do not, the
+    reader tells that the source changed.
 
     Raises:
         DataError: an episode is of another user or instruction, or the prompts were other ones.
     """
-    if settings_of(path).get("source") not in (None, source.sha256):
-        return
     fewest: list[str] | None = None
     for wording in _wordings(source):
         others = [one.id for one in predictions if not _answers(one, source, wording)]
@@ -79,6 +78,11 @@ def own_prompts(source: Source, path: Path, predictions: Sequence[Prediction]) -
             return
         fewest = others if fewest is None or len(others) < len(fewest) else fewest
     others = fewest or []
+    if settings_of(path).get("source") not in (None, source.sha256):
+        raise DataError(
+            f"{path}: the run read other cases than {source.name} has now: {len(others)} of {len(predictions)} "
+            f"episodes answer other prompts, such as {others[0]}. Give the --source of the run, or run it again."
+        )
     raise DataError(
         f"{path}: {len(others)} of {len(predictions)} episodes answer other prompts than those of their cases, such "
         f"as {others[0]}: their lines are other cases', or the run had another source, wording or version. Give the "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CallParseError
+from ..metrics.thoughts import spoken
 from ..serving.agent.dialogue import PromptTooLongError
 from ..toolcalls import Tool, ToolCall, detect
 from ..toolcalls.feedback.parts import content_text
@@ -86,6 +87,7 @@ class Episode:
         follow_ups: what the user has said meanwhile.
         refused_expressions: arguments that the published loop would have evaluated; in the reference alone.
         history: the messages as the published code keeps them; in the reference alone.
+        cut: replies that end where the most tokens were written, in the middle of a sentence, a call or a thought.
     """
 
     answer: str = ""
@@ -101,9 +103,11 @@ class Episode:
     seconds: float = 0.0
     refused_expressions: int = 0
     history: list[dict[str, Any]] | None = None
+    cut: int = 0
 
     def count(self, said: Said) -> None:
-        """Add a reply's tokens."""
+        """Add a reply's tokens, and whether it was cut."""
+        self.cut += said.finish == "length"
         self.prompt_tokens += said.prompt_tokens
         self.completion_tokens += said.completion_tokens
 
@@ -239,12 +243,14 @@ def _read_fc(said: Said) -> _Turn:
 
 
 def _read_react(said: Said, sandbox: AnySandbox, done: Episode) -> _Turn:
-    text = content_text(said.message.get("content"))[:_LONGEST]
+    written = content_text(said.message.get("content"))[:_LONGEST]
+    text = spoken(written)
+    thought = written.removesuffix(text) if written.endswith(text) else ""  # the dialogue shows one at the beginning
     cut = _INVENTED.search(text)
     if cut is not None:
         text = text[: cut.start()]
         done.invented_feedback += 1
-    message = {"role": "assistant", "content": text}
+    message = {"role": "assistant", "content": thought + text}
     declared = [Tool(tool["function"]["name"]) for tool in sandbox.tools()]
     _, label, answer = text.rpartition(_LABEL)
     try:
@@ -258,13 +264,14 @@ def _read_react(said: Said, sandbox: AnySandbox, done: Episode) -> _Turn:
 
 
 def called_in(text: str, declared: Sequence[Tool] = ()) -> ToolCall | None:
-    """Return the call of a reply of ReAct, one at a time; None where it makes none.
+    """Return the call of a reply of ReAct, one at a time; None where it makes none outside of its thoughts.
 
     Raises:
         CallParseError: a malformed call.
     """
-    head, label, _ = text.rpartition(_LABEL)
-    found = detect(head if label else text, declared, call_format="react")
+    said = spoken(text)
+    head, label, _ = said.rpartition(_LABEL)
+    found = detect(head if label else said, declared, call_format="react")
     return found[0].call if found else None
 
 
@@ -287,5 +294,6 @@ def record(done: Episode, sandbox: AnySandbox, setting: str, strategy: str, mode
         "invented_feedback": done.invented_feedback,
         "premature_answers": done.premature_answers,
         "follow_ups": done.follow_ups,
+        "cut": done.cut,
         "plan": done.plan,
     } | kept

@@ -30,6 +30,12 @@ def final_text(text: str) -> str:
     return text
 
 
+def spoken(text: str) -> str:
+    """Return what a reply says to whoever reads it: as it is, or what is left without its thoughts."""
+    said = final_text(text)
+    return text if said == text else said.strip()
+
+
 def _without(text: str, opening: str, closing: str) -> str:
     begins, ends = (re.compile(re.escape(tag), re.IGNORECASE) for tag in (opening, closing))
     end, begin = ends.search(text), begins.search(text)
