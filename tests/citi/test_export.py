@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -107,6 +108,54 @@ def test_what_stands_in_for_molora_becomes_a_plain_model(
     export_citi(
         with_adapter(config, architecture), tiny_tokenizer(), None, tmp_path / "out", "5GB"
     )  # an earlier export may be replaced
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_what_is_merged_into_an_export_leaves_its_adapters_in_place(
+    kind: str, tmp_path: Path, ids: torch.Tensor
+) -> None:
+    """An export may be trained on: it stays of its type, and says where its adapters are."""
+    export_citi(trained(), tiny_tokenizer(), None, tmp_path / "first", "5GB")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "first").eval()
+    places = [*TARGETS["llama"], "model.layers.1.mlp.up_proj"]  # two that have adapters, one that has none
+    config = LoraConfig(target_modules=places, r=4, init_lora_weights=False)
+    if kind == "full":
+        config = LoraConfig(target_modules=DUMMY_TARGET_MODULES, modules_to_save=places)
+    model = get_peft_model(base, config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".modules_to_save." in name:
+                parameter.mul_(1.5)
+        expected = model(ids).logits
+        with model.disable_adapter():
+            assert (expected - model(ids).logits).abs().max() > 0.01
+        export_citi(model, tiny_tokenizer(), None, tmp_path / "second", "5GB")
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "second").eval()
+        assert loaded.config.model_type == "citi_llama"
+        assert (loaded(ids).logits - expected).abs().max() < 1e-4
+    assert "import llamafactory_ext  # registers citi_llama" in (tmp_path / "second" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_experts": None},
+        {"num_experts": "x"},
+        {"target_modules": ["model.layers.9.mlp"]},
+        {"target_modules": 3},
+        {"r": []},
+        {"merged": True, "num_experts": "gone"},
+    ],
+)
+def test_a_damaged_block_of_an_export_is_named(change: dict[str, Any], tmp_path: Path) -> None:
+    export_citi(trained(), tiny_tokenizer(), None, tmp_path / "out", "5GB")
+    config = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))
+    config["citi"] |= change
+    if change.get("num_experts") == "gone":  # as merging over an export once left it
+        config["citi"] = {"format": 1, "merged": True}
+    (tmp_path / "out" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"citi_llama model has a damaged block `citi` .*; export the"):
+        AutoModelForCausalLM.from_pretrained(tmp_path / "out")
 
 
 def test_a_merged_export_of_a_half_precision_base_keeps_its_number_type(tmp_path: Path) -> None:

@@ -160,6 +160,20 @@ def test_a_loaded_file_gives_the_same_run(
     assert equal(run.weights(), computed.weights())
     assert run.json("importance.json") == computed.json("importance.json"), "the adapter folder holds its importance"
     assert not any("does not say from how many tokens" in line for line in run.said)
+    assert not any("come from other examples" in line for line in run.said)
+
+
+@pytest.mark.usefixtures("no_scoring")
+@pytest.mark.parametrize("change", [{"template": "alpaca"}, {"cutoff_len": 24}, {"max_samples": 8}])
+def test_scores_of_other_examples_are_told(
+    computed: Run, tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    file = computed.path / "importance.json"
+    options = citi_options(tiny_llama_dir, tiny_data_dir, tmp_path / "run", citi_phases="rp", max_steps=1)
+    run = train(options | {"citi_importance_load": str(file)} | change)
+    (line,) = [line for line in run.said if "come from other examples than this run trains on" in line]
+    assert "(dataset: tiny then)" in line
+    assert "leave out citi_importance_load" in line
 
 
 @pytest.mark.usefixtures("no_scoring")

@@ -123,6 +123,21 @@ def test_other_weights_are_another_model_and_other_number_types_are_not(kind: st
     assert file.other_base(tmp_path, changed) == f"its rms_norm_eps is 0.5, was {whole(kind).config.rms_norm_eps}"
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_weights_beyond_the_first_ones_tell_too(kind: str, tmp_path: Path) -> None:
+    """As of a model that was trained on in some rows; a file of an earlier version has the first weights alone."""
+    file, changed = scored(whole(kind)), copy.deepcopy(whole(kind))
+    with torch.no_grad():
+        for module in changed.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.flatten()[module.weight.numel() // 2 :] *= 1.1
+    assert "differ" in str(file.other_base(tmp_path, changed))
+    for facts in file.identity["linears"].values():
+        del facts["sample"][4:]
+    assert file.other_base(tmp_path, changed) is None
+    assert file.other_base(tmp_path, whole(kind)) is None
+
+
 def test_what_training_sets_in_a_configuration_is_no_other_model(tmp_path: Path) -> None:
     file = scored(whole("qwen3_moe"))
     trained = model_of("qwen3_moe", output_router_logits=True, router_aux_loss_coef=0.5)

@@ -18,7 +18,7 @@ from .folders import check_adapter
 
 MANIFEST = "manifest.json"
 _CONFIG = "adapter_config.json"
-SAMPLED = 4  # weights kept of each linear
+SAMPLED, SPREAD = 4, 12  # weights kept of each linear: the first, which earlier versions kept alone, and others
 _INSIDE = (
     ".molora_",
     ".data_adapter_",
@@ -31,7 +31,7 @@ _INSIDE = (
 
 
 def fingerprint(model: nn.Module) -> dict[str, Any]:
-    """Return shape and first weights of every linear of the base, adapters left out: name to `{shape, sample}`.
+    """Return shape and some weights of every linear of the base, adapters left out: name to `{shape, sample}`.
 
     Quantised linears are left out; some of them store bytes as if they were floats, in a shape of their own.
     """
@@ -43,8 +43,15 @@ def fingerprint(model: nn.Module) -> dict[str, Any]:
         if not isinstance(linear, nn.Linear) or not linear.weight.is_floating_point():
             continue
         if linear.weight.shape == (linear.out_features, linear.in_features):
-            sample = linear.weight.detach().flatten()[:SAMPLED].float().tolist()
+            sample = _sample(linear.weight.detach().flatten())
             found[_base_name(name)] = {"shape": list(linear.weight.shape), "sample": sample}
+    return found
+
+
+def _sample(weights: torch.Tensor) -> list[float]:
+    """Return the first weights, and some of the whole matrix: a trained one may differ in few places."""
+    places = [(weights.numel() - 1) * part // SPREAD for part in range(1, SPREAD + 1)]
+    found: list[float] = torch.cat([weights[:SAMPLED], weights[places]]).float().tolist()
     return found
 
 
@@ -200,7 +207,8 @@ def difference(
                 continue
             if actual[name]["shape"] != expected[name]["shape"]:
                 return f"{name} is {actual[name]['shape']}, was {expected[name]['shape']}"
-            ours, theirs = (torch.tensor(side[name]["sample"]) for side in (actual, expected))
+            both = (actual[name]["sample"], expected[name]["sample"])
+            ours, theirs = (torch.tensor(sample[: min(map(len, both))]) for sample in both)
             if not torch.allclose(ours, theirs, rtol=0.02, atol=1e-4):
                 return f"the weights of {name} differ"
     except (KeyError, TypeError, ValueError, RuntimeError):

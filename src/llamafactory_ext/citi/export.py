@@ -16,7 +16,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..families import standing
+from ..families import is_export, standing
 from ..molora import MoLoraLinear
 from ..serving.exported import FORMAT
 from ..serving.writing import (
@@ -108,6 +108,10 @@ def exported_state(model: PeftModel) -> dict[str, Tensor]:
     return whole_state(base, state, special)
 
 
+def _import_of(model_type: str) -> str:
+    return f"import llamafactory_ext  # registers {model_type} with transformers\n"
+
+
 def _words(model: PeftModel, adapter: Path | None, name: str) -> dict[str, str]:
     """Return what stands in the gaps of `CARD`; reads the manifest before anything is written."""
     config = model.peft_config["default"]
@@ -120,14 +124,16 @@ def _words(model: PeftModel, adapter: Path | None, name: str) -> dict[str, str]:
             f"{config.alpha:g}), {tuned}"
         )
         model_type = PREFIX + model.get_base_model().config.model_type
-        registration = f"import llamafactory_ext  # registers {model_type} with transformers\n"
+        registration = _import_of(model_type)
         unserved = standing(model.get_base_model().config.to_dict()).serving
         serving = f"{text(unserved)}.\n\n" if unserved else SERVED
     else:
         method = "an ablation of CITI (arXiv:2409.13202)"
         targets = sum(isinstance(module, LoraLayer) for module in model.modules())
         what = (f"LoRA of rank {config.r} merged into {targets} linears, " if targets else "") + tuned
-        registration = serving = ""
+        base_config, serving = model.get_base_model().config, ""
+        again = is_export(base_config.to_dict() | {"model_type": base_config.model_type})
+        registration = _import_of(base_config.model_type) if again else ""
     try:
         provenance = UNKNOWN if adapter is None else provenance_of(adapter)
     except CheckpointError:  # made by PEFT alone, or by an older version: no reason to refuse the export

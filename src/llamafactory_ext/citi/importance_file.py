@@ -123,6 +123,23 @@ class Importance:
             "model, compute the file anew without citi_importance_load."
         )
 
+    def other_data(self, path: Path, data: str) -> str | None:
+        """Say that the scores come from other examples than a run trains on, which it may have reasons for.
+
+        Args:
+            path: of the file.
+            data: hash of the run's examples.
+        """
+        if self.settings.get("data") in (None, data):
+            return None
+        was = self.settings.get("dataset")
+        names = ", ".join(map(str, was)) if isinstance(was, list) else was
+        return (
+            f"The scores of {path} come from other examples than this run trains on (dataset: {names} then): data "
+            "set, records, template, cutoff_len, val_size or the method's token weights differ. They are taken as "
+            "they are; leave out citi_importance_load to compute them on this data."
+        )
+
     def of(self, mark: str) -> dict[str, TaskScores]:
         """Return the tasks with this mark."""
         return {name: task for name, task in self.tasks.items() if task.mark == mark}

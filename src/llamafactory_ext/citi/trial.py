@@ -41,6 +41,7 @@ _SMALL: Mapping[str, int] = {
     "original_max_position_embeddings": 256,
     "sliding_window": 8,
 }
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _DEPTHS = ("num_hidden_layers", "depth")
 _HEADS = ("num_attention_heads", "num_key_value_heads", "head_dim")
 _TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -111,6 +112,8 @@ def shrunk(config: PreTrainedConfig, kept: Sequence[str] = ()) -> PreTrainedConf
     for name, size in _SMALL.items():
         if name not in kept and isinstance(found := getattr(small, name, None), int) and found > size:
             setattr(small, name, size)
+    if _asks_too_many(config):
+        small.num_experts_per_tok = config.num_experts_per_tok
     for name, token in _TOKENS.items():
         if getattr(small, name, None) is not None:
             setattr(small, name, token)
@@ -125,6 +128,13 @@ def shrunk(config: PreTrainedConfig, kept: Sequence[str] = ()) -> PreTrainedConf
         if isinstance(part, PreTrainedConfig):
             setattr(small, name, shrunk(part, kept))
     return small
+
+
+def _asks_too_many(config: Any) -> bool:
+    """Tell whether a token is to go to more experts than there are, which small sizes must not hide."""
+    asked = getattr(config, "num_experts_per_tok", None)
+    counts = [count for name in _EXPERTS if isinstance(count := getattr(config, name, None), int)]
+    return bool(counts) and isinstance(asked, int) and asked > max(counts)
 
 
 def _shorten(config: PreTrainedConfig) -> None:
@@ -164,6 +174,8 @@ def _trained(config: PreTrainedConfig) -> Trial:
                 nn.init.ones_(value)
         ids = torch.randint(3, model.get_input_embeddings().weight.shape[0], (8, 24))
         batch = {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)}
+        if _reads_ahead(model, ids):
+            return Trial("a tiny model of it reads in both directions, so that tokens see what they are to write")
         found = part_scores(model, [batch])
         names = list(found.sums)
         molora = MoLoraConfig(task_type=TaskType.CAUSAL_LM, target_modules=names, num_experts=2, r=2)
@@ -174,3 +186,12 @@ def _trained(config: PreTrainedConfig) -> Trial:
         return Trial("a tiny model of it trains with gradients that are missing or not finite")
     kinds = dict.fromkeys(name.rpartition(".")[2] for name in found.vanishing)
     return Trial(None, tuple(kinds))
+
+
+def _reads_ahead(model: Any, ids: torch.Tensor) -> bool:
+    """Tell whether what a model says at a token depends on those that follow."""
+    other = ids.clone()
+    other[:, -1] = ids[:, -1].roll(1)
+    with torch.no_grad():
+        said, also = (model(input_ids=rows, use_cache=False).logits[:, :-1] for rows in (ids, other))
+    return bool(((said - also).abs() > 1e-3 * (1 + said.abs())).any())

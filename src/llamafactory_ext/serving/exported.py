@@ -65,7 +65,13 @@ class ExportedMixin:
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]  # of the base model beside the mixin
-        self.put(settings_of(config, self.block), config)
+        try:
+            self.put(settings_of(config, self.block), config)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"config.json of this {config.model_type} model has a damaged block `{self.block}` ({error!r}); "
+                "export the checkpoint again."
+            ) from None
 
     def put(self, settings: dict[str, Any], config: Any) -> None:
         """Put the method's modules in.

@@ -155,6 +155,8 @@ def _config(base: Any, changes: Mapping[str, Any], *, tied: bool) -> dict[str, A
 def write_merged(folder: Path, model: Any, block: str, max_shard_size: str) -> None:
     """Write a model of the base's own type, with what the adapter changed in its weights.
 
+    A base that is an export itself keeps its block, which says where its own adapters are.
+
     Args:
         folder: exists.
         model: with an adapter that can be merged; it is, in place.
@@ -164,5 +166,6 @@ def write_merged(folder: Path, model: Any, block: str, max_shard_size: str) -> N
     dtype = next(model.get_base_model().parameters()).dtype
     merged: Any = model.merge_and_unload()
     merged.config.use_cache = True
-    setattr(merged.config, block, {"format": FORMAT, "merged": True})
+    if not isinstance(getattr(merged.config, block, None), dict):
+        setattr(merged.config, block, {"format": FORMAT, "merged": True})
     merged.to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)

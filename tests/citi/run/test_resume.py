@@ -16,6 +16,10 @@ import pytest
 
 import tiny
 from llamafactory_ext.citi import importance, scoring
+from llamafactory_ext.citi.options import CitiArguments
+from llamafactory_ext.citi.phases import phase_table
+from llamafactory_ext.citi.run.folder import RunFolder
+from llamafactory_ext.citi.selection import Selection
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.training.parameters import parameter_group
 from processes import run as run_process
@@ -108,6 +112,38 @@ def test_under_gradient_accumulation(options: Options, tmp_path: Path) -> None:
     interrupt(options(tmp_path / "run", **settings), Interrupt("mi", "on_step_end", 7))
     _, steps = resume(options(tmp_path / "run", **settings), expected)
     assert steps == {"mi": 10, "uco": 8}
+
+
+# With another choice
+
+
+def test_an_importance_file_that_chooses_others_now_is_refused(
+    options: Options, straight: Run, tmp_path: Path
+) -> None:
+    """Phases that are done have trained the components of then; adapters elsewhere would begin anew in silence."""
+    file = tmp_path / "given.json"
+    shutil.copy(straight.path / "importance.json", file)
+    settings = options(tmp_path / "run", citi_importance_load=str(file))
+    interrupt(settings, Interrupt("mi", "on_step_end", 5))
+    kept = (tmp_path / "run" / "selection.json").read_bytes()
+    content = straight.json("importance.json")
+    for task in content["tasks"].values():
+        task["scores"] = dict(zip(task["scores"], reversed(task["scores"].values()), strict=True))
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="began with other components than the importance file chooses now"):
+        train(settings)
+    assert (tmp_path / "run" / "selection.json").read_bytes() == kept
+    shutil.copy(straight.path / "importance.json", file)
+    resume(settings, straight)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"adapted": 3}', "x"])
+def test_a_damaged_selection_of_a_run_is_named(options: Options, straight: Run, tmp_path: Path, content: str) -> None:
+    shutil.copytree(straight.path, tmp_path / "run")
+    (tmp_path / "run" / "selection.json").write_text(content, encoding="utf-8")
+    folder = RunFolder(tmp_path / "run", phase_table(CitiArguments()))
+    with pytest.raises(CheckpointError, match=r"selection\.json"):
+        folder.check_selection(Selection.from_dict(straight.json("selection.json")))
 
 
 # Between phases

@@ -40,7 +40,8 @@ def loaded_importance(inputs: Preparation, base: nn.Module) -> Importance | None
     importance.check(path, shapes_of(base))
     if (problem := importance.score_problem(path, inputs.finetuning_args.citi_importance_score)) is not None:
         raise OptionError(problem)
-    for remark in (importance.uncounted(path), importance.unknown_base(path)):
+    other = importance.other_data(path, content_hash(inputs.examples["train_dataset"]))
+    for remark in (importance.uncounted(path), importance.unknown_base(path), other):
         if remark is not None:
             say(remark)
     return importance

@@ -27,7 +27,7 @@ from ...tl.start import start_facts
 from ...training.engines import Engine, engine_of, renew_engine, whole_weights
 from ...training.parameters import RAISED, total_size
 from ...training.phases_run import PhasedRun
-from ...training.processes import from_main
+from ...training.processes import by_main, from_main
 from ...training.same_data import check_same_base, check_same_data, content_hash
 from ...training.stopping import Stop, stoppable
 from ...training.stopwatch import lap, laps
@@ -163,6 +163,7 @@ class _Citi(PhasedRun):
     def _select(self, importance: Importance) -> Selection:
         args, phases = self.finetuning_args, self.folder.phases
         selection = choose(importance, args, phases, self.training_args.seed)
+        by_main(lambda: self.folder.check_selection(selection))
         if self.training_args.should_save:
             importance.save(self.folder.path / "importance.json")
             write_json(self.folder.path / SELECTION, selection.to_dict())

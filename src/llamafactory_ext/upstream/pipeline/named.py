@@ -196,8 +196,11 @@ def _config_problems(model_args: Any, option: str) -> list[str]:
 
 
 def _strange_weights(model_args: Any, folder: Path, option: str) -> list[str]:
-    """Return weights that the configuration wants and the files lack: transformers would begin with random ones."""
-    from ...training.skeleton import is_own_code, lost_weights, skeleton
+    """Return where weights and configuration contradict each other.
+
+    Transformers would begin with random weights, or leave some out, and go on.
+    """
+    from ...training.skeleton import is_own_code, lost_weights, skeleton, surplus_weights
     from .skeleton import config_of
 
     config = config_of(model_args)
@@ -215,10 +218,14 @@ def _strange_weights(model_args: Any, folder: Path, option: str) -> list[str]:
             "install a newer transformers"
         ]
     try:
-        fault = lost_weights(model, stored_tensors(folder))
+        found = stored_tensors(folder)
+        fault = lost_weights(model, found)
+        advice = "get the model again, or set train_from_scratch: true to begin with random weights"
+        if not fault:
+            fault = surplus_weights(model, found)
+            advice = "correct what it says of layers, biases or the model's type, or get the model again"
     except DamagedError:  # said elsewhere
         return []
-    advice = "get the model again, or set train_from_scratch: true to begin with random weights"
     return [f"{option}: {fault}; {advice}"] if fault else []
 
 
