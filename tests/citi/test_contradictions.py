@@ -114,3 +114,11 @@ def test_a_tiny_model_does_not_hide_what_the_large_one_meets(
     found = trial_of(getattr(transformers, row.config)(**(COMMON | own | changes))).problem
     assert (found is None) == (problem is None), found
     assert (problem or "") in (found or "")
+
+
+@pytest.mark.parametrize("kind", ["falcon", "gemma4_text", "llama4_text", "ministral3", "deepseek_v3"])
+def test_published_sizes_of_architectures_without_a_row_are_found_out(kind: str) -> None:
+    """Second sizes of heads, positions with scales of their own, outputs of linears that are changed in place."""
+    if kind not in transformers.CONFIG_MAPPING:
+        pytest.skip(f"transformers {transformers.__version__} has no {kind}")
+    assert trial_of(transformers.CONFIG_MAPPING[kind]()).problem is None

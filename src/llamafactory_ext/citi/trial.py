@@ -27,6 +27,8 @@ _SMALL: Mapping[str, int] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 16,
+    "global_head_dim": 16,
+    "qk_rope_head_dim": 16,
     "q_lora_rank": 32,
     "kv_lora_rank": 16,
     "moe_intermediate_size": 32,
@@ -40,10 +42,13 @@ _SMALL: Mapping[str, int] = {
     "max_position_embeddings": 256,
     "original_max_position_embeddings": 256,
     "sliding_window": 8,
+    "num_kv_shared_layers": 0,
 }
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _DEPTHS = ("num_hidden_layers", "depth")
-_HEADS = ("num_attention_heads", "num_key_value_heads", "head_dim")
+_HEADS = ("num_attention_heads", "num_key_value_heads", "head_dim", "global_head_dim", "qk_rope_head_dim")
+# What positions need beside their kind, which small models have plain.
+_OF_ROPE = ("rope_theta", "partial_rotary_factor", "llama_4_scaling_beta", "original_max_position_embeddings")
 _TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 _LAYERS = 8  # at most, so that each kind of layer is among them
 _TINY = 300_000_000  # parameters; a model that stays larger has sizes that are not known here
@@ -156,7 +161,7 @@ def _plain_rope(rope: Any) -> Any:
         return rope
     if any(isinstance(part, Mapping) for part in rope.values()):
         return {name: _plain_rope(part) for name, part in rope.items()}
-    kept = {name: value for name, value in rope.items() if name in ("rope_theta", "partial_rotary_factor")}
+    kept = {name: value for name, value in rope.items() if name in _OF_ROPE}
     return {"rope_type": "default", **kept}
 
 
