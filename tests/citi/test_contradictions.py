@@ -116,9 +116,11 @@ def test_a_tiny_model_does_not_hide_what_the_large_one_meets(
     assert (problem or "") in (found or "")
 
 
-@pytest.mark.parametrize("kind", ["falcon", "gemma4_text", "llama4_text", "ministral3", "deepseek_v3"])
+@pytest.mark.parametrize(
+    "kind", ["bamba", "deepseek_v3", "falcon", "gemma4_text", "granitemoehybrid", "llama4_text", "ministral3"]
+)
 def test_published_sizes_of_architectures_without_a_row_are_found_out(kind: str) -> None:
-    """Second sizes of heads, positions with scales of their own, outputs of linears that are changed in place."""
+    """Second sizes of heads, states beside attention, positions with scales, linears whose outputs change in place."""
     if kind not in transformers.CONFIG_MAPPING:
         pytest.skip(f"transformers {transformers.__version__} has no {kind}")
     assert trial_of(transformers.CONFIG_MAPPING[kind]()).problem is None

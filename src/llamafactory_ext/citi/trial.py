@@ -43,6 +43,8 @@ _SMALL: Mapping[str, int] = {
     "original_max_position_embeddings": 256,
     "sliding_window": 8,
     "num_kv_shared_layers": 0,
+    "chunk_size": 8,
+    "mamba_chunk_size": 8,
 }
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _DEPTHS = ("num_hidden_layers", "depth")
@@ -125,6 +127,8 @@ def shrunk(config: PreTrainedConfig, kept: Sequence[str] = ()) -> PreTrainedConf
     heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
     if heads is not None and heads == shared:
         small.num_key_value_heads = small.num_attention_heads
+    if getattr(small, "mamba_d_ssm", None) is None and hasattr(small, "mamba_n_heads"):
+        small.mamba_n_heads = max(1, small.mamba_expand * small.hidden_size // small.mamba_d_head)
     _shorten(small)
     small.rope_parameters = _plain_rope(getattr(small, "rope_parameters", None))
     small.initializer_range = 0.2
