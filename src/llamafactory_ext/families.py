@@ -35,6 +35,7 @@ class Family:
         experts: names of modules that hold the weights of all experts in one tensor. They are no linear modules: no
             method scores, adapts or tunes them.
         always_tied: vLLM's class takes the embeddings for the head, whatever config.json says.
+        alike: vLLM's class asserts that all layers attend alike, in a window or without one.
         vllm_imports: packages that vLLM's class imports and vLLM does not always bring.
         unserved: why vLLM does not serve the exported type, where `vllm` is empty.
     """
@@ -48,6 +49,7 @@ class Family:
     structure: tuple[str, ...] = ()
     experts: tuple[str, ...] = ()
     always_tied: bool = False
+    alike: bool = False
     vllm_imports: tuple[str, ...] = ()
     unserved: str = ""
     templates: tuple[str, ...] = ()
@@ -57,6 +59,11 @@ class Family:
     def untied(self) -> str:
         """Say why vLLM cannot serve a model of which embeddings and head differ, where it cannot."""
         return f"vLLM's {self.model} takes the embeddings for the head, which differ; run the export with transformers"
+
+    @property
+    def unlike(self) -> str:
+        """Say why vLLM cannot serve a model of which some layers attend in a window, where it cannot."""
+        return f"vLLM's {self.model} takes no layers with a window beside others; run the export with transformers"
 
     @property
     def vllm_class(self) -> str:
@@ -99,6 +106,7 @@ FAMILIES: tuple[Family, ...] = (
         config="Qwen2Config",
         model="Qwen2ForCausalLM",
         vllm="qwen2:Qwen2ForCausalLM",
+        alike=True,
         structure=("bias",),
     ),
     Family(
@@ -108,6 +116,7 @@ FAMILIES: tuple[Family, ...] = (
         config="Qwen3Config",
         model="Qwen3ForCausalLM",
         vllm="qwen3:Qwen3ForCausalLM",
+        alike=True,
         structure=("q/k norm",),
     ),
     Family(
@@ -239,9 +248,22 @@ def standing(config: Mapping[str, Any]) -> Standing:
             "adapter without export, or add a row to families.py"
         )
     else:
-        untied = row.always_tied and config.get("tie_word_embeddings") is False
-        return Standing(row.model_type, row, None, row.unserved or (row.untied if untied else "") or None)
+        return Standing(row.model_type, row, None, row.unserved or unserved(row, config) or None)
     return Standing(str(kind), None, problem, problem)
+
+
+def unserved(row: Family, config: Mapping[str, Any]) -> str:
+    """Say why vLLM does not serve one model of a family that it serves; nothing where it does.
+
+    Args:
+        row: of the family.
+        config: the content of config.json.
+    """
+    if row.always_tied and config.get("tie_word_embeddings") is False:
+        return row.untied
+    kinds = config.get("layer_types")
+    mixed = isinstance(kinds, list) and len({*map(str, kinds)}) > 1
+    return row.unlike if row.alike and mixed else ""
 
 
 def _types() -> list[str]:

@@ -43,6 +43,15 @@ def test_the_table_needs_the_standard_library_alone() -> None:
 CASES: tuple[tuple[str, dict[str, Any], str, str], ...] = (
     ("exported and served", {"model_type": "qwen3"}, "", ""),
     ("exported alone", {"model_type": "smollm3"}, "", "vLLM has no class of its own for SmolLM3"),
+    (
+        "windows in some layers",
+        {"model_type": "qwen3", "layer_types": ["full_attention", "sliding_attention"]},
+        "",
+        "vLLM's Qwen3ForCausalLM takes no layers with a window beside others",
+    ),
+    ("one kind of layers", {"model_type": "qwen2", "layer_types": ["full_attention"] * 2}, "", ""),
+    ("of its own kind", {"model_type": "gemma3_text", "layer_types": ["full_attention", "sliding_attention"]}, "", ""),
+    ("odd kinds", {"model_type": "qwen2", "layer_types": 3}, "", ""),
     ("unknown", {"model_type": "falcon"}, "no exported type for the architecture falcon", "architecture falcon"),
     ("none", {}, "no exported type for the architecture None", "architecture None"),
     ("seeing", {"model_type": "gemma3", "vision_config": {}}, "gemma3 has a vision tower", "gemma3 has a vision"),

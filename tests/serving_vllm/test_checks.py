@@ -66,6 +66,11 @@ def test_what_a_family_cannot_do_is_named_before_anything_is_loaded() -> None:
     with pytest.raises(OptionError, match="takes the embeddings for the head, which differ"):
         check(configuration(model_type="citi_gemma2", tie_word_embeddings=False))
     check(configuration(model_type="citi_gemma2", tie_word_embeddings=True))
+    kinds = ["full_attention", "sliding_attention"]
+    with pytest.raises(OptionError, match="Qwen3ForCausalLM takes no layers with a window beside others"):
+        check(configuration(model_type="citi_qwen3", layer_types=kinds))
+    check(configuration(model_type="citi_qwen3", layer_types=kinds[:1] * 2))
+    check(configuration(model_type="citi_gemma3_text", layer_types=kinds))
     with pytest.raises(OptionError, match="knows no such family"):
         check(configuration(model_type="citi_falcon"))
     with pytest.raises(OptionError, match="DATA is not served on hybrid models"):

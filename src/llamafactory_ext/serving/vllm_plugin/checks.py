@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...errors import OptionError, UpstreamError
-from ...families import FAMILIES, Family, family_of
+from ...families import FAMILIES, Family, family_of, unserved
 from ...methods import listed, methods
 from ..exported import export_problems, settings_of
 
@@ -117,8 +117,9 @@ def _family_problems(model: Any, row: Family | None) -> list[str]:
         for name in row.vllm_imports
         if name not in sys.modules and find_spec(name) is None
     ]
-    if row.always_tied and not model.hf_config.tie_word_embeddings:
-        problems.append(row.untied)
+    facts = {name: getattr(model.hf_config, name, None) for name in ("tie_word_embeddings", "layer_types")}
+    if problem := unserved(row, facts):
+        problems.append(problem)
     dtype = str(getattr(model, "dtype", "")).removeprefix("torch.")
     if dtype == "float16" and row.model_type in _unfit_for_float16():
         problems.append(f"--dtype float16: {row.models} overflows in it; set --dtype bfloat16")
