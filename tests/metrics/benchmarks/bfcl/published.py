@@ -13,6 +13,7 @@ import ast
 import importlib.abc
 import importlib.machinery
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -22,6 +23,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
 LEADERBOARD = "berkeley-function-call-leaderboard"
 FILES = {
     "bfcl": (
@@ -155,12 +163,15 @@ def recorders(functions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def constant(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # p=1/6
-            return constant(node.left) / constant(node.right)
-        raise
+    """The value of a literal, whose numbers may be sums, products and quotients: p=1/6."""
+    if isinstance(node, ast.List | ast.Tuple):
+        return [constant(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [constant(key) for key in node.keys if key is not None]
+        return dict(zip(keys, map(constant, node.values), strict=True))
+    if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
+        return ARITHMETIC[type(node.op)](constant(node.left), constant(node.right))
+    return ast.literal_eval(node)
 
 
 def called(gold: str, named: Mapping[str, Any]) -> Any:
