@@ -1,6 +1,8 @@
 """Shared fixtures and the environment of all tests: offline, one thread, deterministic."""
 
 import os
+import signal
+import threading
 
 # Before torch and transformers are imported anywhere, and inherited by every process a test starts.
 os.environ.update(
@@ -24,6 +26,9 @@ import tiny
 settings.register_profile("repository", database=None, deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("repository")
 torch.set_num_threads(1)
+# A shell starts background jobs deaf to Ctrl-C, and their children would be so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
