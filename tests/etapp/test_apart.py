@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,13 @@ PEOPLE: dict[str, tuple[str, str]] = {
     "no last line feed": (row(), ""),
     "a name twice": (row()[:-1] + ', "procedure": 5}', "line 1: .*a name stands twice"),
     "an id twice": (row()[:-1] + f', "id": "{CASES[1].id}"}}', "line 1: .*a name stands twice"),
-    "behind a blank line": (f"{row()}\n\n{row(procedure=9)}", "line 3: "),
+    "behind a blank line": (f"{row()}\n\n{row(procedure=9)}", "line 3: a score is no whole number"),
+    "a score less": (json.dumps({"id": CASES[0].id, "procedure": 3}), 'line 1: "personalization" is missing'),
+    "no id": (row().replace('"id"', '"case"'), 'line 1: "id" is missing'),
+    "a list": (f"[{row()}]", "line 1: no object; write each case once"),
+    "a NaN": (row(procedure=math.nan), "line 1: a score is no whole number"),
+    "deep": ("[" * 100_000, "line 1: "),
+    "no text": (row() + "\udcff", "no text in UTF-8"),
 }
 
 
@@ -90,7 +97,7 @@ def test_files_of_people(people: str, runs: Path, capsys: pytest.CaptureFixture[
     judged(runs / "gold.jsonl", 3)
     content, told = PEOPLE[people]
     human = runs / "human.jsonl"
-    human.write_text(content)
+    human.write_text(content, "utf-8", "surrogateescape")
     if told:
         with pytest.raises(DataError, match=told):
             Etapp().agree(str(human), str(runs / "gold.judge.verdicts.jsonl"))

@@ -106,7 +106,7 @@ class Etapp:
             temperature: of the sampling; 0 takes the likeliest words.
             max_new_tokens: most tokens of one reply.
             faults: share of calls that fail as an unstable service does, for a test of robustness.
-            seed: of faults and sampling.
+            seed: of faults and sampling; each further trial is sampled with the next.
             concurrency: cases at a time.
             retries: of a request after a failure that may pass.
             timeout: seconds of one request.
@@ -154,6 +154,8 @@ class Etapp:
             options = searching(options, folder_of("embedder", embedder))
         modes = f"sandbox {sandbox}, tools {setting}, strategy {strategy}"
         tell(f"{modes}: {len(asked)} cases, {trials} times each", is_note=True)
+        if trials > 1 and not temperature:
+            tell("--temperature 0: trials may all be the same; pass^k tells more of a sampled model", is_note=True)
         server = ChatServer(str(url), str(model), retries, timeout)
         try:
             server.check()

@@ -51,22 +51,28 @@ def _human(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         lines = lines_of(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); name the file of people's scores.") from None
+        why = error.strerror if isinstance(error, OSError) else "no text in UTF-8"
+        raise DataError(f"{path} cannot be read ({why}); name the file of people's scores.") from None
     found: dict[str, Mapping[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = json.loads(line, object_pairs_hook=_once)
+            if not isinstance(record, dict):
+                raise ValueError("no object")
+            if absent := [name for name in ("id", *map(str.lower, CRITERIA)) if name not in record]:
+                raise ValueError(f'"{absent[0]}" is missing')
             scores = {name.lower(): record[name.lower()] for name in CRITERIA}
             if not all(type(score) is int and 0 <= score <= 5 for score in scores.values()):
                 raise ValueError("a score is no whole number from 0 to 5")
             if str(record["id"]) in found:
                 raise ValueError(f"the case {record['id']} stands on an earlier line")
             found[str(record["id"])] = scores
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            why = "nested too deep" if isinstance(error, RecursionError) else str(error)
             raise DataError(
-                f"{path}, line {number}: {error!r}; write each case once, its id and three scores from 0 to 5."
+                f"{path}, line {number}: {why}; write each case once, its id and three scores from 0 to 5."
             ) from None
     if not found:
         raise DataError(f"{path} holds no scores; write one case a line, its id and three scores from 0 to 5.")

@@ -40,6 +40,7 @@ class Case:
         follow_ups: what the user says if something has not happened.
         lacking: tools of it that have no data, or are none.
         stamp: the time as the source writes it, where that is another way than ours.
+        trial: in which it is acted; a model that samples draws anew in each.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Case:
     follow_ups: tuple[Mapping[str, Any], ...] = ()
     lacking: tuple[str, ...] = ()
     stamp: str = ""
+    trial: int = 0
 
     @property
     def degraded(self) -> str:

@@ -83,6 +83,7 @@ class RunOptions:
         limits = {f"most_{name}": value for name, value in vars(self.limits).items()}
         names = ("setting", "strategy", "sandbox", "trials", "faults", "seed", "embedder")
         loop = {"loop": "published"} if self.sandbox == "reference" else {}
+        loop |= {"trial_seeds": "seed + trial"} if self.trials > 1 else {}
         words = {"prompts": self.wording.name, "wording": self.wording.digest}
         return {name: getattr(self, name) for name in names} | limits | words | loop
 

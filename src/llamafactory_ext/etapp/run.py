@@ -141,7 +141,8 @@ def _answers(
 def _act(
     source: Source, job: Job, sandbox: AnySandbox, make_ask: MakeAsk, options: RunOptions
 ) -> tuple[Episode, AnySandbox]:
-    ask, setting, strategy = make_ask(job.case, options.setting, options.strategy), options.setting, options.strategy
+    setting, strategy = options.setting, options.strategy
+    ask = make_ask(replace(job.case, trial=job.trial), setting, strategy)
     if isinstance(sandbox, ReferenceSandbox):
         done = run_published(job.case, sandbox, ask, setting, strategy, options.limits, wording=options.wording)
         return done, sandbox

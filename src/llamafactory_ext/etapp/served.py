@@ -13,6 +13,7 @@ from .prompts import FEEDBACK, Strategy
 from .sandbox import Setting
 from .strategies import Ask, Messages, Said
 
+_SEEDS = 1 << 63
 _ALTERNATES = "u/a/u/a"  # by which LLaMA-Factory's server says that it takes one message a side
 
 
@@ -25,7 +26,7 @@ def served(server: ChatServer, max_new_tokens: int, temperature: float, seed: in
         server: of the model.
         max_new_tokens: of one reply.
         temperature: 0 for the likeliest words.
-        seed: of the sampling.
+        seed: of the sampling in a case's first trial; each further one has the next, or all would be the same.
         stops: let a reply of ReAct end where it would invent a result; the published loop does not (L10).
     """
 
@@ -35,7 +36,7 @@ def served(server: ChatServer, max_new_tokens: int, temperature: float, seed: in
                 "messages": list(messages),
                 "max_tokens": max(1, min(tokens, max_new_tokens)),
                 "temperature": temperature,
-                "seed": seed,
+                "seed": (seed + case.trial) % _SEEDS,
             }
             if strategy != "fc":
                 body |= {"stop": [f"\n{FEEDBACK}"]} if stops else {}
