@@ -34,9 +34,15 @@ def draw(runs: Sequence[Run], paper: Sequence[Point], out: BytesIO) -> None:
         1, len(widths), figsize=(sum(widths), 5.6), layout="constrained", squeeze=False, width_ratios=widths
     )
     axis = axes[0, 0]
+    names: dict[tuple[float, float], list[str]] = {}
     for point in paper:
-        axis.plot(point.cost, point.mean, "s", color=NEUTRAL)
-        axis.annotate(point.method, (point.cost, point.mean), textcoords="offset points", xytext=(6, 3), fontsize=8)
+        names.setdefault((point.cost, point.mean), []).append(point.method)
+    for (cost, mean), methods in names.items():
+        axis.plot(cost, mean, "s", color=NEUTRAL)
+        # A label above the point would lie on that of a point close by.
+        is_under = any(0.8 < cost / other < 1.25 and 0 < above - mean < 0.8 for other, above in names)
+        place = (6, -10) if is_under else (6, 3)
+        axis.annotate(", ".join(methods), (cost, mean), textcoords="offset points", xytext=place, fontsize=8)
     axis.plot([], [], "s", color=NEUTRAL, label=f"paper: {paper[0].group}")
     for number, run in enumerate(run for run in runs if run.mean is not None and run.flops is not None):
         axis.errorbar(
@@ -53,7 +59,8 @@ def draw(runs: Sequence[Run], paper: Sequence[Point], out: BytesIO) -> None:
     axis.set_ylabel("mean accuracy, %")
     axis.set_title("Accuracy against cost", loc="left")
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False, fontsize=8)
+    axis.margins(x=0.18)
+    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     for axis, (label, lines) in zip(axes[0, 1:], steps.items(), strict=True):
         for number, (name, points) in enumerate(lines.items()):
             at, values, errors = zip(*points, strict=True)
