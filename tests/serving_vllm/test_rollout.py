@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,22 +12,19 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from llamafactory_ext import lab
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.tl.ppo.rollout.local import Response, Sampling, draw_responses
 from llamafactory_ext.tl.ppo.rollout.server import ServerRollout
-from processes import run, write_yaml
+from serving_vllm.ppo_run import check_training
 from serving_vllm.servers import ask, serve, wait_until_ready
 
 ROOT = Path(__file__).parents[2]
 MODEL = Path(lab.__file__).parent / "model"
-TRAINER = shutil.which("llamafactory-cli", path=f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}")
 RANK = 8
 GREEDY = Sampling(max_tokens=12, end_ids=frozenset({4}), pad_id=7, temperature=0.0, rows=2)
-STEPS = 2
 
 
 @pytest.fixture(scope="module")
@@ -153,26 +149,4 @@ def test_a_server_of_too_short_context_is_refused(
 
 
 def test_a_run_trains_on_responses_of_its_newest_policy(url: str, tmp_path: Path) -> None:
-    if TRAINER is None:
-        pytest.skip("the environment of LLaMA-Factory is not there: make test makes it")
-    options = {
-        "stage": "tl_ppo", "do_train": True, "do_eval": True, "finetuning_type": "lora", "lora_rank": 4,
-        "model_name_or_path": str(MODEL), "template": "llama3_api_bank", "use_cpu": True,
-        "dataset": "lab_trajectories", "dataset_dir": str(ROOT / "data"), "cutoff_len": 1024, "max_samples": 24,
-        "val_size": 4, "overwrite_cache": True, "per_device_train_batch_size": 4, "tl_max_new_tokens": 8,
-        "max_steps": STEPS, "learning_rate": 1e-2, "lr_scheduler_type": "constant", "logging_steps": 1,
-        "disable_gradient_checkpointing": True, "report_to": "none", "save_strategy": "no",
-        "output_dir": str(tmp_path / "out"), "tl_rollout": "vllm", "tl_rollout_url": url,
-    }  # fmt: skip
-    result = run([TRAINER, "train", str(write_yaml(tmp_path / "ppo.yaml", options))], ROOT)
-    assert result.returncode == 0, result.stderr[-4000:]
-    history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
-    updates = [entry for entry in history if "loss" in entry]
-    assert len(updates) == STEPS
-    assert all(1 <= entry["response_tokens"] <= 8 and entry["grad_norm"] > 0 for entry in updates)
-    assert "eval_reward" in json.loads((tmp_path / "out" / "eval_results.json").read_text())
-    # The held-out queries were answered by the trained policy, the last update's by the one before.
-    trained = load_file(tmp_path / "out" / "adapter_model.safetensors")
-    sent = [load_file(tmp_path / "out" / "rollout_adapter" / str(n) / "adapter_model.safetensors") for n in (0, 1)]
-    assert all(torch.equal(trained[name], sent[STEPS % 2][name]) for name in trained)
-    assert not all(torch.equal(trained[name], sent[(STEPS + 1) % 2][name]) for name in trained)
+    check_training(url, MODEL, "llama3_api_bank", tmp_path)
