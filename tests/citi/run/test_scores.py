@@ -16,7 +16,8 @@ from llamafactory_ext.citi import importance, scoring
 from llamafactory_ext.citi.importance_file import Importance
 from llamafactory_ext.commands.importance import Importance as Command
 from llamafactory_ext.errors import CheckpointError, ExtError, OptionError
-from runs import Run, citi_options, equal, train
+from llamafactory_ext.methods import listed
+from runs import Run, citi_options, equal, listening, train
 
 WHY = "it is 0 by construction for 4 of 14 components (k_proj, q_proj), whose scale a norm behind them hides"
 
@@ -148,7 +149,14 @@ def test_a_file_of_another_score_than_asked_for_is_refused(
     options = citi_options(normed, tiny_data_dir, tmp_path / "run", citi_phases="rp", citi_importance_score=asked)
     options["citi_importance_load"] = str(ran.path / "importance.json")
     if message is None:
-        assert train(options).json("selection.json")["adapted"] == ran.json("selection.json")["adapted"]
+        said: list[str] = []
+        idle = {"citi_importance_stop": 0.9, "citi_importance_dtype": "model"} if asked == "snip" else {}
+        with listening(said, "citi"):
+            run = train(options | idle)
+        assert run.json("selection.json")["adapted"] == ran.json("selection.json")["adapted"]
+        found = [line for line in said if "no effect, as the importance is read from" in line]
+        # The options of `citi_options` name a number of samples as well.
+        assert [line.partition(":")[0] for line in found] == [listed(("citi_importance_samples", *idle))]
         return
     with pytest.raises(ExtError, match=message) as error:
         train(options)

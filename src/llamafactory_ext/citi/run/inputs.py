@@ -45,7 +45,7 @@ logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose 
 
 
 def say(text: str) -> None:
-    """Return a line of the run's log, from the main process."""
+    """Write a line of the run's log, from the main process."""
     logger.info_rank0(text)
 
 

@@ -10,11 +10,14 @@ from torch import nn
 
 from ...checkpoint.base import identity_of, quantization
 from ...errors import CheckpointError, OptionError
+from ...methods import listed
+from ...options.groups import changed_options
 from ...training.processes import by_main
 from ...training.same_data import content_hash
 from ...training.stopwatch import lap, laps
 from ..importance import VanishingError
 from ..importance_file import EQ4, TITLES, Importance
+from ..options import CitiArguments
 from ..phases import phase_table
 from ..scoring import compute_importance, fits_float32, group_by_task, scoring_mode, shapes_of
 from ..stopping import Stable
@@ -23,6 +26,8 @@ from .inputs import Preparation, say
 
 # Of the other scores the nearest to eq. 4 (docs/citi.md), and the one that quantized weights have too.
 STAND_IN, STAND_IN_QUANTIZED = "snip", "fisher"
+# Options of computing it, which a file leaves nothing to do.
+OF_COMPUTING = tuple(f"citi_importance_{name}" for name in ("samples", "stop", "reduction", "dtype", "save"))
 
 
 def loaded_importance(inputs: Preparation, base: nn.Module) -> Importance | None:
@@ -41,7 +46,9 @@ def loaded_importance(inputs: Preparation, base: nn.Module) -> Importance | None
     if (problem := importance.score_problem(path, inputs.finetuning_args.citi_importance_score)) is not None:
         raise OptionError(problem)
     other = importance.other_data(path, content_hash(inputs.examples["train_dataset"]))
-    for remark in (importance.uncounted(path), importance.unknown_base(path), other):
+    changed = [name for name in changed_options(inputs.finetuning_args, CitiArguments) if name in OF_COMPUTING]
+    idle = f"{listed(tuple(changed))}: no effect, as the importance is read from {path}." if changed else None
+    for remark in (importance.uncounted(path), importance.unknown_base(path), other, idle):
         if remark is not None:
             say(remark)
     return importance
