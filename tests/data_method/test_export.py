@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from llamafactory_ext.data_method.export import export_data
+from llamafactory_ext.data_method.export import export_data, export_remark
 from llamafactory_ext.errors import CheckpointError, OptionError
 from serving_vllm.data_exports import ARCHITECTURES, adapted, base_of, export
 from tiny import tiny_tokenizer
@@ -35,6 +36,23 @@ def test_an_export_answers_as_the_adapter_does(architecture: str, tmp_path: Path
     config = json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))["data"]
     assert (config["rows"], config["tasks"]) == (8, ["task", "task 1"])
     assert len(config["target_modules"]) == 3 * (4 if architecture == "phi3" else 7)
+
+
+@pytest.mark.parametrize(
+    ("config", "gate", "remark"),
+    [
+        ({"model_type": "llama"}, "token", None),
+        ({"model_type": "gpt2"}, "none", None),  # merged
+        ({"model_type": "gpt2"}, "token", "no exported type for the architecture gpt2"),
+        ({"model_type": "llama"}, "prefix", "the adapter's gate is prefix"),
+        ({"model_type": "citi_llama", "citi": {}}, "token", "citi_llama is an export"),
+        ({"model_type": "gemma3", "vision_config": {}}, "token", "tower"),
+    ],
+)
+def test_a_training_says_that_export_will_refuse_it(config: dict[str, Any], gate: str, remark: str | None) -> None:
+    found = export_remark(config, gate)
+    assert (found is None) == (remark is None)
+    assert (remark or "") in (found or "")
 
 
 def test_cached_generation_is_that_of_the_adapter(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ gives a model of the base's own type. Gates over several tokens need state besid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..duo import DataAdapterLinear
 from ..duo.gating import row_scalars
 from ..errors import CheckpointError, OptionError
+from ..families import standing
 from ..serving.exported import FORMAT
 from ..serving.writing import (
     check_exportable,
@@ -44,6 +46,27 @@ model = AutoModelForCausalLM.from_pretrained("{name}")
 """
 
 
+def gate_problem(gate: str) -> str | None:
+    """Say why an adapter with this gate has no export; None where it has one."""
+    if gate in ("token", "none"):
+        return None
+    return (
+        f"the adapter's gate is {gate}, which needs the other tokens of a sequence; only data_gate: token and none "
+        "can be exported"
+    )
+
+
+def export_remark(config: Mapping[str, Any], gate: str) -> str | None:
+    """Say at the start of a training that its adapter will have no export; None where it will.
+
+    Args:
+        config: the base's configuration, as config.json has it.
+        gate: the value of data_gate.
+    """
+    problem = gate_problem(gate) or (standing(config).export if gate == "token" else None)
+    return problem and f"`export` will refuse what this run trains: {problem}."
+
+
 def export_data(
     model: PeftModel, tokenizer: Any, processor: Any, out_dir: Path, max_shard_size: str, adapter: Path | None = None
 ) -> None:
@@ -65,11 +88,8 @@ def export_data(
     if config is None or str(config.peft_type.value) != "DATA":
         raise CheckpointError("there is no DATA adapter on the model; set adapter_name_or_path to a data run.")
     base: Any = model.get_base_model()
-    if config.gate not in ("token", "none"):
-        raise OptionError(
-            f"the adapter's gate is {config.gate}, which needs the other tokens of a sequence; only data_gate: token "
-            "and none can be exported. It works without export: adapter_name_or_path and finetuning_type: data."
-        )
+    if problem := gate_problem(config.gate):
+        raise OptionError(f"{problem}. It works without export: adapter_name_or_path and finetuning_type: data.")
     if config.gate == "token":
         check_exportable(base, "data")
     check_plain(base)

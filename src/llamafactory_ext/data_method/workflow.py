@@ -49,6 +49,7 @@ from ..upstream.pipeline.requests import request_records, request_weights
 from ..upstream.pipeline.served import Served, check_served
 from ..upstream.pipeline.weights import WeightedCollator
 from .adapter import SHAPE, WEIGHTS, check_sequence, go_on, new_adapter
+from .export import export_remark
 from .options import DataMethodArguments
 from .trainer import DEAF, DataTrainer, Restoration
 
@@ -105,6 +106,8 @@ class _Data:
         data = self._data()
         base = self._base()
         check_same_base(base, args)
+        if remark := export_remark(base.config.to_dict(), self.finetuning_args.data_gate):
+            logger.warning_rank0(remark)
         content = content_hash(data["train_dataset"])
         plan = with_contents(plan, content, base, self._without_adapter, args)
         manifest = make_manifest(plan, base, self.model_args, content, ())
