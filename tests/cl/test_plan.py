@@ -16,6 +16,7 @@ from llamafactory_ext.errors import OptionError
 BAD = {
     "unknown": ({"colour": 1}, "colour is unknown"),
     "no model": ({"model": "nowhere"}, "model=nowhere is no folder"),
+    "a model's name too long for a disk": ({"model": "n" * 5000}, "is no folder"),
     "method": ({"methods": {"magic": {}}}, "choose one of data, seq_lora"),
     "share": ({"methods": {"replay": {"share": 2}}}, "methods.replay.share=2"),
     "share without effect": ({"methods": {"per_task": {"share": 0.1}}}, "has no effect with kind: per_task"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from etapp.acting import act, saying
@@ -256,6 +256,7 @@ PIECES += ("\x00", "é")
     replies=st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), min_size=3, max_size=3),
     strategy=st.sampled_from(["react", "e-react"]),
 )
+@example(["", "Action: Thought: Action Input: Action: Thought: Action Input: ", ""], "e-react")
 def test_any_replies_end_in_an_episode(replies: list[str], strategy: Any) -> None:
     case = next(case for case in CASES if case.number == 6)
     said = iter([*replies, *["Final Answer: done"] * 2])

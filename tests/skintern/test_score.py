@@ -162,6 +162,15 @@ def test_means_and_costs_of_the_runs(tmp_path: Path) -> None:
     assert relative(runs) == pytest.approx({"a": 1.0, "b": 4.0})
 
 
+def test_a_run_that_states_no_cost_is_no_point(tmp_path: Path) -> None:
+    """Zero FLOPs, as a file that was changed by hand may have it, are no measure for the others."""
+    free, b = file_of(tmp_path / "free.json", 0.4, flops=0.0), file_of(tmp_path / "b.json", 0.8, flops=4e9)
+    assert relative(read_runs([f"free={free}", f"b={b}"])) == {"b": 1.0}
+    assert relative(read_runs([f"free={free}"])) == {}
+    Skintern().report(f"free={free}", out=str(tmp_path / "drawn"))
+    assert (tmp_path / "drawn" / "report.png").is_file()
+
+
 def test_the_curve_has_the_steps_and_the_mean_the_last_one(tmp_path: Path) -> None:
     files = [
         file_of(tmp_path / f"{step}{known}.json", value, step=step, knowledge=known)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import CallParseError, DataError
-from ..toolcalls import ToolCall
+from ..toolcalls import Tool, ToolCall
 from .arguments import UnreadableError, read_call
 from .prompts import FEEDBACK
 from .reference_reading import read_reply
@@ -16,6 +16,7 @@ from .registry import SPECS
 from .sandbox import UNREADABLE
 from .strategies import called_in
 
+_TOOLS = tuple(Tool(name) for name in SPECS)
 _SUCCESS = '"status": "success"'
 _EXECUTED = ("turns", "tokens", "seconds", "context")  # ends at which the calls of the last reply have results
 
@@ -155,15 +156,19 @@ def _strict_step(step: Step, episode: Mapping[str, Any], *, is_last: bool) -> No
         if len(step.calls) > 1:
             raise UnlikeError(f"message {step.number} has more than one result")
         if step.calls and step.calls[0]["failed"] != UNREADABLE:
-            _compare(step, _in_text(step.text), step.calls[0])
+            one = ToolCall(step.calls[0]["name"], step.calls[0]["arguments"])
+            # Which tools were on offer decides between readings; the dialogue does not tell which these were.
+            if not any(_in_text(step.text, tools) == one for tools in ((), _TOOLS)):
+                _refuse(step)
         return
     if len(made) != len(step.calls) and not (ends and not step.calls):
         raise UnlikeError(f"message {step.number} makes {len(made)} calls, and {len(step.calls)} results follow")
     for call, result, logged in zip(made, step.results, step.calls, strict=False):
         if result.get("tool_call_id") != call.get("id"):
             raise UnlikeError(f"the results of message {step.number} are those of other calls")
-        if logged["failed"] != UNREADABLE:
-            _compare(step, _in_function(call["function"]), logged)
+        made_call = _in_function(call["function"])
+        if logged["failed"] != UNREADABLE and made_call != ToolCall(logged["name"], logged["arguments"]):
+            _refuse(step)
 
 
 def _calls(step: Step, episode: Mapping[str, Any]) -> bool:
@@ -190,9 +195,8 @@ def _published_step(step: Step, episode: Mapping[str, Any], *, is_last: bool) ->
             raise UnlikeError(f"message {step.number} calls another tool than the episode")
 
 
-def _compare(step: Step, made: ToolCall | None, logged: Mapping[str, Any]) -> None:
-    if made != ToolCall(logged["name"], logged["arguments"]):
-        raise UnlikeError(f"message {step.number} makes another call than the episode")
+def _refuse(step: Step) -> NoReturn:
+    raise UnlikeError(f"message {step.number} makes another call than the episode")
 
 
 def _in_function(function: Mapping[str, Any]) -> ToolCall | None:
@@ -202,8 +206,8 @@ def _in_function(function: Mapping[str, Any]) -> ToolCall | None:
         return None
 
 
-def _in_text(text: str) -> ToolCall | None:
+def _in_text(text: str, declared: Sequence[Tool]) -> ToolCall | None:
     try:
-        return called_in(text)
+        return called_in(text, declared)
     except (CallParseError, DataError):
         return None

@@ -44,9 +44,10 @@ def draw(runs: Sequence[Run], paper: Sequence[Point], out: BytesIO) -> None:
         place = (6, -10) if is_under else (6, 3)
         axis.annotate(", ".join(methods), (cost, mean), textcoords="offset points", xytext=place, fontsize=8)
     axis.plot([], [], "s", color=NEUTRAL, label=f"paper: {paper[0].group}")
-    for number, run in enumerate(run for run in runs if run.mean is not None and run.flops is not None):
+    costs = relative(runs)
+    for number, run in enumerate(run for run in runs if run.mean is not None and run.label in costs):
         axis.errorbar(
-            relative(runs)[run.label],
+            costs[run.label],
             run.mean,
             run.error,
             fmt="o",

@@ -50,9 +50,9 @@ class Run:
 
 def relative(runs: Sequence[Run]) -> dict[str, float]:
     """Return FLOPs of each run that has them, relative to the first one that has."""
-    costs = {run.label: run.flops for run in runs if run.flops is not None}
-    first = next(iter(costs.values()), None)
-    return {label: cost / first for label, cost in costs.items() if cost is not None and first}
+    costs = {run.label: run.flops for run in runs if run.flops}  # none of zero, which no model costs
+    first = next(iter(costs.values()), 1.0)
+    return {label: cost / first for label, cost in costs.items()}
 
 
 def curves(runs: Sequence[Run]) -> dict[str, list[tuple[float, float, float | None]]]:
