@@ -174,7 +174,9 @@ def wrap_get_args(original: Function) -> Function:
             raise OptionError.listing(HEADING, explained(error, given_options(args), {})) from error
         if not requested(args):
             return groups
-        if not trains:
+        if trains:
+            speak_less(groups)  # before anything is loaded to look at
+        else:
             _warn_template(groups)
         for group in groups:
             if name := getattr(group, _LOWERED, None):
@@ -186,7 +188,6 @@ def wrap_get_args(original: Function) -> Function:
                 _warn(args, groups)
                 _warn_attention(groups)
         if trains:
-            speak_less(groups)
             _say_settings(groups)
         return groups
 
