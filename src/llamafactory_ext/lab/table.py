@@ -31,15 +31,15 @@ MEASURES = ("tool_seen", "tool_unseen", "math", "code", "facts", "instructions")
 RIVALS = ("lora_dm", "ft_dm")
 
 
-def check_names(names: Sequence[str] | None) -> list[str]:
-    """Return the rows to run, in the table's order.
+def check_names(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """Return the rows to run, in the order of the table's known ones.
 
     Raises:
         OptionError: there is no such row.
     """
-    if unknown := [name for name in names or () if name not in NAMES]:
-        raise OptionError(f"--rows {','.join(unknown)}: the table has no such row; its rows are {', '.join(NAMES)}")
-    return [name for name in NAMES if names is None or name in names]
+    if unknown := [name for name in names or () if name not in known]:
+        raise OptionError(f"--rows {','.join(unknown)}: the table has no such row; its rows are {', '.join(known)}")
+    return [name for name in known if names is None or name in names]
 
 
 def table(
@@ -69,7 +69,7 @@ def table(
         DataError: if the examples or the data are not there.
         UpstreamError: a training failed; what was finished is kept.
     """
-    wanted = check_names(names)
+    wanted = check_names(names, NAMES)
     check_there(root, NEEDED)
     claim_plain(out)
     claim([out / name for name in ("lab.json", "lab.md", "lab.png")])

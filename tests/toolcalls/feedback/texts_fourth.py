@@ -29,7 +29,7 @@ ERRORS = (
     "Command exited with non-zero status 1",
     "tar: Error is not recoverable: exiting now",
     "awk: syntax error at source line 1",
-    "cat: /root/x: Permission denied",
+    "cat: /srv/x: Permission denied",
     "mkdir: cannot create directory 'a': File exists",
     "gcc: fatal error: no input files",
     "main.c:3:5: error: expected ';' before 'return'",

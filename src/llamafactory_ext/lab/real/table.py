@@ -16,9 +16,10 @@ from rich.console import Console
 
 from ...checkpoint.atomic import read_json
 from ...checkpoint.own import claim, claim_plain, is_own, own_file, own_text, sha256
-from ...errors import CheckpointError, OptionError
+from ...errors import CheckpointError
 from ..methods import PACKAGE_ROOT
 from ..place import held
+from ..table import check_names
 from .data import prepare
 from .page import draw, page
 from .rows import BASE, FIRST_SEED, NAMES, Job, Row, base_job, run_of, trials_of, winner
@@ -96,17 +97,6 @@ class _Work:
         return row
 
 
-def check_names(names: Sequence[str] | None) -> list[str]:
-    """Return the rows to run, in the table's order.
-
-    Raises:
-        OptionError: there is no such row.
-    """
-    if unknown := [name for name in names or () if name not in NAMES]:
-        raise OptionError(f"--rows {','.join(unknown)}: this table's rows are {', '.join(NAMES)}")
-    return [name for name in NAMES if names is None or name in names]
-
-
 def real_table(asked: Table) -> dict[str, Any]:
     """Run what is not there yet, and write ``real.json``, ``real.md`` and ``real.png`` into the output folder.
 
@@ -116,7 +106,7 @@ def real_table(asked: Table) -> dict[str, Any]:
         DataError: published files are missing.
         UpstreamError: a training failed; what was finished is kept.
     """
-    wanted, console = check_names(asked.names), Console()
+    wanted, console = check_names(asked.names, NAMES), Console()
     if not (asked.model / "model.safetensors").is_file():
         raise CheckpointError(
             f"{asked.model} holds no model.safetensors; write the real model first: "
