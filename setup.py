@@ -32,7 +32,6 @@ REQUIRES = [
     "transformers>=5.0",
     "peft>=0.18.0",
     "safetensors>=0.5",
-    "fire>=0.7",
     "httpx>=0.27",
     "numpy>=1.26",
     "rich>=13",

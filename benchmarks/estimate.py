@@ -1,8 +1,8 @@
 """Estimates of `dry_run: true` beside the runs themselves, on the embedded model: time, memory, disk.
 
 `python benchmarks/estimate.py --out benchmarks/results/estimate_cpu.json` from the repository's root. Each method: an
-estimate and the run, each in a process of its own on one core. Time is the processor's time of the process, as other
-work on the machine changes between the two.
+estimate and the run by turns, each in a process of its own on one core; medians of all turns. Time is the processor's
+time of the process, as other work on the machine changes between the two.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +72,25 @@ def in_process(options: dict[str, Any], dry: bool) -> dict[str, Any]:
     return found
 
 
-def compare(name: str) -> dict[str, Any]:
-    """One method: both estimates, the run, and how far they are apart."""
+def compare(name: str, repeats: int) -> dict[str, Any]:
+    """One method: estimates and runs by turns, their medians, and how far these are apart."""
     import yaml
 
     run = RUNS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        options = yaml.safe_load((ROOT / "examples/yaml" / run["yaml"]).read_text("utf-8"))
-        options |= {**run["changes"], "output_dir": str(Path(folder) / "out"), "overwrite_cache": False}
-        estimate, real = (in_process(options, dry) for dry in (True, False))
+    turns = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            options = yaml.safe_load((ROOT / "examples/yaml" / run["yaml"]).read_text("utf-8"))
+            options |= {**run["changes"], "output_dir": str(Path(folder) / "out"), "overwrite_cache": False}
+            turns.append([in_process(options, dry) for dry in (True, False)])
     figures = {}
     for key in ("seconds", "peak_bytes", "disk_bytes"):
-        estimated = estimate[key]
+        estimated, real = (statistics.median(turn[side][key] for turn in turns) for side in (0, 1))
         figures[key] = {
             "estimated": round(estimated, 1),
-            "real": round(real[key], 1),
-            "off": round(estimated / real[key] - 1, 3),
+            "real": round(real, 1),
+            "off": round(estimated / real - 1, 3),
+            "each": [[round(side[key], 1) for side in turn] for turn in turns],
         }
     within = all(abs(figure["off"]) <= GOAL for figure in figures.values())
     return {"method": name, "changes": run["changes"], "within_30_percent": within, **figures}
@@ -96,15 +101,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(RUNS), choices=list(RUNS))
+    parser.add_argument("--repeats", type=int, default=3, help="turns of estimate and run")
     parser.add_argument("--child")
     parser.add_argument("--dry", type=int, default=0)
     given = parser.parse_args()
     if given.child:
         given.out.write_text(json.dumps(child(json.loads(given.child), bool(given.dry))), encoding="utf-8")
         return
-    rows = [compare(name) for name in given.only]
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-    given.out.write_text(json.dumps({"goal": GOAL, "machine": machine, "rows": rows}, indent=2) + "\n", "utf-8")
+    rows = [compare(name, given.repeats) for name in given.only]
+    versions = {name: metadata.version(name) for name in ("torch", "transformers", "peft", "llamafactory")}
+    machine = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **versions,
+    }
+    found = {"goal": GOAL, "machine": machine, "repeats": given.repeats, "rows": rows}
+    given.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(json.dumps(rows, indent=2))
 
 

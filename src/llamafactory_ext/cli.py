@@ -61,8 +61,8 @@ def load_verb(verb: str) -> Any:
         ) from error
 
 
-def _chosen(verb: str, arguments: list[str]) -> Command | None:
-    """Return the command that the words name; None where its help, or the list of a verb's commands, was printed.
+def _run(verb: str, arguments: list[str]) -> None:
+    """Run the command that the words name, or print its help or the list of a verb's commands.
 
     Raises:
         OptionError: there is no such command, or it does not know one of the words.
@@ -76,18 +76,22 @@ def _chosen(verb: str, arguments: list[str]) -> Command | None:
         listing = _listing(verb, known)
         if word in ("--help", "-h", "help"):
             print(listing)
-            return None
+            return
         if word.replace("-", "_") not in known:
             close = difflib.get_close_matches(word, known, n=1)
             hint = f" Did you mean {close[0].replace('_', '-')}?" if close else ""
             raise OptionError(f"`llamafactory-ext {verb}` has no command {word!r}.{hint}\n{listing}")
         command, given = known[word.replace("-", "_")], arguments[1:]
-    if not command.is_open:
-        if asks_for_help(given):
+    if asks_for_help(given):
+        if not command.is_open:
             print(command.help())
-            return None
-        command.check(given)
-    return command
+            return
+        given = ["--help"]
+    loose, named = command.read(given)
+    component = load_verb(verb)
+    said = (getattr(component(), command.method) if command.method else component)(*loose, **named)
+    if said is not None:
+        print(said)
 
 
 def _listing(verb: str, known: dict[str, Command]) -> str:
@@ -115,12 +119,7 @@ def main() -> None:
     try:
         if verb not in VERBS:
             raise OptionError(f"There is no verb {verb!r}.\n{USAGE}")
-        if _chosen(verb, arguments) is None:
-            return
-        import fire
-
-        component = load_verb(verb)
-        fire.Fire(component, command=arguments, name=f"llamafactory-ext {verb}")
+        _run(verb, arguments)
         sys.stdout.flush()
     except ExtError as error:
         print(f"{type(error).__name__}: {error.message}", file=sys.stderr)

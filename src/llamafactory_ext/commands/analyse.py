@@ -17,7 +17,7 @@ class Analyse:
     def icc(
         self,
         yaml: str,
-        trained: Any,
+        trained: str,
         out: str = "runs/analyse",
         inputs: int = 1000,
         module: str = "mlp",
@@ -147,7 +147,7 @@ def _device(device: object) -> str:
     return str(device)
 
 
-def _named(value: object) -> dict[str, Path]:
+def _named(value: str) -> dict[str, Path]:
     """Return the folders by name; one without a name has that of its folder."""
     found: dict[str, Path] = {}
     for word in names_in(value):

@@ -68,8 +68,8 @@ class Data:
     def mix(
         self,
         *extra: object,
-        tool: object = "",
-        general: object = "",
+        tool: str = "",
+        general: str = "",
         per_general: int = 5000,
         dataset_name: str = "",
         dataset_dir: str = "data",
@@ -245,7 +245,7 @@ class Data:
 
     def stats(
         self,
-        what: object = "",
+        what: str = "",
         *extra: object,
         dataset_dir: str = "data",
         rules: str = "structured",
@@ -290,7 +290,7 @@ class Data:
 
 
 def _helped(verb: Verb, extra: tuple[object, ...], unknown: dict[str, object], **texts: object) -> bool:
-    """Tell whether help was asked for and given; python-fire hands the flag over to functions that take any option."""
+    """Tell whether help was asked for and given; other words that no option takes are refused."""
     if {"help", "h"} & unknown.keys():
         print(verb.help())
         return True

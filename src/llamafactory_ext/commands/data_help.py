@@ -36,12 +36,12 @@ class Verb:
         )
 
     def refuse(self, extra: tuple[object, ...], unknown: dict[str, object], texts: dict[str, object]) -> None:
-        """Complain of left-over words before any work; python-fire would do so afterwards.
+        """Complain of left-over words before any work.
 
         Args:
             extra: words that no argument takes.
             unknown: options that there are none of.
-            texts: options that take a text, by name; python-fire gives True for one without a value.
+            texts: options that take a text, by name; True for one without a value.
 
         Raises:
             OptionError: all of them at once.

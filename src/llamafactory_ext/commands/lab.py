@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from ..errors import OptionError
 from .words import names_in, refuse_numbers
@@ -134,7 +134,7 @@ class Lab:
         seeds: int | None = None,
         limit: int | None = None,
         trial_limit: int | None = None,
-        rows: Any = None,
+        rows: str | None = None,
         runs: str | None = None,
         base: str = "tiny",
         data: str | None = None,

@@ -1,4 +1,4 @@
-"""What a verb takes, read from its source without importing it: its help, and words that it does not know."""
+"""What a verb takes, read from its source without importing it: its help, and the values of its arguments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ..errors import OptionError
+from ..options.values import numbers_in
+from .words import switch
 
 _HELP = ("--help", "-h")
 _WIDTH = 100
+_TEXTS = ("str", "str | None")
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,30 @@ class Argument:
         name: as Python has it.
         text: its meaning, from the docstring.
         default: its default as source text; None where a value must be given.
+        kind: its annotation as source text.
+        by_name: it can only be given as an option.
     """
 
     name: str
     text: str
     default: str | None
+    kind: str = ""
+    by_name: bool = False
 
     @property
     def is_switch(self) -> bool:
         """Tell whether the option stands without a value."""
         return self.default in ("True", "False")
+
+    def value(self, word: str) -> Any:
+        """Return what a word means: a text as typed, a switch, else a number or several.
+
+        Raises:
+            OptionError: the option is a switch, and the word neither turns it on nor off.
+        """
+        if self.is_switch:
+            return switch(self.name, word)
+        return word if self.kind in _TEXTS else numbers_in(word)
 
     def line(self) -> str:
         """Return the argument's lines of the help."""
@@ -52,6 +70,7 @@ class Command:
 
     Attributes:
         words: what is typed before its arguments.
+        method: its name in a class; empty for a function.
         about: its docstring above the arguments.
         arguments: in their order.
         rest: name and meaning of any further words; None where there are none.
@@ -59,6 +78,7 @@ class Command:
     """
 
     words: str
+    method: str
     about: str
     arguments: tuple[Argument, ...]
     rest: Argument | None
@@ -78,38 +98,73 @@ class Command:
             lines += ["", "Options:", *(argument.line() for argument in self.arguments)]
         return "\n".join(lines)
 
-    def check(self, given: Sequence[str]) -> None:
-        """Refuse words that the command does not know, all at once and before any work.
+    def read(self, line: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the values of the arguments: those without a name, and those with one.
 
         Raises:
-            OptionError: with the nearest option where there is one.
+            OptionError: names, before any work, each word that is unknown or odd, and each value that is missing.
         """
         known = {argument.name: argument for argument in self.arguments}
-        problems, named, loose = [], set(), 0
-        waits = False  # for the value of an option
-        for word in given:
-            name = re.match(r"--?([A-Za-z][\w-]*)", word)
-            if name is None:
-                loose += not waits
-                waits = False
-                continue
-            asked = name[1].replace("-", "_")
+        flags, loose = _split(line)
+        named: dict[str, Any] = {}
+        words: dict[str, str] = {}
+        problems = []
+        for flag, word in flags:
+            asked = flag.lstrip("-").replace("-", "_")
             option = _find(asked, known)
-            waits = option is not None and not option.is_switch and "=" not in word
-            if option is not None:
-                named.add(option.name)
-                continue
-            close = difflib.get_close_matches(asked, known, n=1)
-            hint = f"did you mean --{close[0]}?" if close else f"the options are {', '.join(f'--{n}' for n in known)}"
-            problems.append(f"{word.partition('=')[0]} is unknown; {hint if known else 'there are no options'}")
-            waits = "=" not in word
-        places = [argument for argument in self.arguments if argument.name not in named]
-        if loose > len(places) and self.rest is None:
-            problems.append(f"{loose - len(places)} words too many")
-        missing = [argument.name for argument in places[loose:] if argument.default is None]
-        problems += [f"{name.upper()} is missing: {known[name].text}" for name in missing]
+            if option is None and self.is_open:
+                named[asked] = True if word is None else word
+            elif option is None:
+                problems.append(_unknown(flag, asked, known))
+            elif option.is_switch and word is None:
+                words[option.name] = "false" if asked == f"no{option.name}" else "true"
+            elif word is None or asked == f"no{option.name}":
+                needs = "needs a value after it" if word is None else f"takes no value; give --{option.name} {word}"
+                problems.append(f"{flag} {needs}: {option.text}")
+                named[option.name] = None
+            else:
+                words[option.name] = word
+        given = {*named, *words}
+        places = [argument for argument in self.arguments if argument.name not in given and not argument.by_name]
+        rest = loose[len(places) :]
+        if rest and self.rest is None:
+            problems.append(f"{len(rest)} words too many")
+        words |= {argument.name: word for argument, word in zip(places, loose, strict=False)}
+        for name, argument in known.items():
+            if name not in {*named, *words} and argument.default is None:
+                problems.append(f"{name.upper()} is missing: {argument.text}")
+            try:
+                named |= {name: argument.value(words[name])} if name in words else {}
+            except OptionError as error:
+                problems.append(error.message)
         if problems:
             raise OptionError.listing(f"{self.words}:", [*problems, f"see `{self.words} --help`"])
+        before = [argument.name for argument in self.arguments if rest and not argument.by_name]
+        return [*(named.pop(name) for name in before), *rest], named
+
+
+def _split(words: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Return the flags, each with its value or None, and the words without a flag; `-1` is no flag."""
+    flags: list[tuple[str, str | None]] = []
+    loose = []
+    waits = False  # for the value of a flag
+    for word in words:
+        found = re.match(r"(--?[A-Za-z][\w-]*)(=?)", word)
+        if found is not None:
+            flags.append((found[1], word[found.end() :] if found[2] else None))
+            waits = not found[2]
+        elif waits:
+            flags[-1] = (flags[-1][0], word)
+            waits = False
+        else:
+            loose.append(word)
+    return flags, loose
+
+
+def _unknown(flag: str, asked: str, known: dict[str, Argument]) -> str:
+    close = difflib.get_close_matches(asked, known, n=1)
+    hint = f"did you mean --{close[0]}?" if close else f"the options are {', '.join(f'--{n}' for n in known)}"
+    return f"{flag} is unknown; {hint if known else 'there are no options'}"
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -133,11 +188,13 @@ def commands(module: str, name: str, words: str) -> dict[str, Command]:
     if isinstance(found, ast.FunctionDef):
         return {"": _command(found, words)}
     methods = [node for node in found.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]  # type: ignore[attr-defined]
-    return {method.name: _command(method, f"{words} {method.name.replace('_', '-')}") for method in methods}
+    return {
+        method.name: _command(method, f"{words} {method.name.replace('_', '-')}", method.name) for method in methods
+    }
 
 
 def _find(asked: str, known: dict[str, Argument]) -> Argument | None:
-    """Return the option meant by a flag: by its name, python-fire's `--noNAME`, or one letter."""
+    """Return the option meant by a flag: by its name, as `--noNAME` for a switch, or by one letter."""
     if asked in known:
         return known[asked]
     if asked.startswith("no") and (switch := known.get(asked[2:])) and switch.is_switch:
@@ -146,20 +203,24 @@ def _find(asked: str, known: dict[str, Argument]) -> Argument | None:
     return begun[0] if len(begun) == 1 else None
 
 
-def _command(function: ast.FunctionDef, words: str) -> Command:
+def _command(function: ast.FunctionDef, words: str, method: str = "") -> Command:
     about, texts = _docstring(ast.get_docstring(function) or "")
     given = function.args
-    positional = [argument.arg for argument in given.args if argument.arg != "self"]
-    defaults: list[ast.expr | None] = [None] * (len(positional) - len(given.defaults)) + list(given.defaults)
-    pairs = [
-        *zip(positional, defaults, strict=True),
-        *zip((argument.arg for argument in given.kwonlyargs), given.kw_defaults, strict=True),
-    ]
+    plain = [argument for argument in given.args if argument.arg != "self"]
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(given.defaults)) + list(given.defaults)
+    pairs = [*zip(plain, defaults, strict=True), *zip(given.kwonlyargs, given.kw_defaults, strict=True)]
     arguments = [
-        Argument(name, texts.get(name, ""), ast.unparse(default) if default else None) for name, default in pairs
+        Argument(
+            found.arg,
+            texts.get(found.arg, ""),
+            ast.unparse(default) if default else None,
+            ast.unparse(found.annotation) if found.annotation else "str",
+            found in given.kwonlyargs,
+        )
+        for found, default in pairs
     ]
     rest = Argument(given.vararg.arg, texts.get(given.vararg.arg, ""), "()") if given.vararg else None
-    return Command(words, about, tuple(arguments), rest, given.kwarg is not None)
+    return Command(words, method, about, tuple(arguments), rest, given.kwarg is not None)
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:

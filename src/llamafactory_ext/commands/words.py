@@ -1,4 +1,4 @@
-"""What stands behind an option: python-fire hands over whatever Python reads in a word."""
+"""What stands behind an option of a command."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def folder_of(option: str, value: object) -> Path:
 
 
 def names_in(value: object) -> tuple[str, ...]:
-    """Return the names in a value; python-fire reads `a,b` as a tuple and `a` as a text."""
+    """Return the names in a value: a list, or a text with commas between them."""
     words = value if isinstance(value, list | tuple) else str(value).split(",")
     return tuple(str(word).strip() for word in words if str(word).strip())
 

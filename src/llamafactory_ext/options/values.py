@@ -212,6 +212,22 @@ def shown(raw: Any) -> str:
     return repr(raw)
 
 
+def numbers_in(word: str) -> Any:
+    """Return the number in a word, or several with commas between them as a tuple; else the word itself."""
+    found = tuple(_number(part) for part in word.strip("()[]").split(","))
+    if None in found:
+        return word
+    return found if len(found) > 1 else found[0]
+
+
+def _number(word: str) -> int | float | None:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError, OverflowError):
+            found: int | float = kind(word)
+            return found if math.isfinite(found) else None
+    return None
+
+
 def unknown_option(name: str, rules: Mapping[str, Rule]) -> str:
     """Return what to say about a name that looks like one of ours and is none."""
     similar = get_close_matches(name, rules, n=1, cutoff=0.6)

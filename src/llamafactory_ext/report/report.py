@@ -15,7 +15,7 @@ GROUPS = ("Llama-3", "Phi-3", "Mistral")
 FILES = ("report.md", "report.json", "report.html", "radar.png", "bars.png")
 
 
-def report(*runs: object, out: str = "report", beside_model: str = "Llama-3") -> None:
+def report(*runs: str, out: str = "report", beside_model: str = "Llama-3") -> None:
     """Put runs beside the papers' figures.
 
     Args:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import OptionError
+from ...options.values import numbers_in
 
 BACKENDS: Final = ("vllm", "hf", "openai")
 KEY_VARIABLE: Final = "OPENAI_API_KEY"
@@ -102,10 +103,13 @@ class InferOptions:
         return found
 
 
-def _typed(name: str, value: object, default: object, least: float | None) -> tuple[str, Any]:
+def _typed(name: str, value: Any, default: object, least: float | None) -> tuple[str, Any]:
     """Return (fault, value): the value in its option's type."""
+    if value is True:
+        return f"--{name} needs a value after it", None
     if isinstance(default, str):
         return "", str(value)
+    value = numbers_in(value) if isinstance(value, str) else value
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(default, int) and not (is_number and value == int(value)):  # type: ignore[call-overload]
         return f"--{name} is {value!r}; give a whole number", None
