@@ -240,6 +240,7 @@ METHODS: tuple[Method, ...] = (
         runs="unless predicting",
         alone=True,
         check_training="llamafactory_ext.tl.conflicts:ppo_conflicts",
+        curves="llamafactory_ext.tl.ppo.curves:CURVES",
         verbs=("tl",),
         trial="llamafactory_ext.tl.ppo.estimate:trial",
         works="llamafactory_ext.tl.ppo.estimate:works",

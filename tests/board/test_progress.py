@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llamafactory_ext.board.progress import read_progress
-from llamafactory_ext.board.showing import as_markdown, bar_label, headline, picture
+from llamafactory_ext.board.progress import read_logged, read_progress
+from llamafactory_ext.board.showing import as_markdown, bar_label, headline, newest_figures, picture
 from llamafactory_ext.upstream.patches.board.log import extend_log_callback
 
 pytestmark = pytest.mark.fast
@@ -119,3 +119,29 @@ def test_the_log_gets_what_our_trainers_report() -> None:
         {"current_steps": 2, "loss": 1.0, "gate0_tool": 0.2},
         {"current_steps": 3, "loss": 1.0},
     ]
+
+
+def test_a_run_of_ppo_its_rewards_success_turns_and_lengths(tmp_path: Path) -> None:
+    assert read_logged(tmp_path) is None
+    log(tmp_path, ".", {"current_steps": 1, "total_steps": 4, "loss": 0.5})
+    assert read_logged(tmp_path) is None  # a run without figures of ours is upstream's alone
+    turns = {"success": 0.25, "turns": 2.5, "response_tokens": 30.0, "episode_tokens": 90.0}
+    lines = [{"current_steps": step, "total_steps": 4, "loss": 0.5, "reward": step / 10} | turns for step in (1, 2)]
+    log(tmp_path, ".", *lines)
+    progress = read_logged(tmp_path)
+    assert progress is not None
+    head, _, row = newest_figures(progress, "en").strip().splitlines()
+    assert head == "| steps | loss | reward | success | turns | tokens of the policy | tokens of an episode |"
+    assert row == "| 2/4 | 0.5000 | 0.200 | 0.250 | 2.500 | 30.000 | 90.000 |"
+    assert newest_figures(progress, "zh").startswith("| 步数 | 损失 | 奖励 |")
+    rewards, success, turns_of, tokens = picture(progress).axes
+    assert rewards.lines[0].get_xydata().tolist() == [[1, 0.1], [2, 0.2]]
+    assert (success.get_ylim(), turns_of.lines[0].get_ydata().tolist()) == ((-0.02, 1.02), [2.5, 2.5])
+    assert [line.get_label() for line in tokens.lines] == ["the policy's", "of episodes"]
+    # One turn at a time states no turns: there is a column for what is logged alone.
+    log(tmp_path, ".", {"current_steps": 4, "total_steps": 4, "loss": 0.5, "reward": 1.0, "response_tokens": 3.0})
+    progress = read_logged(tmp_path)
+    assert progress is not None
+    assert progress.finished
+    assert newest_figures(progress, "en").splitlines()[0] == "| steps | loss | reward | tokens of the policy |"
+    assert len(picture(progress).axes) == 2

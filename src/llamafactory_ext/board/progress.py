@@ -1,4 +1,4 @@
-"""How far a run in phases is, read from the files it writes while it trains."""
+"""How far a run of ours is, read from the files it writes while it trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import COMPLETE
-from ..methods import Method, methods
+from ..methods import Method, load, methods
 from ..training.curves import Curve
 from ..training.phased import LOG, METHOD, WEIGHTS
 
@@ -91,6 +91,19 @@ def read_progress(folder: Path) -> Progress | None:
         reached = reached and done
         found.append(PhaseProgress(name, title, state, _lines(path / LOG)))
     return Progress(tuple(found), chosen, (folder / WEIGHTS).is_file(), row) if found else None
+
+
+def read_logged(folder: Path) -> Progress | None:
+    """Return a run without phases as one of a single phase; None where no figure of a method's curves is logged."""
+    lines = _lines(folder / LOG)
+    logged = {key for line in lines for key in line}
+    for row in methods():
+        keys = {one.key for axis in load(row.curves) for one in axis.curves} if row.curves else set()
+        if not row.phased and keys & logged:
+            finished = lines[-1]["current_steps"] >= lines[-1]["total_steps"]
+            phase = PhaseProgress(row.name, row.title, "done" if finished else "running", lines)
+            return Progress((phase,), True, finished, row)
+    return None
 
 
 def _row_of(manifest: Any) -> Method | None:

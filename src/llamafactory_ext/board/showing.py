@@ -1,12 +1,13 @@
-"""The progress of a run in phases as the Board shows it: a line, a table, a picture."""
+"""The progress of a run as the Board shows it: a line, a table, a picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..methods import load
-from ..training.curves import BORDER, LANGUAGE_MODEL, Axis
-from .progress import Progress, curve
+from ..training.curves import BORDER, LANGUAGE_MODEL, Axis, Curve
+from .progress import PhaseProgress, Progress, curve
 from .texts import message
 
 COLUMNS = ("phase", "state", "steps", "loss")
@@ -40,13 +41,29 @@ def as_markdown(progress: Progress, language: str) -> str:
     """Return the headline and one row per phase: state, steps, loss, and the figures of the method's columns."""
     curves = [curve for axis in axes_of(progress) for curve in axis.curves if curve.column]
     columns = (*COLUMNS, *(curve.column for curve in curves))
-    rows = [[message(name, language) for name in columns], ["---"] * len(columns)]
-    for phase in progress.phases:
-        weights = [_number(phase.shown(curve)) for curve in curves]
-        steps = "{}/{}".format(*phase.steps) if phase.lines else "-"
-        rows.append([phase.name, message(phase.state, language), steps, _number(phase.last("loss"), 4), *weights])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"**{headline(progress, language)}**\n\n{table}\n\n"
+    rows = [[phase.name, message(phase.state, language), *_figures(phase, curves)] for phase in progress.phases]
+    return f"**{headline(progress, language)}**\n\n{_table(columns, rows, language)}\n\n"
+
+
+def newest_figures(progress: Progress, language: str) -> str:
+    """Return the newest figures of a run without phases as a table: steps, loss, and the method's columns."""
+    (phase,) = progress.phases
+    shown = (curve for axis in axes_of(progress) for curve in axis.curves)
+    curves = [curve for curve in shown if curve.column and phase.last(curve.key) is not None]
+    if not curves:
+        return ""
+    columns = (*COLUMNS[2:], *(curve.column for curve in curves))
+    return f"{_table(columns, [_figures(phase, curves)], language)}\n\n"
+
+
+def _figures(phase: PhaseProgress, curves: Sequence[Curve]) -> list[str]:
+    steps = "{}/{}".format(*phase.steps) if phase.lines else "-"
+    return [steps, _number(phase.last("loss"), 4), *(_number(phase.shown(curve)) for curve in curves)]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], language: str) -> str:
+    lines = [[message(name, language) for name in columns], ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def bar_label(progress: Progress, language: str) -> str:
@@ -83,12 +100,14 @@ def picture(progress: Progress) -> Any:
             shown = [1 - value for value in values] if line.complement else values
             axis.plot(steps, shown, color=line.colour, marker=".", label=line.label)
         axis.set_ylabel(panel.label)
-        if len(panel.curves) > 1:
+        if panel.share:
             axis.set_ylim(-0.02, 1.02)
+        if len(panel.curves) > 1:
             axis.legend(frameon=False)
         for end in _ends(progress):
             axis.axvline(end, color=BORDER, lw=1, ls="--")
-    figure.supxlabel("optimiser step, phases one after the other", fontsize="medium")
+    phases = ", phases one after the other" if len(progress.phases) > 1 else ""
+    figure.supxlabel(f"optimiser step{phases}", fontsize="medium")
     return figure
 
 

@@ -15,5 +15,6 @@ CURVES: Final = (
             Curve("gate0_tool", "tool data", TOOL, complement=True, column="experts_tool"),
             Curve("gate0_general", "general data", GENERAL, complement=True, column="experts_general"),
         ),
+        share=True,
     ),
 )

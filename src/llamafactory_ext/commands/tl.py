@@ -7,11 +7,11 @@ class Tl:
     """TL-Training: what goes beyond `llamafactory-cli train`."""
 
     def export_verl(self, yaml: str, out: str = "verl_data") -> None:
-        """Write the queries and the reward of a `stage: tl_ppo` YAML in verl's format.
+        """Write the queries of a `stage: tl_ppo` YAML, and its reward or environment, in verl's format.
 
         Args:
             yaml: the YAML file.
-            out: folder for train.parquet, test.parquet and tool_call_reward.py.
+            out: folder for train.parquet, test.parquet, and tool_call_reward.py or agent_loop.yaml (tl_environment).
         """
         from ..tl.ppo.verl_export import export_verl
 

@@ -9,6 +9,6 @@ from ..training.curves import BORDER, GENERAL, LANGUAGE_MODEL, LOSS, TOOL, Axis,
 CURVES: Final = (
     LANGUAGE_MODEL,
     Axis("orthogonality loss", (Curve("loss_ortho", "loss", LOSS),)),
-    Axis("gates, mean over groups", (Curve("gate_low", "low", GENERAL), Curve("gate_high", "high", TOOL))),
+    Axis("gates, mean over groups", (Curve("gate_low", "low", GENERAL), Curve("gate_high", "high", TOOL)), share=True),
     Axis("gates, deviation over tokens", (Curve("gate_sd", "both", BORDER),)),
 )

@@ -29,10 +29,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """Curves with one axis."""
+    """Curves with one axis.
+
+    Attributes:
+        label: of the axis.
+        curves: those that it is for.
+        share: whether all values are from 0 to 1.
+    """
 
     label: str
     curves: tuple[Curve, ...]
+    share: bool = False
 
 
 LANGUAGE_MODEL: Final = Axis("language-model loss", (Curve("loss_lm", "loss", LOSS),))

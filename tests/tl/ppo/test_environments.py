@@ -14,6 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 import environments_made_here as made
+from llamafactory_ext.board.progress import curve, read_logged
 from llamafactory_ext.errors import DataError, OptionError
 from ppo_runs import ppo_options, ppo_records, steps, train, warnings, write_ppo_data
 from processes import run as run_process
@@ -97,6 +98,10 @@ def test_episodes_of_several_turns_are_learned_from(
     run = train(ppo_options(tiny_llama_dir, data, tmp_path / "out", max_steps=4, **KINDS[kind], **TWICE))
     entries = [entry for entry in logged(run) if "turns" in entry]
     assert max(entry["turns"] for entry in entries) > 1
+    shown = read_logged(run)  # by the Board
+    assert shown is not None
+    for name in ("reward", "success", "turns", "response_tokens", "episode_tokens"):
+        assert curve(shown.phases, name)[1] == [entry[name] for entry in entries]
     for entry in entries:
         assert entry["ended"] + entry["turn_limit"] + entry["token_limit"] == pytest.approx(1)
         assert entry["cut"] == entry["token_limit"]

@@ -110,9 +110,6 @@ def test_what_cannot_be_exported_is_said(options: dict[str, Any], tmp_path: Path
     yaml = write_yaml(tmp_path / "own.yaml", options | {"tl_reward_function": "ppo_rewards:length"})
     with pytest.raises(OptionError, match="tl_reward_function"):
         export_verl(yaml, tmp_path)
-    yaml = write_yaml(tmp_path / "world.yaml", options | {"tl_environment": "environments_made_here:counting"})
-    with pytest.raises(OptionError, match="tl_environment"):
-        export_verl(yaml, tmp_path)
     yaml = write_yaml(tmp_path / "bad.yaml", options | {"dataset": "bad"})
     with pytest.raises(DataError, match="1 of 3"):
         export_verl(yaml, tmp_path)

@@ -1,8 +1,9 @@
-"""The queries of a `stage: tl_ppo` YAML in verl's format: parquet files and the file of the reward function.
+"""The queries of a `stage: tl_ppo` YAML in verl's format: parquet files, and one of the reward or the environment.
 
 A row holds `data_source`, `prompt` (chat messages), `ability`, `reward_model` with the right answer, and `extra_info`
 with the declared tools; verl is given the files as `data.train_files`, `data.val_files` and
-`custom_reward_function.path`. The reward file needs this package without extras in verl's environment.
+`custom_reward_function.path`. With an environment a row has `agent_name`, too, and `extra_info` the record; the file
+is `agent_loop.yaml` (`verl_files.py`). Both need this package without extras in verl's environment.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from ...upstream.pipeline.api import load_tokenizer
 from ...upstream.pipeline.dialogues import chat_messages, encode_turn, load_dialogues, read_training_args
 from ...upstream.pipeline.fitting import fit_template
 from ...upstream.pipeline.templates import call_format_of
+from ..environments.loading import environment_of
 from .queries import Faults, make_queries
 from .rewards import Query
+from .tasks import Task, make_tasks
+from .verl_files import AGENT, LOOP_FILE, about, loop_text
 from .workflow import reward_of
 
 REWARD_FILE = "tool_call_reward.py"
@@ -56,7 +60,7 @@ class Exported:
     """What was written.
 
     Attributes:
-        files: the parquet files and the reward file.
+        files: the parquet files, then the reward file or that of the environment.
         rows: by file name.
         left_out: what cannot be used, in words.
         other_prompts: rows that the tokenizer's chat template renders in another way than the YAML's template.
@@ -69,31 +73,33 @@ class Exported:
 
 
 def export_verl(yaml: Path, out: Path) -> Exported:
-    """Write `train.parquet`, `test.parquet` if the YAML names evaluation data, and the reward file.
+    """Write `train.parquet`, `test.parquet` if the YAML names evaluation data, and the reward's or environment's file.
 
     Raises:
         OptionError: the YAML is none of `stage: tl_ppo`, or has a reward of its own.
         DataError: data cannot be used, and the YAML does not say `tl_skip_bad: true`.
     """
     claim_plain(out)
-    claim([out / name for name in ("train.parquet", "test.parquet", REWARD_FILE)], inputs=[yaml])
     model_args, data_args, training_args, finetuning_args = read_training_args(yaml)
     if finetuning_args.tl_stage != "tl_ppo":
         raise OptionError(f"{yaml} is not for stage: tl_ppo; name a YAML that is.")
-    if finetuning_args.tl_environment:
-        raise OptionError(
-            f"{yaml} names tl_environment, whose episodes of several turns are not exported; give verl the tools, and "
-            "remove it here."
-        )
+    acts = finetuning_args.tl_environment is not None
+    if acts and finetuning_args.tl_mask_cut:
+        raise OptionError(f"{yaml} sets tl_mask_cut, which verl has nothing for; remove it.")
     if finetuning_args.tl_reward_function:
         raise OptionError(f"{yaml} names tl_reward_function; give that function to verl, and remove it here.")
+    last = LOOP_FILE if acts else REWARD_FILE
+    claim([out / name for name in ("train.parquet", "test.parquet", last)], inputs=[yaml])
     tokenizers = load_tokenizer(model_args)
     tokenizer, template = tokenizers["tokenizer"], fit_template(tokenizers, data_args)
+    # Before anything is written: not every template can be told to verl.
+    loop = loop_text(finetuning_args, template, tokenizer) if acts else ""
     files: list[Path] = []
     rows: dict[str, int] = {}
     left_out: list[str] = []
     others = 0
-    for name, examples in zip(("train", "test"), load_dialogues(model_args, data_args, training_args), strict=True):
+    dialogues = load_dialogues(model_args, data_args, training_args, whole_records=acts)
+    for name, examples in zip(("train", "test"), dialogues, strict=True):
         if examples is None:
             continue
         queries, faults, messages = _queries(examples, template, tokenizer, data_args, finetuning_args)
@@ -104,6 +110,9 @@ def export_verl(yaml: Path, out: Path) -> Exported:
         rows[path.name] = len(queries)
         files.append(path)
         left_out += [*faults.lines(), *faults.intake.lines(data_args.cutoff_len)]
+    if acts:
+        own_text(out / LOOP_FILE, loop)
+        return Exported([*files, out / LOOP_FILE], rows, left_out, others)
     reward_file = out / REWARD_FILE
     call_format = None if finetuning_args.tl_call_format == "auto" else finetuning_args.tl_call_format
     text = _REWARD.format(variant=finetuning_args.tl_reward_variant, call_format=call_format)
@@ -115,6 +124,7 @@ def row(query: Query, messages: Sequence[Mapping[str, str]], source: str, split:
     """Return one row of verl's data."""
     return {
         "data_source": source,
+        **({"agent_name": AGENT} if isinstance(query, Task) else {}),
         "prompt": [dict(message) for message in messages],
         "ability": "tool_use",
         "reward_model": {"style": "rule", "ground_truth": query.reference},
@@ -123,13 +133,14 @@ def row(query: Query, messages: Sequence[Mapping[str, str]], source: str, split:
             "index": index,
             "tools": json.dumps([write_tool(tool, "rotbench") for tool in query.tools], ensure_ascii=False),
             "call_format": query.call_format,
+            **(about(query) if isinstance(query, Task) else {}),
         },
     }
 
 
 def _queries(
     examples: Any, template: Any, tokenizer: Any, data_args: Any, finetuning_args: Any
-) -> tuple[list[Query], Faults, dict[tuple[int, ...], list[dict[str, str]]]]:
+) -> tuple[Sequence[Query], Faults, dict[tuple[int, ...], list[dict[str, str]]]]:
     messages: dict[tuple[int, ...], list[dict[str, str]]] = {}
     encode_plain = partial(encode_turn, template, tokenizer)
 
@@ -138,17 +149,17 @@ def _queries(
         messages[tuple(ids)] = chat_messages(template, tokenizer, turns[:-1], system, tools)
         return ids, reference
 
-    queries, faults = make_queries(
-        examples,
-        encode,
-        reward_of(finetuning_args),
-        longest=data_args.cutoff_len,
-        last_only=finetuning_args.tl_turns == "last",
-        skip_bad=finetuning_args.tl_skip_bad,
-        call_format=call_format_of(template),
-        action=finetuning_args.cutoff_action,
-    )
-    return queries, faults, messages
+    shared = {
+        "longest": data_args.cutoff_len,
+        "skip_bad": finetuning_args.tl_skip_bad,
+        "call_format": call_format_of(template),
+        "action": finetuning_args.cutoff_action,
+    }
+    if finetuning_args.tl_environment is not None:
+        factory, seconds = environment_of(finetuning_args), finetuning_args.tl_environment_timeout
+        return *make_tasks(examples, encode, factory, seconds=seconds, **shared), messages
+    last_only = finetuning_args.tl_turns == "last"
+    return *make_queries(examples, encode, reward_of(finetuning_args), last_only=last_only, **shared), messages
 
 
 def _same_prompt(tokenizer: Any, messages: list[dict[str, str]], query: Query) -> bool:

@@ -193,7 +193,7 @@ def _train(trainer: PpoTrainer, finetuning_args: Any, stop: Stop) -> None:
     if args.should_save and finetuning_args.plot_loss:
         evaluated = ["eval_reward"] if args.eval_strategy != "no" else []
         kl = ["kl"] if trainer.reference is not None else []
-        world = ["success", "turns"] if trainer.acting is not None else []
+        world = ["success", "turns", "response_tokens"] if trainer.acting is not None else []
         plot_loss(args.output_dir, keys=["loss", "reward", *kl, *world, *evaluated])
     stop.check()
 

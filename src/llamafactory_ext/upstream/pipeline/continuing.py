@@ -25,9 +25,7 @@ class Continuing:
     def __init__(self, template: Any, tokenizer: Any) -> None:
         self._template, self._tokenizer = template, tokenizer
         self.end_ids = frozenset(template.get_stop_token_ids(tokenizer)) - {None}
-        added = tokenizer.added_tokens_decoder.values()
-        marks = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        self._marks = sorted((mark for mark in marks if len(mark.strip()) > 1), key=len, reverse=True)
+        self._marks = marks_of(tokenizer)
 
     def ids(self, turn: Sequence[int], observation: str) -> list[int]:
         """Return what stands between a turn and the next one.
@@ -37,7 +35,7 @@ class Continuing:
             observation: what the policy reads; marks of the template in it are broken up, so that a tool cannot write
                 turns.
         """
-        contents = ("u", "", self._harmless(observation), "")
+        contents = ("u", "", harmless(observation, self._marks), "")
         messages = [{"role": role, "content": text} for role, text in zip(_DIALOGUE, contents, strict=True)]
         asked, closing, *_ = self._template._encode(self._tokenizer, messages, "", "")
         prompt, _ = self._template.encode_oneturn(self._tokenizer, messages, "", "")
@@ -49,8 +47,17 @@ class Continuing:
         # Templates without an end of their own end a turn by what opens the next one.
         return rest[1:] if ended and rest[:1] == [turn[-1]] else rest
 
-    def _harmless(self, text: str) -> str:
-        for mark in self._marks:  # those that tell outputs apart are no special tokens
-            if mark in text:
-                text = text.replace(mark, f"{mark[0]} {mark[1:]}")
-        return text
+
+def marks_of(tokenizer: Any) -> list[str]:
+    """Return the special tokens that a text must not hold, the longest first."""
+    added = tokenizer.added_tokens_decoder.values()
+    marks = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    return sorted((mark for mark in marks if len(mark.strip()) > 1), key=len, reverse=True)
+
+
+def harmless(text: str, marks: Sequence[str]) -> str:
+    """Return a text in which marks of a template are broken up."""
+    for mark in marks:  # those that tell outputs apart are no special tokens
+        if mark in text:
+            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+    return text

@@ -140,20 +140,22 @@ def wrap_gen_cmd(original: Function) -> Function:
 
 
 def wrap_trainer_info(original: Function) -> Function:
-    """Wrap `get_trainer_info`: a run in phases logs in the folders of its phases."""
+    """Wrap `get_trainer_info`: a run in phases logs in the folders of its phases, others log figures of their own."""
 
     @functools.wraps(original)
     def get_trainer_info(lang: str, output_path: str, do_train: bool, *more: Any, **named: Any) -> Any:
         import gradio as gr
 
-        from ....board.progress import read_progress
-        from ....board.showing import as_markdown, bar_label, picture
+        from ....board.progress import read_logged, read_progress
+        from ....board.showing import as_markdown, bar_label, newest_figures, picture
 
-        found = original(lang, output_path, do_train, *more, **named)
+        log, bar, shown = original(lang, output_path, do_train, *more, **named)
         progress = read_progress(Path(output_path)) if do_train else None
+        logged = read_logged(Path(output_path)) if do_train and progress is None else None
+        if logged is not None:
+            return newest_figures(logged, lang) + log, bar, {**shown, "loss_viewer": gr.Plot(picture(logged))}
         if progress is None:
-            return found
-        log, bar, shown = found
+            return log, bar, shown
         bar = gr.Slider(label=bar_label(progress, lang), value=progress.percentage, visible=True)
         if any(phase.lines for phase in progress.phases):
             shown = {**shown, "loss_viewer": gr.Plot(picture(progress))}
