@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..methods import methods
+from ..paths import is_file
 from .atomic import REMOVED, discard_folder, publish_folder, read_json, remove_staged, write_json
 
 COMPLETE = "complete.json"
@@ -118,20 +119,12 @@ def find_fault(folder: Path) -> str | None:
     except (CheckpointError, KeyError, TypeError, AttributeError):
         return f"its {COMPLETE} is damaged"
     for name, (size, _) in expected.items():
-        if not _is_file(folder / name):
+        if not is_file(folder / name):
             return f"its {name[:_SHOWN]} is missing"
         if (found := (folder / name).stat().st_size) != size:
             return f"its {name} has {found:,} bytes instead of {size:,}"
     damaged = (name for name, (_, digest) in expected.items() if _hash(folder / name) != digest)
     return next((f"its {name} is damaged" for name in damaged), None)
-
-
-def _is_file(path: Path) -> bool:
-    """Tell whether there is a file; a name that no disk takes names none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def newest_checkpoint(

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..paths import is_file
+
 _SAFE = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 WEIGHTS = (*_SAFE, *_PICKLED)
@@ -35,7 +37,7 @@ def weight_problems(folder: Path, advice: str) -> list[str]:
             files = [folder / name for name in _shards(folder / named)]
         except DamagedError as error:
             return [f"{folder / named} {error}; {advice}"]
-    missing = [f"{file.name:.80}" for file in files if not _is_file(file)]
+    missing = [f"{file.name:.80}" for file in files if not is_file(file)]
     if missing:
         return [f"{folder} lacks {', '.join(missing[:3])} of its weights; {advice}"]
     return [f"{file} {fault}; {advice}" for file in files if (fault := weights_fault(file))]
@@ -85,14 +87,6 @@ def _shards(index: Path) -> list[str]:
     if odd := [name for name in named.values() if not isinstance(name, str) or not name]:
         raise DamagedError(f"names {odd[0]!r:.60} as a file of weights")
     return list(dict.fromkeys(named.values()))
-
-
-def _is_file(path: Path) -> bool:
-    """Tell whether a path is a file, whatever it is made of."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or no path at all
-        return False
 
 
 def read_pickle(file: Path) -> dict[str, Any]:

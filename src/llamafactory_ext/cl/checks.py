@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import OptionError
+from ..paths import is_folder
 from .kinds import KINDS, Kind
 from .parts import Plan
 from .sources import leaked_items
@@ -53,7 +54,7 @@ def _rivals_problems(asked: Mapping[str, Any], kind: Kind, where: str) -> list[s
 def file_problems(plan: Plan, allow_leak: bool) -> list[str]:
     """Return what is wrong with the files."""
     problems = []
-    if plan.model != MISSING and not _is_folder(plan.model):
+    if plan.model != MISSING and not is_folder(Path(plan.model)):
         problems.append(f"model={plan.model} is no folder; name a model's folder")
     for task in (*plan.tasks, *plan.general):
         if MISSING in (str(task.test), str(task.train)):
@@ -75,11 +76,3 @@ def file_problems(plan: Plan, allow_leak: bool) -> list[str]:
                 "trained on, or give --allow_leak"
             )
     return problems
-
-
-def _is_folder(name: str) -> bool:
-    """Tell whether there is a folder; a name that no disk takes names none."""
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):
-        return False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory_ext.errors import DataError
+from llamafactory_ext.paths import exists, is_file
 
 from .dialogues import GPT, HUMAN, turn
 from .entry_types import REMOTE, entry_faults
@@ -69,7 +70,7 @@ class DataEntry:
         file_name = entry.get("file_name")
         if any(key in entry for key in REMOTE) or not isinstance(file_name, str):
             raise DataError(f'{folder / DATASET_INFO}, entry "{name}": it names no local file; name a file.')
-        if not _exists(folder / file_name):
+        if not exists(folder / file_name):
             raise DataError(
                 f"{folder / file_name} does not exist; make it with: llamafactory-ext data convert NAME --source ... "
                 f'--out {folder}, or correct "file_name" of "{name}" in {folder / DATASET_INFO}.'
@@ -84,11 +85,11 @@ class DataEntry:
             DataError: neither is there.
         """
         path = Path(what)
-        if _exists(path) and path.is_file():
+        if is_file(path):
             return cls.of_file(path)
         if path.suffix or "/" in what:
             raise DataError(
-                f"{what} {'is a folder; name a file in it' if _exists(path) else 'does not exist; check the path'}."
+                f"{what} {'is a folder; name a file in it' if exists(path) else 'does not exist; check the path'}."
             )
         return cls.named(what, folder)
 
@@ -167,14 +168,6 @@ class DataEntry:
             raise UnreadableError(f'"{column}" is no list of pairs of texts, question and answer')
         prompt = "\n".join(record[column] for column in self.shape.prompts if record[column])
         return [turn(role, text) for role, text in (*earlier, (HUMAN, prompt), (GPT, record[self.shape.response]))]
-
-
-def _exists(path: Path) -> bool:
-    """Tell whether a path leads to something; a name that no disk takes does not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def layout_of(record: Any) -> Layout:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..paths import can_be_named, exists
+
 CLOUDS = ("s3://", "gs://", "gcs://")
 REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
@@ -47,29 +49,16 @@ def entry_faults(entry: Mapping[str, Any], folder: Path) -> list[str]:
         if name in entry and not is_right(entry[name]) and not (name in _MAY_BE_NULL and entry[name] is None):
             faults.append(f"{name} is {_short(entry[name])}; {advice}")
     file_name = entry.get("file_name")
-    if isinstance(file_name, str) and not _can_be_looked_at(folder / file_name):
+    if isinstance(file_name, str) and not can_be_named(folder / file_name):
         faults.append(f"file_name is {_short(file_name)}, which no disk takes; write the name of the data file")
     cloud, script = entry.get("cloud_file_name"), entry.get("script_url")
     if _is_text(cloud) and not str(cloud).startswith(CLOUDS):
         faults.append(
             f"cloud_file_name is {_short(cloud)}; write an address that begins with {CLOUDS[0]} or {CLOUDS[1]}"
         )
-    if _is_text(script) and not _is_there(folder / str(script)):
+    if _is_text(script) and not exists(folder / str(script)):
         faults.append(f"script_url names {folder / str(script)}, which does not exist; correct the path")
     return faults
-
-
-def _is_there(path: Path) -> bool:
-    return _can_be_looked_at(path) and path.exists()
-
-
-def _can_be_looked_at(path: Path) -> bool:
-    """Tell whether a disk takes a name, be there a file or not."""
-    try:
-        path.exists()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _short(value: Any) -> str:

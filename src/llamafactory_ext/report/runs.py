@@ -11,6 +11,7 @@ from typing import Any
 from ..benchmarks import benchmark_of
 from ..errors import DataError, OptionError
 from ..metrics.report import Report, read_report
+from ..paths import exists, is_folder
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ def read_runs(words: Sequence[str]) -> list[Run]:
 
 def _named(word: str) -> tuple[str, Path]:
     name, found, rest = word.partition("=")
-    if found and not Path(word).exists():
+    if found and not exists(Path(word)):
         return name, Path(rest)
     path = Path(word)
-    return (path.resolve().name if path.is_dir() else path.stem.partition(".")[0]), path
+    return (path.resolve().name if is_folder(path) else path.stem.partition(".")[0]), path
 
 
 def _report_files(path: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ...paths import is_folder
 from .row import Command, column_of
 
 _TIMES = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
@@ -242,7 +243,7 @@ def resume_problems(command: Command) -> list[str]:
             f"resume_from_checkpoint={given}: {command.method} resumes by itself; remove the option and repeat the "
             "command with the output_dir of the interrupted run"
         ]
-    if not Path(str(given)).is_dir():
+    if not is_folder(Path(str(given))):
         return [f"resume_from_checkpoint={given} does not exist; correct the path, or remove it to take the newest"]
     if not any((Path(str(given)) / name).is_file() for name in _IN_CHECKPOINTS):
         return [

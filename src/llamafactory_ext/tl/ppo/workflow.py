@@ -13,6 +13,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ...checkpoint.folders import remove_leftovers, sealing
 from ...errors import CheckpointError, OptionError
+from ...paths import is_folder
 from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...training.processes import digest
@@ -202,7 +203,7 @@ def _checkpoint(trainer: PpoTrainer) -> str | None:
     """Return where an interrupted run goes on: a checkpoint that was named, or the newest in its folder."""
     args = trainer.args
     if args.resume_from_checkpoint:
-        if not Path(args.resume_from_checkpoint).is_dir():
+        if not is_folder(Path(args.resume_from_checkpoint)):
             raise CheckpointError(f"resume_from_checkpoint={args.resume_from_checkpoint} does not exist.")
         return str(args.resume_from_checkpoint)
     if args.overwrite_output_dir:

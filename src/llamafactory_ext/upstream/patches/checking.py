@@ -14,6 +14,7 @@ from ...options.attention import attention_conflicts
 from ...options.fates.judge import broken_conditions
 from ...options.fates.table import ROWS
 from ...options.run import RunArguments
+from ...paths import is_folder
 from ...training.quantized import full_tuning_problem
 from .arguments import collecting_problems
 from .command import RawArgs, requested, requested_type
@@ -242,6 +243,6 @@ def output_is_input(output: str, model: Any, data: Any) -> str | None:
         ("dataset_dir", data.dataset_dir),
     ]
     for option, name in inputs:
-        if isinstance(name, str) and Path(name).is_dir() and Path(output).is_dir() and Path(name).samefile(output):
+        if isinstance(name, str) and is_folder(Path(name)) and is_folder(Path(output)) and Path(name).samefile(output):
             return f"output_dir={output} is the folder of {option}, which would be written over; name another folder"
     return None

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTok
 from ...data.checks.audit import Encoded
 from ...data.entries import Dialogue
 from ...errors import DataError, OptionError
+from ...paths import is_folder
 from ...training.weighing import NOT_RENDERED, Weigher
 from .fitting import fit_template, vocabulary_problem
 from .records import row_of, words_of
@@ -111,7 +112,7 @@ def _tokenizer(model: str, template: str) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        where = "" if Path(model).is_dir() else " (no such folder)"
+        where = "" if is_folder(Path(model)) else " (no such folder)"
         raise OptionError(
             f"--model {model}{where} holds no tokenizer that loads: {str(error).splitlines()[0]} "
             "Name a folder with tokenizer files."

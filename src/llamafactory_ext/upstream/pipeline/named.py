@@ -16,6 +16,7 @@ from ...data.checks.named import dataset_problems
 from ...data.files.writing import existing_dataset_info
 from ...errors import CheckpointError, DataError
 from ...methods import load, methods
+from ...paths import is_file, is_folder
 from .quantizers import quantizer_problems
 
 OTHER_HUBS = ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
@@ -119,7 +120,7 @@ def _family_trained_on(folder: Path) -> tuple[str, str] | None:
             base = read_object(folder / MANIFEST).get("base")
             config = base.get("config") if isinstance(base, dict) else None
         else:
-            config = read_object(Path(name) / CONFIG) if (Path(name) / CONFIG).is_file() else None
+            config = read_object(Path(name) / CONFIG) if is_file(Path(name) / CONFIG) else None
     except (DamagedError, OSError, ValueError):  # said elsewhere
         return None
     kind = config.get("model_type") if isinstance(config, dict) else None
@@ -148,9 +149,9 @@ def _model_problems(model_args: Any, weights: bool) -> list[str]:
     if not str(name).strip():
         return [f"model_name_or_path is empty; {_HERE}"]
     folder = Path(name).expanduser()
-    if folder.is_file():
+    if is_file(folder):
         return [f"{option} is a file; name the folder that holds the model's {folder.name} and config.json"]
-    if folder.is_dir():
+    if is_folder(folder):
         return _folder_problems(model_args, folder, "model_name_or_path=", weights=weights)
     if _other_hub():
         return []
@@ -239,12 +240,12 @@ def _adapter_problems(model_args: Any) -> list[str]:
     for name in model_args.adapter_name_or_path or []:
         folder = _adapter_folder(model_args)(name)
         looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-        if folder.is_dir():
+        if is_folder(folder):
             problems = adapter_problems(folder) or _changed(folder)
             found += [f"adapter_name_or_path={line}" for line in problems]
-        elif folder.is_file():
+        elif is_file(folder):
             found.append(f"adapter_name_or_path={folder} is a file; name the output_dir of a finished run")
-        elif looks_local or Path(name).is_dir():
+        elif looks_local or is_folder(Path(name)):
             found.append(f"adapter_name_or_path={folder} does not exist; name the output_dir of a finished run")
     return found
 
