@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from llamafactory.train.tuner import run_exp
+from safetensors.torch import load_file
+from torch import Tensor
 
 from processes import train_options
 
@@ -69,6 +71,16 @@ def train(options: dict[str, Any], *callbacks: Any) -> Path:
     """Runs to the end; the output folder."""
     run_exp(options, list(callbacks))
     return Path(options["output_dir"])
+
+
+def accumulated(model: Path, data: Path, folder: Path, **changes: Any) -> list[dict[str, Tensor]]:
+    """The weights after one update of eight responses, in one batch and in four of two."""
+    found = []
+    for size, parts in ((8, 1), (2, 4)):
+        batches = {"per_device_train_batch_size": size, "gradient_accumulation_steps": parts}
+        options = ppo_options(model, data, folder / str(parts), **changes, **batches, max_steps=1, optim="sgd")
+        found.append(load_file(train(options) / "model.safetensors"))
+    return found
 
 
 def steps(folder: Path) -> list[dict[str, float]]:

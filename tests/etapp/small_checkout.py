@@ -13,6 +13,14 @@ from llamafactory_ext.etapp.reference_home import PRODUCT
 
 USERS = {"Ann Gray": "Boston", "Bob O'Neil-Fox Jr": "New York"}
 DAY = "2024-09-06"
+INSTRUCTION = {
+    "timestamp": f"{DAY} 07:00:00",
+    "query": "q",
+    "keypoint for personal": ["p"],
+    "keypoint for proactive": ["q"],
+    "available_tools_name": ["add_alarm"],
+    "location": "Home",
+}
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -33,13 +41,11 @@ def make(folder: Path) -> Path:
     put(
         folder / INSTRUCTIONS,
         [
-            {
+            INSTRUCTION
+            | {
                 "timestamp": f"{DAY} {7 + place}:45:00",
                 "query": f"request {place}",
-                "keypoint for personal": ["p"],
-                "keypoint for proactive": ["q"],
                 "available_tools_name": tools,
-                "location": "Home",
             }
             for place, tools in enumerate(given)
         ],

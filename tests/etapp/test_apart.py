@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from etapp.test_judges import CASES, SOURCE, J, judged, two_runs
+from etapp.judged_runs import CASES, SOURCE, J, judged
 from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.etapp.cases import Source
@@ -24,16 +23,6 @@ from llamafactory_ext.etapp.page import read_runs, write
 from llamafactory_ext.metrics.report import write_report
 
 pytestmark = pytest.mark.fast
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def runs(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "runs"))
 
 
 def lacking(numbers: set[int]) -> Source:

@@ -10,55 +10,19 @@ from typing import Any
 
 import pytest
 
+from etapp.judged_runs import CASES, SOURCE, J, judged
 from llamafactory_ext.commands import etapp_scoring
 from llamafactory_ext.commands.etapp import Etapp
 from llamafactory_ext.errors import DataError, ExtError, OptionError
-from llamafactory_ext.etapp.agents import agent
 from llamafactory_ext.etapp.checking import read_acted
 from llamafactory_ext.etapp.judge_prompt import CRITERIA, form
-from llamafactory_ext.etapp.judge_reading import Verdict
 from llamafactory_ext.etapp.judges import judge_of, judgements, read_judged, report_beside
-from llamafactory_ext.etapp.judging import Judged, asking
-from llamafactory_ext.etapp.judging import report_of as judged_of
-from llamafactory_ext.etapp.mini import load, load_gold
+from llamafactory_ext.etapp.judging import asking
 from llamafactory_ext.etapp.page import read_runs, write
-from llamafactory_ext.etapp.run import RunOptions, run
-from llamafactory_ext.metrics.report import read_report, write_report
+from llamafactory_ext.metrics.report import read_report
 from metrics.judge_stub import judge_stub
 
 pytestmark = pytest.mark.fast
-SOURCE = load()
-CASES = SOURCE.cases[:4]
-J = {"model": "j", "temperature": 0.0}
-
-
-def two_runs(folder: Path) -> Path:
-    """Let gold and null act in four cases."""
-    for name in ("gold", "null"):
-        run(SOURCE, CASES, agent(name, load_gold()), {"model": name}, RunOptions(quiet=True), folder / f"{name}.jsonl")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def runs(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "runs"))
-
-
-def judged(
-    path: Path, score: float = 4, mode: Any = "strict", told: Any = J, cases: int = 4, out: str = "", **given: Any
-) -> Path:
-    """Write a judge's report; return its path."""
-    file, acted = read_acted(SOURCE, path)
-    verdict = Verdict(dict.fromkeys(CRITERIA, score), dict.fromkeys(CRITERIA, ()))  # type: ignore[arg-type]
-    found = [Judged(one, (verdict,), 1, False) for one in acted[:cases]]
-    target = path.with_name(out or f"{path.stem}.judge.json")
-    write_report(judged_of(SOURCE, file, found, mode, told, 48, **given), target)
-    return target
 
 
 def edited(path: Path, **changes: Any) -> None:

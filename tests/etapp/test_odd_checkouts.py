@@ -1,4 +1,4 @@
-"""Odd files in a checkout: a line of ours, or a world in which every tool answers; never much memory."""
+"""Odd contents in a checkout: a line of ours, or a world in which every tool answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import random
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,23 @@ from typing import Any
 import pytest
 
 from etapp.acting import saying
-from etapp.small_checkout import DAY, complete, make, put
-from llamafactory_ext.commands.etapp import Etapp
+from etapp.small_checkout import DAY, INSTRUCTION, complete, make, put
 from llamafactory_ext.errors import DataError, OptionError
-from llamafactory_ext.etapp import tables
 from llamafactory_ext.etapp.cases import chosen, open_source
 from llamafactory_ext.etapp.checking import read_acted, scores_of
-from llamafactory_ext.etapp.checkout import INSTRUCTIONS, OPTIONAL, PROFILES, Checkout
-from llamafactory_ext.etapp.clone_form import check_template
-from llamafactory_ext.etapp.inventory import commit_of, prompts_lacking
-from llamafactory_ext.etapp.pickles import read_plain
+from llamafactory_ext.etapp.checkout import INSTRUCTIONS, OPTIONAL, PROFILES
 from llamafactory_ext.etapp.prompts import opening
 from llamafactory_ext.etapp.reference import ReferenceSandbox
 from llamafactory_ext.etapp.reference_tools import Instances
 from llamafactory_ext.etapp.registry import ALL
 from llamafactory_ext.etapp.run import RunOptions, run
 from llamafactory_ext.etapp.sandbox import Sandbox
-from llamafactory_ext.etapp.tables import parse_table
 from llamafactory_ext.toolcalls import ToolCall
 from sampling import ALL as ALL_VALUES
 
 pytestmark = pytest.mark.fast
+
+
 WEATHER, NEWS = "database/Weather/weather_new.pkl", "database/Web_Browsing/news_data.pkl"
 USER = "Ann_Gray"
 GOOD: dict[str, dict[str, Any]] = {
@@ -178,22 +173,12 @@ def test_any_cell_may_hold_anything(tmp_path: Path) -> None:
     assert all("is no number" in message for message in refused), refused
 
 
-ONE = {
-    "timestamp": f"{DAY} 07:00:00",
-    "query": "q",
-    "keypoint for personal": ["p"],
-    "keypoint for proactive": ["q"],
-    "available_tools_name": ["add_alarm"],
-    "location": "Home",
-}
-
-
-@pytest.mark.parametrize("name", ONE)
+@pytest.mark.parametrize("name", INSTRUCTION)
 @pytest.mark.parametrize("odd", [None, 7, "", [], {}, [1], [""], "x", ["x"], [["x"]], "0001-01-01 00:00:00"])
 def test_any_field_of_an_instruction_may_hold_anything(name: str, odd: Any, tmp_path: Path) -> None:
     folder = make(tmp_path / "clone")
-    put(folder / INSTRUCTIONS, [ONE | {name: odd}])
-    is_list, is_text = isinstance(ONE[name], list), isinstance(odd, str) and bool(odd)
+    put(folder / INSTRUCTIONS, [INSTRUCTION | {name: odd}])
+    is_list, is_text = isinstance(INSTRUCTION[name], list), isinstance(odd, str) and bool(odd)
     if not (odd in ([], ["x"]) if is_list else is_text and name != "timestamp"):
         with pytest.raises(DataError, match="index 0: the instruction"):
             open_source(str(folder))
@@ -206,7 +191,7 @@ def test_any_field_of_an_instruction_may_hold_anything(name: str, odd: Any, tmp_
 
 def test_no_tools_on_offer_have_no_recall(tmp_path: Path) -> None:
     folder = make(tmp_path / "clone")
-    put(folder / INSTRUCTIONS, [ONE | {"available_tools_name": []}])
+    put(folder / INSTRUCTIONS, [INSTRUCTION | {"available_tools_name": []}])
     source = open_source(str(folder))
     for setting in ("given", "retrieval"):
         options = RunOptions(setting=setting, quiet=True)  # type: ignore[arg-type]
@@ -228,94 +213,6 @@ def test_two_users_of_one_key(tmp_path: Path) -> None:
     put(folder / PROFILES, profiles | {"Ann_Gray": profiles["Ann Gray"]})
     with pytest.raises(DataError, match="is none of a user"):
         open_source(str(folder))
-
-
-def within_itself() -> Any:
-    found: list[Any] = []
-    found.append(found)
-    return found
-
-
-def laughing() -> Any:
-    found: list[Any] = ["ha"]
-    for _ in range(30):
-        found = [found] * 10
-    return found
-
-
-HOSTILE = {
-    "a far place in memory": b"\x80\x02Nr\xff\xff\xff\x7f.",
-    "many steps": b"\x80\x02" + b"N0" * 1_100_000 + b"N.",
-    "within itself": pickle.dumps(within_itself()),
-    "lists of the same lists": pickle.dumps(laughing()),
-    "deep": b"\x80\x02" + b"]" * 50 + b"a" * 49 + b".",
-    "very deep": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
-    "a key that is a number": pickle.dumps({1: 2}),
-    "a key that is a tuple": pickle.dumps({("a",): 2}),
-    "a long number": pickle.dumps(10**2000),
-    "cut": pickle.dumps({"a": [1, 2]})[:-3],
-    "a long text that is not there": b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7fx.",
-    "a stack that is empty": b"\x80\x0400000.",
-    "nothing": b"",
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_pickles_take_no_memory(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.pkl"
-    path.write_bytes(HOSTILE[name])
-    child = os.fork()
-    if child == 0:  # in a process of its own that may take one gigabyte more than it has
-        code = 1
-        try:
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))
-            read_plain(path)
-        except DataError as error:
-            code = 0 if str(path) in error.message else 2
-        except BaseException:
-            code = 3
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-@pytest.mark.parametrize("text", ["a\n" + "1\n" * 102, ",".join("a" * 30) + "\n" + (",".join("1" * 30) + "\n") * 30])
-def test_hostile_tables_are_read_to_a_size_alone(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MOST_ROWS", 100)
-    monkeypatch.setattr(tables, "MOST_CELLS", 900)
-    with pytest.raises(DataError, match="too many rows or columns"):
-        parse_table(text)
-    assert len(parse_table("a\n" + "1\n" * 100)) == 100
-
-
-HEAD = "id,title,artist\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (HEAD + "1,a,b\n2,c\n", "row 2: 2 cells in 3 columns"),
-        (HEAD + "1\n", "row 1: 1 cells in 3 columns"),
-        (HEAD + '1,a,"b\n', "ends within a cell in quotes"),
-        (HEAD + '1,a,b\n2,"c', "ends within a cell in quotes"),
-        (HEAD + '"', "ends within a cell in quotes"),
-        ('"id', "ends within a cell in quotes"),
-        (HEAD + "1,a,b,c\n", "row 1: 4 cells in 3 columns"),
-        ("", "has no columns"),
-    ],
-)
-def test_a_cut_table_is_refused(text: str, told: str) -> None:
-    with pytest.raises(DataError, match=rf"the table.* {told}"):
-        parse_table(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["1,a,b\n", "1,a,b", "1,,\n\n", '1,"a\nb",c\n', '1,"a""b",c\n2,d"e,f\n', "1,a,\x02\r\n"]
-)
-def test_a_whole_table_is_read(text: str) -> None:
-    assert parse_table(HEAD + text)[0]["id"] == 1
-    assert parse_table(HEAD).columns == ("id", "title", "artist")
 
 
 def test_a_table_without_rows_has_its_columns_all_the_same(tmp_path: Path) -> None:
@@ -358,123 +255,3 @@ def test_what_is_no_ordinary_file_is_never_read(what: str, name: str, tmp_path: 
         except DataError:
             return
         assert "find_accommodations" in found.absent  # a tool whose table is no file has none
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("", "no entry"),
-        ("\n", "line 1: it is no JSON"),
-        ('{"title": "a"}', "must be texts"),
-        ("[1]", "must be texts"),
-        ("[" * 60, "no JSON"),
-        ("[" * 64 + "]" * 64, "must be texts"),
-        ("[" * 65 + "]" * 65, "nested more than 64 deep"),
-        ("[" * 100_000 + "]" * 100_000, "nested more than 64 deep"),
-        ('{"title": "a", "text": {"b": ' + "[" * 63 + "]" * 63 + "}}", "nested more than 64 deep"),
-        ("\xff", "no JSON"),
-    ],
-)
-def test_odd_encyclopedias(text: str, match: str, tmp_path: Path) -> None:
-    folder, file = make(tmp_path / "clone"), tmp_path / "wiki.jsonl"
-    file.write_bytes(text.encode("latin-1"))
-    with pytest.raises(DataError, match=match):
-        open_source(str(folder), str(file))
-
-
-@pytest.mark.parametrize("name", ["fifo", "folder", "none"])
-def test_an_encyclopedia_that_is_no_file(name: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=name):
-        open_source(str(make(tmp_path / "clone")), str(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    "text", ["{query.__class__}", "{query!r}", "{query:>999999999}", "{0}", "{}", "{other}", "{query[0]}", "{", "}"]
-)
-def test_a_template_has_plain_places_alone(text: str) -> None:
-    with pytest.raises(DataError, match="--prompts checkout: here"):
-        check_template(text, ("query",), "here")
-
-
-def test_a_template_with_its_places() -> None:
-    check_template("a {query} {{b}}", ("query",), "here")
-
-
-def test_an_inventory_tells_which_prompts_are_lacking(tmp_path: Path) -> None:
-    lacking = prompts_lacking(Checkout(make(tmp_path / "clone")))
-    assert [line.partition(" cannot")[0] for line in lacking] == [
-        f"`etapp {v} --prompts checkout`" for v in ("run", "judge")
-    ]
-
-
-COMMIT = "0123456789" * 4
-
-
-@pytest.mark.parametrize(
-    ("files", "told"),
-    [
-        ({}, "commit unknown"),
-        ({"toolkit/Navigation/Map.py": "city_building_information"}, "commit guessed: 565d82a"),
-        ({"toolkit/Navigation/Map.py": "pass"}, "commit guessed: with c43869e"),
-        ({".git/HEAD": COMMIT}, f"commit {COMMIT[:12]}, as its .git says"),
-        ({".git/HEAD": "ref: refs/heads/main\n", ".git/refs/heads/main": COMMIT + "\n"}, f"commit {COMMIT[:12]},"),
-        (
-            {".git/HEAD": "ref: refs/heads/main\n", ".git/packed-refs": f"# x\n{COMMIT} refs/heads/main\n"},
-            "commit 0123",
-        ),
-        ({".git/HEAD": "ref: refs/../../../x\n"}, "commit unknown"),
-        ({".git/HEAD": "\xff"}, "commit unknown"),
-    ],
-)
-def test_an_inventory_tells_the_commit(files: dict[str, str], told: str, tmp_path: Path) -> None:
-    folder = make(tmp_path / "clone")
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text.encode("latin-1"))
-    assert commit_of(Checkout(folder)).startswith(told)
-
-
-def test_a_clone_with_restaurants_is_a_later_one(tmp_path: Path) -> None:
-    folder = complete(make(tmp_path / "clone"))
-    (folder / "toolkit/Navigation").mkdir(parents=True)
-    (folder / "toolkit/Navigation/Map.py").write_text("city_building_information")
-    assert commit_of(Checkout(folder)) == "commit guessed: with 7863ab1"
-
-
-STEERS = "\x1b[2J\x1b]0;x\x07\x9b31m\r\x08"
-
-
-def test_nothing_that_is_printed_steers_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Words of a checkout, the names of folders and files, what a run notes."""
-    folder = make(tmp_path / f"clo{STEERS}ne")
-    put(folder / INSTRUCTIONS, [ONE | {"query": f"say{STEERS}\nthis", "keypoint for personal": [f"p{STEERS}"]}])
-    put(folder / f"profile/concrete_profile/profile_{USER}.json", {f"m{STEERS}": {"a": [f"b{STEERS}"]}})
-    source, etapp, path = open_source(str(folder)), Etapp(), tmp_path / f"a{STEERS}.jsonl"
-    run(source, source.cases, lambda *_: saying([], f"do{STEERS}ne"), {}, RunOptions(), path)
-    etapp.cases(str(folder))
-    etapp.cases(str(folder), source.cases[0].id)
-    etapp.inventory(str(folder))
-    etapp.split(str(tmp_path / f"l{STEERS}"), 1, str(folder), by="user")
-    etapp.demo(str(tmp_path / f"demo{STEERS}"), "mini-one-tool")
-    etapp.check(str(path), str(folder))
-    etapp.report(str(path), source=str(folder), out=str(tmp_path / f"page{STEERS}"))
-    etapp.export_sft(str(tmp_path / f"demo{STEERS}/gold.jsonl"), str(tmp_path / f"d{STEERS}.json"), "mini-one-tool")
-    said = capsys.readouterr()
-    shown = said.out + said.err
-    assert "say\\x1b[2J" in shown
-    assert not {letter for letter in shown if not letter.isprintable()} - {"\n"}
-
-
-@pytest.mark.parametrize("where", ["source", "elsewhere"])
-def test_an_inventory_names_the_checkout_once(where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = make(tmp_path / "clone")
-    if where == "source":
-        (folder / "evaluation").mkdir()
-        (folder / "evaluation/evaluate_prompt.py").write_text("x = 1")
-        (folder / "evaluation/evaluate.py").write_text("x = 1")
-    Etapp().inventory(str(folder))
-    said = capsys.readouterr().out
-    assert said.count(str(folder)) == 1
-    assert said.count("--prompts checkout") == 2

@@ -12,8 +12,6 @@ import torch
 from llamafactory.hparams import get_train_args
 from llamafactory.train.tuner import run_exp
 
-import tiny
-from checkpoint.resume_cases import LORA
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.skintern.budget import Budget, budget_of, factor_of, told
@@ -28,9 +26,9 @@ from llamafactory_ext.skintern.sealed import APART, step_files
 from llamafactory_ext.skintern.settings import Settings
 from llamafactory_ext.training.losses import IGNORE_INDEX
 from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, weights_of
-from processes import train_options
 from runs import listening
-from skintern.knowledge import COLUMNS, knowledge_records, write_knowledge
+from skintern import short_runs
+from skintern.knowledge import COLUMNS, knowledge_records
 
 CUE = "Therefore, the answer is"
 
@@ -164,31 +162,10 @@ def test_budgets_are_counted_and_made_equal(tmp_path: Path) -> None:
 # Training
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-def options(model: Path, folder: Path, out: str = "out", **changes: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "stage": "skintern",
-        "dataset": "knowledge",
-        "template": "llama3",
-        "skintern_steps": 2,
-        "skintern_shots": 0,
-        "cutoff_len": 512,
-        "learning_rate": 1e-3,
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 2,
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "overwrite_cache": True,
-        **LORA,
-    }
-    data = folder / "data"
-    if not data.is_dir():
-        write_knowledge(data, 8)
-    return train_options(model, data, folder / out, **(settings | changes))
+def options(model: Path, folder: Path, **changes: Any) -> dict[str, Any]:
+    """Two steps, of which no prompt shows an example."""
+    few = {"skintern_steps": 2, "skintern_shots": 0, "num_train_epochs": 2}
+    return short_runs.options(model, folder, **(few | changes))
 
 
 def inputs(model: Path, folder: Path, **changes: Any) -> Inputs:
@@ -198,8 +175,8 @@ def inputs(model: Path, folder: Path, **changes: Any) -> Inputs:
 
 @pytest.mark.parametrize("budget", ["steps", "tokens"])
 @pytest.mark.parametrize("rival", ["mt_cot", "kard", "std_cot"])
-def test_a_rival_takes_what_the_chain_takes(model: Path, tmp_path: Path, rival: str, budget: str) -> None:
-    found = inputs(model, tmp_path, skintern_baseline=rival, skintern_budget=budget)
+def test_a_rival_takes_what_the_chain_takes(tiny_llama_dir: Path, tmp_path: Path, rival: str, budget: str) -> None:
+    found = inputs(tiny_llama_dir, tmp_path, skintern_baseline=rival, skintern_budget=budget)
     own, chain = found.budget(found.finetuning_args), found.budget(chain_of(found.finetuning_args))
     parts = [phase.epochs for phase in found.folder.phases]
     others = [phase.epochs for phase in steps_of(chain_of(found.finetuning_args), 2.0, 0.0)]
@@ -210,10 +187,10 @@ def test_a_rival_takes_what_the_chain_takes(model: Path, tmp_path: Path, rival: 
 
 
 @pytest.mark.parametrize("rival", ["mt_cot", "step_by_step", "kard", "distil"])
-def test_rivals_train_and_say_their_budget(model: Path, tmp_path: Path, rival: str) -> None:
+def test_rivals_train_and_say_their_budget(tiny_llama_dir: Path, tmp_path: Path, rival: str) -> None:
     lines_said: list[str] = []
     with listening(lines_said, "skintern"):
-        run_exp(options(model, tmp_path, skintern_baseline=rival), [])
+        run_exp(options(tiny_llama_dir, tmp_path, skintern_baseline=rival), [])
     said = " ".join(lines_said)
     assert "This run: " in said
     assert "The chain of the same options: 2 epochs of 8 examples, 8 optimizer steps, about" in said
@@ -222,8 +199,10 @@ def test_rivals_train_and_say_their_budget(model: Path, tmp_path: Path, rival: s
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
 
 
-def test_rows_of_both_kinds_have_their_weights(model: Path, tmp_path: Path) -> None:
-    found = inputs(model, tmp_path, skintern_baseline="mt_cot", val_size=2, do_eval=True, eval_strategy="epoch")
+def test_rows_of_both_kinds_have_their_weights(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    found = inputs(
+        tiny_llama_dir, tmp_path, skintern_baseline="mt_cot", val_size=2, do_eval=True, eval_strategy="epoch"
+    )
     (tmp_path / "out").mkdir()
     data = found.data_of(found.folder.phases[0])
     rows = [float(weights_of(torch.tensor(row)).sum()) for row in data["train_dataset"][WEIGHTS_COLUMN]]
@@ -242,11 +221,11 @@ def rows(*pairs: tuple[list[int], int]) -> list[dict[str, list[int]]]:
 
 
 @pytest.fixture(scope="module")
-def asked(model: Path) -> Any:
+def asked(tiny_llama_dir: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    return AutoModelForCausalLM.from_pretrained(tiny_llama_dir, dtype=torch.float32).eval()
 
 
 def test_a_teacher_that_sees_the_same_leaves_no_loss_and_no_gradient(asked: Any) -> None:
@@ -297,22 +276,22 @@ def test_rows_of_other_records_are_no_students(asked: Any, bare: Any) -> None:
     ],
 )
 def test_conflicts_are_named_before_anything_is_loaded(
-    model: Path, tmp_path: Path, changes: dict[str, Any], named: str
+    tiny_llama_dir: Path, tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(OptionError, match=named):
-        get_train_args(options(model, tmp_path, **changes))
+        get_train_args(options(tiny_llama_dir, tmp_path, **changes))
 
 
 @pytest.mark.parametrize("rival", ["mt_cot", "step_by_step", "distil"])
-def test_packed_rows_do_not_stay_apart(model: Path, tmp_path: Path, rival: str) -> None:
+def test_packed_rows_do_not_stay_apart(tiny_llama_dir: Path, tmp_path: Path, rival: str) -> None:
     with pytest.raises(OptionError, match=f"packing does not work with skintern_baseline: {rival}"):
-        run_exp(options(model, tmp_path, skintern_baseline=rival, packing=True), [])
+        run_exp(options(tiny_llama_dir, tmp_path, skintern_baseline=rival, packing=True), [])
     assert not (tmp_path / "out" / "phase-1-s1").exists()
 
 
-def test_steps_that_end_amid_a_pass_are_said(model: Path, tmp_path: Path) -> None:
+def test_steps_that_end_amid_a_pass_are_said(tiny_llama_dir: Path, tmp_path: Path) -> None:
     for epochs, warned in ((3, True), (4, False)):
         said: list[str] = []
         with listening(said, "skintern"):
-            inputs(model, tmp_path, num_train_epochs=epochs).report_budget()
+            inputs(tiny_llama_dir, tmp_path, num_train_epochs=epochs).report_budget()
         assert ("1.5, 1.5 epochs, which are not whole" in " ".join(said)) is warned

@@ -13,38 +13,9 @@ from llamafactory.train.tuner import run_exp
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-import tiny
-from checkpoint.resume_cases import LORA
 from llamafactory_ext.errors import CheckpointError, DataError, OptionError
-from processes import train_options
 from skintern.knowledge import knowledge_records, write_knowledge
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-def options(model: Path, folder: Path, out: str = "out", **changes: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "stage": "skintern",
-        "dataset": "knowledge",
-        "template": "llama3",
-        "skintern_steps": 3,
-        "skintern_shots": 1,
-        "cutoff_len": 512,
-        "learning_rate": 1e-3,
-        "num_train_epochs": 3,
-        "per_device_train_batch_size": 2,
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "overwrite_cache": True,
-        **LORA,
-    }
-    data = folder / "data"
-    if not data.is_dir():
-        write_knowledge(data, 8)
-    return train_options(model, data, folder / out, **(settings | changes))
+from skintern.short_runs import options
 
 
 class Rates(TrainerCallback):
@@ -66,9 +37,9 @@ class InStepTwo(TrainerCallback):
 
 
 @pytest.fixture(scope="module")
-def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    run_exp(options(model, folder), [])
+    run_exp(options(tiny_llama_dir, folder), [])
     return folder
 
 
@@ -94,10 +65,10 @@ def test_the_last_steps_adapter_is_at_the_top(finished: Path) -> None:
     assert (finished / "out" / "phase-2-s2" / "adapter" / name).read_bytes() != last
 
 
-def test_a_step_begins_where_the_one_before_ended(model: Path, tmp_path: Path) -> None:
+def test_a_step_begins_where_the_one_before_ended(tiny_llama_dir: Path, tmp_path: Path) -> None:
     """With a rate of zero from step 2 on, its adapter is that of step 1."""
-    run_exp(options(model, tmp_path, skintern_pattern="1,0", learning_rate=1e-3), [])
-    run_exp(options(model, tmp_path, "still", skintern_pattern="1,0", learning_rate=1e-30), [])
+    run_exp(options(tiny_llama_dir, tmp_path, skintern_pattern="1,0", learning_rate=1e-3), [])
+    run_exp(options(tiny_llama_dir, tmp_path, "still", skintern_pattern="1,0", learning_rate=1e-30), [])
     moved, still = (
         [(tmp_path / out / f"phase-{step}" / "adapter" / "adapter_model.safetensors") for step in ("1-s1", "2-s2")]
         for out in ("out", "still")
@@ -107,35 +78,35 @@ def test_a_step_begins_where_the_one_before_ended(model: Path, tmp_path: Path) -
     assert moved[0].read_bytes() != moved[1].read_bytes()
 
 
-def test_a_finished_run_is_not_written_over(finished: Path, model: Path) -> None:
+def test_a_finished_run_is_not_written_over(finished: Path, tiny_llama_dir: Path) -> None:
     before = {path: path.read_bytes() for path in (finished / "out").rglob("*.safetensors")}
     with pytest.raises(OptionError, match="holds a finished run"):
-        run_exp(options(model, finished), [])
+        run_exp(options(tiny_llama_dir, finished), [])
     assert {path: path.read_bytes() for path in (finished / "out").rglob("*.safetensors")} == before
 
 
 @pytest.mark.parametrize("change", ["knowledge", "skintern_pattern", "learning_rate"])
-def test_another_run_is_refused_by_name(model: Path, tmp_path: Path, change: str) -> None:
+def test_another_run_is_refused_by_name(tiny_llama_dir: Path, tmp_path: Path, change: str) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run_exp(options(model, tmp_path, skintern_pattern="1,0", max_steps=1), [InStepTwo()])
+        run_exp(options(tiny_llama_dir, tmp_path, skintern_pattern="1,0", max_steps=1), [InStepTwo()])
     changes = {"skintern_pattern": {"skintern_pattern": "step"}, "learning_rate": {"learning_rate": 5e-4}}
     if change == "knowledge":
         path = tmp_path / "data" / "knowledge.json"
         path.write_text(path.read_text("utf-8").replace("commute", "permute"), "utf-8")
     own = {"skintern_pattern": "1,0", "max_steps": 1} | changes.get(change, {})
     with pytest.raises(CheckpointError, match="step_data" if change == "knowledge" else change):
-        run_exp(options(model, tmp_path, **own), [])
-    run_exp(options(model, tmp_path, overwrite_output_dir=True, **own), [])
+        run_exp(options(tiny_llama_dir, tmp_path, **own), [])
+    run_exp(options(tiny_llama_dir, tmp_path, overwrite_output_dir=True, **own), [])
 
 
 @pytest.mark.parametrize("last", [0.0, 0.5])
-def test_one_schedule_over_all_steps_is_that_of_one_run(model: Path, tmp_path: Path, last: float) -> None:
+def test_one_schedule_over_all_steps_is_that_of_one_run(tiny_llama_dir: Path, tmp_path: Path, last: float) -> None:
     common = {"lr_scheduler_type": "cosine", "warmup_steps": 3, "skintern_last_share": last, "num_train_epochs": 6}
     whole, one, each = Rates(), Rates(), Rates()
-    run_exp(options(model, tmp_path, "whole", skintern_lr_schedule="whole", **common), [whole])
-    run_exp(options(model, tmp_path, "each", **common), [each])
+    run_exp(options(tiny_llama_dir, tmp_path, "whole", skintern_lr_schedule="whole", **common), [whole])
+    run_exp(options(tiny_llama_dir, tmp_path, "each", **common), [each])
     del common["skintern_last_share"]
-    run_exp(options(model, tmp_path, "one", skintern_baseline="std_cot", **common), [one])
+    run_exp(options(tiny_llama_dir, tmp_path, "one", skintern_baseline="std_cot", **common), [one])
     (rates,) = one.seen.values()
     assert [rate for phase in sorted(whole.seen) for rate in whole.seen[phase]] == pytest.approx(rates)
     assert all(step[0] == 0 for step in each.seen.values())  # each warms up anew
@@ -154,9 +125,9 @@ def test_one_schedule_over_all_steps_is_that_of_one_run(model: Path, tmp_path: P
     ],
 )
 def test_rivals_have_their_own_steps(
-    model: Path, tmp_path: Path, baseline: str, phases: int, known: list[int]
+    tiny_llama_dir: Path, tmp_path: Path, baseline: str, phases: int, known: list[int]
 ) -> None:
-    run_exp(options(model, tmp_path, skintern_baseline=baseline, max_steps=1, skintern_parts="summary"), [])
+    run_exp(options(tiny_llama_dir, tmp_path, skintern_baseline=baseline, max_steps=1, skintern_parts="summary"), [])
     files = sorted((tmp_path / "out").glob("phase-*/data/records.jsonl"))
     assert len(files) == phases
     records = [[json.loads(line) for line in file.read_text("utf-8").splitlines()] for file in files]
@@ -165,27 +136,29 @@ def test_rivals_have_their_own_steps(
     assert all(("Therefore" in record["a"]) == (baseline != "ft") for step in records for record in step)
 
 
-def test_evaluation_has_no_knowledge_at_any_step(model: Path, tmp_path: Path) -> None:
+def test_evaluation_has_no_knowledge_at_any_step(tiny_llama_dir: Path, tmp_path: Path) -> None:
     write_knowledge(tmp_path / "data", 8)
     info = json.loads((tmp_path / "data" / "dataset_info.json").read_text("utf-8"))
     (tmp_path / "data" / "held.json").write_text(json.dumps(knowledge_records(12)[8:]), "utf-8")
     info["held"] = {**info["knowledge"], "file_name": "held.json"}
     (tmp_path / "data" / "dataset_info.json").write_text(json.dumps(info), "utf-8")
     changes = {"eval_dataset": "held", "do_eval": True, "eval_strategy": "epoch", "skintern_pattern": "1,0"}
-    run_exp(options(model, tmp_path, num_train_epochs=2, **changes), [])
+    run_exp(options(tiny_llama_dir, tmp_path, num_train_epochs=2, **changes), [])
     for step in (tmp_path / "out").glob("phase-*"):
         lines = (step / "data" / "2.jsonl").read_text("utf-8").splitlines()
         assert [json.loads(line)["q"] for line in lines] == [record["q"] for record in knowledge_records(12)[8:]]
     assert "eval_loss" in json.loads((tmp_path / "out" / "eval_results.json").read_text("utf-8"))
-    run_exp(options(model, tmp_path, "same", **{**changes, "eval_dataset": "knowledge", "max_steps": 1}), [])
+    run_exp(options(tiny_llama_dir, tmp_path, "same", **{**changes, "eval_dataset": "knowledge", "max_steps": 1}), [])
     lines = (tmp_path / "same" / "phase-1-s1" / "data" / "2.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["q"] for line in lines] == [record["q"] for record in knowledge_records(8)]
 
 
 @pytest.mark.parametrize(("size", "count"), [(0.25, 2), (3, 3)])
-def test_held_out_records_are_never_trained_on_nor_shown(model: Path, tmp_path: Path, size: float, count: int) -> None:
+def test_held_out_records_are_never_trained_on_nor_shown(
+    tiny_llama_dir: Path, tmp_path: Path, size: float, count: int
+) -> None:
     changes = {"val_size": size, "do_eval": True, "eval_strategy": "steps", "eval_steps": 1, "skintern_pattern": "1,0"}
-    run_exp(options(model, tmp_path, max_steps=1, **changes), [])
+    run_exp(options(tiny_llama_dir, tmp_path, max_steps=1, **changes), [])
     for step in (tmp_path / "out").glob("phase-*"):
         trained, held = ((step / "data" / f"{number}.jsonl").read_text("utf-8") for number in (1, 2))
         questions = [json.loads(line)["q"] for line in held.splitlines()]
@@ -193,18 +166,18 @@ def test_held_out_records_are_never_trained_on_nor_shown(model: Path, tmp_path: 
         assert len(trained.splitlines()) == 8 - count
         assert not any(question in trained for question in questions)
     with pytest.raises(DataError, match="leave some to train on"):
-        run_exp(options(model, tmp_path, "other", **{**changes, "val_size": 8}), [])
+        run_exp(options(tiny_llama_dir, tmp_path, "other", **{**changes, "val_size": 8}), [])
 
 
-def test_too_long_prompts_are_an_error_where_asked(model: Path, tmp_path: Path) -> None:
+def test_too_long_prompts_are_an_error_where_asked(tiny_llama_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="skintern_overflow: error"):
-        run_exp(options(model, tmp_path, cutoff_len=60, skintern_overflow="error"), [])
+        run_exp(options(tiny_llama_dir, tmp_path, cutoff_len=60, skintern_overflow="error"), [])
     assert not list((tmp_path / "out").glob("phase-*/adapter"))
 
 
-def test_full_tuning_hands_the_whole_model_over(model: Path, tmp_path: Path) -> None:
+def test_full_tuning_hands_the_whole_model_over(tiny_llama_dir: Path, tmp_path: Path) -> None:
     own = {"finetuning_type": "full", "lora_rank": None, "lora_target": None, "skintern_pattern": "1,0"}
-    run_exp(options(model, tmp_path, num_train_epochs=2, **own), [])
+    run_exp(options(tiny_llama_dir, tmp_path, num_train_epochs=2, **own), [])
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert (tmp_path / "out" / "config.json").is_file()
 
@@ -225,7 +198,7 @@ def test_full_tuning_hands_the_whole_model_over(model: Path, tmp_path: Path) -> 
     ],
 )
 def test_conflicts_are_named_before_anything_is_loaded(
-    model: Path, tmp_path: Path, changes: dict[str, Any], named: str
+    tiny_llama_dir: Path, tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(OptionError, match=named):
-        get_train_args(options(model, tmp_path, **changes))
+        get_train_args(options(tiny_llama_dir, tmp_path, **changes))

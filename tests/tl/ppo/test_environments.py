@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import environments_made_here as made
 from llamafactory_ext.board.progress import curve, read_logged
 from llamafactory_ext.errors import DataError, OptionError
-from ppo_runs import ppo_options, ppo_records, steps, train, warnings, write_ppo_data
+from ppo_runs import accumulated, ppo_options, ppo_records, steps, train, warnings, write_ppo_data
 from processes import run as run_process
 
 STOP = "e||a||i||o||u|| "
@@ -156,17 +156,7 @@ def test_accumulation_does_not_change_an_update(
 ) -> None:
     """Also where what is padding differs: episodes lie in other micro-batches."""
     made.calls_by_length(monkeypatch)
-    found = []
-    for size, parts in ((8, 1), (2, 4)):
-        options = ppo_options(
-            *(tiny_llama_dir, data, tmp_path / str(parts)),
-            **KINDS[kind],
-            per_device_train_batch_size=size,
-            gradient_accumulation_steps=parts,
-            max_steps=1,
-            optim="sgd",
-        )
-        found.append(load_file(train(options) / "model.safetensors"))
+    found = accumulated(tiny_llama_dir, data, tmp_path, **KINDS[kind])
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-6) for name in found[0])
 
 

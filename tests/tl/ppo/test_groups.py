@@ -14,7 +14,7 @@ from llamafactory_ext.errors import OptionError
 from llamafactory_ext.tl.ppo.critic import ActorCritic
 from llamafactory_ext.tl.ppo.math import engine_ratio, loss_weights, policy_loss
 from llamafactory_ext.tl.ppo.trainer import PpoTrainer
-from ppo_runs import ppo_options, steps, train, write_ppo_data
+from ppo_runs import accumulated, ppo_options, steps, train, write_ppo_data
 
 GROUP = {"tl_advantage": "group", "tl_group_size": 4, "tl_kl_coef": 0.0}
 RLOO = {"tl_advantage": "rloo", "tl_group_size": 2}
@@ -113,17 +113,7 @@ def test_resuming_is_exact(kind: str, tiny_llama_dir: Path, data: Path, tmp_path
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_accumulation_does_not_change_an_update(kind: str, tiny_llama_dir: Path, data: Path, tmp_path: Path) -> None:
-    found = []
-    for size, parts in ((8, 1), (2, 4)):
-        options = ppo_options(
-            *(tiny_llama_dir, data, tmp_path / str(parts)),
-            **KINDS[kind],
-            per_device_train_batch_size=size,
-            gradient_accumulation_steps=parts,
-            max_steps=1,
-            optim="sgd",
-        )
-        found.append(load_file(train(options) / "model.safetensors"))
+    found = accumulated(tiny_llama_dir, data, tmp_path, **KINDS[kind])
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-6) for name in found[0])
 
 
