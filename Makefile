@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a machine that has only Python 3.11+ and PyPI: the first call makes .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real etapp-demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-test eval-env eval-test
+.PHONY: help demo demo-real etapp-demo test test-fast test-all check bench docs clean upstream-tests upstream-changes versions vllm-env vllm-packages vllm-test eval-env eval-test
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,7 +33,7 @@ $(STAMP): setup.py pyproject.toml constraints/train.txt
 	@echo "Installing LLaMA-Factory, torch and what the tests need into $(VENV): some 180 packages, 3 GB to fetch, 7 GB on disk."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --progress-bar off --constraint constraints/train.txt --editable '.[train,dev]'
+	@$(BIN)/python -m pip install --progress-bar off --no-compile --constraint constraints/train.txt --editable '.[train,dev]'
 	@touch $@
 
 demo: $(STAMP)  ## CITI on the embedded tiny model, with the report before and after
@@ -71,6 +71,10 @@ $(VLLM_VENV)/.packages: constraints/vllm.txt
 $(VLLM_VENV)/.installed: $(VLLM_VENV)/.packages setup.py pyproject.toml
 	$(VLLM_BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+# Beside other work: it is the disk and the network that this waits for.
+vllm-packages:  ## Fetch what vllm-env needs, if it is to be had
+	-@$(MAKE) --no-print-directory $(VLLM_VENV)/.packages
 
 vllm-env: $(VLLM_VENV)/.installed  ## Make .venv-vllm: vLLM for a machine without a GPU, and this package
 

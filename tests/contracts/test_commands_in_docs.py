@@ -6,7 +6,6 @@ tiny settings added. `pytest -rP` on this file lists what was only parsed, and w
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from llamafactory.hparams import parser
 
+from forked import run
 from llamafactory_ext import cli
 from llamafactory_ext.commands import data_help
 from llamafactory_ext.commands.usage import commands
@@ -25,7 +25,6 @@ from llamafactory_ext.options.command_file import word_problems
 from llamafactory_ext.options.fates.judge import defaults_of
 from llamafactory_ext.options.groups import option_names
 from llamafactory_ext.serving.infer.options import InferOptions
-from processes import BIN, run
 from sampling import ALL
 
 ROOT = Path(__file__).parents[2]
@@ -263,7 +262,7 @@ def test_it_runs_as_it_stands(folder: Path) -> None:
             continue
         done.add(one.words)
         words = with_tiny_settings(one, folder)
-        result = run(words, folder, "exit\n", PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+        result = run(words, folder, "exit\n")
         assert result.returncode == 0, f"{one.name}\n{result.stdout[-2000:]}\n{result.stderr[-3000:]}"
         assert "Traceback" not in result.stderr
     assert len(done) >= 6

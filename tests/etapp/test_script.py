@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from etapp.test_judging import filled, reply
+from forked import run
 from llamafactory_ext.etapp.mini import load
 from metrics.judge_stub import judge_stub
-from processes import BIN, run
+from processes import BIN
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "scripts" / "run_etapp_table.sh"
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

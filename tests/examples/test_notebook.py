@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from forked import commands
 from processes import environment
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "first_run.ipynb"
@@ -33,6 +34,7 @@ def test_it_is_kept_without_outputs() -> None:
 def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{commands()}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("LLAMAFACTORY_VERBOSITY")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (settings,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]

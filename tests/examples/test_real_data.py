@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import llamafactory_ext  # noqa: F401  # registers MOLoRA with PEFT
 import tiny
+from forked import run as run_process
 from llamafactory_ext.data.public.convert import Request, convert
-from processes import run as run_process
 from runs import PHASES, Run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from forked import run as run_forked
 from processes import BIN, run
 from sampling import ALL
 
@@ -316,7 +317,7 @@ def test_all_of_it_runs_with_the_real_commands(tmp_path: Path) -> None:
     """Every method and every step, two optimiser steps each."""
     words = ["--max-steps", "2", "--limit", "2", "--out", "out"]
     small = ["preprocessing_num_workers=1", "max_samples=80", "plot_loss=false"]
-    result = run(["bash", str(SCRIPTS / "run_all_tiny.sh"), *words, "--", *small], tmp_path)
+    result = run_forked(["bash", str(SCRIPTS / "run_all_tiny.sh"), *words, "--", *small], tmp_path)
     printed = result.stdout + result.stderr
     assert result.returncode == 0, printed
     lines = [line.split() for line in (tmp_path / "out" / "summary.txt").read_text().splitlines()[1:]]
@@ -328,7 +329,7 @@ def test_real_commands_train_export_and_ask(tmp_path: Path) -> None:
     """The same script, the real commands, two optimiser steps each; one step fails and stops none of the others."""
     small = ["preprocessing_num_workers=1", "max_samples=12", "citi_importance_samples=2", "citi_report_samples=0"]
     words = ["--steps", "citi,full,export,answers", "--max-steps", "2", "--limit", "2", "--out", "out"]
-    result = run(["bash", str(SCRIPTS / "run_all_tiny.sh"), *words, "--", *small, "plot_loss=false"], tmp_path)
+    result = run_forked(["bash", str(SCRIPTS / "run_all_tiny.sh"), *words, "--", *small, "plot_loss=false"], tmp_path)
     printed = result.stdout + result.stderr
     assert result.returncode == 1, printed
     lines = [line.split() for line in (tmp_path / "out" / "summary.txt").read_text().splitlines()[1:]]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import tiny
+from forked import run as run_forked
 from processes import run
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "scripts" / "run_citi_table.sh"
@@ -183,7 +184,7 @@ def test_real_commands_on_the_tiny_model(tmp_path: Path, tiny_data_dir: Path) ->
         "out",
     ]
     command += ["--eval-data", "tiny", "--", *small, "citi_bottom_ratio=0.2"]
-    result = run(command, tmp_path)
+    result = run_forked(command, tmp_path)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "ft: failed with status" in result.stderr
     lines = {line.split()[0]: line for line in (tmp_path / "out" / "summary.txt").read_text().splitlines()}

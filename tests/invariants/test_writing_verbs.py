@@ -67,11 +67,11 @@ def test_it_writes_and_writes_anew(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITING)
 def test_what_is_somebody_elses_stays(name: str, folder: Path) -> None:
-    """A foreign file, a folder, a pipe and links in the place of each thing that it writes; three of them in turn."""
+    """A foreign file, a folder, a pipe and links in the place of each thing that it writes; two of them in turn."""
     verb = WRITING[name]
     puts = (_folder, _link, _fifo, _nowhere, _linked_folder)
     for number, path in enumerate(written(verb, folder), len(name)):
-        for put in (_file, *(puts if sampling.ALL else (puts[number % 5], puts[(number + 2) % 5]))):
+        for put in (_file, *(puts if sampling.ALL else (puts[number % 5],))):
             path.parent.mkdir(parents=True, exist_ok=True)
             put(path)
             before = content(folder)
@@ -116,7 +116,7 @@ def test_what_it_reads_stays(name: str, folder: Path) -> None:
     inputs = [path for path in before if (folder / path).is_file()]
     if name in ("data convert", "data mix"):
         inputs = ["calls", "sums", "dataset_info", ".llamafactory_ext", "../trajectories"]
-    for path in sample(inputs, 4):
+    for path in sample(inputs, 2, seed=len(name)):
         run = call(name, verb, folder, path)
         assert run.wait() == 2, (path, run.said())
         assert "Traceback" not in run.said(), run.said()
@@ -190,7 +190,7 @@ def test_kills(name: str, folder: Path) -> None:
     assert call(name, verb, folder, verb.out).wait() == 0
     lasts = time.monotonic() - begun
     moments = random.Random(name)
-    for _ in range(20 if sampling.ALL else 3):
+    for _ in range(20 if sampling.ALL else 2):
         run = call(name, verb, folder, verb.out)
         time.sleep(moments.random() * lasts)
         os.kill(run.number, signal.SIGKILL)

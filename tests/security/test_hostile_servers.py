@@ -30,6 +30,7 @@ from llamafactory_ext.tl.environments.server import KINDS, GoneError, server, to
 from llamafactory_ext.tl.ppo.rollout.local import Sampling
 from llamafactory_ext.tl.ppo.rollout.server import ServerRollout
 from llamafactory_ext.toolcalls import ToolCall
+from sampling import pairs
 from security.hostile_server import ANSWERS, KEY, hostile
 
 SECONDS = 1.0
@@ -131,8 +132,7 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize(("name", "client"), pairs(list(ANSWERS), list(CLIENTS), 4))
 def test_no_answer_harms(name: str, client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with hostile(ANSWERS[name]) as url:
