@@ -13,6 +13,7 @@ import importlib
 import json
 import logging
 import os
+import runpy
 import select
 import shutil
 import signal
@@ -21,12 +22,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import processes
 
 PROGRAMS = {"llamafactory-cli": "llamafactory.cli", "llamafactory-ext": "llamafactory_ext.cli"}
+SCRIPT = "forked-script"  # runs the script that its first word names
 # Read while modules are imported, or before.
 STEERING = ("CUDA_", "HF_", "LLAMAFACTORY_EXT=", "OMP_", "PYTHON", "TRANSFORMERS_", "USE_")
 MOST_BYTES = 1 << 17  # of a message
@@ -37,7 +40,8 @@ import json, os, socket, sys
 name = os.path.basename(sys.argv[0])
 steering = sorted(f"{{n}}={{v}}" for n, v in os.environ.items() if f"{{n}}=".startswith({steering!r}))
 if steering != {found!r}:
-    os.execv(os.path.join({real!r}, name), [name, *sys.argv[1:]])
+    words = [{python!r}] if name == {script!r} else [os.path.join({real!r}, name)]
+    os.execv(words[0], [*words, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 server.connect({address!r})
 asked = {{"words": [name, *sys.argv[1:]], "folder": os.getcwd(), "variables": dict(os.environ)}}
@@ -52,8 +56,23 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as `processes.run` does; it, and what a script starts, need not import anything."""
     path = f"{commands()}{os.pathsep}{variables.pop('PATH', processes.environment()['PATH'])}"
-    found = commands() / command[0] if command[0] in PROGRAMS else command[0]
+    found = commands() / command[0] if command[0] in (*PROGRAMS, SCRIPT) else command[0]
     return processes.run([str(found), *command[1:]], cwd, stdin, limit=limit, **variables, PATH=path)
+
+
+def spread(
+    script: Path, words: list[str], cwd: Path, *, limit: int = 900, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in two processes of one machine, with the variables that torchrun gives them."""
+    commands()
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(processes.free_port())}
+    shared |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", **variables}
+    command = [SCRIPT, str(script), *words]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(run, command, cwd, limit=limit, RANK=n, LOCAL_RANK=n, **shared) for n in "01"]
+    done = [one.result() for one in runs]
+    printed, errors = ("\n".join(getattr(one, name) for one in done) for name in ("stdout", "stderr"))
+    return subprocess.CompletedProcess(command, max(one.returncode for one in done), printed, errors)
 
 
 @functools.cache
@@ -64,8 +83,10 @@ def commands() -> Path:
     variables = processes.environment()
     found = sorted(f"{n}={v}" for n, v in variables.items() if f"{n}=".startswith(STEERING))
     real = str(processes.BIN)
-    for name in PROGRAMS:
-        text = CLIENT.format(python=sys.executable, steering=STEERING, found=found, real=real, address=address)
+    for name in (*PROGRAMS, SCRIPT):
+        text = CLIENT.format(
+            python=sys.executable, script=SCRIPT, steering=STEERING, found=found, real=real, address=address
+        )
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     server = subprocess.Popen(
@@ -138,11 +159,14 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
     os.environ.update(asked["variables"])
     logging.getLogger("llamafactory").setLevel(asked["variables"].get("LLAMAFACTORY_VERBOSITY", "INFO"))
     program, *words = asked["words"]
-    sys.argv = [str(processes.BIN / program), *words]
-    sys.path[0] = str(processes.BIN)
+    sys.argv = words if program == SCRIPT else [str(processes.BIN / program), *words]
+    sys.path[0] = str(Path(sys.argv[0]).parent)
     code = 1
     try:
-        importlib.import_module(PROGRAMS[program]).main()
+        if program == SCRIPT:
+            runpy.run_path(words[0], run_name="__main__")
+        else:
+            importlib.import_module(PROGRAMS[program]).main()
         code = 0
     except SystemExit as error:
         code = _code(error)

@@ -51,6 +51,7 @@ _TESTED = {
     "llamafactory-ext analyse": "tests/analyse/test_analyse.py",
     "llamafactory-ext cl run": "tests/cl/test_driver.py",
     "llamafactory-ext lab table": "tests/lab/test_table.py",
+    **({} if ALL else {"llamafactory-ext lab build": "tests/lab/test_pretrain.py"}),
     "llamafactory-ext lab ppo": "tests/lab/test_ppo.py",
     "llamafactory-ext lab rl": "tests/lab/test_rl.py",
     "llamafactory-ext lab real-model": "tests/lab/test_real_model.py",
@@ -233,7 +234,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def with_tiny_settings(one: Shown, folder: Path) -> list[str]:
     """The command, ending soon."""
-    words = [word.replace("DIR", "made") if word == "DIR" else word for word in one.words]
+    made = "made" if ALL else "src/llamafactory_ext/lab/model"
+    words = [made if word == "DIR" else word for word in one.words]
     if words[:2] == ["llamafactory-cli", "train"]:
         options = yaml.safe_load((ROOT / words[2]).read_text("utf-8"))
         kind = next(

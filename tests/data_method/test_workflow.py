@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,10 +20,11 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 import tiny
+from forked import spread
 from llamafactory_ext.checkpoint.atomic import write_json
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.upstream.pipeline.named import strange_adapters
-from processes import run, train_options
+from processes import train_options
 from runs import WEIGHTS, equal
 from tl.trajectories import records, write_data
 
@@ -135,8 +135,7 @@ def test_two_processes_change_no_step(tiny_llama_dir: Path, tiny_data_dir: Path,
     job = options(tiny_llama_dir, tiny_data_dir, tmp_path / "both", per_device_train_batch_size=2, **common)
     (tmp_path / "jobs.json").write_text(json.dumps([job | {"ddp_find_unused_parameters": False}]), encoding="utf-8")
     script = Path(__file__).parents[1] / "tl" / "sft" / "two_processes.py"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = run([*torchrun, str(script), str(tmp_path / "jobs.json")], tmp_path)
+    done = spread(script, [str(tmp_path / "jobs.json")], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     both = load_file(tmp_path / "both" / WEIGHTS)
     for name, tensor in alone.items():

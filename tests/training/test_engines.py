@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import torch
 from omegaconf import OmegaConf
 
 import tiny
+from forked import spread
 from llamafactory_ext.training.engines import engine_of
-from processes import run as run_process
 from runs import PHASES, Run, citi_options, train
 
 YAMLS = Path(__file__).parents[2] / "examples" / "yaml" / "distributed"
@@ -82,8 +81,7 @@ def spread_runs(places: dict[str, Path], names: list[str]) -> None:
         jobs[name] = {"options": options}
     (places["runs"] / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("spread_processes.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_process([*torchrun, str(script), "jobs.json"], places["runs"], DS_ACCELERATOR="cpu")
+    result = spread(script, ["jobs.json"], places["runs"], DS_ACCELERATOR="cpu")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 

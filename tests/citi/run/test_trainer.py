@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 import tiny
+from forked import spread
 from llamafactory_ext.citi.router_loss import SCOPES
 from llamafactory_ext.citi.run.trainer import CitiTrainer
-from processes import run as run_process
 from runs import PHASES, Run, citi_options, equal, phase_of, train
 
 LOGGED = ("loss", "loss_lm", "loss_router", "gate0_general", "gate0_tool")
@@ -118,8 +117,7 @@ def two_processes(tiny_llama_dir: Path, data_dir: Path, tmp_path_factory: pytest
     jobs = {scope: step_options(tiny_llama_dir, data_dir, folder / scope, scope, 2, 2) for scope in SCOPES}
     (folder / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("two_processes.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_process([*torchrun, str(script), "jobs.json"], folder)
+    result = spread(script, ["jobs.json"], folder)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
     return folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from forked import spread
 from llamafactory_ext.errors import CheckpointError
 from ppo_runs import ppo_options, steps, train, write_ppo_data
-from processes import run as run_process
 
 needs_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed: DS_BUILD_OPS=0 pip install it"
@@ -100,8 +99,7 @@ def spread_runs(places: Places, engines: dict[str, dict[str, Any]], **more: dict
             jobs[f"{folder}_again"] = places.options(policy, f"{folder}_again", 4, **settings, **again)
     (places.runs / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("spread_ppo.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_process([*torchrun, str(script), "jobs.json"], places.runs, DS_ACCELERATOR="cpu")
+    result = spread(script, ["jobs.json"], places.runs, DS_ACCELERATOR="cpu")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import yaml
 from safetensors.torch import load_file
 
 import environments_made_here as made
+from forked import spread
 from llamafactory_ext.board.progress import curve, read_logged
 from llamafactory_ext.errors import DataError, OptionError
 from ppo_runs import accumulated, ppo_options, ppo_records, steps, train, warnings, write_ppo_data
-from processes import run as run_process
 
 STOP = "e||a||i||o||u|| "
 WORLD = {
@@ -256,8 +255,7 @@ def test_two_processes_learn_what_one_learns(
         tiny_llama_dir, data, tmp_path / "two", per_device_train_batch_size=4, **(common | ENGINES[engine])
     )
     (tmp_path / "jobs.json").write_text(json.dumps({engine: options}), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run_process([*torchrun, str(Path(__file__).with_name("spread_ppo.py")), "jobs.json"], tmp_path)
+    result = spread(Path(__file__).with_name("spread_ppo.py"), ["jobs.json"], tmp_path)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path / "two", one))
     assert all(torch.allclose(ours[name], theirs[name], atol=2e-5) for name in theirs)

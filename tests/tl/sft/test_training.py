@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 import tiny
+from forked import spread
 from llamafactory_ext.errors import DataError, OptionError
 from llamafactory_ext.training.losses import summed_nll
 from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, weights_of
-from processes import run, train_options
+from processes import train_options
 from tl.trajectories import call, record, records, turn, write_data
 
 PLAIN = {"tl_use_mae": False, "tl_use_pkt": False}
@@ -184,8 +184,7 @@ def test_two_processes_do_not_matter(options: dict[str, Any], whole: dict[str, T
         jobs[-1] |= {"gradient_accumulation_steps": 2, "ddp_find_unused_parameters": changes != {}}
     (tmp_path / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     script = Path(__file__).with_name("two_processes.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = run([*torchrun, str(script), str(tmp_path / "jobs.json")], tmp_path)
+    result = spread(script, [str(tmp_path / "jobs.json")], tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     for job in jobs:
         assert difference(load_file(Path(job["output_dir"]) / "model.safetensors"), whole) < 1e-5
