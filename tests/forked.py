@@ -46,8 +46,10 @@ server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 server.connect({address!r})
 asked = {{"words": [name, *sys.argv[1:]], "folder": os.getcwd(), "variables": dict(os.environ)}}
 socket.send_fds(server, [json.dumps(asked).encode()], [0, 1, 2])
-code = server.recv(64)
-sys.exit(int(code or 70))
+code = int(server.recv(64) or 70)
+if code < 0:  # ended by a signal, and so do we
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
@@ -144,7 +146,7 @@ def _watch(asking: socket.socket) -> None:
         os.killpg(child, signal.SIGKILL)
         os._exit(1)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    asking.send(str(code if code >= 0 else 128 - code).encode())
+    asking.send(str(code).encode())
     os._exit(0)
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import llamafactory.train.tuner  # noqa: F401  # as the command does: upstream f
 import pytest
 
 import tiny
+from forked import SCRIPT
+from forked import run as run_process
 from llamafactory_ext.citi import importance, scoring
 from llamafactory_ext.citi.options import CitiArguments
 from llamafactory_ext.citi.phases import phase_table
@@ -22,7 +23,6 @@ from llamafactory_ext.citi.run.folder import RunFolder
 from llamafactory_ext.citi.selection import Selection
 from llamafactory_ext.errors import CheckpointError, OptionError
 from llamafactory_ext.training.parameters import parameter_group
-from processes import run as run_process
 from runs import PHASES, WEIGHTS, Interrupt, Run, Snapshots, citi_options, equal, train
 
 STEPS = {"rp": 8, "mi": 16, "uco": 8}
@@ -249,7 +249,8 @@ def test_killed_in_the_middle_of_a_checkpoint(options: Options, straight: Run, t
     settings = options(tmp_path / "run")
     (tmp_path / "options.json").write_text(json.dumps(settings), encoding="utf-8")
     tests = str(Path(tiny.__file__).parent)
-    result = run_process([sys.executable, "-c", KILL, "options.json", tests], tmp_path)
+    (tmp_path / "kill.py").write_text(KILL, encoding="utf-8")
+    result = run_process([SCRIPT, "kill.py", "options.json", tests], tmp_path)
     assert result.returncode == -signal.SIGKILL, result.stdout[-3000:] + result.stderr[-3000:]
     broken = tmp_path / "run" / "phase-2-mi" / "checkpoint-6"
     assert broken.is_dir()

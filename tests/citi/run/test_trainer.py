@@ -16,6 +16,7 @@ from forked import spread
 from llamafactory_ext.citi.router_loss import SCOPES
 from llamafactory_ext.citi.run.trainer import CitiTrainer
 from runs import PHASES, Run, citi_options, equal, phase_of, train
+from sampling import pairs
 
 LOGGED = ("loss", "loss_lm", "loss_router", "gate0_general", "gate0_tool")
 CUTS = {"8x1": (8, 1), "2x4": (2, 4), "1x8": (1, 8)}
@@ -62,8 +63,7 @@ def whole(tiny_llama_dir: Path, data_dir: Path, tmp_path_factory: pytest.TempPat
     }
 
 
-@pytest.mark.parametrize("cut", ["2x4", "1x8"])
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(("scope", "cut"), pairs(SCOPES, ("2x4", "1x8")))
 def test_accumulation_changes_nothing(
     whole: dict[str, Run], tiny_llama_dir: Path, data_dir: Path, tmp_path: Path, scope: str, cut: str
 ) -> None:
@@ -90,8 +90,7 @@ def test_micro_batches_alone_are_another_router_loss(
         assert abs(found["loss_router"] - expected["loss_router"]) > 1e-3
 
 
-@pytest.mark.parametrize("window", ["step", "micro"])
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(("scope", "window"), pairs(SCOPES, ("step", "micro")))
 def test_routers_pretrained_by_forward_passes_are_those_of_backpropagation(
     tiny_llama_dir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, window: str
 ) -> None:

@@ -14,9 +14,9 @@ from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
 
 import tiny
+from forked import run as run_process
 from llamafactory_ext.citi.importance import linear_components
 from llamafactory_ext.errors import CheckpointError, DataError, ExtError, OptionError
-from processes import run as run_process
 from processes import write_yaml
 from runs import WEIGHTS, Interrupt, Run, citi_options, equal, train
 
