@@ -153,10 +153,34 @@ def test_a_text_of_infer_arrives_as_typed(odd: str) -> None:
     assert {name: getattr(options, name) for name in texts} == dict.fromkeys(texts, odd)
 
 
+@pytest.mark.parametrize("odd", ["\0", "\x1b[31m", "a\x7f", "\x9b1m", "a\udcff", "\ud800"])
+def test_a_word_that_is_no_text_is_named(odd: str) -> None:
+    score = next(command for command in OURS if command.words.endswith("score"))
+    for words in ([odd], [f"--out={odd}"], ["--out", odd], [f"--{odd}"]):
+        with pytest.raises(OptionError, match="control character"):
+            score.read(words)
+    assert score.read(["gsm8k", "--out=a\tb\nc ä \u202f"])
+
+
 def test_numbers_of_a_word() -> None:
     found = {"7": 7, "-7": -7, "1e3": 1000.0, "1_0": 10, "1,2": (1, 2), "[1, 2.5]": (1, 2.5)}
     assert {word: numbers_in(word) for word in found} == found
-    for word in ("nan", "inf", "-1e999", "9" * 400, "9" * 5_000, "None", "", ",", "1,", "1,x", "(", "0x1", "1j"):
+    for word in (
+        "nan",
+        "inf",
+        "-1e999",
+        "9" * 16,
+        "9" * 400,
+        "9" * 5_000,
+        "None",
+        "",
+        ",",
+        "1,",
+        "1,x",
+        "(",
+        "0x1",
+        "1j",
+    ):
         assert numbers_in(word) == word
 
 

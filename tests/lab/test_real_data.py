@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.published_world import write_world
+from lab.published_world import ifeval, write_world
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.lab.real import data as data_module
 from llamafactory_ext.lab.real.data import Prepared, prepare, prompt_of, read_held
 from llamafactory_ext.lab.real.ifeval import RULES, can_be_judged, kept
-from llamafactory_ext.lab.real.sources import SOURCES, find, hellaswag_items, utterance
+from llamafactory_ext.lab.real.sources import SOURCES, find, hellaswag_items, ifeval_items, utterance
 
 pytestmark = pytest.mark.fast
 
@@ -99,6 +100,33 @@ def test_a_damaged_hellaswag_is_named(text: str, tmp_path: Path) -> None:
     path.write_text(text, "utf-8")
     with pytest.raises(DataError, match=r"hellaswag_val\.txt.* get the published file again"):
         hellaswag_items(path)
+
+
+@pytest.mark.parametrize("odd", [None, True, 1.5, float("nan"), [1], {}, "\ud800", "left out"])
+def test_odd_values_of_a_rule_are_named_when_they_are_read(odd: Any, tmp_path: Path) -> None:
+    """Not after hours, when the first replies are judged."""
+    path = tmp_path / "input_data.jsonl"
+    cases = {name: given for name, given, _, _ in RULE_CASES if given}
+    for name, given in cases.items():
+        for key in given:
+            values = {**given, key: odd}
+            if odd == "left out":
+                del values[key]
+            elif isinstance(odd, str) and isinstance(given[key], str):
+                continue
+            path.write_text(json.dumps(ifeval(1, (name, given), (name, values))) + "\n", "utf-8")
+            with pytest.raises(DataError, match=rf"input_data\.jsonl.*{name}: {key}"):
+                list(ifeval_items(path))
+    path.write_text("".join(json.dumps(ifeval(1, case)) + "\n" for case in cases.items()), "utf-8")
+    assert len(list(ifeval_items(path))) == len(cases)
+
+
+def test_a_number_that_json_has_not_is_no_traceback(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world, tmp_path / "w")
+    path = tmp_path / "w/api_bank/test-data/level-1-api.json"
+    path.write_text(path.read_text("utf-8").replace('"id": 0', '"id": NaN'), "utf-8")
+    with pytest.raises(DataError, match="NaN"):
+        prepare(tmp_path / "w", tmp_path / "out")
 
 
 # rule, what it is given, replies that keep it, replies that do not

@@ -15,9 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from lab.published_world import write_world
 from llamafactory_ext.commands.lab import Lab
-from llamafactory_ext.errors import CheckpointError, OptionError, UpstreamError
+from llamafactory_ext.errors import CheckpointError, DataError, OptionError, UpstreamError
 from llamafactory_ext.lab.place import held
 from llamafactory_ext.lab.real import data, measure, runs, table
+from llamafactory_ext.lab.real.checks import result_in
 from llamafactory_ext.lab.real.measure import NLL, TEST, VALIDATION, Asked, Request, nats, share
 from llamafactory_ext.lab.real.page import page
 from llamafactory_ext.lab.real.rows import KINDS, NAMES, PASSES, Job, run_of, trials_of, winner, worth
@@ -185,6 +186,85 @@ def test_other_inputs_run_anew(asked: Table, ran: list[str], world: Path, tmp_pa
     ran.clear()
     real_table(replace(other, names=["base"]))
     assert ran == []
+
+
+def changed(found: Any, place: Sequence[Any], value: Any) -> Any:
+    """A copy with another value at a place; "gone" takes it out."""
+    found = json.loads(json.dumps(found))
+    inner = found
+    for part in place[:-1]:
+        inner = inner[part]
+    inner[place[-1]] = value
+    if value == "gone":
+        del inner[place[-1]]
+    return found
+
+
+ODD = ("gone", None, True, -1, float("nan"), 1e400, "x", [], {}, [[]], {"mean": 1})
+PLACES = [
+    *(["name"], ["row"], ["half"], ["seed"], ["training_seconds"], ["measuring_seconds"], ["threads"], ["options"]),
+    *(["scores"], ["scores", "calls"], ["scores", "calls", "name"], ["scores", "calls", "name", "mean"]),
+    *(["scores", "gsm8k", "mean"], ["scores", "gsm8k", "n"], ["scores", "hellaswag", "se"], ["items"]),
+    *(
+        ["items", "gsm8k"],
+        ["items", "gsm8k", 0],
+        ["items", "gsm8k", 0, 1],
+        ["items", "calls", 1],
+        ["items", "nq", 3, 0],
+    ),
+]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
+def test_a_result_with_odd_values_is_named(place: list[Any], asked: Table, ran: list[str]) -> None:
+    """Its hash is right, so that only its values can say that no run has left it."""
+    job = trials_of("citi")[0]
+    row = {**result(job), "made_from": "hash"}
+    path = asked.out / "citi-trial-0.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(row), encoding="utf-8")
+    assert result_in(path, job, "hash") == row
+    for odd in ODD:
+        fine = (place[-1] == "se" and odd in (None, "gone")) or (place == ["options"] and isinstance(odd, dict))
+        path.write_text(json.dumps(changed(row, place, odd)), encoding="utf-8")
+        if fine:
+            assert result_in(path, job, "hash")
+            continue
+        with pytest.raises(
+            DataError, match=rf"citi-trial-0\.json is no result .*{place[1] if place[1:] else place[0]}"
+        ):
+            result_in(path, job, "hash")
+    for text in ("null", "7", "[]", "{}", '{"made_from": 7}', '{"made_from": []}'):
+        path.write_text(text, encoding="utf-8")
+        assert result_in(path, job, "hash") is None
+    for text in ("", "{", "[" * 5_000, "\ud800"):
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(CheckpointError, match=r"citi-trial-0\.json"):
+            result_in(path, job, "hash")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("value", [None, 7, "x", [], {}, [7], [{}], {"a": [7]}, {"a": [{"options": 7}]}])
+@pytest.mark.parametrize("name", ["rows", "n", "data", "not_run", "differences", "trials"])
+def test_an_earlier_table_may_hold_anything(name: str, value: Any, tmp_path: Path) -> None:
+    found = summary({}, {}, {"calls": 1, "general": 2, "ifeval_left_out": 3}, 0)
+    (tmp_path / "real.json").write_text(json.dumps({**found, name: value}), encoding="utf-8")
+    (tmp_path / "real.md").write_bytes(b"\xff mine")
+    with pytest.raises(OptionError, match=r"real\.md"):
+        write(tmp_path, found)
+    assert (tmp_path / "real.md").read_bytes() == b"\xff mine"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "text", ["", "hash", "hash ", "hash x", "hash nan", "hash 1e9", "other 2.0", "hash 2.0 3", "\xff"]
+)
+def test_the_mark_of_another_training_is_no_time(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.ended").write_text(text, encoding="latin-1")
+    assert runs._seconds_of(tmp_path / "a.ended", "hash") is None
+    (tmp_path / "a.ended").write_text("hash 2.0", encoding="utf-8")
+    assert runs._seconds_of(tmp_path / "a.ended", "hash") == 2
 
 
 @pytest.mark.fast

@@ -153,8 +153,15 @@ def own_json(path: Path, data: Any) -> None:
 
 
 def as_json(data: Any) -> str:
-    """Return the text of a JSON file of ours."""
-    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the text of a JSON file of ours.
+
+    Raises:
+        DataError: a number is NaN or infinite.
+    """
+    try:
+        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise DataError("The data holds NaN or an infinite number, which JSON has not; mend what was read.") from None
 
 
 def sha256(path: Path) -> str:

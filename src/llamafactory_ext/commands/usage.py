@@ -18,6 +18,7 @@ from .words import switch
 
 _HELP = ("--help", "-h")
 _WIDTH = 100
+_UNREADABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _TEXTS = ("str", "str | None")
 
 
@@ -108,7 +109,11 @@ class Command:
         flags, loose = _split(line)
         named: dict[str, Any] = {}
         words: dict[str, str] = {}
-        problems = []
+        problems = [
+            f"{word!r} holds a control character, or bytes that are no text in UTF-8; write it without"
+            for word in line
+            if _UNREADABLE.search(word)
+        ]
         for flag, word in flags:
             asked = flag.lstrip("-").replace("-", "_")
             option = _find(asked, known)

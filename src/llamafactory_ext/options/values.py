@@ -220,11 +220,15 @@ def numbers_in(word: str) -> Any:
     return found if len(found) > 1 else found[0]
 
 
+# Whatever counts, numbers or seeds something here stays below; NaN and the infinite do not.
+_ENORMOUS: Final = 10**15
+
+
 def _number(word: str) -> int | float | None:
     for kind in (int, float):
         with contextlib.suppress(ValueError, OverflowError):
             found: int | float = kind(word)
-            return found if math.isfinite(found) else None
+            return found if abs(found) < _ENORMOUS else None
     return None
 
 

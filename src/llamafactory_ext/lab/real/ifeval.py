@@ -124,6 +124,36 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+# What each rule is given: a number, a text, or a list of texts.
+_GIVEN: Mapping[str, Mapping[str, type]] = {
+    "keywords:existence": {"keywords": list},
+    "keywords:frequency": {"keyword": str, "relation": str, "frequency": int},
+    "keywords:forbidden_words": {"forbidden_words": list},
+    "keywords:letter_frequency": {"letter": str, "let_relation": str, "let_frequency": int},
+    "length_constraints:number_words": {"relation": str, "num_words": int},
+    "length_constraints:number_paragraphs": {"num_paragraphs": int},
+    "length_constraints:nth_paragraph_first_word": {"num_paragraphs": int, "nth_paragraph": int, "first_word": str},
+    "detectable_content:number_placeholders": {"num_placeholders": int},
+    "detectable_content:postscript": {"postscript_marker": str},
+    "detectable_format:number_bullet_lists": {"num_bullets": int},
+    "detectable_format:number_highlighted_sections": {"num_highlights": int},
+    "detectable_format:multiple_sections": {"section_spliter": str, "num_sections": int},
+    "combination:repeat_prompt": {"prompt_to_repeat": str},
+    "startend:end_checker": {"end_phrase": str},
+    "change_case:capital_word_frequency": {"capital_relation": str, "capital_frequency": int},
+}
+
+
+def odd_values(name: str, given: Mapping[str, Any]) -> list[str]:
+    """Return the names of what a rule needs and is not given, or is given as another kind."""
+    return [
+        needed
+        for needed, kind in _GIVEN.get(name, {}).items()
+        if type(value := given.get(needed)) is not kind
+        or (isinstance(value, list) and not all(isinstance(word, str) for word in value))
+    ]
+
+
 def can_be_judged(rules: Iterable[tuple[str, Mapping[str, Any]]]) -> bool:
     """Tell whether every rule of a prompt is known here."""
     return all(name in RULES for name, _ in rules)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ...checkpoint.atomic import read_json, write_json
-from ...errors import ExtError
+from ...errors import CheckpointError, ExtError
 from ...metrics.answers import Answered
 from ...metrics.benchmarks.api_bank import execution, score
 from ...metrics.predictions import Prediction
@@ -94,7 +94,10 @@ class Asked(HfBackend):
         ids_1T = torch.tensor([[*before, *wanted]], device=self._model.device)
         logits_TV = self._model(input_ids=ids_1T, logits_to_keep=len(wanted) + 1).logits[0, :-1].float()
         picked_T = logits_TV.log_softmax(-1).gather(1, ids_1T[0, -len(wanted) :, None])
-        return float(picked_T.sum()), len(wanted)
+        found = float(picked_T.sum())
+        if not math.isfinite(found):
+            raise CheckpointError(f"a held-out answer has a log-likelihood of {found}: the training diverged.")
+        return found, len(wanted)
 
     def plain(self, text: str) -> list[int]:
         """Return the tokens of a text without a chat around it."""

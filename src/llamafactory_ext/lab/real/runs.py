@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from ...checkpoint.atomic import read_json
 from ...checkpoint.own import as_json, own_file, own_text, sha256
 from ...errors import UpstreamError
 from ...options.command_file import CHECKS
+from .checks import result_in
 from .data import Prepared
 from .measure import Request, sizes
 from .rows import Job, Row
@@ -82,14 +84,12 @@ def _hash(said: Sequence[Any]) -> str:
 
 
 def kept_result(job: Job, setting: Setting) -> Row | None:
-    """Return the result of an earlier run that was made of the same."""
+    """Return the result of an earlier run that was made of the same; `result_in` says what it refuses."""
     wanted = made_from(job, setting)
     for folder in (setting.rows, *setting.kept):
         path = folder / f"{job.name}.json"
-        if path.is_file():
-            row: Row = read_json(path, "result of an earlier run")
-            if isinstance(row, dict) and row.get("made_from") == wanted:
-                return row
+        if path.is_file() and (row := result_in(path, job, wanted)) is not None:
+            return row
     return None
 
 
@@ -142,10 +142,10 @@ def write_result(path: Path, row: Mapping[str, Any], key: str = "made_from") -> 
 def _train(job: Job, setting: Setting, folder: Path, wanted: str) -> float:
     """Train into a folder, unless it holds this very training; return its seconds."""
     begun, ended = (folder.with_name(f"{job.name}.{word}") for word in ("begun", "ended"))
-    if ended.is_file() and ended.read_text("utf-8").partition(" ")[0] == wanted:
-        return float(ended.read_text("utf-8").partition(" ")[2])
+    if (seconds := _seconds_of(ended, wanted)) is not None:
+        return seconds
     ended.unlink(missing_ok=True)
-    goes_on = job.kind.resumes and begun.is_file() and begun.read_text("utf-8") == wanted
+    goes_on = job.kind.resumes and begun.is_file() and begun.read_text("utf-8", "replace") == wanted
     if folder.is_dir() and not goes_on and begun.is_file():
         shutil.rmtree(folder)
     begun.write_text(wanted, "utf-8")
@@ -163,6 +163,14 @@ def _train(job: Job, setting: Setting, folder: Path, wanted: str) -> float:
     seconds = _step([program, "train", str(file)], folder.with_name(f"{job.name}.train.log"), f"training {job.label}")
     ended.write_text(f"{wanted} {seconds:.1f}", "utf-8")
     return seconds
+
+
+def _seconds_of(ended: Path, wanted: str) -> float | None:
+    """Return how long this very training took; None where its mark is of another, or is not whole."""
+    if not ended.is_file():
+        return None
+    found = re.fullmatch(r"(\w+) (\d+\.\d)", ended.read_text("utf-8", "replace"))
+    return float(found[2]) if found and found[1] == wanted else None
 
 
 def _measure(job: Job, setting: Setting, folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...data.files.reading import iter_records
 from ...errors import DataError
+from .ifeval import odd_values
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,12 @@ def ifeval_items(path: Path) -> Iterator[dict[str, Any]]:
             names = [str(name).removeprefix("en:") for name in record["instruction_id_list"]]
             given = [dict(one) for one in record["kwargs"]]
             item = {"id": f"ifeval:{record['key']}", "prompt": str(record["prompt"])}
+            rules = list(zip(names, given, strict=True))
+            if odd := [f"{name}: {value}" for name, one in rules for value in odd_values(name, one)]:
+                raise ValueError(f"missing, or of another kind: {', '.join(odd)}")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}, {place}: no item of IFEval ({error}); get the published file again") from None
-        yield item | {"rules": [[name, one] for name, one in zip(names, given, strict=True)]}
+        yield item | {"rules": [list(rule) for rule in rules]}
 
 
 def records_of(path: Path) -> list[dict[str, Any]]:
