@@ -18,6 +18,7 @@ _BBH: Final = (
     "tracking_shuffled_objects_(?:three|five|seven)_objects|web_of_lies|word_sorting"
 )
 _AGIEVAL: Final = "aqua-rat|logiqa-en|lsat-ar|lsat-lr|lsat-rc|sat-math|sat-en|sat-en-without-passage"
+_BFCL: Final = "berkeley-function-call-leaderboard"
 _ROOT: Final = "llamafactory_ext"
 _METRICS: Final = f"{_ROOT}.metrics.benchmarks"
 _PUBLIC: Final = f"{_ROOT}.data.public"
@@ -40,8 +41,8 @@ class Benchmark:
         question: (record of an item) -> what a model is asked, as converters say it; by default the first family's.
         families: its converters for `data convert`.
         score: (answered items, Context) -> what was found (metrics/answers.py).
-        act: (options of `infer`) -> file; for a benchmark in which an agent acts, which has no items and no `score`.
-        check: (predictions, references, mode) -> its report; likewise.
+        act: (options of `infer`) -> file; for a benchmark in which an agent acts.
+        check: (predictions, references, mode) -> its report; of a benchmark without items and `score`.
         needs: options of `llamafactory-ext score` that it reads, beside those of every benchmark.
         keeps_calls: whether its decoder takes a server's `tool_calls` and not the JSON text of a call.
         published_part: of a run's parts, the one that the papers report.
@@ -134,6 +135,20 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         keeps_calls=True,
     ),
     Benchmark(
+        name="bfcl_multi_turn",
+        title="BFCL multi-turn",
+        files=r"BFCL_v[34]_multi_turn_(?:base|miss_func|miss_param|long_context)\.json",
+        folders=(".", "bfcl_eval/data", f"{_BFCL}/bfcl_eval/data", "data", f"{_BFCL}/data"),
+        items=f"{_METRICS}.bfcl_items:multi_turn_items",
+        required={"id": str, "question": list, "initial_config": dict, "involved_classes": list},
+        beside=f"{_PUBLIC}.bfcl_files:answers_path",
+        check_files=f"{_METRICS}.bfcl_items:check_files",
+        act=f"{_ROOT}.serving.agent.bfcl:act",
+        score=f"{_METRICS}.bfcl_multi_turn.score:run",
+        needs=("checkout", "bfcl_version"),
+        keeps_calls=True,
+    ),
+    Benchmark(
         name="tooleyes",
         title="ToolEyes",
         files=r"scenario_data_zero_processed\.json",
@@ -214,6 +229,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         act=f"{_ROOT}.etapp.benchmark:act",
         check=f"{_ROOT}.etapp.benchmark:check",
     ),
+    Benchmark(name="tau2", title="tau2-bench", check=f"{_METRICS}.tau2.score:check"),
 )
 
 

@@ -97,16 +97,24 @@ BAD_METHODS: dict[str, tuple[Callable[[], tuple[Method, ...]], str]] = {
     ),
     "another option": (lambda: (method(option="template"),), "option is 'template'; it is one of"),
 }
+ETAPP = "llamafactory_ext.etapp.benchmark"
 BAD_BENCHMARKS: dict[str, tuple[Callable[[], tuple[Benchmark, ...]], str]] = {
     "a missing scorer": (
         lambda: (benchmark(score="nowhere.score:run"),),
         "score names .* there is no module",
     ),
     "two rows of one name": (lambda: (benchmark(), benchmark()), "two rows of a benchmark are called bad"),
-    "no question": (lambda: (benchmark(families=(), question=""),), "neither question nor families"),
+    "no question": (lambda: (benchmark(families=(), question=""),), "neither question nor families nor act"),
     "a broken pattern": (lambda: (benchmark(files="("),), "files is no pattern"),
     "no items": (lambda: (benchmark(items=""),), "items is empty"),
-    "half an agent": (lambda: (benchmark(act=benchmarks()[-1].act),), "mend check, items, score"),
+    "a check beside items": (
+        lambda: (benchmark(check=f"{ETAPP}:check"),),
+        "mend items, score",
+    ),
+    "an agent without items": (
+        lambda: (benchmark(act=f"{ETAPP}:act", items=""),),
+        "items is empty",
+    ),
 }
 
 

@@ -18,6 +18,7 @@ PUBLISHED = {
     "rotbench": ("rotbench", 315, "clean:0"),
     "bfcl": ("bfcl_v3", 200, "exec_multiple_0"),
     "bfcl_ast": ("bfcl_v3", 600, "multiple_0"),
+    "bfcl_multi_turn": ("bfcl_multi_turn", 800, "multi_turn_base_0"),
     "tooleyes": ("tooleyes", 382, "tooleyes:0"),
     "gsm8k": ("gsm8k", 1319, "test:0"),
     "humaneval": ("humaneval", 164, "HumanEval/0"),
@@ -49,6 +50,10 @@ FOREIGN: dict[str, tuple[str, Any]] = {
     "rotbench": ("clean.json", {"conversations": "x", "scenario": "TG"}),
     "bfcl": ("BFCL_v3_exec_simple.json", {"id": "exec_0", "question": [], "function": []}),
     "bfcl_ast": ("BFCL_v3_simple.json", {"id": 0, "question": [], "function": []}),
+    "bfcl_multi_turn": (
+        "BFCL_v4_multi_turn_base.json",
+        {"id": "multi_turn_base_0", "question": [], "initial_config": [], "involved_classes": []},
+    ),
     "tooleyes": ("scenario_data_zero_processed.json", ["x"]),
     "gsm8k": ("test.jsonl", {"question": "?", "answer": 1}),
     "humaneval": ("HumanEval.jsonl", {"task_id": "HumanEval/0", "prompt": ""}),

@@ -32,18 +32,21 @@ def score(
     """Score saved predictions of a benchmark.
 
     Args:
-        benchmark: api_bank, toolalpaca, rotbench, bfcl (executable split), bfcl_ast, tooleyes, gsm8k, humaneval,
-            triviaqa, bbh, agieval, arc or etapp.
-        predictions: the file that `llamafactory-ext infer` wrote.
-        references: the folder with the benchmark's published files, or one of them; etapp: mini or your checkout.
+        benchmark: api_bank, toolalpaca, rotbench, bfcl (executable split), bfcl_ast, bfcl_multi_turn, tooleyes,
+            gsm8k, humaneval, triviaqa, bbh, agieval, arc, etapp or tau2.
+        predictions: the file that `llamafactory-ext infer` wrote; tau2: the results of one of its runs.
+        references: the folder with the benchmark's published files, or one of them; etapp: mini or your checkout;
+            tau2: a clone, or the results again, which hold their tasks.
         mode: official (the published evaluator's verdicts, quirks included) or strict (what the score should be).
         out: the report, JSON; the verdicts of all items land beside it. Default: beside the predictions.
-        checkout: your checkout of API-Bank, whose API classes api_bank's official mode runs in the sandbox.
+        checkout: your checkout whose API classes run in the sandbox: API-Bank's for api_bank's official mode, BFCL's
+            for bfcl_multi_turn where the references lie in none.
         embedder: for api_bank's ToolSearcher: a local copy of sentence-transformers/paraphrase-MiniLM-L3-v2.
         execute: let humaneval run what the model wrote, in the sandbox.
         judge: ask a judge about toolalpaca's solutions. Its endpoint comes from LLAMAFACTORY_EXT_JUDGE_URL, _MODEL and
             _KEY; replies are kept beside the report, and the same command goes on where it stopped.
-        bfcl_version: v3 or v4, whose decoder reads the predictions of bfcl and bfcl_ast. Default: as the files' names.
+        bfcl_version: v3 or v4, whose decoder reads the predictions of bfcl, bfcl_ast and bfcl_multi_turn. Default: as
+            the files' names.
         any_format: let bfcl_ast's official mode read calls that the published decoder refuses (JSON, chat marks,
             prose around them); the report counts them.
     """

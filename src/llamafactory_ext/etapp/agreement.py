@@ -9,8 +9,8 @@ from typing import Any
 
 from ..checkpoint.own import refuse_special
 from ..errors import DataError
+from ..metrics.crossed import quadratic_kappa, spearman
 from ..metrics.report import lines_of
-from .figures import quadratic_kappa, spearman
 from .judge_prompt import CRITERIA, finals_of
 from .judges import read_judged
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CallParseError, DataError
+from ..metrics.crossed import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
 from ..metrics.judge import prices_from_environment
 from ..metrics.predictions import Prediction, PredictionFile, read_predictions
 from ..metrics.report import Figure, Report, Verdict
@@ -17,7 +18,6 @@ from ..toolcalls import Tool, detect
 from .cases import Case, Source, trial_of
 from .checks import Deeds, Outcome, check
 from .episodes import damaged, fault_in
-from .figures import Cell, Values, flip_rate, interval, mean, pass_power, standard_error
 from .jobs import BENCHMARK, check_order
 from .origin import one_run, own_prompts
 from .registry import ALL, FINDERS

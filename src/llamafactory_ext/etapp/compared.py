@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..metrics.crossed import Cell, Values, difference
 from ..metrics.report import Figure, Report
 from .checking import Acted, values_of
-from .figures import Cell, Values, difference
 from .judges import Judgement, described
 from .judging import SHORT
 

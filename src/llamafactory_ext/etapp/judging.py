@@ -13,13 +13,13 @@ from typing import Any
 from ..checkpoint.locks import lock
 from ..errors import DataError, OptionError
 from ..foreign import Asking
+from ..metrics.crossed import Cell, interval, mean, standard_error
 from ..metrics.judge import Judge, JudgeOptions
 from ..metrics.predictions import PredictionFile
 from ..metrics.report import Figure, Report
 from ..metrics.report import Verdict as ItemVerdict
 from .cases import Source, trial_id
 from .checking import APART, Acted
-from .figures import Cell, interval, mean, standard_error
 from .judge_prompt import CRITERIA, MODES, Mode, Prompter, prompt, template_hash
 from .judge_reading import Verdict, holds_form, read_verdict
 from .run import BENCHMARK

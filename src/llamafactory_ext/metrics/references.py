@@ -8,6 +8,8 @@
 | bfcl | BFCL_v{3,4}_exec_{simple,multiple,parallel,parallel_multiple}.json | as published: exec_simple_0 |
 | bfcl_ast | BFCL_v{3,4}_[live_]{simple,multiple,parallel,parallel_multiple}.json (v4: simple_python) with \
 possible_answer/, and BFCL_v{3,4}_[live_]{irrelevance,relevance}.json | as published |
+| bfcl_multi_turn | BFCL_v{3,4}_multi_turn_{base,miss_func,miss_param,long_context}.json with possible_answer/ | as \
+published |
 | tooleyes | scenario_data_zero_processed.json | tooleyes:0 |
 | gsm8k | test.jsonl | test:0 |
 | humaneval | HumanEval.jsonl[.gz] | as published: HumanEval/0 |
@@ -102,7 +104,7 @@ def read_references(benchmark: str, path: Path) -> References:
         raise OptionError(f"There is no benchmark {benchmark!r}; choose one of {', '.join(names())}.")
     if not row.items:
         raise OptionError(
-            f"{benchmark} has no items that are asked one by one; an agent acts in it (docs/{benchmark}.md)."
+            f"{benchmark} has no items that are asked one by one; docs/evaluation.md says how an agent acts in it."
         )
     files = _files(row, path)
     notes: tuple[str, ...] = load(row.check_files)(files, path) if row.check_files else ()

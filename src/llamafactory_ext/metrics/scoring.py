@@ -36,11 +36,11 @@ def score(
         references: the folder with the benchmark's published files, or one of them.
         mode: "official" or "strict".
         execute: whether code that the model wrote may run, in the sandbox (humaneval).
-        checkout: of API-Bank, whose classes `official` runs, in the sandbox (api_bank).
+        checkout: whose classes run in the sandbox: of API-Bank (api_bank, `official`), of BFCL (bfcl_multi_turn).
         embedder: folder of the sentence-transformers model by which API-Bank's ToolSearcher finds tools (api_bank).
         judge: who judges procedure and response (toolalpaca).
         bfcl_version: whose decoder reads predictions, "v3" or "v4"; default: as the reference files' names say, else
-            v3 (bfcl, bfcl_ast).
+            v3 (bfcl, bfcl_ast, bfcl_multi_turn).
         any_format: let bfcl_ast's official mode read, and count, calls that the published decoder refuses.
         kept: a file that takes each verdict as it falls, so that an interrupted scoring goes on (humaneval).
 

@@ -94,16 +94,14 @@ def _option_faults(row: Method, owners: dict[str, str]) -> Iterator[str]:
 
 def _benchmark_faults(row: Benchmark) -> Iterator[str]:
     yield from _missing(row)
-    if row.act or row.check:
-        alone = [name for name in ("act", "check") if not getattr(row, name)]
-        alone += [name for name in ("items", "score") if getattr(row, name)]
-        if alone:
-            yield f"a row with act and check has both, and neither items nor score; mend {', '.join(alone)}"
+    if row.check:
+        if both := [name for name in ("items", "score") if getattr(row, name)]:
+            yield f"a row with check has neither items nor score; mend {', '.join(both)}"
         return
     if lacking := [name for name in ("files", "items", "required", "score") if not getattr(row, name)]:
-        yield f"{', '.join(lacking)} is empty; fill it, or name act and check"
-    if not row.question and not row.families:
-        yield "neither question nor families says what a model is asked; name one"
+        yield f"{', '.join(lacking)} is empty; fill it, or name check"
+    if not row.question and not row.families and not row.act:
+        yield "neither question nor families nor act says what a model is asked; name one"
     try:
         re.compile(row.files)
     except re.error as error:

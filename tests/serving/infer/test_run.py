@@ -151,7 +151,7 @@ def test_a_foreign_file_is_told_before_a_model_is_loaded(
 ) -> None:
     out = tmp_path / "out.jsonl"
     out.write_bytes(content)
-    monkeypatch.setattr("llamafactory_ext.serving.infer.run._backend", lambda _: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("llamafactory_ext.serving.infer.run.backend_of", lambda _: pytest.fail("a model was loaded"))
     with pytest.raises(OptionError, match="that no run of `infer` wrote"):
         ask(tmp_path, 2, model="stub", backend="openai", url="http://127.0.0.1:9/v1")
     assert out.read_bytes() == content
@@ -161,7 +161,7 @@ def test_a_foreign_file_is_told_before_a_model_is_loaded(
 def test_a_place_for_no_file_is_told_before_a_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    monkeypatch.setattr("llamafactory_ext.serving.infer.run._backend", lambda _: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("llamafactory_ext.serving.infer.run.backend_of", lambda _: pytest.fail("a model was loaded"))
     (tmp_path / "data.json").write_text("[]")
     with pytest.raises(ExtError, match="--out"):
         ask(tmp_path, 2, model="stub", backend="openai", url="http://127.0.0.1:9/v1", out=str(tmp_path / place))

@@ -17,6 +17,7 @@ CHECKED: Final = frozenset(
 ) | {"simple_python"}
 DETECTION: Final = frozenset(f"{live}{kind}" for live in ("", "live_") for kind in ("irrelevance", "relevance"))
 EXECUTABLE: Final = frozenset(f"exec_{kind}" for kind in ("simple", "multiple", "parallel", "parallel_multiple"))
+MULTI_TURN: Final = frozenset(f"multi_turn_{kind}" for kind in ("base", "miss_func", "miss_param", "long_context"))
 # Of 100 records of a file, this many answers may have an id of their own; v3's live_multiple has one such.
 _STRAYS: Final = 1
 
@@ -40,8 +41,8 @@ def refusal(path: Path) -> str | None:
         return None
     if category.endswith(("java", "javascript")):
         return f"{path.name}: values are written in {category.removeprefix('simple_')}; only Python files are read."
-    if category.startswith("multi_turn"):
-        return f"{path.name}: several turns need BFCL's simulated tools; only files of one turn are read."
+    if category in MULTI_TURN:
+        return f"{path.name}: several turns with simulated tools; only the benchmark bfcl_multi_turn reads it."
     known = sorted(CHECKED | DETECTION | EXECUTABLE)
     return f"{path.name}: the category {category!r} is not read; name a file of one of {', '.join(known)}."
 

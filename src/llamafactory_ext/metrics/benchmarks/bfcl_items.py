@@ -10,6 +10,7 @@ from ...data.public.bfcl_files import (
     CHECKED,
     DETECTION,
     EXECUTABLE,
+    MULTI_TURN,
     answers_path,
     category_of,
     paired_answers,
@@ -19,17 +20,19 @@ from ...data.public.bfcl_files import (
 from ...errors import DataError, OptionError
 from ..answers import Context
 from ..references import Item, Required, records
+from .bfcl_multi_turn.checkout import MODULES
 from .python_calls import VERSIONS, Version
 
 _AST = CHECKED | DETECTION
+_OWNERS = {"bfcl": EXECUTABLE, "bfcl_ast": _AST}
 
 
 def _listed(path: Path, required: Required, wanted: frozenset[str]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return a file's records under their places; an id that v3 gives twice gets "#2" the second time."""
-    reason = refusal(path) if version_of(path) else None
-    if reason is None and version_of(path) and category_of(path) not in wanted:
-        other = "bfcl" if wanted is _AST else "bfcl_ast"
-        reason = f"{path.name} belongs to the benchmark {other}; score it there."
+    reason = None
+    if version_of(path) and category_of(path) not in wanted:
+        other = next((name for name, categories in _OWNERS.items() if category_of(path) in categories), "")
+        reason = refusal(path) or f"{path.name} belongs to the benchmark {other}; score it there."
     if reason is not None:
         raise DataError(f"{path}: {reason}")
     seen: dict[str, int] = {}
@@ -77,6 +80,22 @@ def ast_items(path: Path, required: Required) -> Iterator[Item]:
         yield Item(str(record["id"]), category_of(path), record)
 
 
+def multi_turn_items(path: Path, required: Required) -> Iterator[Item]:
+    """Yield the items of a multi_turn file, with the gold calls of each turn."""
+    for place, record in _with_answers(path, _listed(path, required, MULTI_TURN), "ground_truth"):
+        gold, turns = record["ground_truth"], record["question"]
+        if len(gold) != len(turns) or not all(isinstance(calls, list) for calls in gold):
+            raise DataError(
+                f"{path}, {place}: {len(turns)} turns, but gold calls of {len(gold)}; get both files again."
+            )
+        if not all(isinstance(call, str) for calls in gold for call in calls):
+            raise DataError(f"{path}, {place}: a gold call is no text; get the published files again.")
+        unknown = [name for name in record["involved_classes"] if name not in MODULES]
+        if unknown:
+            raise DataError(f"{path}, {place}: {unknown[0]!r} is none of the API classes {', '.join(MODULES)}.")
+        yield Item(str(record["id"]), category_of(path).removeprefix("multi_turn_"), record)
+
+
 def check_files(files: tuple[Path, ...], path: Path) -> tuple[str, ...]:
     """Make sure that files are of one version; name those of the folder that no scorer of ours reads.
 
@@ -94,7 +113,8 @@ def check_files(files: tuple[Path, ...], path: Path) -> tuple[str, ...]:
         )
     if path.is_file() or not versions:
         return ()
-    found = sorted(file for file in files[0].parent.glob("BFCL_*.json") if version_of(file) and refusal(file))
+    beside = set(files[0].parent.glob("BFCL_*.json")) - set(files)
+    found = sorted(file for file in beside if version_of(file) and refusal(file))
     names = ", ".join(category_of(file) for file in found)
     return (f"Files of the folder that are not scored here: {names}.",) if names else ()
 

@@ -26,9 +26,9 @@ from . import records, runners
 
 Status = Literal["finished", "failed", "timeout", "killed"]
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); import jail; jail.main()"
-_SECONDS_TO_START = 120
+SECONDS_TO_START = 120
 _MOST_STARTS = 3
-_SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_LOOKS = 0.05
 _SHOWN = 2_000  # characters of output in an error
 
 
@@ -84,11 +84,11 @@ def run_program(
         OptionError: this machine offers no isolation; the program did not run.
     """
     limits = limits or Limits()
-    _check_platform()
+    check_platform()
     job = {"role": "program", "source": source, "stdin": stdin}
 
     def once() -> Outcome:
-        with _World(job, limits, readable) as world:
+        with World(job, limits, readable) as world:
             _watch([world], limits, lambda: world.has_ended)
             return world.outcome()
 
@@ -112,14 +112,14 @@ def run_tests(program: str, tests: str, *, entry: str, context: str = "", limits
         OptionError: this machine offers no isolation; the program did not run.
     """
     limits = limits or Limits()
-    _check_platform()
+    check_platform()
     return _begun(lambda: _run_tests(program, tests, entry, context, limits))
 
 
 def _begun(once: Callable[[], Outcome]) -> Outcome:
     """Return the outcome, tried again where something else ended a world before the program's first line ran."""
     for _ in range(_MOST_STARTS):
-        with contextlib.suppress(_NotBegunError):
+        with contextlib.suppress(NotBegunError):
             return once()
     raise _refusal("the isolated process ended before it began")
 
@@ -132,8 +132,8 @@ def _run_tests(program: str, tests: str, entry: str, context: str, limits: Limit
         tested = {"role": "serve", "source": program, "entry": entry, "stdin": ""}
         testing = {"role": "test", "source": tests, "entry": entry, "context": context, "stdin": ""}
         with (
-            _World(tested, limits, (), (asked, answering)) as answers,
-            _World(testing, limits, (), (asking, heard)) as asks,
+            World(tested, limits, (), (asked, answering)) as answers,
+            World(testing, limits, (), (asking, heard)) as asks,
         ):
             while ends:
                 os.close(ends.pop())
@@ -148,11 +148,11 @@ def _run_tests(program: str, tests: str, entry: str, context: str, limits: Limit
     return Outcome(verdict.status, own.output, verdict.error)
 
 
-class _NotBegunError(Exception):
+class NotBegunError(Exception):
     """A world ended without a word before its program began."""
 
 
-class _World:
+class World:
     """A program in its own world, from its start to the end of everything in it."""
 
     def __init__(
@@ -173,7 +173,7 @@ class _World:
         self.is_late = False
         self.too_many_threads = False
 
-    def __enter__(self) -> _World:
+    def __enter__(self) -> World:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -206,7 +206,7 @@ class _World:
 
         Raises:
             OptionError: it cannot run here.
-            _NotBegunError: it did not run, for no reason that anybody told.
+            NotBegunError: it did not run, for no reason that anybody told.
         """
         self.started.end()
         written, shown = _text(self._output, self._limits.disk_mb << 20), _text(self._error, _SHOWN)
@@ -221,15 +221,15 @@ class _World:
             late = self.is_late and last != records.KILLED
             return Outcome("timeout" if late else "killed", written, shown.strip() or text)
         reason = (text if last == records.REFUSED else "") or shown.strip()
-        raise _refusal(reason) if reason else _NotBegunError
+        raise _refusal(reason) if reason else NotBegunError
 
 
 _GOING = (records.IDENTITY, records.STARTED)
 
 
-def _watch(worlds: Sequence[_World], limits: Limits, is_over: Callable[[], bool]) -> None:
+def _watch(worlds: Sequence[World], limits: Limits, is_over: Callable[[], bool]) -> None:
     """Wait until all is over or time is up; the time begins when the last has begun, however busy the machine is."""
-    deadline = time.monotonic() + _SECONDS_TO_START
+    deadline = time.monotonic() + SECONDS_TO_START
     is_counting = False
     while not is_over():
         if not is_counting and all(world.has_begun or world.has_ended for world in worlds):
@@ -239,7 +239,7 @@ def _watch(worlds: Sequence[_World], limits: Limits, is_over: Callable[[], bool]
             for world in worlds:
                 world.is_late = True
             return
-        runners.listen([world.started for world in worlds], min(left, _SECONDS_BETWEEN_LOOKS))
+        runners.listen([world.started for world in worlds], min(left, SECONDS_BETWEEN_LOOKS))
         for world in worlds:
             world.look()
 
@@ -249,7 +249,12 @@ def _text(file: IO[bytes], longest: int) -> str:
     return file.read(longest).decode("utf-8", "replace")
 
 
-def _check_platform() -> None:
+def check_platform() -> None:
+    """Make sure that this is Linux.
+
+    Raises:
+        OptionError: it is not.
+    """
     if sys.platform != "linux":
         raise _refusal(f"this is {sys.platform}, and only Linux has what it takes")
 

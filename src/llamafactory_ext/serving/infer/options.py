@@ -25,7 +25,9 @@ class InferOptions:
 
     model: str = _option("", "folder of a model, an exported model or (hf) an adapter; openai: the served name")
     benchmark: str = _option("", "a benchmark of `score`, asked from --source; with --dataset the name in the records")
-    source: str = _option("", "folder with the benchmark's published files, or one of them; etapp: mini or a checkout")
+    source: str = _option(
+        "", "folder with the benchmark's published files, or one of them; for an agent a checkout; etapp: also mini"
+    )
     dataset: str = _option(
         "", "a data file in LLaMA-Factory's layouts, in place of --source; its last replies are asked"
     )

@@ -25,20 +25,24 @@ from .prompts import Prompt
 from .questions import Question, QuestionSet, of_benchmark, of_file
 
 
-class Backend(Protocol):
-    """What answers."""
-
-    def identity(self) -> dict[str, Any]:
-        """Return what of the model the answers depend on."""
-
-    def prompt(self, question: Question) -> Prompt:
-        """Return what the model gets for a question."""
+class Answering(Protocol):
+    """What answers prompts."""
 
     def answers(self, prompts: Sequence[Prompt]) -> Iterator[tuple[Prompt, Any]]:
         """Return each prompt with its answer as soon as it is finished; None where the prompt leaves no room for one.
 
         An answer is a text, or (text, all messages) of a dialogue.
         """
+
+
+class Backend(Answering, Protocol):
+    """A model."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of the model the answers depend on."""
+
+    def prompt(self, question: Question) -> Prompt:
+        """Return what the model gets for a question."""
 
     def close(self) -> None:
         """End what the backend has started."""
@@ -70,19 +74,24 @@ def run(options: InferOptions) -> Path:
         path: Path = load(row.act)(options)
         return path
     questions = _questions(options)
-    backend = _backend(options)
+    backend = backend_of(options)
     try:
         prompts = [backend.prompt(question) for question in questions.questions]
-        settings = backend.identity() | _settings(options, questions.benchmark)
+        settings = backend.identity() | settings_of(options, questions.benchmark)
         with AnswerFile(Path(options.out), settings, settings_hash(settings), prompts) as file:
-            _tell([*questions.notes, *file.notes])
-            _ask(backend, prompts, file)
+            ask(backend, prompts, file, [*questions.notes, *file.notes])
     finally:
         backend.close()
     return Path(options.out)
 
 
-def _ask(backend: Backend, prompts: Sequence[Prompt], file: AnswerFile) -> None:
+def ask(backend: Answering, prompts: Sequence[Prompt], file: AnswerFile, notes: Sequence[str]) -> None:
+    """Ask what the file of answers lacks.
+
+    Raises:
+        ExtError: with what was kept and how to go on.
+    """
+    _tell(notes)
     left = [prompt for prompt in prompts if prompt.question.id not in file.done]
     too_long = []
     there = len(prompts) - len(left)
@@ -129,7 +138,7 @@ def _questions(options: InferOptions) -> QuestionSet:
     return replace(found, questions=found.questions[: options.limit]) if options.limit else found
 
 
-def _backend(options: InferOptions) -> Backend:
+def backend_of(options: InferOptions) -> Backend:
     """Return the backend, imported only now: each needs packages of its own."""
     if options.backend == "hf":
         from .hf import HfBackend
@@ -144,7 +153,7 @@ def _backend(options: InferOptions) -> Backend:
     return ServerBackend(options)
 
 
-def _settings(options: InferOptions, benchmark: str) -> dict[str, Any]:
+def settings_of(options: InferOptions, benchmark: str) -> dict[str, Any]:
     """Return what answers depend on beside the model.
 
     How many run at a time is left out, as it only changes the speed.

@@ -214,7 +214,7 @@ class ServerBackend:
             running: dict[Future[Any], Prompt] = {}
             try:
                 for prompt in prompts:
-                    running[pool.submit(self._answer, prompt)] = prompt
+                    running[pool.submit(self.answer, prompt)] = prompt
                     if len(running) >= 2 * self._options.concurrency:
                         yield from self._finished(running)
                 while running:
@@ -267,7 +267,12 @@ class ServerBackend:
         self._ends[answer.end] += 1
         return answer.answer, answer.messages
 
-    def _answer(self, prompt: Prompt) -> Any:
+    def answer(self, prompt: Prompt) -> Any:
+        """Return the answer to one prompt, as `answers` does, or the episode of a dialogue.
+
+        Raises:
+            ExtError: names the question.
+        """
         try:
             if self._tools is None:
                 message = self._reply(self._body(prompt.messages, prompt.tools)).message

@@ -9,9 +9,7 @@ it does for the published figure. A call that does not end, where the published 
 from __future__ import annotations
 
 import ast
-import json
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +19,8 @@ from ....errors import DataError, OptionError
 from ...answers import REWRITTEN, Answered, Context, Scored, in_published_form, rewritten_note
 from ...references import Item
 from ...report import Verdict
-from ...sandbox import Limits, Outcome, run_program
+from ...sandbox import Limits
+from ...sandbox.tasks import work
 from .score import CORRECTNESS, PUBLISHED_CEILING, is_reply, published_call, reply_verdict
 from .score import score as compare
 from .search import PUBLISHED_EMBEDDER, Embedder
@@ -156,54 +155,25 @@ def _run(
     ends: dict[str, _Ended] = {}
     fatal: set[str] = set()
     missed: dict[str, None] = {}
+    source = Path(__file__).with_name("worker.py").read_text(encoding="utf-8")
     while left := [task for task in tasks if task["id"] not in ends]:
         shares_world = any(task["level"] == 3 for task in left)
         again = [task for task in tasks if task["level"] == 3 and task["id"] in ends.keys() - fatal]
-        found, open_id, texts, outcome = _work(root, [*(again if shares_world else ()), *left], vectors)
-        new = found.keys() - ends.keys()
-        ends = found | ends
-        missed |= dict.fromkeys(texts)
-        if open_id is not None:
-            fatal.add(open_id)
-            ends.setdefault(open_id, _why(outcome))
-        elif outcome.status != "finished" and not new:
+        job = {"checkout": str(root), "vectors": vectors, "seconds": CALL_SECONDS}
+        worked = work(source, [*(again if shares_world else ()), *left], job, _LIMITS, [root])
+        new = worked.ended.keys() - ends.keys()
+        ends = {key: _Ended(category) for key, category in worked.ended.items()} | ends
+        missed |= dict.fromkeys(worked.told.get("missed", ()))
+        if worked.open_id is not None:
+            fatal.add(worked.open_id)
+            late, why = worked.why("call", CALL_SECONDS)
+            ends.setdefault(worked.open_id, _Ended(_TIMEOUT if late else _ABORTED, why))
+        elif worked.outcome.status != "finished" and not new:
             raise DataError(
-                f"{root}: the checkout's API classes could not be run ({outcome.status}: "
-                f"{outcome.error.strip()[:500]}); check that it is whole, or use --mode strict."
+                f"{root}: the checkout's API classes could not be run ({worked.outcome.status}: "
+                f"{worked.outcome.error.strip()[:500]}); check that it is whole, or use --mode strict."
             )
     return ends, list(missed)
-
-
-def _work(
-    root: Path, tasks: Sequence[Mapping[str, Any]], vectors: Mapping[str, list[float]]
-) -> tuple[dict[str, _Ended], str | None, list[str], Outcome]:
-    """Run one worker: how calls ended, the call it was at, the texts without a vector, and how it ended itself."""
-    mark = secrets.token_hex(16)
-    source = Path(__file__).with_name("worker.py").read_text(encoding="utf-8")
-    job = {"checkout": str(root), "tasks": tasks, "vectors": vectors, "mark": mark, "seconds": CALL_SECONDS}
-    outcome = run_program(source, stdin=json.dumps(job), limits=_LIMITS, readable=[root])
-    ends: dict[str, _Ended] = {}
-    open_id: str | None = None
-    texts: list[str] = []
-    for part in outcome.output.split(f"\n{mark}")[1:]:
-        line, whole, _ = part.partition("\n")
-        what: str
-        value: Any
-        what, value = json.loads(line) if whole else ("", None)
-        if what == "begun":
-            open_id = value
-        elif what == "ended":
-            open_id, ends[value[0]] = None, _Ended(value[1])
-        elif what == "missed":
-            texts = value
-    return ends, open_id, texts, outcome
-
-
-def _why(outcome: Outcome) -> _Ended:
-    """Return how the call ended that its worker ended with."""
-    if outcome.status == "timeout" or "Timeout (" in outcome.output[-10_000:]:
-        return _Ended(_TIMEOUT, f"the call did not end within {CALL_SECONDS} seconds")
-    return _Ended(_ABORTED, f"the call ended its process ({outcome.status}: {outcome.error.strip()[-300:]})")
 
 
 def _dialogue_gold(item: Item, folder: Path) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from llamafactory_ext.etapp.figures import (
+from llamafactory_ext.metrics.crossed import (
     bootstrap,
     difference,
     flip_rate,
