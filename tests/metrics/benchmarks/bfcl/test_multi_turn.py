@@ -138,7 +138,7 @@ def test_functions_named_in_texts_are_renamed_by_the_published_code(tmp_path: Pa
 
 
 def test_hostile_calls_cost_themselves_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "TRAJECTORY_SECONDS", 1)
+    monkeypatch.setattr(scorer, "TRAJECTORY_SECONDS", 4)
     ended = "ended_the_worker"
     ends = {"hang": ("timeout",), "leave": (ended,), "flood": ("timeout", ended), "fill": ("correct", "timeout")}
     many = write_checkout(tmp_path / "many", {"base": [TASKS["base"][0]] * (2 * len(ends))})
@@ -150,7 +150,7 @@ def test_hostile_calls_cost_themselves_only(tmp_path: Path, monkeypatch: pytest.
     found = [verdict.category for verdict in report.verdicts]
     assert all(word in end for word, end in zip(found[::2], ends.values(), strict=True)), found
     assert found[1::2] == ["correct"] * len(ends)
-    assert report.verdicts[0].detail == "the trajectory did not end within 1 seconds"
+    assert report.verdicts[0].detail == "the trajectory did not end within 4 seconds"
 
 
 def test_without_a_checkout_the_next_step_is_named(checkout: Path, tmp_path: Path) -> None:
