@@ -18,7 +18,7 @@ PAGES = {
     "data/README.md": "data.md",
     "benchmarks/README.md": "benchmarks.md",
     "evaluation/opencompass/README.md": "opencompass.md",
-    "src/llamafactory_ext/lab/README.md": "lab.md",
+    "src/llamafactory_ext/lab/README.md": "the_lab.md",
     "src/llamafactory_ext/metrics/README.md": "metrics.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",

@@ -35,6 +35,7 @@ def test_lines_in_a_file() -> None:
         shown.tell(second, "answers", 26, 40)
         shown.tell(second, "answers", 27, 40)
         shown.tell(second, "answers", 40, 40)
+        shown.tell(second, "answers", 40, 40)  # the end is told once
     assert file.getvalue().splitlines() == [
         "CITI: training 0/300, after 0:00:00",
         "CITI: training 60/300, after 0:00:30, about 0:02:00 left",

@@ -36,6 +36,7 @@ class _Piece:
     started: float
     said: float
     state: str = ""
+    is_whole: bool = False
 
 
 class Shown:
@@ -93,8 +94,10 @@ class Shown:
             return
         row, now = self._pieces[piece], self._clock()
         if state != row.state:  # something else begins, with counts of its own
-            row.first, row.started = done, now
-        if state != row.state or now - row.said >= EVERY or (total and done == total):
+            row.first, row.started, row.is_whole = done, now, False
+        becomes_whole = bool(total) and done == total and not row.is_whole
+        row.is_whole = bool(total) and done == total
+        if state != row.state or now - row.said >= EVERY or becomes_whole:
             row.state, row.said = state, now
             self._console.print(
                 self._line(row, done, total, now - row.started), markup=False, highlight=False, soft_wrap=True

@@ -286,6 +286,7 @@ PATHS = [
     "analyse replace 7 --trained 7 --importance 7 --out 7",
     *("lab sequence --out 7", "lab build 7", "lab evaluate --out 7", "lab demo --out 7", "lab ppo --out 7"),
     *("lab table --out 7", "lab table --base real --data 7 --model 7 --out 7", "lab rl --out 7"),
+    *("lab tl --out 7", "analyse components --out 7"),
     *("etapp run --model 7 --url 7 --out 7 --source 7", "infer --dataset 7 --model 7 --backend openai --out 7"),
 ]
 
@@ -310,12 +311,12 @@ def test_a_number_in_place_of_a_path(
     "words",
     [
         *("lab evaluate --limit x", "lab demo --limit 0", "lab ppo --seeds x", "lab build out --steps x"),
-        "lab rl --seeds x",
+        *("lab rl --seeds x", "lab tl --seeds 0"),
         *("lab build out --minutes x", "importance show importance.json --top x", "importance show f --top nan"),
         "importance plot importance.json --bottom=-1",
         "cl convert api_bank apis out --seed x",
         *("analyse icc a b --inputs 0", "analyse routers a b --seed x", "analyse overlap f --seed=-1"),
-        "analyse replace a b c --examples 1.5",
+        *("analyse replace a b c --examples 1.5", "analyse components --minutes x"),
         "lab table --seeds 0",
         *("lab table --trial_limit x", "lab table --minutes x"),
     ],

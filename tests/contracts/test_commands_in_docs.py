@@ -54,6 +54,7 @@ _TESTED = {
     **({} if ALL else {"llamafactory-ext lab build": "tests/lab/test_pretrain.py"}),
     "llamafactory-ext lab ppo": "tests/lab/test_ppo.py",
     "llamafactory-ext lab rl": "tests/lab/test_rl.py",
+    "llamafactory-ext lab tl": "tests/lab/test_tl.py",
     "llamafactory-ext lab real-model": "tests/lab/test_real_model.py",
     "llamafactory-ext tl export-verl": "tests/tl/ppo/test_verl_export.py",
     "torchrun": "tests/lab/test_pretrain.py",

@@ -180,6 +180,21 @@ VERBS: dict[str, Verb | None] = {
         ),
         is_long=True,
     ),
+    "analyse components": Verb(
+        "--out {out}",
+        "components",
+        (
+            *("{out}/components.json", "{out}/components.png", "{out}/components/lora_top-42.json"),
+            *("{out}/runs/full_bottom-42", "{out}/runs/lora_random-42.train.log"),
+        ),
+        is_long=True,
+    ),
+    "lab tl": Verb(
+        "--out {out}",
+        "tl",
+        ("{out}/tl.json", "{out}/tl.png", "{out}/none-1", "{out}/all-3.log", "{out}/data/tl_flawed.json"),
+        is_long=True,
+    ),
 }
 
 

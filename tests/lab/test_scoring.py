@@ -3,7 +3,7 @@
 import pytest
 
 from llamafactory_ext.lab.example import Example
-from llamafactory_ext.lab.scoring import Call, Score, is_right, parse_call, score
+from llamafactory_ext.lab.scoring import MISTAKES, Call, Score, is_right, mistake, parse_call, score
 
 GOLD = Example("tool", "?", "API-Request: [BookTable(city='Rome', count='4')]", "k", mark="tool")
 
@@ -49,6 +49,27 @@ def test_parsable_but_wrong(arguments: str) -> None:
     reply = f"API-Request: [BookTable({arguments})]"
     assert parse_call(reply) is not None
     assert not is_right(GOLD, reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "category"),
+    [
+        ("[BookTable(count='4', city='Rome')]", ""),
+        ("Done.", "NO_API_CALL"),
+        ("[BookTables(city='Rome', count='4')]", "API_NAME_MISMATCH"),
+        ("[BookTable(city='Rome', count='4', day='Monday')]", "INVALID_INPUT_PARAMETER"),
+        ("[BookTable(town='Rome')]", "INVALID_INPUT_PARAMETER"),
+        ("[BookTable(city='Rome')]", "MISS_INPUT_ARGUMENT"),
+        ("[BookTable(city='Roma', count='4')]", "INPUT_MISMATCH"),
+    ],
+)
+def test_wrong_calls_have_api_banks_categories(reply: str, category: str) -> None:
+    assert mistake(GOLD, reply) == category
+    assert is_right(GOLD, reply) == (category == "")
+    found = score([GOLD, GOLD], [reply, "no call"]).to_dict()["mistakes"]
+    assert set(found) == set(MISTAKES)
+    assert found["NO_API_CALL"] == 1 + (category == "NO_API_CALL")
+    assert sum(found.values()) == 1 + (category != "")
 
 
 def test_parsed_call_sorts_its_arguments() -> None:

@@ -13,9 +13,9 @@ import yaml
 from llamafactory_ext.errors import OptionError
 from llamafactory_ext.lab import jobs, table_rows
 from llamafactory_ext.lab import table as table_module
-from llamafactory_ext.lab.jobs import Setting, run_job
+from llamafactory_ext.lab.jobs import EndedEarly, Setting, run_job
 from llamafactory_ext.lab.methods import METHODS, PACKAGE_ROOT, Method
-from llamafactory_ext.lab.table import MEASURES, figure, table
+from llamafactory_ext.lab.table import MEASURES, figure, summary, table
 from llamafactory_ext.lab.table_rows import ABLATIONS, NAMES, TUNED, run_of, winner, worth
 
 pytestmark = pytest.mark.fast
@@ -83,13 +83,33 @@ def test_table_is_whole_and_its_parts_are_kept(tmp_path: Path, monkeypatch: pyte
     assert by_name["uco"]["options"][:3] == list(TUNED["citi"].trials[2])
     assert by_name["citi"]["seeds"] == [42, 43]
     assert by_name["base"]["seeds"] == []
-    first = found["differences"][0]
-    assert (first["minus"], first["tools"]) == ("lora_dm", {"mean": 0.0, "se": 20.0})
+    pairs = {one["minus"]: one for one in found["differences"]}
+    assert set(pairs) == set(NAMES) - {"base", "citi"}
+    assert pairs["lora_dm"]["tools"] == {"mean": 0.0, "se": 20.0}
+    assert found["missing"] == {}
     assert json.loads((tmp_path / "t/lab.json").read_text("utf-8")) == found
     assert (tmp_path / "t/lab.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "t/lab.md").read_text("utf-8")
-    assert "| CITI | 60.0 ± 10.0 |" in page
+    assert "| CITI | 2 | 60.0 ± 10.0 |" in page
+    assert "Not run yet" not in page
     assert len(list((tmp_path / "t/lab").glob("*.json"))) == len(ran)
+
+
+def test_a_table_that_a_clone_brought_is_written_anew_and_somebodys_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "run_job", lambda method, *_: row(method))
+    table(tmp_path / "t", seeds=1, names=["base"], workers=1)
+    (tmp_path / "clone/lab").mkdir(parents=True)
+    for file in (*(f"lab.{end}" for end in ("json", "md", "png")), "lab/base.json"):
+        (tmp_path / "clone" / file).write_bytes((tmp_path / "t" / file).read_bytes())
+    found = table(tmp_path / "clone", seeds=1, names=["base", "lora"], workers=1)
+    assert json.loads((tmp_path / "clone/lab.json").read_text("utf-8")) == found
+    for name in ("lab.json", "lab.md"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text('{"rows": 1}', "utf-8")
+        with pytest.raises(OptionError, match=name.replace(".", r"\.")):
+            table(tmp_path / name, seeds=1, names=["base"], workers=1)
 
 
 def test_what_was_made_from_the_same_inputs_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +130,56 @@ def test_an_unknown_row_is_named_before_anything_is_made(tmp_path: Path) -> None
     with pytest.raises(OptionError, match=r"--rows cit: .* citi, rp_mi"):
         table(tmp_path / "t", names=["cit"])
     assert not (tmp_path / "t").exists()
+
+
+def test_runs_that_are_not_begun_in_time_are_named_and_the_next_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    allowed = {"base", *(f"lora-trial-{n}" for n in range(4)), "lora-42", "lora-43", "ft-trial-0"}
+
+    def run(method: Method, setting: Setting, _: Any) -> dict[str, Any]:
+        kept = tmp_path / "t/lab" / f"{method.name}.json"
+        if kept.exists():
+            return dict(json.loads(kept.read_text()))
+        if method.name not in allowed:
+            raise EndedEarly
+        ran.append(method.name)
+        return row(method)
+
+    monkeypatch.setattr(jobs, "run_job", run)
+    found = table(tmp_path / "t", seeds=2, names=["base", "ft", "lora", "uco"], workers=1, minutes=5)
+    assert set(ran) == allowed
+    assert [one["name"] for one in found["rows"]] == ["base", "lora"]
+    assert found["missing"] == {"ft": 2, "uco": 2}
+    assert [one["worth"] is None for one in found["trials"]["ft"]] == [False, True, True, True]
+    page = (tmp_path / "t/lab.md").read_text("utf-8")
+    assert "**Not run yet, with the number of runs: ft (2), uco (2).**" in page
+    assert "| ft | `learning_rate=0.0003` | not run | | |" in page
+    assert {path.stem for path in (tmp_path / "t/lab").glob("*.json")} == allowed
+    allowed |= {*(f"ft-trial-{n}" for n in range(4)), "ft-42"}
+    ran.clear()
+    found = table(tmp_path / "t", seeds=2, names=["base", "ft", "lora", "uco"], workers=1, minutes=5)
+    assert ran == ["ft-trial-1", "ft-trial-2", "ft-trial-3", "ft-42"]
+    assert found["missing"] == {"ft": 1, "uco": 2}
+
+
+def test_a_run_is_begun_only_while_time_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_run", lambda *_: pytest.fail("ran"))
+    with pytest.raises(EndedEarly):
+        run_job(METHODS[0], Setting(PACKAGE_ROOT, tmp_path, 2, Event(), until=-1), lambda *_: None)
+
+
+def test_a_difference_pairs_the_seeds_that_both_rows_have() -> None:
+    def runs(name: str, *tools: tuple[int, float]) -> list[dict[str, Any]]:
+        return [row(replace(METHODS[1], name=f"{name}-{seed}"), share) for seed, share in tools]
+
+    done = runs("citi", (42, 0.5), (43, 0.7), (44, 0.9)) + runs("lora", (43, 0.6), (44, 0.5)) + runs("ft", (42, 1.0))
+    found = summary(["ft", "lora", "citi"], 3, done, {})
+    assert [(one["minus"], one["seeds"], one["tools"]) for one in found["differences"]] == [
+        ("lora", 2, {"mean": 25.0, "se": 15.0})
+    ]
+    assert found["missing"] == {"ft": 2, "lora": 1}
 
 
 def test_ablations_alone_take_citis_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

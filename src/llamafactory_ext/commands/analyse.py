@@ -135,6 +135,30 @@ class Analyse:
         print(f"{first['general']:.3f} on general tokens")
         print(f"Written: {Path(str(out)) / 'routers.json'}, {Path(str(out)) / 'routers.png'}")
 
+    def components(
+        self, out: str = "runs/components", seeds: int = 1, limit: int = 400, minutes: float | None = None
+    ) -> None:
+        """Train the most important, the least important or random components of the lab's tiny model for tool use.
+
+        Args:
+            out: folder of components.json, components.png and of one JSON per finished run, which is not run again.
+            seeds: trainings of each of the six rows.
+            limit: held-out items per set.
+            minutes: begin no further run after so many minutes; the same command goes on.
+        """
+        from ..lab.components import components
+
+        refuse_numbers(
+            "analyse components",
+            whole={"seeds": (seeds, 1), "limit": (limit, 1)},
+            real={} if minutes is None else {"minutes": (minutes, 0)},
+        )
+        found = components(Path(str(out)), seeds, limit, minutes or 0)
+        for row in found["rows"]:
+            wrong = ", ".join(f"{name} {count}" for name, count in row["mistakes"].items() if count)
+            shares = [f"{key} {row[key]['mean']:5.1f} %" for key in ("tools", "general")]
+            print(f"{row['label']:<14}{', '.join(shares)}: {wrong}")
+
 
 def _device(device: object) -> str:
     if device not in _DEVICES:

@@ -156,7 +156,7 @@ default: runs/table or runs/table-real.
             data: real: folder of the published files of API-Bank, GSM8K, NQ-open, Alpaca, IFEval and HellaSwag.
             model: real: what `lab real-model` wrote.
             checkout: real: of API-Bank, whose classes judge calls as published; default: without that figure.
-            minutes: real: begin no further run after so many minutes; the same command goes on.
+            minutes: begin no further run after so many minutes; the same command goes on.
         """
         numbers = {"seeds": seeds, "limit": limit, "trial_limit": trial_limit}
         refuse_numbers(
@@ -166,7 +166,7 @@ default: runs/table or runs/table-real.
         )
         names = None if rows is None else names_in(rows)
         written = Path(str(runs)) if runs is not None else None
-        own = {"data": data, "model": model, "checkout": checkout, "minutes": minutes}
+        own = {"data": data, "model": model, "checkout": checkout}
         if base == "real":
             if data is None or model is None or trial_limit is not None:
                 raise OptionError(
@@ -196,7 +196,8 @@ default: runs/table or runs/table-real.
             )
         from ..lab.table import table
 
-        table(Path(str(out or "runs/table")), seeds or 3, limit or 400, trial_limit or 150, names, written)
+        folder = Path(str(out or "runs/table"))
+        table(folder, seeds or 3, limit or 400, trial_limit or 150, names, written, minutes=minutes or 0)
 
     def ppo(self, out: str = "runs/ppo", seeds: int = 3, sft: str | None = None) -> None:
         """Show that TL-Training's PPO learns: curves of reward and right calls on held-out requests.
@@ -236,3 +237,19 @@ default: runs/table or runs/table-real.
                 f"held-out tasks ({last.gain(first):+.1f} standard errors), {last.seconds:.0f} s of one core"
             )
         print(f"Written: {Path(str(out)) / 'rl.json'}, {Path(str(out)) / 'rl.png'}")
+
+    def tl(self, out: str = "runs/tl", seeds: int = 3) -> None:
+        """Show what MAE, PKT and PPO each do on trajectories with errors: eight rows of TL-Training's ablation.
+
+        Args:
+            out: folder for the runs, tl.json and tl.png; finished runs found there are kept.
+            seeds: how many runs of each row.
+        """
+        from ..lab.tl import learn
+
+        refuse_numbers("lab tl", whole={"seeds": (seeds, 1)}, real={})
+        found = learn(Path(str(out)), seeds)
+        for row in found["rows"]:
+            correct, reward = row["correct"], row["reward"]
+            print(f"{row['label']:<22}{correct['mean']:6.1f} % exactly right, mean reward {reward['mean']:+.3f}")
+        print(f"Written: {Path(str(out)) / 'tl.json'}, {Path(str(out)) / 'tl.png'}")

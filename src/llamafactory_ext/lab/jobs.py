@@ -1,6 +1,7 @@
 """One run from start to end: train, measure, keep the result; each in its own process, several side by side."""
 
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -33,8 +34,8 @@ Tell = Callable[[str, tuple[int, int] | None], None]
 _STEP = re.compile(rb"(\d+)/(\d+) \[")
 
 
-class EndedEarly(Exception):  # noqa: N818 (no error of its own: another run failed, or the user stopped the demo)
-    """A job that was ended or never begun because the whole demo ends."""
+class EndedEarly(Exception):  # noqa: N818 (no error of its own: another run failed, the user stopped, time is over)
+    """A job that was ended or never begun because the whole command ends."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Setting:
         stop: set when the demo is to end early; running processes are then ended.
         half: of the held-out items; "validation" to choose settings.
         kept: folders whose results count too where they were made from the same inputs.
+        until: no job is begun after this reading of the monotonic clock.
+        keep: gets each row as soon as it is there.
     """
 
     root: Path
@@ -56,6 +59,8 @@ class Setting:
     stop: Event
     half: Half = "test"
     kept: tuple[Path, ...] = ()
+    until: float = math.inf
+    keep: Callable[[Row], None] | None = None
 
 
 def files_of(methods: Sequence[Method]) -> list[str]:
@@ -142,6 +147,8 @@ def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
         found = row_in(kept / f"{method.name}.json")
         if found is not None and found["made_from"] == made_from:
             return found
+    if time.monotonic() > setting.until:
+        raise EndedEarly
     folder, seconds = setting.out / method.name, 0.0
     program = [sys.executable, "-m", "llamafactory_ext.cli"]
     measure = [*program, "lab", "evaluate", f"--limit={setting.limit}", f"--half={setting.half}"]
@@ -170,6 +177,9 @@ def run_job(method: Method, setting: Setting, tell: Tell) -> Row:
 def run_side_by_side(methods: Sequence[Method], setting: Setting, workers: int | None, console: Console) -> list[Row]:
     """Run jobs, one per core, and show how far each is; the first failure ends the others.
 
+    Returns:
+        the rows in the order of the jobs, without those that were not begun in time.
+
     Raises:
         UpstreamError: one of them failed.
     """
@@ -188,7 +198,7 @@ def run_side_by_side(methods: Sequence[Method], setting: Setting, workers: int |
     for error in [job.exception() for job in jobs]:
         if error is not None and not isinstance(error, EndedEarly):
             raise error
-    return [job.result() for job in jobs]
+    return [job.result() for job in jobs if job.exception() is None]
 
 
 def _shown_job(method: Method, setting: Setting, shown: Shown, piece: int) -> Row:
@@ -198,6 +208,11 @@ def _shown_job(method: Method, setting: Setting, shown: Shown, piece: int) -> Ro
 
     try:
         row = run_job(method, setting, tell)
+        if setting.keep is not None:
+            setting.keep(row)
+    except EndedEarly:
+        shown.tell(piece, "not begun" if not setting.stop.is_set() else "ended")
+        raise
     except BaseException:
         shown.tell(piece, "failed")
         setting.stop.set()

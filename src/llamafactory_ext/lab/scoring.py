@@ -1,8 +1,9 @@
 """Exact match of answers and of tool calls, with counts and standard errors. Text in, values out."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import CallParseError
 from ..toolcalls import detect
@@ -41,6 +42,27 @@ def is_right(example: Example, reply: str) -> bool:
     return reply.split(ANSWER_MARKER)[-1].strip() == example.answer.split(ANSWER_MARKER)[-1].strip()
 
 
+NO_CALL = "NO_API_CALL"
+MISTAKES = (NO_CALL, "API_NAME_MISMATCH", "INVALID_INPUT_PARAMETER", "MISS_INPUT_ARGUMENT", "INPUT_MISMATCH")
+"""API-Bank's categories of a wrong call that need no execution (CITI, arXiv:2409.13202, Table 7)."""
+
+
+def mistake(example: Example, reply: str) -> str:
+    """Return the category of a reply to a tool request; "" for a right call."""
+    expected, made = parse_call(example.answer), parse_call(reply)
+    assert expected is not None
+    if made is None:
+        return NO_CALL
+    if made.name != expected.name:
+        return "API_NAME_MISMATCH"
+    keys, due = {key for key, _ in made.arguments}, {key for key, _ in expected.arguments}
+    if keys - due:
+        return "INVALID_INPUT_PARAMETER"
+    if due - keys:
+        return "MISS_INPUT_ARGUMENT"
+    return "" if made == expected else "INPUT_MISMATCH"
+
+
 @dataclass(frozen=True)
 class Score:
     """Accuracy on one set.
@@ -48,12 +70,17 @@ class Score:
     Attributes:
         n: number of items.
         right: number of right answers.
-        unparsable: replies that are no call at all (tool sets; 0 elsewhere).
+        mistakes: how many replies fall into each category of `MISTAKES` (tool sets; empty elsewhere).
     """
 
     n: int
     right: int
-    unparsable: int = 0
+    mistakes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def unparsable(self) -> int:
+        """Replies that are no call at all."""
+        return self.mistakes.get(NO_CALL, 0)
 
     @property
     def accuracy(self) -> float:
@@ -65,19 +92,22 @@ class Score:
         """Binomial standard error of the accuracy."""
         return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n)
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the score as plain JSON values."""
-        return {
+        found: dict[str, Any] = {
             "n": self.n,
             "right": self.right,
             "accuracy": round(self.accuracy, 4),
             "standard_error": round(self.standard_error, 4),
             "unparsable": self.unparsable,
         }
+        return found | ({"mistakes": dict(self.mistakes)} if self.mistakes else {})
 
 
 def score(examples: Sequence[Example], replies: Sequence[str]) -> Score:
     """Score the replies to one set of examples."""
     right = sum(is_right(example, reply) for example, reply in zip(examples, replies, strict=True))
-    tool = [reply for example, reply in zip(examples, replies, strict=True) if example.mark == "tool"]
-    return Score(len(examples), right, sum(parse_call(reply) is None for reply in tool))
+    found = [
+        mistake(example, reply) for example, reply in zip(examples, replies, strict=True) if example.mark == "tool"
+    ]
+    return Score(len(examples), right, {name: found.count(name) for name in MISTAKES} if found else {})

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -17,18 +18,30 @@ from typing import Any
 
 from rich.console import Console
 
-from ..checkpoint.own import as_json, claim, claim_plain, own_file, own_json, own_text, sha256
+from ..checkpoint.own import as_json, claim_plain, own_file, own_text, sha256
 from ..errors import OptionError
 from .demo import NEEDED, check_there
 from .jobs import Row, Setting, files_of, run_side_by_side
 from .methods import PACKAGE_ROOT, SHIPPED_MODEL
 from .place import held, row_in
+from .table_files import claim_table
 from .table_page import draw_table, page
-from .table_rows import ABLATIONS, BASE, FIRST_SEED, NAMES, TUNED, run_of, tools_of, trial, winner, worth
+from .table_rows import (
+    ABLATIONS,
+    BASE,
+    FIRST_SEED,
+    NAMES,
+    TUNED,
+    run_of,
+    settings_of,
+    tools_of,
+    trial,
+    winner,
+    worth,
+)
 
-ROWS_FOLDER = "lab"
+ROWS_FOLDER, FILES = "lab", ("lab.json", "lab.md", "lab.png")
 MEASURES = ("tool_seen", "tool_unseen", "math", "code", "facts", "instructions")
-RIVALS = ("lora_dm", "ft_dm")
 
 
 def check_names(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -51,11 +64,12 @@ def table(
     runs: Path | None = None,
     root: Path = PACKAGE_ROOT,
     workers: int | None = None,
+    minutes: float = 0,
 ) -> dict[str, Any]:
     """Run what is not there yet of trials and seeds, and write ``lab.json``, ``lab.md`` and ``lab.png`` into `out`.
 
     Args:
-        out: folder of the table; the JSON of each run goes to ``out/lab``.
+        out: folder of the table; the JSON of each run goes to ``out/lab`` as soon as it ends.
         seeds: trainings of each row.
         limit: held-out items per set of the reported figures (the test half).
         trial_limit: the same of the trials (the validation half).
@@ -63,6 +77,7 @@ def table(
         runs: folder of what the trainings write; None takes ``out/runs``.
         root: the repository, whose examples/ and data/ are used.
         workers: runs at a time; None takes one per core.
+        minutes: no further run is begun after so many minutes; 0 sets no end.
 
     Raises:
         OptionError: there is no such row.
@@ -72,10 +87,11 @@ def table(
     wanted = check_names(names, NAMES)
     check_there(root, NEEDED)
     claim_plain(out)
-    claim([out / name for name in ("lab.json", "lab.md", "lab.png")])
+    known = claim_table(out, FILES, ("rows", "trials"))
     runs, rows_folder = (runs or out / "runs").resolve(), out / ROWS_FOLDER
     console, kept = Console(), (rows_folder.resolve(), root / "docs" / ROWS_FOLDER)
-    setting = Setting(root, runs, limit, Event(), kept=kept)
+    until = time.monotonic() + 60 * minutes if minutes else math.inf
+    setting = Setting(root, runs, limit, Event(), kept=kept, until=until, keep=lambda row: keep_row(row, rows_folder))
     tuned = [name for name in TUNED if name in wanted or (name == "citi" and set(wanted) & set(ABLATIONS))]
     trials = [trial(name, number) for name in tuned for number in range(len(TUNED[name].trials))]
     # Seed by seed, so that an interrupted table has whole rows of the first seeds.
@@ -89,28 +105,40 @@ def table(
         many = len(every)
         console.print(f"{many} runs, {workers or os.cpu_count()} at a time, 2 to 4 minutes each. Logs: {runs}")
         tried = run_side_by_side(trials, replace(setting, limit=trial_limit, half="validation"), workers, console)
-        _keep(tried, rows_folder)
-        by_name = {row["name"]: row for row in tried}
-        of = {name: [by_name[f"{name}-trial-{n}"] for n in range(len(TUNED[name].trials))] for name in tuned}
-        chosen = {name: winner(name, rows) for name, rows in of.items()}
+        of = trials_by_name(tuned, tried)
+        chosen = {name: winner(name, whole) for name, rows in of.items() if (whole := _whole(rows))}
+        ready = [(name, seed) for name, seed in order if name == BASE.name or settings_of(name) in chosen]
         done = run_side_by_side(
-            [run_of(name, FIRST_SEED + seed, chosen) for name, seed in order], setting, workers, console
+            [run_of(name, FIRST_SEED + seed, chosen) for name, seed in ready], setting, workers, console
         )
-        _keep(done, rows_folder)
-    found = summary(wanted, done, of)
-    own_json(out / "lab.json", found)
-    own_text(out / "lab.md", page(found))
-    with own_file(out / "lab.png") as staged, staged.open("wb") as picture:
-        draw_table(found, picture)
-    console.print(f"Written: {out / 'lab.json'}, {out / 'lab.md'}, {out / 'lab.png'}")
+    found = summary(wanted, seeds, done, of)
+    data, text, picture = (out / name for name in FILES)
+    own_text(data, as_json(found), known)
+    own_text(text, page(found), known)
+    if found["rows"]:
+        with own_file(picture, known) as staged, staged.open("wb") as file:
+            draw_table(found, file)
+    console.print(f"Written: {data}, {text}, {picture}")
     return found
 
 
-def _keep(rows: Sequence[Row], folder: Path) -> None:
-    for row in rows:
-        path = folder / f"{row['name']}.json"
-        known = [sha256(path)] if row_in(path) is not None else []  # an earlier row, which lost its mark in a clone
-        own_text(path, as_json(row), known)
+def trials_by_name(names: Sequence[str], tried: Sequence[Row]) -> dict[str, list[Row | None]]:
+    """Return the trials of each method in their order; None for one that was not run."""
+    by_name = {row["name"]: row for row in tried}
+    return {name: [by_name.get(f"{name}-trial-{n}") for n in range(len(TUNED[name].trials))] for name in names}
+
+
+def _whole(rows: Sequence[Row | None]) -> list[Row]:
+    """Return the trials, none where one of them is missing: nothing is chosen from fewer."""
+    there = [row for row in rows if row is not None]
+    return there if len(there) == len(rows) else []
+
+
+def keep_row(row: Row, folder: Path) -> None:
+    """Write a row as a file of its own, over an earlier one of its name."""
+    path = folder / f"{row['name']}.json"
+    known = [sha256(path)] if row_in(path) is not None else []  # an earlier row, which lost its mark in a clone
+    own_text(path, as_json(row), known)
 
 
 def figure(values: Sequence[float], n: int) -> dict[str, float | None]:
@@ -126,53 +154,75 @@ def figure(values: Sequence[float], n: int) -> dict[str, float | None]:
     return {"mean": round(100 * mean, 2), "se": round(100 * error, 2)}
 
 
-def summary(names: Sequence[str], done: Sequence[Row], tried: dict[str, list[Row]]) -> dict[str, Any]:
-    """Return what lab.json holds: a row per method with mean and SE, paired differences, and the trials."""
-    rows, by_row = [], {}
-    for name in names:
-        mine = [row for row in done if row["name"] == name or row["name"].startswith(f"{name}-")]
-        by_row[name] = mine
-        one = mine[0]["scores"]
-        n = one["tool_seen"]["n"]
-        rows.append(
-            {
-                "name": name,
-                "label": mine[0]["label"].split(", seed")[0],
-                "seeds": [int(row["name"].rpartition("-")[2]) for row in mine if name != BASE.name],
-                "options": mine[0]["options"],
-                "tools": figure([tools_of(row) for row in mine], 2 * n),
-                "general": figure([row["general"] for row in mine], 4 * n),
-                **{key: figure([row["scores"][key]["accuracy"] for row in mine], one[key]["n"]) for key in MEASURES},
-                "seconds": round(statistics.fmean(row["training_seconds"] for row in mine), 1),
-            }
-        )
+def summary(
+    names: Sequence[str], seeds: int, done: Sequence[Row], tried: Mapping[str, Sequence[Row | None]]
+) -> dict[str, Any]:
+    """Return the content of lab.json: a row per method with mean and SE, paired differences, trials, what is missing.
+
+    Args:
+        names: rows of the table.
+        seeds: trainings that each row should have.
+        done: the runs that are there.
+        tried: trials of each method; None for one that was not run.
+    """
+    by_row = {name: [row for row in done if _is_of(row, name)] for name in names}
+    rows = [row_figures(name, mine) for name, mine in by_row.items() if mine]
+    missing = {name: (1 if name == BASE.name else seeds) - len(mine) for name, mine in by_row.items()}
     return {
         "base": SHIPPED_MODEL.name,
         "unit": "per cent, exact match; se over the seeds, with one seed over the items",
-        "n": {key: done[0]["scores"][key]["n"] for key in MEASURES},
+        "n": {key: done[0]["scores"][key]["n"] for key in MEASURES} if done else {},
         "rows": rows,
+        "missing": {name: count for name, count in missing.items() if count > 0},
         "differences": [
-            difference
-            for rival in RIVALS
-            if "citi" in by_row and rival in by_row and len(by_row["citi"]) > 1
-            for difference in [_difference("citi", rival, by_row)]
+            found
+            for rival in by_row
+            if rival not in (BASE.name, "citi") and "citi" in by_row
+            for found in _difference("citi", rival, by_row)
         ],
         "trials": {
-            name: [
-                {"options": row["options"], "worth": round(100 * worth(row), 2), "n": row["scores"]["tool_seen"]["n"]}
-                for row in one
-            ]
+            name: [{"options": list(TUNED[name].trials[number]), **_worth(row)} for number, row in enumerate(one)]
             for name, one in tried.items()
         },
     }
 
 
-def _difference(name: str, rival: str, by_row: dict[str, list[Row]]) -> dict[str, Any]:
-    """Return the paired difference of two rows over the seeds, in points."""
-    pairs = list(zip(by_row[name], by_row[rival], strict=True))
+def _is_of(row: Row, name: str) -> bool:
+    return bool(row["name"] == name or row["name"].rpartition("-")[0] == name)
+
+
+def row_figures(name: str, mine: Sequence[Row]) -> dict[str, Any]:
+    """Return what the table says of a row."""
+    one = mine[0]["scores"]
+    n = one["tool_seen"]["n"]
+    return {
+        "name": name,
+        "label": mine[0]["label"].split(", seed")[0],
+        "seeds": [int(row["name"].rpartition("-")[2]) for row in mine if name != BASE.name],
+        "options": mine[0]["options"],
+        "tools": figure([tools_of(row) for row in mine], 2 * n),
+        "general": figure([row["general"] for row in mine], 4 * n),
+        **{key: figure([row["scores"][key]["accuracy"] for row in mine], one[key]["n"]) for key in MEASURES},
+        "seconds": round(statistics.fmean(row["training_seconds"] for row in mine), 1),
+    }
+
+
+def _worth(row: Row | None) -> dict[str, Any]:
+    if row is None:
+        return {"worth": None}
+    shares = {"tools": tools_of(row), "general": row["general"], "worth": worth(row)}
+    return {"n": row["scores"]["tool_seen"]["n"], **{key: round(100 * share, 2) for key, share in shares.items()}}
+
+
+def _difference(name: str, rival: str, by_row: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+    """Return the paired difference of two rows over the seeds that both have, in points; none with fewer than two."""
+    ours, others = ({row["name"].rpartition("-")[2]: row for row in by_row[one]} for one in (name, rival))
+    pairs = [(row, others[seed]) for seed, row in ours.items() if seed in others]
+    if len(pairs) < 2:
+        return []
     found: dict[str, Any] = {"row": name, "minus": rival, "seeds": len(pairs)}
     for key, of in (("tools", tools_of), ("general", lambda row: row["general"])):
         gaps = [of(one) - of(other) for one, other in pairs]
         error = statistics.stdev(gaps) / math.sqrt(len(gaps))
         found[key] = {"mean": round(100 * statistics.fmean(gaps), 2), "se": round(100 * error, 2)}
-    return found
+    return [found]

@@ -7,11 +7,14 @@ from typing import IO, Any
 
 _HEAD = """# The lab's table
 
-Made by `llamafactory-ext lab table` on the tiny model of the lab. Exact match on held-out items in per cent, mean
-± standard error {errors}; n = {n} items a set. "tools" is the mean of seen and unseen tools.
+Made by `llamafactory-ext lab table --out docs` on the tiny model of the lab, from the runs in `docs/lab/`. Exact match
+on held-out items in per cent; n = {n} items a set. "tools" is the mean of seen and unseen tools, "general" that of the
+other four. ± is one standard error: over the seeds, or over the items where a row has one seed or none. Seconds are of
+the wall's clock and no measure of cost: other work on the machine makes them longer (benchmarks/README.md has one).
 
-| row | tools | seen | unseen | general | math | code | facts | instructions | seconds |
-|---|---|---|---|---|---|---|---|---|---|
+"""
+_COLUMNS = """| row | seeds | tools | seen | unseen | general | math | code | facts | instructions | seconds |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 _KEYS = ("tools", "tool_seen", "tool_unseen", "general", "math", "code", "facts", "instructions")
 
@@ -21,30 +24,44 @@ def _cell(figure: dict[str, float]) -> str:
 
 
 def page(found: dict[str, Any]) -> str:
-    """Return the page: the table, paired differences, and what each trial was worth."""
-    seeds = max(len(row["seeds"]) for row in found["rows"])
-    errors = f"over {seeds} seeds (the base: over items)" if seeds > 1 else "over the items (one seed)"
-    lines = [_HEAD.format(errors=errors, n=found["n"]["tool_seen"])]
+    """Return the page: the table, what is missing, paired differences, and what each trial was worth."""
+    lines = [_HEAD.format(n=found["n"].get("tool_seen", 0))]
+    if found["missing"]:
+        counts = ", ".join(f"{name} ({count})" for name, count in found["missing"].items())
+        lines.append(f"**Not run yet, with the number of runs: {counts}.** The same command goes on with them.\n\n")
+    lines.append(_COLUMNS)
     for row in found["rows"]:
         cells = " | ".join(_cell(row[key]) for key in _KEYS)
-        lines.append(f"| {row['label']} | {cells} | {row['seconds']:.0f} |\n")
+        lines.append(f"| {row['label']} | {len(row['seeds']) or '-'} | {cells} | {row['seconds']:.0f} |\n")
+    if found["rows"]:
+        lines.append("\n![Calls and general abilities of every row](lab.png)\n")
     if found["differences"]:
         lines.append(
-            "\n## Paired differences over the seeds, in points\n\n| difference | tools | general |\n|---|---|---|\n"
+            "\n## Paired differences over the seeds, in points\n\n"
+            "| difference | seeds | tools | general |\n|---|---|---|---|\n"
         )
         lines += [
-            f"| {one['row']} minus {one['minus']} | {_cell(one['tools'])} | {_cell(one['general'])} |\n"
+            f"| {one['row']} minus {one['minus']} | {one['seeds']} | {_cell(one['tools'])} | "
+            f"{_cell(one['general'])} |\n"
             for one in found["differences"]
         ]
-    if found["trials"]:
-        lines.append(
-            "\n## Trials\n\nOne seed, on the validation half, which shares no item with the test half. A trial is "
-            "worth the mean of tools and general.\nThe best one's settings are those of the row above.\n\n"
-            "| method | settings | worth |\n|---|---|---|\n"
-        )
-    for name, trials in found["trials"].items():
-        lines += [f"| {name} | `{' '.join(one['options'])}` | {one['worth']:.1f} |\n" for one in trials]
-    return "".join(lines)
+    return "".join([*lines, *_trials(found["trials"])])
+
+
+def _trials(trials: dict[str, list[dict[str, Any]]]) -> list[str]:
+    if not trials:
+        return []
+    lines = [
+        "\n## Trials\n\nOne seed, on the validation half, which shares no item with the test half. A trial is "
+        "worth the mean of tools and general.\nThe best one's settings are those of the row above.\n\n"
+        "| method | settings | tools | general | worth |\n|---|---|---|---|---|\n"
+    ]
+    for name, tried in trials.items():
+        for one in tried:
+            known = one["worth"] is not None
+            cells = " | ".join(f"{one[key]:.1f}" for key in ("tools", "general", "worth")) if known else "not run | |"
+            lines.append(f"| {name} | `{' '.join(one['options'])}` | {cells} |\n")
+    return lines
 
 
 def draw_table(found: dict[str, Any], path: Path | IO[bytes]) -> None:

@@ -97,6 +97,11 @@ def winner(name: str, tried: Sequence[Row]) -> tuple[str, ...]:
     return TUNED[name].trials[best]
 
 
+def settings_of(name: str) -> str:
+    """Return the method whose settings a row takes: an ablation those of CITI."""
+    return "citi" if name in ABLATIONS else name
+
+
 def run_of(name: str, seed: int, chosen: Mapping[str, tuple[str, ...]]) -> Method:
     """Return one run of a row.
 
@@ -107,7 +112,7 @@ def run_of(name: str, seed: int, chosen: Mapping[str, tuple[str, ...]]) -> Metho
     """
     if name == BASE.name:
         return BASE
-    settings, label, method = chosen["citi" if name in ABLATIONS else name], "", _BY_NAME.get(name, _BY_NAME["citi"])
+    settings, label, method = chosen[settings_of(name)], "", _BY_NAME.get(name, _BY_NAME["citi"])
     if name in ABLATIONS:
         label, left_out = ABLATIONS[name]
         settings = (*settings, *left_out)

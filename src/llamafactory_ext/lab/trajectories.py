@@ -5,24 +5,34 @@ ways of the paper's Table 14.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 from . import words
 from .tools import TOOLS, Tool
 
-_ERROR_SHARE = 0.5  # of the records; each has one erroneous call then
+_ERROR_SHARE = 0.5
 _REPORTS = ('{"error": "HTTP 503: service unavailable"}', '{"error": "Response error."}')
 _Call = tuple[str, dict[str, str]]
+_Error = Callable[[_Call, Random], tuple[_Call, str]]  # the erroneous call, and what its output says
 
 
-def trajectories(count: int, seed: int) -> list[dict[str, Any]]:
-    """Draw different trajectories; the same arguments give the same ones."""
+def trajectories(
+    count: int, seed: int, error_share: float = _ERROR_SHARE, *, mistakes_only: bool = False
+) -> list[dict[str, Any]]:
+    """Draw different trajectories; the same arguments give the same ones.
+
+    Args:
+        count: how many.
+        seed: of the draw.
+        error_share: share of the records that begin with an erroneous call.
+        mistakes_only: leave out errors of a right call, which a server or a network makes.
+    """
     rng = Random(f"trajectories/{seed}")
     found: dict[str, dict[str, Any]] = {}
     while len(found) < count:
-        record = _record(rng)
+        record = _record(rng, error_share, _MISTAKES if mistakes_only else _ERRORS)
         found.setdefault(record["conversations"][0]["value"], record)
     return list(found.values())
 
@@ -33,14 +43,14 @@ def mistaken(name: str, arguments: dict[str, str], rng: Random) -> tuple[str, di
     return wrong
 
 
-def _record(rng: Random) -> dict[str, Any]:
+def _record(rng: Random, error_share: float, errors: Sequence[_Error]) -> dict[str, Any]:
     tools = _toolbox(rng)
     tool = tools[0]
     values = {slot.key: slot.draw(rng) for slot in tool.slots}
     told = " ".join(rng.choice(slot.phrases).format(values[slot.key]) for slot in tool.slots)
     turns = [turn("human", f"Please {tool.verb} {words.a(tool.noun)} {told}.")]
-    if rng.random() < _ERROR_SHARE:
-        call, report = rng.choice(_ERRORS)((tool.name, values), rng)
+    if rng.random() < error_share:
+        call, report = rng.choice(errors)((tool.name, values), rng)
         turns += [turn("function_call", call_text(call)), turn("observation", report)]
     turns += [
         turn("function_call", call_text((tool.name, values))),
@@ -81,7 +91,7 @@ def _broken(call: _Call, rng: Random) -> tuple[_Call, str]:
     return call, rng.choice(_REPORTS)
 
 
-_MISTAKES: tuple[Callable[[_Call, Random], tuple[_Call, str]], ...] = (
+_MISTAKES: tuple[_Error, ...] = (
     _unknown_tool,
     _unknown_parameter,
     _missing_parameter,
