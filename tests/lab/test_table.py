@@ -16,6 +16,7 @@ from llamafactory_ext.lab import table as table_module
 from llamafactory_ext.lab.jobs import EndedEarly, Setting, run_job
 from llamafactory_ext.lab.methods import METHODS, PACKAGE_ROOT, Method
 from llamafactory_ext.lab.table import MEASURES, figure, summary, table
+from llamafactory_ext.lab.table_page import page
 from llamafactory_ext.lab.table_rows import ABLATIONS, NAMES, TUNED, run_of, winner, worth
 
 pytestmark = pytest.mark.fast
@@ -89,9 +90,9 @@ def test_table_is_whole_and_its_parts_are_kept(tmp_path: Path, monkeypatch: pyte
     assert found["missing"] == {}
     assert json.loads((tmp_path / "t/lab.json").read_text("utf-8")) == found
     assert (tmp_path / "t/lab.png").read_bytes().startswith(b"\x89PNG")
-    page = (tmp_path / "t/lab.md").read_text("utf-8")
-    assert "| CITI | 2 | 60.0 ± 10.0 |" in page
-    assert "Not run yet" not in page
+    text = (tmp_path / "t/lab.md").read_text("utf-8")
+    assert "| CITI | 2 | 60.0 ± 10.0 |" in text
+    assert "Not run yet" not in text
     assert len(list((tmp_path / "t/lab").glob("*.json"))) == len(ran)
 
 
@@ -153,9 +154,9 @@ def test_runs_that_are_not_begun_in_time_are_named_and_the_next_call_goes_on(
     assert [one["name"] for one in found["rows"]] == ["base", "lora"]
     assert found["missing"] == {"ft": 2, "uco": 2}
     assert [one["worth"] is None for one in found["trials"]["ft"]] == [False, True, True, True]
-    page = (tmp_path / "t/lab.md").read_text("utf-8")
-    assert "**Not run yet, with the number of runs: ft (2), uco (2).**" in page
-    assert "| ft | `learning_rate=0.0003` | not run | | |" in page
+    text = (tmp_path / "t/lab.md").read_text("utf-8")
+    assert "**Not run yet, with the number of runs: ft (2), uco (2).**" in text
+    assert "| ft | `learning_rate=0.0003` | not run | | |" in text
     assert {path.stem for path in (tmp_path / "t/lab").glob("*.json")} == allowed
     allowed |= {*(f"ft-trial-{n}" for n in range(4)), "ft-42"}
     ran.clear()
@@ -192,3 +193,20 @@ def test_ablations_alone_take_citis_trials(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(jobs, "run_job", run)
     table_module.table(tmp_path / "t", seeds=1, names=["uco"], workers=1)
     assert ran == [*(f"citi-trial-{n}" for n in range(4)), f"uco-{table_rows.FIRST_SEED}"]
+
+
+def test_the_kept_table_follows_from_the_kept_runs() -> None:
+    docs = PACKAGE_ROOT / "docs"
+    rows = {path.stem: json.loads(path.read_text("utf-8")) for path in (docs / "lab").glob("*.json")}
+    kept = json.loads((docs / "lab.json").read_text("utf-8"))
+    seeds = max([len(one["seeds"]) + kept["missing"].get(one["name"], 0) for one in kept["rows"]])
+    done = [
+        rows[name]
+        for seed in range(seeds)
+        for name in (*NAMES, *(f"{one}-{42 + seed}" for one in NAMES))
+        if name in rows
+    ]
+    tried = table_module.trials_by_name(list(TUNED), list(rows.values()))
+    found = summary(NAMES, seeds, list({row["name"]: row for row in done}.values()), tried)
+    assert found == kept
+    assert page(found) == (docs / "lab.md").read_text("utf-8")
