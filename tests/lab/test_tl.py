@@ -30,7 +30,13 @@ def test_no_request_is_in_two_sets_and_only_training_begins_with_mistakes(
     monkeypatch.setattr(tl, "REQUESTS", 120)
     monkeypatch.setattr(tl, "HELD_OUT", 60)
     write_data(tmp_path)
-    sets = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("tl_*.json")}
+    sets = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(sets.pop("dataset_info")) == set(tl.SETS)
+    shipped = sets.pop("lab_trajectories")
+    assert shipped == json.loads((PACKAGE_ROOT / "data/lab_trajectories.json").read_text("utf-8"))
+    trained = {record["conversations"][0]["value"] for record in shipped}
+    for name in ("tl_requests", "tl_held_out"):
+        assert not trained & {record["conversations"][0]["value"] for record in sets[name]}
     assert {name: len(records) for name, records in sets.items()} == {
         "tl_flawed": 300,
         "tl_requests": 120,

@@ -32,7 +32,7 @@ FILES, ROWS_FOLDER = ("components.json", "components.png"), "components"
 # Rank and scale of LoRA are the paper's (A.5); rates are those of lora_tiny.yaml and full_tiny.yaml.
 _ADAPTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "lora": ("LoRA", ("citi_rank=32", "citi_alpha=32", "citi_mi_lr=1e-3")),
-    "full": ("full", ("citi_mi_lr=3e-4",)),
+    "full": ("full", ("~citi_alpha", "citi_mi_lr=3e-4")),
 }
 _SELECTIONS = {"bottom": "down", "random": "random", "top": "top"}
 _COMMON = ("citi_phases=mi", "citi_mi_epochs=4", "citi_report_samples=0")

@@ -115,6 +115,8 @@ def run_of(name: str, seed: int, chosen: Mapping[str, tuple[str, ...]]) -> Metho
     settings, label, method = chosen[settings_of(name)], "", _BY_NAME.get(name, _BY_NAME["citi"])
     if name in ABLATIONS:
         label, left_out = ABLATIONS[name]
+        if "citi_adapter=lora" in left_out:  # which has no routers to set
+            settings = tuple(word for word in settings if not word.startswith("citi_router_"))
         settings = (*settings, *left_out)
     return replace(
         method,

@@ -19,7 +19,7 @@ from typing import Any
 from ..checkpoint.atomic import read_json
 from ..checkpoint.own import as_json, claim, claim_plain, own_file, own_json, own_text
 from ..errors import CheckpointError, DataError
-from .datasets import DATA_SEED, ENTRIES
+from .datasets import DATA_SEED, ENTRIES, TRAJECTORIES
 from .methods import PACKAGE_ROOT, SHIPPED_MODEL
 from .place import held
 from .ppo import Curve, run_training
@@ -32,7 +32,7 @@ FLAWED, FLAWED_SHARE = 300, 0.9
 REQUESTS, REQUESTS_SEED = 1000, 5
 HELD_OUT, HELD_OUT_SEED = 400, 6
 PPO_STEPS = 20
-FILES, SETS = ("tl.json", "tl.png"), ("tl_flawed", "tl_requests", "tl_held_out")
+FILES, SETS = ("tl.json", "tl.png"), ("tl_flawed", "tl_requests", "tl_held_out", "lab_trajectories")
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,15 @@ def learn(out: Path, seeds: int = 3, root: Path = PACKAGE_ROOT, overrides: Mappi
 
 
 def write_data(folder: Path) -> Path:
-    """Return flawed trajectories, requests for PPO and held-out requests as data sets; none is in two of them."""
+    """Return flawed trajectories, requests for PPO, held-out requests and lab_trajectories as data sets.
+
+    No request is in two of them, but for those of lab_trajectories that the flawed ones share.
+    """
     flawed = trajectories(FLAWED, DATA_SEED, FLAWED_SHARE, mistakes_only=True)
-    requests = _others(REQUESTS, REQUESTS_SEED, flawed)
-    sets = dict(zip(SETS, (flawed, requests, _others(HELD_OUT, HELD_OUT_SEED, flawed + requests)), strict=True))
+    shipped = trajectories(TRAJECTORIES, DATA_SEED)
+    requests = _others(REQUESTS, REQUESTS_SEED, flawed + shipped)
+    held_out = _others(HELD_OUT, HELD_OUT_SEED, flawed + shipped + requests)
+    sets = dict(zip(SETS, (flawed, requests, held_out, shipped), strict=True))
     for name, records in sets.items():
         own_json(folder / f"{name}.json", records)
     entry = ENTRIES["lab_trajectories"]
