@@ -28,7 +28,7 @@ def page(found: dict[str, Any]) -> str:
     lines = [_HEAD.format(n=found["n"].get("tool_seen", 0))]
     if found["missing"]:
         counts = ", ".join(f"{name} ({count})" for name, count in found["missing"].items())
-        lines.append(f"**Not run yet, with the number of runs: {counts}.** The same command goes on with them.\n\n")
+        lines.append(f"**Not run yet, with the number of runs: {counts}.** The same command runs them.\n\n")
     lines.append(_COLUMNS)
     for row in found["rows"]:
         cells = " | ".join(_cell(row[key]) for key in _KEYS)
