@@ -4,7 +4,7 @@
 FROM vllm/vllm-openai:v0.32.0
 
 COPY . /src
-# Brings what vLLM's image has not (PEFT, fire); torch and transformers are the image's and stay as they are.
+# Brings what vLLM's image has not (PEFT); torch and transformers are the image's and stay as they are.
 RUN pip install --no-cache-dir /src
 ENTRYPOINT ["vllm", "serve"]
 CMD ["/model"]

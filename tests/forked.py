@@ -111,7 +111,7 @@ def serve(address: str) -> None:
     import gc
 
     for module in (
-        *("fire", "matplotlib.pyplot", "llamafactory.launcher", "llamafactory.train.tuner"),
+        *("matplotlib.pyplot", "llamafactory.launcher", "llamafactory.train.tuner"),
         *("llamafactory.chat", "transformers.models.llama.modeling_llama"),
         *(f"llamafactory_ext.{room}.workflow" for room in ("citi.run", "tl.ppo", "tl.sft", "skintern")),
     ):

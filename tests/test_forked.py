@@ -32,5 +32,5 @@ def test_it_ends_as_one_that_is_started(command: list[str], tmp_path: Path) -> N
 
 def test_variables_that_steer_imports_start_the_command(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    (tmp_path / "fire.py").write_text("raise SystemExit(9)", "utf-8")
+    (tmp_path / "difflib.py").write_text("raise SystemExit(9)", "utf-8")
     assert forked.run(["llamafactory-ext", "etapp", "cases"], tmp_path, PYTHONPATH=path).returncode == 9
