@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from ..training.parameters import RAISED
 from ..training.same_data import check_same_base, check_same_data, content_hash
 from ..training.stopping import Stop, how_to_resume, stoppable
 from ..training.together import check_options, together
+from ..training.token_weights import WEIGHTS_COLUMN
 from ..upstream.pipeline.api import (
     SupervisedCollator,
     accuracy_of,
@@ -43,11 +44,11 @@ from ..upstream.pipeline.api import (
     plot_evaluated,
     plot_loss,
 )
+from ..upstream.pipeline.channels import CarryingCollator
 from ..upstream.pipeline.fitting import fit_template, untrained_rows
 from ..upstream.pipeline.manifest import make_manifest
 from ..upstream.pipeline.requests import request_records, request_weights
 from ..upstream.pipeline.served import Served, check_served
-from ..upstream.pipeline.weights import WeightedCollator
 from .adapter import SHAPE, WEIGHTS, check_sequence, go_on, new_adapter
 from .export import export_remark
 from .options import DataMethodArguments
@@ -226,7 +227,8 @@ class _Data:
             task = len(model.peft_config["default"].tasks)
             rates = {"ratio": own.data_restore_ratio, "probability": own.data_restore_probability}
             callbacks.append(Restoration(model, seed=args.seed, task=task, **rates))
-        kind = SupervisedCollator if self.settings is None else WeightedCollator
+        weighed = partial(CarryingCollator, columns=(WEIGHTS_COLUMN,))
+        kind = SupervisedCollator if self.settings is None else weighed
         collator = kind(
             template=self.template,
             model=model,

@@ -27,6 +27,7 @@ from ..training.processes import by_main
 from ..training.same_data import check_same_base, check_same_data, content_hash
 from ..training.stopping import Stop, how_to_resume, stoppable
 from ..training.together import check_options, together
+from ..training.token_weights import WEIGHTS_COLUMN
 from ..upstream.pipeline.api import (
     SupervisedCollator,
     accuracy_of,
@@ -35,7 +36,7 @@ from ..upstream.pipeline.api import (
     plot_evaluated,
     plot_loss,
 )
-from ..upstream.pipeline.weights import WeightedCollator
+from ..upstream.pipeline.channels import CarryingCollator
 from .distil import DistilTrainer, Teacher
 from .inputs import Inputs, logger
 from .plan import SkinternFolder, make_plan
@@ -253,7 +254,8 @@ class _Skintern(PhasedRun):
         phases = list(self.folder.phases)
         before = sum(other.epochs for other in phases[: phases.index(phase)]) / phase.epochs
         whole = sum(other.epochs for other in phases) / phase.epochs
-        kind = SupervisedCollator if self.inputs.settings.rows == ONE else WeightedCollator
+        weighed = partial(CarryingCollator, columns=(WEIGHTS_COLUMN,))
+        kind = SupervisedCollator if self.inputs.settings.rows == ONE else weighed
         make: Callable[..., SkinternTrainer] = SkinternTrainer
         if self.finetuning_args.skintern_baseline == "distil" and phase is phases[-1]:
             make = partial(DistilTrainer, teacher=self._teacher(model, phase))

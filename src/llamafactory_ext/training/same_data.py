@@ -10,20 +10,18 @@ import numpy as np
 from torch import nn
 
 from ..checkpoint.base import fingerprint
-from ..data.marks import MARKS_COLUMN
+from .channels import all_columns
 from .engines import engine_of
 from .processes import digest, world
 from .together import check_same
-from .token_weights import WEIGHTS_COLUMN
 
-_HASHED = ("input_ids", "labels", MARKS_COLUMN, WEIGHTS_COLUMN)
 _SHOWN = {"train": "training", "train_dataset": "training", "eval": "evaluation", "eval_dataset": "evaluation"}
 
 
 def content_hash(dataset: Any) -> str:
-    """Return the hash of tokens, labels, marks and weights, the same wherever the data was tokenized."""
+    """Return the hash of tokens, labels and all channels, the same wherever the data was tokenized."""
     content = hashlib.blake2b(digest_size=16)
-    names = [name for name in _HASHED if name in dataset.column_names]
+    names = [name for name in ("input_ids", "labels", *all_columns()) if name in dataset.column_names]
     columns = dataset.select_columns(names).with_format("arrow")
     for batch in columns.iter(batch_size=1000):
         for name in batch.column_names:
@@ -42,7 +40,7 @@ class RowHash:
     def of(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         """Hand on the rows, hashing each."""
         for row in rows:
-            for name in _HASHED:
+            for name in ("input_ids", "labels", *all_columns()):
                 if name in row:
                     values = np.asarray(row[name], dtype=np.int64)
                     self._digest.update(name.encode() + len(values).to_bytes(8) + values.tobytes())

@@ -13,17 +13,14 @@ from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.hparams import DataArguments, ModelArguments, TrainingArguments
 
 import tiny
+from llamafactory_ext.data.marks import MARKS_COLUMN
 from llamafactory_ext.errors import DataError
 from llamafactory_ext.tl.sft.examples import NO_FEEDBACK, NO_TOOLS, NOT_PARSED, NOT_RENDERED, Settings
 from llamafactory_ext.tl.sft.findings import Findings, check_usable
 from llamafactory_ext.training.token_weights import SCALE, WEIGHTS_COLUMN
+from llamafactory_ext.upstream.pipeline.channels import CarryingCollator
 from llamafactory_ext.upstream.pipeline.requests import request_marks, request_weights
-from llamafactory_ext.upstream.pipeline.weights import (
-    NOTE_COLUMN,
-    WeightedCollator,
-    WeightedMarkedCollator,
-    take_notes,
-)
+from llamafactory_ext.upstream.pipeline.weights import NOTE_COLUMN, take_notes
 from tl.trajectories import call, corrected, parallel, record, records, talk, turn, write_data
 
 pytestmark = pytest.mark.fast
@@ -148,16 +145,16 @@ def test_marks_and_weights_travel_together(packing: bool, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("kind", [WeightedCollator, WeightedMarkedCollator])
-def test_collating_pads_weights_like_labels(side: str, kind: type, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [(WEIGHTS_COLUMN,), (MARKS_COLUMN, WEIGHTS_COLUMN)], ids=len)
+def test_collating_pads_weights_like_labels(side: str, columns: tuple[str, ...], tmp_path: Path) -> None:
     settings = Settings()
-    raw, template, _ = load(tmp_path, records(6), settings, marks=kind is WeightedMarkedCollator, cutoff_len=1500)
+    raw, template, _ = load(tmp_path, records(6), settings, marks=MARKS_COLUMN in columns, cutoff_len=1500)
     rows, _ = take_notes(raw, settings)
     tokenizer = tiny.tiny_tokenizer()
     tokenizer.padding_side = side
     parts = {"template": template, "tokenizer": tokenizer, "processor": None, "pad_to_multiple_of": 8}
     features = [dict(row) for row in rows]
-    batch = kind(**parts)(features)
+    batch = CarryingCollator(columns=columns, **parts)(features)
     upstream = SFTDataCollatorWith4DAttentionMask(**parts)(
         [{name: row[name] for name in ("input_ids", "attention_mask", "labels")} for row in rows]
     )
@@ -170,7 +167,9 @@ def test_collating_pads_weights_like_labels(side: str, kind: type, tmp_path: Pat
     assert torch.equal(batch[WEIGHTS_COLUMN] > 0, batch["labels"] != -100)
     assert features[0][WEIGHTS_COLUMN] == rows[0][WEIGHTS_COLUMN]  # a data set kept in memory stays whole
     with pytest.raises(DataError, match="tl_weights"):
-        kind(**parts)([{key: value for key, value in row.items() if key != WEIGHTS_COLUMN} for row in rows])
+        CarryingCollator(columns=columns, **parts)(
+            [{key: value for key, value in row.items() if key != WEIGHTS_COLUMN} for row in rows]
+        )
 
 
 # What cannot be used

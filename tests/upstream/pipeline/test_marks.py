@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset, disable_progress_bars
-from hypothesis import given
-from hypothesis import strategies as st
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
@@ -23,12 +21,9 @@ from llamafactory_ext.data.marks import (
     TASK_COLUMN,
     TokenMarks,
     code,
-    hide,
-    pad_codes,
-    reveal,
 )
 from llamafactory_ext.errors import DataError
-from llamafactory_ext.upstream.pipeline.marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor
+from llamafactory_ext.upstream.pipeline.channels import CarryingCollator, CarryingPackedProcessor, CarryingProcessor
 from llamafactory_ext.upstream.pipeline.requests import marks_requested, request_marks
 
 pytestmark = pytest.mark.fast
@@ -42,35 +37,10 @@ disable_progress_bars()
 # Codes
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 200_000), min_size=1, max_size=5), st.booleans()), max_size=8))
-def test_hidden_codes_come_back_with_the_ids_unchanged(examples: list[tuple[list[int], bool]]) -> None:
-    """Whatever order a processor puts examples in, and with padding in between."""
-    row: list[int] = []
-    for number, (ids, is_tool) in reversed(list(enumerate(examples))):
-        row += [*hide(ids, code(number, is_tool)), PAD]
-    ids, codes = reveal(row)
-    marks = TokenMarks.from_codes(torch.tensor([codes], dtype=torch.long)) if codes else None
-    assert ids == [token for plain, _ in reversed(examples) for token in [*plain, PAD]]
-    if marks is None:
-        return
-    expected_tool, expected_sample = [], []
-    for order, (plain, is_tool) in enumerate(reversed(examples)):
-        expected_tool += [is_tool] * len(plain) + [False]
-        expected_sample += [order] * len(plain) + [-1]
-    assert marks.is_tool[0].tolist() == expected_tool
-    assert marks.sample[0].tolist() == expected_sample
-    assert marks.mask[0].tolist() == [sample >= 0 for sample in expected_sample]
-
-
 def test_samples_are_numbered_over_the_whole_batch() -> None:
     marks = TokenMarks.from_codes(torch.tensor([[1, 1, 4, 4, 0], [2, 0, 0, 0, 0]]))
     assert marks.sample.tolist() == [[0, 0, 1, 1, -1], [2, -1, -1, -1, -1]]
     assert marks.is_tool.tolist() == [[False, False, True, True, False], [True, False, False, False, False]]
-
-
-def test_padding_is_zero_on_the_asked_side() -> None:
-    assert pad_codes([[1, 2], [3]], 3, "right").tolist() == [[1, 2, 0], [3, 0, 0]]
-    assert pad_codes([[1, 2], [3]], 3, "left").tolist() == [[0, 1, 2], [0, 0, 3]]
 
 
 # Processors
@@ -105,7 +75,8 @@ def processors(seed: int, **settings: Any) -> tuple[Rows, Rows, Rows, Rows]:
     parts = {"template": template, "tokenizer": TOKENIZER, "processor": None, "data_args": data_args}
     packing = data_args.packing
     upstream = (PackedSupervisedDatasetProcessor if packing else SupervisedDatasetProcessor)(**parts)
-    ours = (MarkedPackedProcessor if packing else MarkedSupervisedProcessor)(**parts)
+    asked = parts | {"data_args": request_marks(data_args)}
+    ours = (CarryingPackedProcessor if packing else CarryingProcessor)(**asked)
     single = SupervisedDatasetProcessor(**parts)
     plain = {name: values for name, values in examples.items() if name not in ("_mark", "_task")}
     return (
@@ -171,12 +142,12 @@ def split_at_starts(ids: list[int], positions: list[int]) -> list[list[int]]:
 # Collator
 
 
-def collators(side: str, **settings: Any) -> tuple[MarkedCollator, SFTDataCollatorWith4DAttentionMask]:
+def collators(side: str, **settings: Any) -> tuple[CarryingCollator, SFTDataCollatorWith4DAttentionMask]:
     tokenizer = tiny.tiny_tokenizer()
     template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="llama3"))
     tokenizer.padding_side = side
     parts = {"template": template, "tokenizer": tokenizer, "label_pad_token_id": -100, **settings}
-    return MarkedCollator(**parts), SFTDataCollatorWith4DAttentionMask(**parts)
+    return CarryingCollator(columns=(MARKS_COLUMN,), **parts), SFTDataCollatorWith4DAttentionMask(**parts)
 
 
 @pytest.mark.parametrize("multiple", [None, 8])

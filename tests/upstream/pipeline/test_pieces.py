@@ -22,8 +22,6 @@ from llamafactory_ext.upstream.pipeline.fitting import fit_template
 from llamafactory_ext.upstream.pipeline.pieces import Pieces, TracingTokenizer
 from llamafactory_ext.upstream.pipeline.requests import request_marks, request_records, request_weights
 from llamafactory_ext.upstream.pipeline.weights import (
-    WeighedMarkedPackedProcessor,
-    WeighedMarkedProcessor,
     WeighedPackedProcessor,
     WeighedProcessor,
 )
@@ -206,13 +204,9 @@ def prepared(name: str, tokenizer: Any, seed: str) -> list[Any]:
     rows = records(seed, TEMPLATES[name].thought_words or ("<think>\n", "\n</think>\n\n"))
     asked = request_records(data_args)
     settings = rng.choice([Settings(), Settings(use_mae=False), Settings(use_pkt=False)])
-    kinds = (
-        (WeighedPackedProcessor, WeighedMarkedPackedProcessor)
-        if data_args.packing
-        else (WeighedProcessor, WeighedMarkedProcessor)
-    )
+    kind = WeighedPackedProcessor if data_args.packing else WeighedProcessor
     found: list[Any] = []
-    for kind, request in zip(kinds, (request_weights(asked, settings), request_marks(asked)), strict=True):
+    for request in (request_weights(asked, settings), request_marks(asked)):
         tagging._WRITTEN.clear()
         processor = kind(template=template, data_args=request, **parts)
         found.append(processor.preprocess_dataset(copy.deepcopy(rows)))

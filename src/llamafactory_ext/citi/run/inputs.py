@@ -26,6 +26,7 @@ from ...tl.sft.findings import Findings, check_usable
 from ...tl.sft.workflow import usable_settings, weighed_dataset
 from ...tl.stages import SFT_STAGE
 from ...training.engines import start_communication, whole_weights
+from ...training.token_weights import WEIGHTS_COLUMN
 from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
@@ -33,12 +34,11 @@ from ...upstream.pipeline.api import (
     load_tokenizer,
     loading_data,
 )
+from ...upstream.pipeline.channels import CarryingCollator
 from ...upstream.pipeline.dates import today, with_day
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template, untrained_rows
-from ...upstream.pipeline.marks import MarkedCollator
 from ...upstream.pipeline.requests import request_marks, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
-from ...upstream.pipeline.weights import WeightedMarkedCollator
 from ..scoring import check_trained, group_by_task
 
 logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose handlers print it
@@ -174,11 +174,12 @@ class Preparation:
         if self.training_args.should_save:
             write_intake(self._intakes, self.data_args.cutoff_len, self.finetuning_args.cutoff_action, folder)
 
-    def collator(self, model: nn.Module, *, packed: bool) -> MarkedCollator:
+    def collator(self, model: nn.Module, *, packed: bool) -> CarryingCollator:
         """Make batches of `data`, or of `examples` if not `packed`, for training with weights if the run has any."""
         neat = packed and self.data_args.neat_packing
-        kind = MarkedCollator if self.weighs is None else WeightedMarkedCollator
-        return kind(
+        weights = () if self.weighs is None else (WEIGHTS_COLUMN,)
+        return CarryingCollator(
+            columns=(MARKS_COLUMN, *weights),
             template=self.template,
             model=model,
             pad_to_multiple_of=None if packed and self.data_args.packing else 8,  # of one length, with positions

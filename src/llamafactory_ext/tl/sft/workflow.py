@@ -19,6 +19,7 @@ from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
 from ...training.stopping import Stop, how_to_resume, stoppable
 from ...training.together import check_options, together
+from ...training.token_weights import WEIGHTS_COLUMN
 from ...upstream.pipeline.api import (
     accuracy_of,
     calculate_tps,
@@ -31,10 +32,11 @@ from ...upstream.pipeline.api import (
     plot_evaluated,
     plot_loss,
 )
+from ...upstream.pipeline.channels import CarryingCollator
 from ...upstream.pipeline.fitting import check_vocabulary, fit_template
 from ...upstream.pipeline.requests import in_order, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
-from ...upstream.pipeline.weights import WeightedCollator, take_notes, without_notes
+from ...upstream.pipeline.weights import take_notes, without_notes
 from ..intake_report import check_intake, check_resumed, check_some_left, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..start import REPORT, dated_template, start_facts
@@ -298,8 +300,9 @@ class _TlSft:
         }
         return streams, findings
 
-    def _collator(self, model: Any) -> WeightedCollator:
-        return WeightedCollator(
+    def _collator(self, model: Any) -> CarryingCollator:
+        return CarryingCollator(
+            columns=(WEIGHTS_COLUMN,),
             template=self.template,
             model=model,
             # Packed examples have one length, and their positions are not padded by upstream's collator.

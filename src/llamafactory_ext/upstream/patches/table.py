@@ -184,7 +184,7 @@ PATCHES: tuple[Patch, ...] = (
             Code("PackedSupervisedDatasetProcessor", "SupervisedDatasetProcessor"),
         ),
         "tokens must keep their example's mark and their weight through cutting and packing",
-        lambda original: late("weights", "weighed_processor")(late("marks", "marked_processor")(original)),
+        lambda original: late("weights", "weighed_processor")(late("channels", "carrying_processor")(original)),
         _reads_records,
     ),
     Patch(

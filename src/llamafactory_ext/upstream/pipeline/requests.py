@@ -18,13 +18,12 @@ from ...data.intake import KEEP
 from ...data.marks_spec import MarkSpec
 from ...errors import UpstreamError
 from ...sources import source_hash
+from ...training.channels import MARKS_ASKED, WEIGHTS_ASKED
 
 if TYPE_CHECKING:
     from ...training.weighing import Weigher
 
 Function = Callable[..., Any]
-_REQUEST = "ext_marks_requested"
-_WEIGHTS = "tl_weights_requested"
 _RECORDS = "ext_records_requested"
 _READING = "ext_reading_requested"
 _WHOLE = "ext_whole_records_requested"
@@ -39,25 +38,25 @@ def request_marks(data_args: Any, **changes: Any) -> Any:
     data_args = copy.copy(data_args)
     for name, value in changes.items():
         setattr(data_args, name, value)
-    setattr(data_args, _REQUEST, True)
+    setattr(data_args, MARKS_ASKED, True)
     return data_args
 
 
 def marks_requested(data_args: Any) -> bool:
     """Tell whether these data arguments come from `request_marks`."""
-    return getattr(data_args, _REQUEST, False)
+    return getattr(data_args, MARKS_ASKED, False)
 
 
 def request_weights(data_args: Any, settings: Weigher) -> Any:
     """Return a copy of the data arguments that makes `get_dataset` return the loss weights that `settings` lead to."""
     data_args = copy.copy(data_args)
-    setattr(data_args, _WEIGHTS, settings)
+    setattr(data_args, WEIGHTS_ASKED, settings)
     return data_args
 
 
 def requested_weights(data_args: Any) -> Weigher | None:
     """Return what these data arguments were given by `request_weights`."""
-    return getattr(data_args, _WEIGHTS, None)
+    return getattr(data_args, WEIGHTS_ASKED, None)
 
 
 def request_records(data_args: Any, action: str = KEEP) -> Any:

@@ -1,4 +1,4 @@
-"""Carries loss weights of tokens through LLaMA-Factory's data pipeline: tokenising, packing, collating.
+"""Makes loss weights of tokens in LLaMA-Factory's data pipeline, and counts what becomes of its examples.
 
 Weights are made only where the run asks for them (`requests.request_weights`). Examples that cannot be used leave a
 note in place of themselves: every batch of rows ends with one note row, which `take_notes` takes out again.
@@ -14,25 +14,23 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-import torch
 from datasets import IterableDataset
-from llamafactory.data.collator import SFTDataCollatorWith4DAttentionMask
 from llamafactory.data.processor import PackedSupervisedDatasetProcessor, SupervisedDatasetProcessor
 from transformers.utils import logging as transformers_logging
 
 from ...data.intake import CUT_DROPPED, DROP, Cut, Intake
-from ...data.marks import MARKS_COLUMN, TASK_COLUMN
+from ...data.marks import TASK_COLUMN
 from ...errors import DataError
 from ...sources import source_hash
 from ...toolcalls.readings import Readings
+from ...training.channels import channels_asked
 from ...training.findings import Findings
 from ...training.losses import IGNORE_INDEX
 from ...training.same_data import RowHash
-from ...training.token_weights import WEIGHTS_COLUMN, hidden_labels, hide, reveal, reveal_batch
 from ...training.weighing import NOT_RENDERED, UNREADABLE, Judged, Weigher
-from .marks import MarkedCollator, MarkedPackedProcessor, MarkedSupervisedProcessor, Marking, rebuilt
+from .channels import Carrying, CarryingPackedProcessor, CarryingProcessor, rebuilt
 from .pieces import Pieces
-from .requests import requested_action, requested_weights
+from .requests import marks_requested, requested_action, requested_weights
 from .tagging import TaggedExample, declared_tools, encode_tagged
 
 NOTE_COLUMN = "tl_note"
@@ -54,27 +52,20 @@ def _without_collection() -> Iterator[None]:
 
 @dataclass
 class _Encoding:
-    """Innermost: hands out what `_Reading` has encoded, with the weights hidden in the labels that will be packed."""
+    """Innermost: hands out what `_Reading` has encoded."""
 
     if TYPE_CHECKING:
-        data_args: Any
         _encoded: dict[int, TaggedExample]
-        _codes: list[list[int]]
 
     source: str = field(default_factory=source_hash)  # by which upstream's cache knows what was preprocessed
 
     def _encode_data_example(self, prompt: Any, **_: Any) -> tuple[list[int], list[int]]:
         tagged = self._encoded[id(prompt[0])]
-        if tagged.codes is None:
-            return tagged.ids, tagged.labels
-        if self.data_args.packing:
-            return tagged.ids, hide(tagged.labels, tagged.codes)
-        self._codes.append(tagged.codes)
         return tagged.ids, tagged.labels
 
 
 class _Reading:
-    """Outermost: judges and encodes every example, leaves out unusable ones, and reads the weights back afterwards."""
+    """Outermost: judges and encodes every example, and leaves out unusable ones."""
 
     if TYPE_CHECKING:
         data_args: Any
@@ -88,7 +79,6 @@ class _Reading:
     def _prepared(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         settings, found = requested_weights(self.data_args), Findings()
         self._encoded: dict[int, TaggedExample] = {}
-        self._codes: list[list[int]] = []
         pieces = Pieces(self.tokenizer)
         examples = {name: list(values) for name, values in examples.items()}
         rows = [{name: values[i] for name, values in examples.items()} for i in range(len(examples["_prompt"]))]
@@ -96,18 +86,14 @@ class _Reading:
         inputs = super().preprocess_dataset(  # type: ignore[misc]
             {name: [values[i] for i in kept] for name, values in examples.items()}
         )
-        codes = self._codes
-        del self._encoded, self._codes
-        if settings is not None and not self.data_args.packing:
-            inputs[WEIGHTS_COLUMN] = codes
-        elif settings is not None:
-            revealed = [reveal(labels) for labels in inputs["labels"]]
-            inputs["labels"] = [labels for labels, _ in revealed]
-            inputs[WEIGHTS_COLUMN] = [codes for _, codes in revealed]
+        del self._encoded
         inputs[NOTE_COLUMN] = [""] * len(inputs["labels"])
         for name, value in self._note_row(found.to_text(settings, requested_action(self.data_args))).items():
             inputs[name] = [*inputs.get(name, []), value]
         return dict(inputs)
+
+    def _weights_of(self, prompt: Any) -> list[int] | None:
+        return self._encoded[id(prompt[0])].codes
 
     def print_data_example(self, example: dict[str, Any]) -> None:
         """Show one example as text; its token ids too where everything is logged."""
@@ -166,17 +152,14 @@ class _Reading:
     def _note_row(self, note: str) -> dict[str, Any]:
         row: dict[str, Any] = {"input_ids": [0], "attention_mask": [0], "labels": [IGNORE_INDEX]}
         row |= {"images": None, "videos": None, "audios": None, NOTE_COLUMN: note}
-        if requested_weights(self.data_args) is not None:
-            row[WEIGHTS_COLUMN] = [0]
+        row |= {channel.column: [0] for channel in channels_asked(self.data_args)}
         if self.data_args.packing:
             row["position_ids"] = [0]
             if self.data_args.neat_packing:
                 lists = ("sequence_boundaries", "image_subseq_ids", "video_subseq_ids", "audio_subseq_ids")
                 row["packing_params"] = {**{name: [0] for name in lists}, "right_padding_length": 0}
-        if isinstance(self, Marking):
-            row[MARKS_COLUMN] = [0]
-            if not self.data_args.packing:
-                row[TASK_COLUMN] = ""
+        if marks_requested(self.data_args) and not self.data_args.packing:
+            row[TASK_COLUMN] = ""
         return row
 
 
@@ -225,23 +208,13 @@ def take_example(processor: Any, row: dict[str, Any], settings: Weigher | None, 
 
 
 @dataclass
-class WeighedProcessor(_Reading, _Encoding, SupervisedDatasetProcessor):
-    """Upstream's supervised processor with weights."""
+class WeighedProcessor(_Reading, Carrying, _Encoding, SupervisedDatasetProcessor):  # type: ignore[misc]
+    """Upstream's supervised processor with channels and notes."""
 
 
 @dataclass
-class WeighedPackedProcessor(_Reading, _Encoding, PackedSupervisedDatasetProcessor):
-    """Upstream's packing processor with weights."""
-
-
-@dataclass
-class WeighedMarkedProcessor(_Reading, Marking, _Encoding, SupervisedDatasetProcessor):  # type: ignore[misc]
-    """Upstream's supervised processor with weights and marks."""
-
-
-@dataclass
-class WeighedMarkedPackedProcessor(_Reading, Marking, _Encoding, PackedSupervisedDatasetProcessor):  # type: ignore[misc]
-    """Upstream's packing processor with weights and marks."""
+class WeighedPackedProcessor(_Reading, Carrying, _Encoding, PackedSupervisedDatasetProcessor):  # type: ignore[misc]
+    """Upstream's packing processor with channels and notes."""
 
 
 def weighed_processor(get_dataset_processor: Any) -> Any:
@@ -253,8 +226,8 @@ def weighed_processor(get_dataset_processor: Any) -> Any:
         weighed = {
             SupervisedDatasetProcessor: WeighedProcessor,
             PackedSupervisedDatasetProcessor: WeighedPackedProcessor,
-            MarkedSupervisedProcessor: WeighedMarkedProcessor,
-            MarkedPackedProcessor: WeighedMarkedPackedProcessor,
+            CarryingProcessor: WeighedProcessor,
+            CarryingPackedProcessor: WeighedPackedProcessor,
         }.get(type(processor))
         if weighed is None or (requested_weights(data_args) is None and requested_action(data_args) is None):
             return processor
@@ -302,25 +275,3 @@ def findings_of(dataset: IterableDataset, settings: Weigher | None, action: str 
 
 def _is_example(row: Mapping[str, Any]) -> bool:
     return not row[NOTE_COLUMN]
-
-
-class _WeightedBatches:
-    """Mixin of collators: the weights go through upstream's padding and trimming hidden in the labels."""
-
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        rows = [dict(feature) for feature in features]
-        for row in rows:
-            row["labels"] = hidden_labels(row)
-        batch: dict[str, torch.Tensor] = super().__call__(rows)  # type: ignore[misc]
-        batch["labels"], batch[WEIGHTS_COLUMN] = reveal_batch(batch["labels"])
-        return batch
-
-
-@dataclass
-class WeightedCollator(_WeightedBatches, SFTDataCollatorWith4DAttentionMask):
-    """Upstream's collator; returns the codes of the weights as `tl_weights` (B, T)."""
-
-
-@dataclass
-class WeightedMarkedCollator(_WeightedBatches, MarkedCollator):
-    """The collator of marks, with weights."""
