@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from llamafactory.train.tuner import run_exp
 
 from llamafactory_ext.data.entries import DataEntry
 from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.options.fates.row import Command
 from llamafactory_ext.skintern.budget import Budget, budget_of, factor_of, told
 from llamafactory_ext.skintern.build import Steps
 from llamafactory_ext.skintern.compress import words_of
 from llamafactory_ext.skintern.distil import KEPT, Teacher
+from llamafactory_ext.skintern.fates import apart_problems
 from llamafactory_ext.skintern.inputs import Inputs
 from llamafactory_ext.skintern.plan import chain_of, steps_of
 from llamafactory_ext.skintern.retrieval import WORDS, Document, Retrieval, documents_of, read_documents
@@ -287,6 +290,19 @@ def test_packed_rows_do_not_stay_apart(tiny_llama_dir: Path, tmp_path: Path, riv
     with pytest.raises(OptionError, match=f"packing does not work with skintern_baseline: {rival}"):
         run_exp(options(tiny_llama_dir, tmp_path, skintern_baseline=rival, packing=True), [])
     assert not (tmp_path / "out" / "phase-1-s1").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"skintern_baseline": "distil", "skintern_measure": None}, "distil does not work with DeepSpeed or FSDP"),
+        ({"skintern_baseline": "none", "skintern_measure": "seen"}, "skintern_measure does not work with DeepSpeed"),
+    ],
+)
+def test_what_an_engine_that_spreads_the_model_keeps_from_working(options: dict[str, Any], said: str) -> None:
+    for fsdp in ("full_shard", ""):
+        asked = SimpleNamespace(packing=False, deepspeed=None, fsdp=fsdp, **options)
+        assert any(said in line for line in apart_problems(Command("skintern", {}, (asked,)))) == bool(fsdp)
 
 
 def test_steps_that_end_amid_a_pass_are_said(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..options.fates.row import Column, Fate, idle, refused
+from ..options.fates.row import Column, Command, Fate, idle, refused
+from .settings import MT_COT, STEP_BY_STEP
 
 _FATES: Final[dict[str, Fate]] = {
     "optim_target_modules": idle("has no effect without an optim such as galore_adamw"),
@@ -34,4 +35,23 @@ _FATES: Final[dict[str, Fate]] = {
     ),
 }
 
-COLUMN: Final = Column(fates=_FATES)
+
+def apart_problems(command: Command) -> list[str]:
+    """Find what rivals with rows or targets of their own, and measuring, were not made for."""
+    from ..training.engines import engine_of
+
+    rival, problems = command.skintern_baseline, []
+    spread = engine_of(command.group_of("fsdp")) is not None
+    if rival in ("distil", MT_COT, STEP_BY_STEP) and command.packing:
+        problems.append(f"packing does not work with skintern_baseline: {rival}, whose rows stay apart; remove it")
+    if rival == "distil" and spread:
+        problems.append("skintern_baseline: distil does not work with DeepSpeed or FSDP; use one process, or DDP")
+    if command.skintern_measure and spread:
+        problems.append(
+            "skintern_measure does not work with DeepSpeed or FSDP, which spread the model; remove it, and ask the "
+            "finished model with `llamafactory-ext infer`"
+        )
+    return problems
+
+
+COLUMN: Final = Column(fates=_FATES, checks=(apart_problems,))

@@ -16,7 +16,7 @@ from typing import Any
 from ..checkpoint.atomic import read_json, read_object, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import newest_complete
-from ..errors import CheckpointError, OptionError
+from ..errors import CheckpointError
 from ..methods import counted
 from ..tl.plan import with_contents
 from ..training.engines import engine_of, renew_engine
@@ -97,12 +97,6 @@ class _Skintern(PhasedRun):
             self.folder.check(plan)
         self.inputs.report_records()
         self.inputs.report_budget()
-        self._check_alone()
-        if self.inputs.measure is not None and engine_of(args) is not None:
-            raise OptionError(
-                "skintern_measure does not work with DeepSpeed or FSDP, which spread the model; remove it, and ask "
-                "the finished model with `llamafactory-ext infer`."
-            )
         with args.main_process_first(desc="start the run", local=False):
             if args.should_save:
                 self.folder.start(self._manifest(plan), overwrite=args.overwrite_output_dir)
@@ -122,17 +116,6 @@ class _Skintern(PhasedRun):
         """Put a model where it will be trained; a quantised one is there already."""
         if not getattr(model, "is_quantized", False):
             model.to(self.training_args.device)
-
-    def _check_alone(self) -> None:
-        """Refuse what a rival with rows or targets of its own was not made for."""
-        rival = self.finetuning_args.skintern_baseline
-        problems = []
-        if (rival == "distil" or self.inputs.settings.rows != ONE) and self.data_args.packing:
-            problems.append(f"packing does not work with skintern_baseline: {rival}, whose rows stay apart; remove it")
-        if rival == "distil" and engine_of(self.training_args) is not None:
-            problems.append("skintern_baseline: distil does not work with DeepSpeed or FSDP; use one process, or DDP")
-        if problems:
-            raise OptionError.listing("SKIntern's options do not fit:", problems)
 
     def _measure(self, model: Any, step: int) -> None:
         """Measure the model after a step, where that is asked for; the main process does, the others wait."""

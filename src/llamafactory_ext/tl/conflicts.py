@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ExtError
 from ..options.user_functions import load_function
+from ..training.engine_conflicts import is_set
 from .environments.loading import OPTION, arguments_of
 from .ppo.engine_conflicts import ppo_engine_conflicts
 from .ppo.settings import GAE
@@ -99,6 +100,13 @@ def source_conflicts(training_args: Any, finetuning_args: Any) -> list[str]:
         problems.append(
             "tl_rollout: vllm needs finetuning_type: lora, since a running server takes new weights only as a LoRA "
             "adapter; set that, or tl_rollout: hf"
+        )
+    zero3 = training_args.deepspeed and training_args.hf_deepspeed_config.is_zero3()
+    fsdp = not training_args.deepspeed and (training_args.fsdp or is_set("ACCELERATE_USE_FSDP"))
+    if zero3 or fsdp:
+        problems.append(
+            "tl_rollout: vllm needs the whole adapter on the process that sends it, which FSDP and ZeRO-3 spread over "
+            "all; set tl_rollout: hf, or train with DDP or ZeRO-2"
         )
     return problems
 

@@ -191,7 +191,7 @@ def test_a_run_is_repeatable(tiny_llama_dir: Path, tiny_data_dir: Path, tmp_path
 
 def test_our_modules_may_be_imported_before_upstreams(tmp_path: Path) -> None:
     """Patches that need our modules must not ask for them while they are half loaded."""
-    code = "import llamafactory_ext.citi.run.workflow, llamafactory_ext.upstream.pipeline.marks"
+    code = "import llamafactory_ext.citi.run.workflow, llamafactory_ext.upstream.pipeline.channels"
     result = run_process([sys.executable, "-c", code], tmp_path)
     assert result.returncode == 0, result.stderr
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from transformers import set_seed
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
@@ -298,18 +297,6 @@ def sampling_of(args: Any, template: Any, tokenizer: Any) -> Sampling:
 def _server_of(args: Any, training_args: Any, policy: Any) -> Drawer | None:
     if args.tl_rollout == "hf":
         return None
-    if not args.tl_rollout_url:
-        raise OptionError("tl_rollout: vllm needs tl_rollout_url, the server's address, as http://host:8000/v1.")
-    if not isinstance(policy, PeftModel) or args.finetuning_type != "lora":
-        raise OptionError(
-            "tl_rollout: vllm needs finetuning_type: lora, since a running server takes new weights only as a LoRA "
-            "adapter; set that, or tl_rollout: hf."
-        )
-    if engine_of(training_args) == "fsdp" or is_deepspeed_zero3_enabled():
-        raise OptionError(
-            "tl_rollout: vllm needs the whole adapter on the process that sends it, which FSDP and ZeRO-3 spread over "
-            "all; set tl_rollout: hf, or train with DDP or ZeRO-2."
-        )
     return ServerRollout(
         url=args.tl_rollout_url,
         timeout=args.tl_rollout_timeout,

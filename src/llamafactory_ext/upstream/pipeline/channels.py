@@ -1,4 +1,4 @@
-"""Carries the channels of `training/channels.py` through LLaMA-Factory's data pipeline: tokenising, packing, collating.
+"""Carries the channels of `training/channels.py` through LLaMA-Factory's pipeline: tokenising, packing, collating.
 
 Numbers of tokens are made only where the run asks for them, so that other methods see upstream's own processors.
 Reading the marks of records is `requests.py`'s.
