@@ -46,7 +46,7 @@ def run_case(case: dict[str, Any]) -> int:
 
 MOMENTS = {
     "options": ("llamafactory.train.tuner", "get_train_args"),
-    "tokenizer": ("llamafactory_ext.{room}", "load_tokenizer"),
+    "tokenizer": ("llamafactory_ext.upstream.pipeline.session", "load_tokenizer"),
     "model": ("llamafactory_ext.{room}", "load_model"),
     "importance": ("llamafactory_ext.citi.scoring", "part_scores"),
     "step": ("transformers.trainer:Trainer", "training_step"),

@@ -27,11 +27,10 @@ from ..tl.plan import check_plan_of_newest, plan_of, with_contents
 from ..tl.sft.examples import Settings
 from ..tl.sft.findings import Findings
 from ..tl.sft.workflow import report_findings, report_intake, usable_settings, weighed_dataset
-from ..tl.start import dated_template, keep_start, start_facts
+from ..tl.start import DatedSession, keep_start, start_facts
 from ..training.parameters import RAISED
 from ..training.same_data import check_same_base, check_same_data, content_hash
-from ..training.stopping import Stop, how_to_resume, stoppable
-from ..training.together import check_options, together
+from ..training.stopping import Stop, how_to_resume
 from ..training.token_weights import WEIGHTS_COLUMN
 from ..upstream.pipeline.api import (
     SupervisedCollator,
@@ -39,16 +38,16 @@ from ..upstream.pipeline.api import (
     get_dataset,
     get_logger,
     load_model,
-    load_tokenizer,
     loading_data,
     plot_evaluated,
     plot_loss,
 )
 from ..upstream.pipeline.channels import CarryingCollator
-from ..upstream.pipeline.fitting import fit_template, untrained_rows
+from ..upstream.pipeline.fitting import untrained_rows
 from ..upstream.pipeline.manifest import make_manifest
 from ..upstream.pipeline.requests import request_records, request_weights
 from ..upstream.pipeline.served import Served, check_served
+from ..upstream.pipeline.session import begun
 from .adapter import SHAPE, WEIGHTS, check_sequence, go_on, new_adapter
 from .export import export_remark
 from .options import DataMethodArguments
@@ -72,9 +71,9 @@ def run_data(
         ExtError: options, data or the adapter of the tasks before do not fit; nothing was trained.
     """
     folder = Path(training_args.output_dir)
-    with stoppable(lambda: how_to_resume(training_args, folder)) as stop, together(training_args, logger.warning):
-        check_options(model_args, data_args, training_args, finetuning_args)
-        _Data(model_args, data_args, training_args, finetuning_args, list(callbacks or []), stop).run()
+    run = _Data(model_args, data_args, training_args, finetuning_args, list(callbacks or []))
+    with begun(run, lambda: how_to_resume(training_args, folder), logger.warning) as run.stop:
+        run.run()
 
 
 def training_rows(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> Any:
@@ -83,19 +82,15 @@ def training_rows(model_args: Any, data_args: Any, training_args: Any, finetunin
     Raises:
         ExtError: options or data do not fit.
     """
-    return _Data(model_args, data_args, training_args, finetuning_args, [], Stop())._data()["train_dataset"]
+    return _Data(model_args, data_args, training_args, finetuning_args, [])._data()["train_dataset"]
 
 
 @dataclass
-class _Data:
+class _Data(DatedSession):
     """One run; its parts are made when they are first needed."""
 
-    model_args: Any
-    data_args: Any
-    training_args: Any
-    finetuning_args: Any
     callbacks: list[Any]
-    stop: Stop
+    stop: Stop = field(default_factory=Stop)
     findings: dict[str, Findings] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -150,14 +145,6 @@ class _Data:
         return plan | {"adapter of the tasks before (hash)": before}
 
     # Data
-
-    @cached_property
-    def tokenizers(self) -> dict[str, Any]:
-        return load_tokenizer(self.model_args)
-
-    @cached_property
-    def template(self) -> Any:
-        return dated_template(fit_template(self.tokenizers, self.data_args), self.training_args)
 
     @cached_property
     def settings(self) -> Settings | None:

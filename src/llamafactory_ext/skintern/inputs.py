@@ -14,9 +14,10 @@ from ..data.intake import Intake
 from ..errors import DataError
 from ..tl.intake_report import check_intake, check_some_left, intake_lines, write_intake
 from ..training.phased import Phase
-from ..upstream.pipeline.api import get_dataset, get_logger, load_tokenizer, loading_data
-from ..upstream.pipeline.fitting import check_vocabulary, fit_template
+from ..upstream.pipeline.api import get_dataset, get_logger, loading_data
+from ..upstream.pipeline.fitting import check_vocabulary
 from ..upstream.pipeline.requests import request_records
+from ..upstream.pipeline.session import Session
 from ..upstream.pipeline.weights import take_notes
 from .apart import same_questions, shown
 from .budget import Budget, batch_of, budget_of, factor_of, told
@@ -35,13 +36,9 @@ logger = get_logger("llamafactory.skintern")  # below upstream's root logger, wh
 
 
 @dataclass
-class Inputs:
+class Inputs(Session):
     """The data of one run, made when they are first needed; the arguments are upstream's groups."""
 
-    model_args: Any
-    data_args: Any
-    training_args: Any
-    finetuning_args: Any
     _data: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
@@ -70,7 +67,7 @@ class Inputs:
 
     def budget(self, args: Any) -> Budget:
         """Return what a pass over the training data takes under options of SKIntern."""
-        tokenizer = self.tokenizers["tokenizer"]
+        tokenizer = self.tokenizer
 
         def count(text: str) -> int:
             return len(tokenizer.encode(text, add_special_tokens=False))
@@ -100,17 +97,9 @@ class Inputs:
             )
 
     @cached_property
-    def tokenizers(self) -> dict[str, Any]:
-        return load_tokenizer(self.model_args)
-
-    @cached_property
-    def template(self) -> Any:
-        return fit_template(self.tokenizers, self.data_args)
-
-    @cached_property
     def sets(self) -> dict[str, Steps]:
         """The data sets of the run by name; those of the evaluation have no knowledge at any step."""
-        tokenizer = self.tokenizers["tokenizer"]
+        tokenizer = self.tokenizer
 
         def count(text: str) -> int:
             return len(tokenizer.encode(text, add_special_tokens=False))
@@ -153,7 +142,7 @@ class Inputs:
     def _room(self) -> int:
         """Return the tokens that a prompt and its answer may take beside what the template writes around them."""
         empty = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
-        prompt, answer = self.template.encode_oneturn(self.tokenizers["tokenizer"], empty)
+        prompt, answer = self.template.encode_oneturn(self.tokenizer, empty)
         return max(1, self.data_args.cutoff_len - len(prompt) - len(answer))
 
     @cached_property
@@ -166,7 +155,7 @@ class Inputs:
         if not isinstance(folder, str):
             raise DataError("dataset_dir: name the folder of dataset_info.json.")
         seen, *unseen = (read_items(name, Path(folder)) for name in names)
-        tokenizer = self.tokenizers["tokenizer"]
+        tokenizer = self.tokenizer
         return Measure(
             self.folder.path, tokenizer, self.template, seen, unseen[0] if unseen else [], self.training_args.seed
         )

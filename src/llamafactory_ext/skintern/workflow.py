@@ -25,8 +25,7 @@ from ..training.phased import METHOD, Phase
 from ..training.phases_run import PhasedRun
 from ..training.processes import by_main
 from ..training.same_data import check_same_base, check_same_data, content_hash
-from ..training.stopping import Stop, how_to_resume, stoppable
-from ..training.together import check_options, together
+from ..training.stopping import Stop, how_to_resume
 from ..training.token_weights import WEIGHTS_COLUMN
 from ..upstream.pipeline.api import (
     SupervisedCollator,
@@ -37,6 +36,7 @@ from ..upstream.pipeline.api import (
     plot_loss,
 )
 from ..upstream.pipeline.channels import CarryingCollator
+from ..upstream.pipeline.session import begun
 from .distil import DistilTrainer, Teacher
 from .inputs import Inputs, logger
 from .plan import SkinternFolder, make_plan
@@ -61,9 +61,7 @@ def run_skintern(
         ExtError: options, data or an earlier run in the folder do not fit; nothing was trained.
     """
     run = _Skintern(Inputs(model_args, data_args, training_args, finetuning_args), list(callbacks or []))
-    with stoppable(run.kept) as stop, together(training_args, logger.warning):
-        run.stop = stop
-        check_options(model_args, data_args, training_args, finetuning_args)
+    with begun(run.inputs, run.kept, logger.warning) as run.stop:
         run.run()
 
 

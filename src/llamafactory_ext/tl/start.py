@@ -13,14 +13,17 @@ from ..checkpoint.atomic import read_json, write_json
 from ..errors import CheckpointError
 from ..training.processes import from_main
 from ..upstream.pipeline.dates import day_of, today, with_day
+from ..upstream.pipeline.session import Session
 
 REPORT = "tl_report.json"
 DATE = "date"
 
 
-def dated_template(template: Any, training_args: Any) -> Any:
-    """Return the template that writes the day of the run: the first one's where the run goes on, else today's."""
-    return with_day(template, from_main(_first_day(training_args) or today()))
+class DatedSession(Session):
+    """A run whose template writes the day on which it began: that of the run that it goes on with, else today."""
+
+    def dated(self, template: Any) -> Any:
+        return with_day(template, from_main(_first_day(self.training_args) or today()))
 
 
 def start_facts(template: Any, name: str | None, served: dict[str, Any]) -> dict[str, Any]:

@@ -31,14 +31,14 @@ from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
     load_model,
-    load_tokenizer,
     loading_data,
 )
 from ...upstream.pipeline.channels import CarryingCollator
 from ...upstream.pipeline.dates import today, with_day
-from ...upstream.pipeline.fitting import check_vocabulary, fit_template, untrained_rows
+from ...upstream.pipeline.fitting import check_vocabulary, untrained_rows
 from ...upstream.pipeline.requests import request_marks, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
+from ...upstream.pipeline.session import Session
 from ..scoring import check_trained, group_by_task
 
 logger = get_logger("llamafactory.citi")  # below upstream's root logger, whose handlers print it
@@ -50,33 +50,19 @@ def say(text: str) -> None:
 
 
 @dataclass
-class Preparation:
+class Preparation(Session):
     """Base and data of one run, each made when it is first needed.
 
     Attributes:
-        model_args, data_args, training_args, finetuning_args: upstream's groups of the options.
         findings: what was found in the data read last, by the data set's name.
         day: what the template's tools say the day is, where they say one; today if None.
     """
 
-    model_args: Any
-    data_args: Any
-    training_args: Any
-    finetuning_args: Any
     findings: dict[str, Findings] = field(default_factory=dict)
     day: calendar.date | None = None
 
-    @cached_property
-    def tokenizers(self) -> dict[str, Any]:
-        return load_tokenizer(self.model_args)
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.tokenizers["tokenizer"]
-
-    @cached_property
-    def template(self) -> Any:
-        return with_day(fit_template(self.tokenizers, self.data_args), self.day or today())
+    def dated(self, template: Any) -> Any:
+        return with_day(template, self.day or today())
 
     @cached_property
     def served(self) -> Served:

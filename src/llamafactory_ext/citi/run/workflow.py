@@ -29,12 +29,12 @@ from ...training.parameters import RAISED, total_size
 from ...training.phases_run import PhasedRun
 from ...training.processes import by_main, from_main
 from ...training.same_data import check_same_base, check_same_data, content_hash
-from ...training.stopping import Stop, stoppable
+from ...training.stopping import Stop
 from ...training.stopwatch import lap, laps
-from ...training.together import check_options, together
 from ...upstream.pipeline.api import accuracy_of, calculate_tps, plot_evaluated, plot_loss
 from ...upstream.pipeline.dates import day_of, today
 from ...upstream.pipeline.manifest import make_manifest
+from ...upstream.pipeline.session import begun
 from ..card import SELECTION
 from ..importance import linear_components
 from ..importance_file import Importance
@@ -68,10 +68,9 @@ def run_citi(
         ExtError: options, data or an earlier run in the folder do not fit; nothing was written.
     """
     folder = RunFolder(Path(training_args.output_dir), phase_table(finetuning_args))
-    kept = partial(how_to_go_on, training_args, folder)
-    with stoppable(kept) as stop, together(training_args, logger.warning):
-        check_options(model_args, data_args, training_args, finetuning_args)
-        _Citi(Preparation(model_args, data_args, training_args, finetuning_args), list(callbacks or []), stop).run()
+    inputs = Preparation(model_args, data_args, training_args, finetuning_args)
+    with begun(inputs, partial(how_to_go_on, training_args, folder), logger.warning) as stop:
+        _Citi(inputs, list(callbacks or []), stop).run()
 
 
 @dataclass

@@ -17,25 +17,24 @@ from ...training.engines import engine_of, start_communication
 from ...training.parameters import total_size
 from ...training.processes import digest
 from ...training.same_data import check_same_base, check_same_data
-from ...training.stopping import Stop, how_to_resume, stoppable
-from ...training.together import check_options, together
+from ...training.stopping import Stop, how_to_resume
 from ...upstream.pipeline.api import (
     create_modelcard_and_push,
     get_logger,
     load_model,
-    load_tokenizer,
     loading_data,
     plot_loss,
 )
 from ...upstream.pipeline.dialogues import encode_turn, load_dialogues
-from ...upstream.pipeline.fitting import check_vocabulary, fit_template
+from ...upstream.pipeline.fitting import check_vocabulary
 from ...upstream.pipeline.served import check_served
+from ...upstream.pipeline.session import begun
 from ...upstream.pipeline.templates import call_format_of
 from ..environments.loading import environment_of
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
 from ..stages import PPO_STAGE
-from ..start import dated_template, keep_start, start_facts
+from ..start import DatedSession, keep_start, start_facts
 from .acting import acting_of
 from .answers import Drawer
 from .critic import ActorCritic
@@ -71,19 +70,17 @@ def run_tl_ppo(
         ExtError: options, data or a checkpoint do not fit.
     """
     folder = Path(training_args.output_dir)
-    with stoppable(lambda: how_to_resume(training_args, folder)) as stop, together(training_args, logger.warning):
-        check_options(model_args, data_args, training_args, finetuning_args)
-        _run(model_args, data_args, training_args, finetuning_args, list(callbacks or []), stop)
+    session = DatedSession(model_args, data_args, training_args, finetuning_args)
+    with begun(session, lambda: how_to_resume(training_args, folder), logger.warning) as stop:
+        _run(session, list(callbacks or []), stop)
 
 
-def _run(
-    model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any], stop: Stop
-) -> None:
+def _run(session: DatedSession, callbacks: list[Any], stop: Stop) -> None:
+    model_args, data_args = session.model_args, session.data_args
+    training_args, finetuning_args = session.training_args, session.finetuning_args
     plan = plan_of(model_args, data_args, training_args, finetuning_args)
     check_plan_of_newest(plan, training_args)
-    tokenizers = load_tokenizer(model_args)
-    tokenizer = tokenizers["tokenizer"]
-    template = dated_template(fit_template(tokenizers, data_args), training_args)
+    tokenizer, template = session.tokenizer, session.template
     if training_args.do_train and not training_args.overwrite_output_dir:
         check_resumed(Path(training_args.output_dir), finetuning_args.cutoff_action)
     reward = reward_of(finetuning_args)
@@ -154,11 +151,9 @@ def prompts_of(model_args: Any, data_args: Any, training_args: Any, finetuning_a
     Raises:
         ExtError: options or data do not fit.
     """
-    tokenizers = load_tokenizer(model_args)
-    template = dated_template(fit_template(tokenizers, data_args), training_args)
-    reward = reward_of(finetuning_args)
     groups = (model_args, data_args, training_args, finetuning_args)
-    return load_queries(*groups, template, tokenizers["tokenizer"], reward)[0]
+    session = DatedSession(*groups)
+    return load_queries(*groups, session.template, session.tokenizer, reward_of(finetuning_args))[0]
 
 
 def _write_card(trainer: PpoTrainer, *groups: Any) -> None:

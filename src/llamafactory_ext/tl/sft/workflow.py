@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from ...checkpoint.folders import sealing
 from ...errors import OptionError
 from ...training.parameters import RAISED, raise_to_float32
 from ...training.same_data import check_same_base, check_same_data, content_hash
-from ...training.stopping import Stop, how_to_resume, stoppable
-from ...training.together import check_options, together
+from ...training.stopping import Stop, how_to_resume
 from ...training.token_weights import WEIGHTS_COLUMN
 from ...upstream.pipeline.api import (
     accuracy_of,
@@ -27,19 +25,19 @@ from ...upstream.pipeline.api import (
     get_dataset,
     get_logger,
     load_model,
-    load_tokenizer,
     loading_data,
     plot_evaluated,
     plot_loss,
 )
 from ...upstream.pipeline.channels import CarryingCollator
-from ...upstream.pipeline.fitting import check_vocabulary, fit_template
+from ...upstream.pipeline.fitting import check_vocabulary
 from ...upstream.pipeline.requests import in_order, request_records, request_weights
 from ...upstream.pipeline.served import Served, check_served
+from ...upstream.pipeline.session import begun
 from ...upstream.pipeline.weights import take_notes, without_notes
 from ..intake_report import check_intake, check_resumed, check_some_left, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
-from ..start import REPORT, dated_template, start_facts
+from ..start import REPORT, DatedSession, start_facts
 from .examples import Settings
 from .findings import Findings, as_dict, as_table, check_usable
 from .trainer import TlSftTrainer
@@ -61,9 +59,9 @@ def run_tl_sft(
         ExtError: options or data do not fit; nothing was trained.
     """
     folder = Path(training_args.output_dir)
-    with stoppable(lambda: how_to_resume(training_args, folder)) as stop, together(training_args, logger.warning):
-        check_options(model_args, data_args, training_args, finetuning_args)
-        _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or []), stop).run()
+    run = _TlSft(model_args, data_args, training_args, finetuning_args, list(callbacks or []))
+    with begun(run, lambda: how_to_resume(training_args, folder), logger.warning) as run.stop:
+        run.run()
 
 
 def training_rows(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> Any:
@@ -72,7 +70,7 @@ def training_rows(model_args: Any, data_args: Any, training_args: Any, finetunin
     Raises:
         ExtError: options or data do not fit.
     """
-    return _TlSft(model_args, data_args, training_args, finetuning_args, [], Stop())._data()["train_dataset"]
+    return _TlSft(model_args, data_args, training_args, finetuning_args, [])._data()["train_dataset"]
 
 
 def settings_of(finetuning_args: Any) -> Settings:
@@ -183,15 +181,11 @@ def _with_shards(training_args: Any, shards: int) -> Any:
 
 
 @dataclass
-class _TlSft:
+class _TlSft(DatedSession):
     """One run; its parts are made when they are first needed."""
 
-    model_args: Any
-    data_args: Any
-    training_args: Any
-    finetuning_args: Any
     callbacks: list[Any]
-    stop: Stop
+    stop: Stop = field(default_factory=Stop)
     content: str = ""
 
     def run(self) -> None:
@@ -223,18 +217,6 @@ class _TlSft:
             trainer.log_metrics("eval", metrics)
             trainer.save_metrics("eval", metrics)
         create_modelcard_and_push(trainer, self.model_args, self.data_args, args, self.finetuning_args)
-
-    @cached_property
-    def tokenizers(self) -> dict[str, Any]:
-        return load_tokenizer(self.model_args)
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.tokenizers["tokenizer"]
-
-    @cached_property
-    def template(self) -> Any:
-        return dated_template(fit_template(self.tokenizers, self.data_args), self.training_args)
 
     def _served(self) -> Served:
         """Compare what is trained with what will be served, in the process that keeps the report."""
