@@ -52,7 +52,7 @@ etapp-demo: $(STAMP)  ## Scripted agents in ETAPP's mini world, through run, che
 
 test: $(STAMP)  ## Run the tests, and those of the vLLM plugin in their own environment
 	@echo "All tests: about 20 minutes on two idle cores. make test-fast takes two."
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory vllm-test
 
 test-fast: $(STAMP)  ## Run the tests marked fast: some of every room, under two minutes
