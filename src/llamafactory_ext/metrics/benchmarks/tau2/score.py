@@ -150,7 +150,8 @@ def _part(name: str, one: Simulation, criteria: Mapping[str, Any]) -> float | No
 def _is_said(text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether the agent says a text, case and commas of the thousands aside, as published."""
     said = (one.get("content") for one in messages if one.get("role") == "assistant")
-    return any(isinstance(one, str) and text.lower() in one.lower().replace(",", "") for one in said)
+    texts = [one.lower().replace(",", "") for one in said if isinstance(one, str) and one.strip()]
+    return any(text.lower() in one for one in texts)
 
 
 def _calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
