@@ -28,6 +28,7 @@ STRANGE: dict[str, Any] = {
     "reward is infinite": {"reward": float("-inf")},
     "reward is a text": {"reward": "1"},
     "reward is huge": {"reward": 10**400},
+    "reward is too large for float32": {"reward": 1e39},
     "reward is nothing": {"reward": None},
     "checks are a list": {"checks": ["a"]},
     "check is a text": {"checks": {"a": "yes"}},
@@ -109,3 +110,17 @@ def test_records_that_are_unknown_and_things_that_are_no_environments() -> None:
     assert isinstance(found[0], made.Picky)
     assert [fault(one).kind for one in found[1:]] == [UNKNOWN, SHAPE, RAISED]
     assert "has no method reset" in fault(found[2]).what
+
+
+def test_an_environment_that_changes_its_record_changes_it_for_no_other() -> None:
+    record = {"id": "r-1", "turns": [{"role": "user", "content": "Who?"}]}
+    seen: list[int] = []
+
+    class Spoils(made.Counting):
+        def reset(self, record: Any) -> None:
+            seen.append(len(record["turns"][0]))
+            record["turns"][0].clear()
+
+    for _ in range(2):
+        run_all([lambda: begin(Spoils, record)], 5)
+    assert seen == [2, 2]

@@ -40,6 +40,8 @@ class Asks:
         self.rubric = self
 
     async def rollout(self, asked: dict[str, Any], client: Any, model: str, sampling: Any) -> dict[str, Any]:
+        if not isinstance(asked.get("task", {}), dict):
+            raise ValueError("Serialized task payloads must be JSON objects.")  # as from 0.1.14 on
         messages: list[Any] = list(asked["prompt"])
         state: dict[str, Any] = {"asked": asked, "turns": [], "error": None}
         while True:
@@ -120,10 +122,38 @@ def test_its_data_become_records(package: ModuleType) -> None:
     assert json.loads(record["tools"])[0]["name"] == "owner"
 
 
-@pytest.mark.parametrize("made", [None, ModuleType("verifiers")])
+def lacking() -> ModuleType:
+    """One whose own parts cannot be imported, which its attributes say as the package's do."""
+    made: Any = ModuleType("verifiers")
+
+    def attribute(name: str) -> Any:
+        raise AttributeError(f"To use verifiers.{name}, install all.") from ModuleNotFoundError("No module named 'z'")
+
+    made.__getattr__ = attribute
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (None, "cannot be imported"),
+        (ModuleType("verifiers"), "has no load_environment"),
+        (lacking(), "No module named 'z'"),
+    ],
+    ids=["none", "newer", "lacking"],
+)
 def test_without_the_package_or_with_another_one_it_says_what_to_install(
-    made: Any, monkeypatch: pytest.MonkeyPatch
+    made: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "verifiers", made)
     (found,) = run_all([lambda: begin(lambda: verifiers("one"), RECORD)], 20)
-    assert (found.kind, "pip install 'verifiers<0.2'" in found.what) == (RAISED, True)
+    assert (found.kind, "pip install 'verifiers<0.4'" in found.what, said in found.what) == (RAISED, True, True)
+
+
+def test_the_part_of_0_3_that_has_environments_is_taken(package: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer: Any = ModuleType("verifiers")
+    newer.__path__ = []
+    monkeypatch.setitem(sys.modules, "verifiers", newer)
+    monkeypatch.setitem(sys.modules, "verifiers.legacy", package)
+    (end,) = play(Action("It is Velado.", end="answer"))
+    assert (end.done, end.reward) == (True, 1.0)

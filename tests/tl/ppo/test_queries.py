@@ -50,6 +50,13 @@ TRAJECTORY = {
 }
 
 
+@pytest.mark.parametrize("given", [float("nan"), 10**400, 1e39, (1.0, {"part": 10**400})])
+def test_rewards_that_are_no_numbers_of_float32_are_refused(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppo_rewards.length", lambda *_: given)
+    with pytest.raises(OptionError, match="tl_reward_function=ppo_rewards:length returned"):
+        user_reward("ppo_rewards:length")("text", "", [])
+
+
 def test_every_call_that_was_no_error_is_a_query() -> None:
     queries, faults = queries_of(TRAJECTORY)
     assert [json.loads(query.reference)["arguments"]["a"] for query in queries] == [2, 3]

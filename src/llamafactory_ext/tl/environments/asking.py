@@ -11,13 +11,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ...errors import ExtError
 from ...options.user_functions import described
 from ...templates.messages import RESULT_SEPARATOR
-from .protocol import Step
+from .protocol import LARGEST, Step
 
 T = TypeVar("T")
 TIMEOUT, RAISED, UNKNOWN, SHAPE = "timeout", "raised", "unknown", "shape"
@@ -99,7 +100,7 @@ def begin(factory: Callable[[], Any], record: Mapping[str, Any]) -> Any:
         if not callable(getattr(made, name, None)):
             raise _BadStepError(f"the environment {type(made).__name__} has no method {name}")
     try:
-        made.reset(dict(record))
+        made.reset(deepcopy(dict(record)))  # the next episode of the record must see it as it was
     except LookupError as error:
         return Fault(UNKNOWN, f"it does not know the record ({described(error)})")
     return made
@@ -133,8 +134,8 @@ def _number(given: Any, name: str) -> float:
         value = math.nan if isinstance(given, str) else float(given)
     except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if not math.isfinite(value):
-        raise _BadStepError(f"its {name} is {_kind(given)}; give a finite number")
+    if not abs(value) <= LARGEST:
+        raise _BadStepError(f"its {name} is {_kind(given)}; give a finite number, of at most {LARGEST:g} either way")
     return value
 
 

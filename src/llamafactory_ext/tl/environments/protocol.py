@@ -10,6 +10,7 @@ from ...toolcalls import ToolCall
 
 ANSWER, TURNS, TOKENS = "answer", "turns", "tokens"
 ENDS: Final = (ANSWER, TURNS, TOKENS)
+LARGEST: Final = 1e9  # a reward: sums and squares of it stay numbers in float32
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Step:
     Attributes:
         observation: what the policy reads next, one text, or one for each call; unused in the last step.
         done: whether the episode is over.
-        reward: of this step, a finite number; those of an episode are added up.
+        reward: of this step, from -`LARGEST` to `LARGEST`; those of an episode are added up.
         checks: what was achieved, by name, from 0 (or False) to 1 (or True); the last ones stated count.
     """
 

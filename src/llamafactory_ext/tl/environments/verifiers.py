@@ -1,4 +1,4 @@
-"""Environments of the package `verifiers` (before 0.2), where it is installed.
+"""Environments of the package `verifiers` (before 0.4), where it is installed.
 
 `tl_environment: llamafactory_ext.tl.environments.verifiers:verifiers`, with
 `tl_environment_args: '{"name": "my-env", "arguments": {}}'`. The environment runs its own rollout, and asks for each
@@ -8,8 +8,10 @@ turn as it would ask a model's server. Its rubric gives the reward; metrics betw
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import queue
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +23,8 @@ from .records import final_text, turns_of
 _LOADED: dict[str, Any] = {}
 _LOCK = threading.Lock()
 _LOOPS: list[asyncio.AbstractEventLoop] = []
-MODEL = "policy"
+MODEL, NAME = "policy", "verifiers"
+_INSTALL = "pip install 'verifiers<0.4'"
 
 
 class VerifiersWorld:
@@ -48,7 +51,7 @@ class VerifiersWorld:
         asked: dict[str, Any] = {
             "prompt": messages,
             "example_id": record.get("id", 0),
-            "task": record.get("task", ""),
+            **({"task": record["task"]} if record.get("task") else {}),
             "answer": record["answer"] if "answer" in record else final_text(record),
             "info": record.get("info") or {},
         }
@@ -148,18 +151,30 @@ def _loaded(name: str, arguments: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _package() -> Any:
-    try:
-        import verifiers as package  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise OptionError(
-            f"the package verifiers cannot be imported ({error}); install it: pip install 'verifiers<0.2'"
-        ) from None
-    if not hasattr(package, "load_environment"):
-        raise OptionError(
-            f"verifiers {getattr(package, '__version__', '')} has no load_environment: its environments drive a "
-            "model's server by themselves; install an earlier one: pip install 'verifiers<0.2'"
-        )
-    return package
+    """Return what has `load_environment`: the package, or its part `legacy` in 0.3.
+
+    Raises:
+        OptionError: nothing has, or it lacks a package that it needs.
+    """
+    failures: list[Exception] = []
+    for name in (NAME, f"{NAME}.legacy"):
+        try:
+            package = importlib.import_module(name)
+            if callable(package.load_environment) and package.Client:
+                return package
+        except (ImportError, AttributeError) as error:
+            failures.append(error)
+    first = failures[0]
+    if isinstance(first, ImportError):
+        raise OptionError(f"the package verifiers cannot be imported ({first}); install it: {_INSTALL}")
+    lacks = next((one.__cause__ for one in failures if isinstance(one.__cause__, ImportError)), None)
+    if lacks is not None:
+        raise OptionError(f"verifiers cannot load environments ({lacks}); install what it needs: {_INSTALL}")
+    version = getattr(sys.modules[NAME], "__version__", "")
+    raise OptionError(
+        f"verifiers {version} has no load_environment: its environments drive a model's server by themselves; install "
+        f"an earlier one: {_INSTALL}"
+    )
 
 
 def _client(package: Any, told: queue.SimpleQueue[tuple[str, Any]]) -> Any:

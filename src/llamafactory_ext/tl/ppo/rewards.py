@@ -6,7 +6,6 @@ tools as a list of `toolcalls.Tool`. It returns a number, or a number and a mapp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 from ...errors import DataError, OptionError
 from ...options.user_functions import load_function
 from ...toolcalls import Tool
+from ..environments.protocol import LARGEST
 from ..reward import REWARDS, Reward, reward_parts
 
 
@@ -82,13 +82,15 @@ def _as_reward(value: Any, name: str) -> Reward:
     total, parts = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
     try:
         total, parts = float(total), {str(key): float(part) for key, part in Mapping.items(parts)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise OptionError(
             f"tl_reward_function={name} returned {str(value)[:60]!a}; return a number, or a number and a mapping of "
             "parts to numbers."
         ) from None
-    if not math.isfinite(total):
-        raise OptionError(f"tl_reward_function={name} returned {total}; return a finite number.")
+    if not abs(total) <= LARGEST:
+        raise OptionError(
+            f"tl_reward_function={name} returned {total:g}; return a finite number, of at most {LARGEST:g} either way."
+        )
     return Reward(total, parts)
 
 
