@@ -106,6 +106,23 @@ def test_a_command_reads_as_upstream_reads_it(monkeypatch: pytest.MonkeyPatch, t
     assert read(monkeypatch, str(tmp_path / "a.json")) == CITI
 
 
+@pytest.mark.parametrize("word", ["007", "1e3", "1_000", "0x10", "1.50", "1:30", "2026", "7", "None", "x"])
+def test_names_and_paths_are_read_as_typed(word: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("finetuning_type: citi\noutput_dir: there\nseed: 3\n", encoding="utf-8")
+    words = [f"output_dir={word}", f"template={word}", "seed=007", "dataset=[a,b]", "eval_dataset=null"]
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", str(path), *words])
+    read = reading.wrap_read_args(lambda *_: pytest.fail("left to upstream"))()
+    assert read == {
+        "finetuning_type": "citi",
+        "output_dir": word,
+        "template": word,
+        "seed": 7,
+        "dataset": ["a", "b"],
+        "eval_dataset": None,
+    }
+
+
 def test_another_method_passes_over_the_files_own_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

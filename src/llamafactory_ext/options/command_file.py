@@ -104,6 +104,15 @@ def dropped_names(words: Sequence[str]) -> list[str]:
     return [word[1:] for word in words if _DROPPED.fullmatch(word)]
 
 
+def as_typed(words: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with names and paths as their words have them, where YAML took 007 or 1e3 for a number."""
+    typed = dict(word.partition("=")[::2] for word in words)
+    return {
+        name: typed[name] if name in _TEXTS and name in typed and type(value) in (int, float) else value
+        for name, value in options.items()
+    }
+
+
 def left_over(
     file: Mapping[str, Any], given: Mapping[str, Any], acts: Callable[[str, Mapping[str, Any]], bool]
 ) -> tuple[list[str], str]:
@@ -194,5 +203,13 @@ _COMMON = frozenset(
         "num_train_epochs",
         "per_device_train_batch_size",
         "seed",
+    }
+)
+# Options of LLaMA-Factory that are names or paths.
+_TEXTS = frozenset(
+    {
+        *("model_name_or_path", "adapter_name_or_path", "adapter_folder", "cache_dir", "hub_model_id", "export_dir"),
+        *("export_hub_model_id", "template", "dataset", "eval_dataset", "dataset_dir", "media_dir", "tokenized_path"),
+        *("output_dir", "run_name", "logging_dir", "resume_from_checkpoint", "save_name"),
     }
 )

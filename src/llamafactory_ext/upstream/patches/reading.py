@@ -16,6 +16,7 @@ from typing import Any
 from ..._report import methods_in
 from ...errors import OptionError
 from ...options.command_file import (
+    as_typed,
     checks_asked,
     dropped_names,
     file_problems,
@@ -73,7 +74,7 @@ def _read(path: Path, words: list[str]) -> dict[str, Any]:
     merged = OmegaConf.to_container(OmegaConf.merge(file, given), resolve=True)
     if unknown := [name for name in dropped if name not in file]:
         raise OptionError.listing(HEADING, [_not_there(name, list(file), path) for name in unknown])
-    options: dict[str, Any] = dict(merged) if isinstance(merged, Mapping) else {}
+    options = as_typed(words, merged if isinstance(merged, Mapping) else {})
     left, replaced = left_over(_plain(file), _plain(given), acts)
     if left:
         _say(f"{', '.join(left)}: passed over, as {replaced} takes the place of what {path} says.")
