@@ -63,7 +63,13 @@ class Asks:
 
     async def score_rollout(self, state: dict[str, Any]) -> None:
         right = bool(state["turns"]) and state["asked"]["answer"] in state["turns"][-1].content
-        state["reward"], state["metrics"] = float(right), {"right": float(right), "num_turns": len(state["turns"]) + 1}
+        state["reward"], state["metrics"] = float(right), {"right": float(right), "num_turns": len(state["turns"]) - 1}
+
+    def _get_reward_func_names(self) -> list[str]:
+        return ["right", "num_turns"]
+
+    def _get_reward_weights(self) -> list[float]:
+        return [1.0, 0.0]  # as the package's own counters, which are 0 or 1 now and then
 
     def get_dataset(self) -> list[dict[str, Any]]:
         prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}]

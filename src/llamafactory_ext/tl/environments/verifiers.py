@@ -2,7 +2,7 @@
 
 `tl_environment: llamafactory_ext.tl.environments.verifiers:verifiers`, with
 `tl_environment_args: '{"name": "my-env", "arguments": {}}'`. The environment runs its own rollout, and asks for each
-turn as it would ask a model's server. Its rubric gives the reward; metrics between 0 and 1 are checks.
+turn as it would ask a model's server. Its rubric gives the reward; what counts in it, from 0 to 1, are the checks.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class VerifiersWorld:
             raise _failure(value)
         if value.get("error") is not None:
             raise _failure(value["error"])
-        metrics = {str(name): one for name, one in (value.get("metrics") or {}).items()}
-        checks = {name: float(one) for name, one in metrics.items() if isinstance(one, int | float) and 0 <= one <= 1}
-        return Step("", True, value["reward"], checks)
+        return Step("", True, value["reward"], _checks(self._environment.rubric, value.get("metrics") or {}))
 
     async def _play(self, asked: dict[str, Any]) -> None:
         try:
@@ -175,6 +173,13 @@ def _package() -> Any:
         f"verifiers {version} has no load_environment: its environments drive a model's server by themselves; install "
         f"an earlier one: {_INSTALL}"
     )
+
+
+def _checks(rubric: Any, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics from 0 to 1 that are part of the reward; the package adds counters of turns and calls."""
+    weights = dict(zip(rubric._get_reward_func_names(), rubric._get_reward_weights(), strict=True))
+    counted = {str(name): one for name, one in metrics.items() if weights.get(name)}
+    return {name: float(one) for name, one in counted.items() if isinstance(one, int | float) and 0 <= one <= 1}
 
 
 def _client(package: Any, told: queue.SimpleQueue[tuple[str, Any]]) -> Any:
