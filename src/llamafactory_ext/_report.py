@@ -227,7 +227,7 @@ def _find_cause(error: BaseException) -> Any:
         if not methods or features is None:
             return None
         wanted = [features.Feature(method) for method in methods]
-        return features.refusal(*wanted) or features.refusal_of_import(error, *wanted)
+        return features.refusal(*wanted) or features.refusal_of_parts(error, *wanted)
     except Exception:  # the first error is the one to show
         return None
 

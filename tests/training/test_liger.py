@@ -29,14 +29,17 @@ def weights_of(options: dict[str, Any]) -> dict[str, Tensor]:
     return load_file(file)
 
 
-@pytest.mark.parametrize("method", ["citi", "tl_sft"])
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("citi", "enable_liger_kernel"), ("citi", "use_liger_kernel"), ("tl_sft", "use_liger_kernel")],
+)
 def test_a_run_with_the_kernels_is_the_run_without(
-    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = options_of(method, tmp_path, "plain")
     run_exp(plain)
     calls = liger.install(monkeypatch, tmp_path)
-    fast = options_of(method, tmp_path, "fast", enable_liger_kernel=True)
+    fast = options_of(method, tmp_path, "fast", **{option: True})
     run_exp(fast)
     assert calls
     one, other = weights_of(plain), weights_of(fast)
@@ -49,11 +52,12 @@ def test_a_run_with_the_kernels_is_the_run_without(
         assert found["tasks"]["tool"]["scores"] == pytest.approx(wanted["tasks"]["tool"]["scores"], rel=1e-3)
 
 
+@pytest.mark.parametrize("option", ["enable_liger_kernel", "use_liger_kernel"])
 def test_without_a_gpu_it_is_refused_before_anything_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     liger.install(monkeypatch, tmp_path)
     monkeypatch.delenv("TRITON_INTERPRET")
-    with pytest.raises(OptionError, match="enable_liger_kernel needs a GPU; remove it"):
-        run_exp(options_of("tl_sft", tmp_path, "out", enable_liger_kernel=True))
+    with pytest.raises(OptionError, match=f"{option} needs a GPU; remove it"):
+        run_exp(options_of("tl_sft", tmp_path, "out", **{option: True}))
     assert not (tmp_path / "out").exists()

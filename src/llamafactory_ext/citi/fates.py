@@ -32,9 +32,8 @@ _FATES: Final[dict[str, Fate]] = {
         idle("has no effect with {method}; each phase has its own (citi_rp_*, citi_mi_*, citi_uco_*)"),
     ),
     "optim_target_modules": refused("has no effect with {method}; the phases choose what trains; remove it"),
-    **dict.fromkeys(
-        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"),
-        refused("would compute the routers of {method} in 8 bits; set bf16: true"),
+    "fp8_enable_fsdp_float8_all_gather": refused(
+        "gathers weights in 8 bits, and {method} reads those of its adapters itself; remove it"
     ),
     "push_to_hub": refused(
         "does not work with {method}, whose output_dir holds more than a model; remove it, and upload"
@@ -81,6 +80,20 @@ def quantized_rows_problems(command: Command) -> list[str]:
     return ["resize_vocab cannot add rows to a quantized base; remove it, or load the model unquantized"]
 
 
+def float8_problems(command: Command) -> list[str]:
+    """Find training in 8 bits that would replace the adapters' own matrices, or spread them."""
+    if not command.fp8:
+        return []
+    if command.fsdp or command.deepspeed:
+        return [f"fp8 was not tried with {command.shown} under FSDP or DeepSpeed; remove one of the two"]
+    if command.fp8_backend != "te":
+        return []
+    return [
+        f"fp8_backend: te puts modules with weights of their own in the place of those of {command.shown}; set "
+        "fp8_backend: torchao"
+    ]
+
+
 def never_quantized(command: Command) -> bool:
     """Return whether a quantized base is refused anyway, whatever is installed."""
     return bool(command.citi_adapter == "full" or "uco" in command.citi_phases)
@@ -88,7 +101,7 @@ def never_quantized(command: Command) -> bool:
 
 COLUMN: Final = Column(
     fates=_FATES,
-    checks=(quantized_rows_problems,),
+    checks=(quantized_rows_problems, float8_problems),
     never_quantized=never_quantized,
     groups_weights=True,
     reentry=False,
@@ -97,11 +110,13 @@ COLUMN: Final = Column(
         "preserve_thinking": {"mask_history": True},
         "early_stopping_steps": {"metric_for_best_model": "eval_loss"},
     },
+    shows={"debug": "weights"},
     notes={
         "resize_vocab": "with citi they stay frozen",
         "use_reentrant_gc": "citi always recomputes without reentry",
         "max_steps": "per phase of citi",
         "label_smoothing_factor": "in phases mi and uco of citi; importance and the router loss have no labels",
+        "fp8": "citi computes its routers and experts in the usual precision; fp8_backend: te is refused there",
         "torch_compile": "citi leaves its adapters out of the graphs",
         "load_best_model_at_end": "citi applies it to phases mi and uco; in phase rp the evaluation loss cannot move",
         "early_stopping_steps": "citi stops phases mi and uco by it; in phase rp the evaluation loss cannot move",

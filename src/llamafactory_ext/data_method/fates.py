@@ -20,7 +20,7 @@ _FATES: Final[dict[str, Fate]] = {
     ),
     "streaming": refused("does not work with {method}, which keeps the data's hash with the adapter; remove it"),
     "optim_target_modules": refused("has no effect with {method}; remove it"),
-    "enable_liger_kernel": refused("was never run with {method}; remove it"),
+    **dict.fromkeys(("enable_liger_kernel", "use_liger_kernel"), refused("was never run with {method}; remove it")),
     **dict.fromkeys(
         ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"),
         refused("would compute the gates of {method} in 8 bits; set bf16: true"),
@@ -91,7 +91,7 @@ COLUMN: Final = Column(
         "preserve_thinking": {"mask_history": True},
         "early_stopping_steps": {"metric_for_best_model": "eval_loss"},
     },
-    shows={"adapter_name_or_path": "refused"},  # the trial's adapter is of LoRA
+    shows={"adapter_name_or_path": "refused", "debug": "weights"},  # the trial's adapter is of LoRA
     notes={
         "resize_vocab": "with data they stay frozen",
         "use_reentrant_gc": "data always recomputes without reentry",

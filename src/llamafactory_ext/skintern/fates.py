@@ -18,7 +18,7 @@ _FATES: Final[dict[str, Fate]] = {
         "does not work with {method}, whose steps have checkpoints of their own; remove it and repeat the command"
     ),
     **dict.fromkeys(
-        ("pissa_init", "pissa_convert", "create_new_adapter"),
+        ("pissa_init", "pissa_iter", "pissa_convert", "create_new_adapter"),
         refused("does not work with {method}, whose steps go on with one adapter; remove it"),
     ),
     **dict.fromkeys(
@@ -26,8 +26,12 @@ _FATES: Final[dict[str, Fate]] = {
         refused("was never run with {method}, whose steps share one model; remove it"),
     ),
     **dict.fromkeys(
-        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather", "enable_liger_kernel"),
+        ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather", "enable_liger_kernel", "use_liger_kernel"),
         refused("was never run with {method}; remove it"),
+    ),
+    **dict.fromkeys(
+        ("module_dropout", "oft_rank", "oft_block_size"),
+        refused("belongs to finetuning_type: oft, which does not work with {method}; remove it"),
     ),
     "push_to_hub": refused(
         "does not work with {method}, whose output_dir holds more than a model; remove it, and upload the finished "
@@ -54,4 +58,13 @@ def apart_problems(command: Command) -> list[str]:
     return problems
 
 
-COLUMN: Final = Column(fates=_FATES, checks=(apart_problems,))
+COLUMN: Final = Column(
+    fates=_FATES,
+    checks=(apart_problems,),
+    beside={
+        "init_special_tokens": {"new_special_tokens_config": "$tokens"},
+        "preserve_thinking": {"mask_history": True},
+        "early_stopping_steps": {"metric_for_best_model": "eval_loss"},
+    },
+    shows={"debug": "weights"},
+)

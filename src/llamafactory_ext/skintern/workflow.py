@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..checkpoint.atomic import read_json, read_object, write_json
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import newest_complete
@@ -254,7 +256,7 @@ class _Skintern(PhasedRun):
                 block_diag_attn=self.model_args.block_diag_attn,
                 neat_packing=self.data_args.neat_packing,
                 attn_implementation=getattr(model.config, "_attn_implementation", None),
-                compute_dtype=self.model_args.compute_dtype,
+                compute_dtype=self.model_args.compute_dtype or torch.float32,
                 **self.inputs.tokenizers,
             ),
             callbacks=[*self.callbacks, self.stop.callback],

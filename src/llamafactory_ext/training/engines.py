@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import DeepSpeedPlugin
+from accelerate.utils.ao import filter_linear_layers
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers.integrations import deepspeed as integration
@@ -98,6 +100,17 @@ def prepare_for_deepspeed(model: nn.Module, half: torch.dtype | None) -> None:
         from deepspeed.utils import set_z3_leaf_modules
 
         set_z3_leaf_modules(model, [MoLoraLinear])
+
+
+def spare_adapters(accelerator: Any, model: nn.Module) -> None:
+    """Keep the adapters' linears out of training in 8 bits, as the first and the last linear of the model are."""
+    recipe = getattr(accelerator, "ao_recipe_handler", None)
+    if recipe is None:
+        return
+    adapters = [f"{name}." for name, module in model.named_modules() if isinstance(module, MoLoraLinear)]
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    own = [name for name in linears if name.startswith(tuple(adapters)) and ".base_layer" not in name]
+    recipe.module_filter_func = partial(filter_linear_layers, layers_to_filter=[linears[0], linears[-1], *own])
 
 
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from llamafactory.train import tuner
 from llamafactory_ext.errors import UpstreamError
 from llamafactory_ext.upstream.patches import compat, features, patch, table
 from llamafactory_ext.upstream.patches.arguments import extend_finetuning_arguments
-from llamafactory_ext.upstream.patches.features import TRAINING, Feature, refusal, refusal_of_import, require
+from llamafactory_ext.upstream.patches.features import TRAINING, Feature, refusal, refusal_of_parts, require
 from llamafactory_ext.upstream.patches.parsing import wrap_parse_group
 from llamafactory_ext.upstream.patches.patch import Patch, switched, switched_class
 from llamafactory_ext.upstream.patches.relies import Takes
@@ -198,10 +198,35 @@ def test_a_module_that_upstream_has_moved_is_named() -> None:
     ids=str,
 )
 def test_a_half_updated_clone(error: BaseException, ours: bool) -> None:
-    found = refusal_of_import(error, Feature.CITI)
+    found = refusal_of_parts(error, Feature.CITI)
     assert (found is not None) == ours
     if found is not None:
         assert found.message.startswith("finetuning_type: citi cannot start, as LLaMA-Factory ")
+        assert "\n" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "mixed", "ours"),
+    [
+        ("object().use_new", "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", True),
+        ("int(new=1)", "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", True),
+        ("new", "llamafactory.data.loader", "states version 1, but has the code of 2 in x", True),
+        ("object().use_new", "llamafactory.train.tuner", "", False),
+        ("object().use_new", "transformers.trainer", "states version 1, but has the code of 2 in x", False),
+        ("1 / 0", "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", False),
+    ],
+)
+def test_a_clone_of_two_versions_that_imports(
+    line: str, where: str, mixed: str, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamafactory_ext.upstream.patches.seen.mixed", lambda *_: mixed)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        exec(line, {"__name__": where})
+    found = refusal_of_parts(caught.value, Feature.CITI)
+    assert (found is not None) == ours
+    if found is not None:
+        assert found.message.startswith("finetuning_type: citi cannot go on, as LLaMA-Factory ")
+        assert f" {mixed}; with or without llamafactory_ext: {type(caught.value).__name__}: " in found.message
         assert "\n" not in found.message
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...checkpoint.saving import SafeCheckpoints
 from ...data.marks import MARKS_COLUMN, TokenMarks
 from ...training.devices import widest
-from ...training.engines import adapter_weights, gather_trained, prepare_for_deepspeed
+from ...training.engines import adapter_weights, gather_trained, prepare_for_deepspeed, spare_adapters
 from ...training.parameters import parameter_group, trainable_names
 from ...training.processes import sum_of_all
 from ...training.recompute import recompute_from_lowest_trained
@@ -64,6 +64,7 @@ class CitiTrainer(SafeCheckpoints, TokenLoss, CustomSeq2SeqTrainer):
         whole = not self._engine_saves  # weights are all here, in plain tensors
         self._adapter = {} if whole or not self.args.should_save else adapter_weights(model)
         self._set_up_loss(model, whole=whole)
+        spare_adapters(self.accelerator, model)
         if self.is_deepspeed_enabled:
             prepare_for_deepspeed(model, self._half)
         self._routers_alone = whole and router is not None and self._only_routers_learn(model)

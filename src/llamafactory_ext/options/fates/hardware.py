@@ -1,10 +1,12 @@
-"""Conditions on the options of hardware that libraries look at late: the compiler, and accelerate's own settings."""
+"""Conditions on the options of hardware that libraries look at late: compiler, 8 bits, accelerate's own settings."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,20 @@ def _mode_fault(mode: Any) -> str:
     except Exception as error:  # of torch's many kinds
         return " ".join(str(error).split())[:200]
     return ""
+
+
+def float8_problems(command: Command) -> list[str]:
+    """Find training in 8 bits without the package that computes in them; accelerate looks for it as steps begin."""
+    if not command.fp8 or not command.allows("fp8"):
+        return []
+    known, backend = ("auto", "torchao", "te"), str(command.fp8_backend)
+    if backend not in known:
+        return [f"fp8_backend={backend} does not exist; take one of {', '.join(known)}"]
+    modules = {"te": ("transformer_engine",), "torchao": ("torchao",)}.get(backend, ("torchao", "transformer_engine"))
+    if any(name in sys.modules or find_spec(name) is not None for name in modules):
+        return []
+    package = modules[0].replace("_", "-")
+    return [f"fp8 needs the package {package}; pip install {package}, or remove the option"]
 
 
 def fsdp_start_problems(command: Command) -> list[str]:

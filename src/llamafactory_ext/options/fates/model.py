@@ -74,7 +74,8 @@ _ATTENTION: Final[tuple[Row, ...]] = (
         "use_v1_kernels",
         True,
         takes=Switch(),
-        every=refused("replaces forwards by kernels that {method} was never run with; remove it"),
+        shows="nothing",
+        note="its kernels are for NPUs and for experts on CUDA; tests/training/test_kernels.py has a stand-in",
     ),
     row(
         "enable_liger_kernel",

@@ -21,6 +21,7 @@ from .row import Command, column_of
 _ALL = "all"
 _INDEX = re.compile(r"\.\d+\.")
 _SHOWN = 12
+_LIGER = ("enable_liger_kernel", "use_liger_kernel")
 _OF_LIGER = ("cuda", "xpu", "npu")
 
 
@@ -79,14 +80,15 @@ def expert_problems(command: Command) -> list[str]:
 
 def liger_problems(command: Command) -> list[str]:
     """Find Liger's kernels without a GPU: they are found missing in the first forward pass."""
-    if not command.enable_liger_kernel or os.environ.get("TRITON_INTERPRET") == "1":
+    asked = [name for name in _LIGER if getattr(command, name) and command.allows(name)]
+    if not asked or os.environ.get("TRITON_INTERPRET") == "1":
         return []
     if "liger_kernel" not in sys.modules and find_spec("liger_kernel") is None:
         return []  # said by the table
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is not None and found.type in _OF_LIGER and not command.use_cpu:
         return []
-    return ["enable_liger_kernel needs a GPU; remove it"]
+    return [f"{name} needs a GPU; remove it" for name in asked]
 
 
 def _structure(command: Command) -> Any:

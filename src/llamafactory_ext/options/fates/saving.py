@@ -100,7 +100,7 @@ _LOGGING: Final[tuple[Row, ...]] = (
 _CHECKPOINTS: Final[tuple[Row, ...]] = (
     row("output_dir", takes=Text(), untried="every run says it"),
     row("overwrite_output_dir", True, takes=Switch(), shows="nothing"),
-    row("resume_from_checkpoint", False, check=resume_problems, shows="nothing"),
+    row("resume_from_checkpoint", True, check=resume_problems, shows="nothing"),
     row(
         "save_strategy",
         "epoch",

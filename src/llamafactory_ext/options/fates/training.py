@@ -4,11 +4,15 @@ from typing import Final
 
 from ..values import Choice, Number, Switch, Text
 from .conditions import optimiser_problems, recomputation_problems, scheduler_problems
-from .hardware import accelerator_problems, compiler_problems, fsdp_start_problems
+from .hardware import accelerator_problems, compiler_problems, float8_problems, fsdp_start_problems
+from .modules import liger_problems
 from .row import Row, group, idle, refused, row
 
 _EAGER: Final = {"torch_compile": True, "torch_compile_backend": "eager"}
 _OWN_GENERATION: Final = refused("is for prediction, which {method} does not do while it trains; remove it")
+_OWN_RECOMPUTATION: Final = refused(
+    "is not read beside LLaMA-Factory's own recomputation; remove it, and set use_reentrant_gc"
+)
 _RAY: Final = "acts where USE_RAY=1 starts the training"
 _SEVERAL: Final = "acts with several processes"
 
@@ -52,7 +56,8 @@ _LEARNING: Final[tuple[Row, ...]] = (
     row("full_determinism", True, takes=Switch(), shows="nothing"),
     *group(
         {"fp8": True, "fp8_backend": "te", "fp8_enable_fsdp_float8_all_gather": True},
-        untried="needs a GPU that computes in 8 bits",
+        check=float8_problems,
+        untried="needs torchao and a GPU that computes in 8 bits; tests/training/test_float8.py has a stand-in",
     ),
 )
 
@@ -69,8 +74,18 @@ _HARDWARE: Final[tuple[Row, ...]] = (
     row(
         "gradient_checkpointing_kwargs",
         {"use_reentrant": False},
-        every=refused("is not read beside LLaMA-Factory's own recomputation; remove it, and set use_reentrant_gc"),
+        every=_OWN_RECOMPUTATION,
     ),
+    row(
+        "activation_checkpointing",
+        True,
+        takes=Switch(),
+        check=recomputation_problems,
+        beside={"use_reentrant_gc": False},
+        shows="nothing",
+        note="the newer name of gradient_checkpointing",
+    ),
+    row("activation_checkpointing_kwargs", {"use_reentrant": False}, every=_OWN_RECOMPUTATION),
     *group(
         _EAGER,
         along=_EAGER,
@@ -79,9 +94,19 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         note="the trial compiles without an optimising backend",
     ),
     row("torch_compile_mode", check=compiler_problems, untried="needs minutes of an optimising compiler"),
-    *group(
-        {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}},
-        every=refused("replaces modules after {method} has looked at them; set enable_liger_kernel in its place"),
+    row(
+        "use_liger_kernel",
+        True,
+        takes=Switch(),
+        needs="liger_kernel",
+        check=liger_problems,
+        untried="needs a GPU; tests/training/test_liger.py has a stand-in for its kernels",
+        note="taken as enable_liger_kernel, which replaces the modules before the method looks at them",
+    ),
+    row(
+        "liger_kernel_config",
+        {"rope": True},
+        every=refused("chooses among Liger's kernels, and LLaMA-Factory's own switch takes them all; remove it"),
     ),
     row("use_cache", True, takes=Switch(), shows="nothing"),
     row("torch_empty_cache_steps", 1, takes=Number(1, whole=True), shows="nothing"),
@@ -89,7 +114,10 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         "auto_find_batch_size",
         True,
         takes=Switch(),
-        every=refused("would change the batch size in the middle of a run; remove it, and lower it yourself"),
+        every=refused(
+            "would begin the steps anew with weights that some of them have moved; remove it, and set a batch size "
+            "that fits (`dry_run: true` estimates the memory)"
+        ),
     ),
     row("use_cpu", takes=Switch(), untried="every run says it"),
     row("accelerator_config", {"use_seedable_sampler": False}, check=accelerator_problems),
@@ -118,7 +146,12 @@ _HARDWARE: Final[tuple[Row, ...]] = (
         untried="ends a run of one process: transformers asks for a process group",
     ),
     row("local_rank", 0, every=refused("is said by the launcher alone; remove it")),
-    row("debug", "underflow_overflow", every=refused("replaces forwards that {method} replaces itself; remove it")),
+    row(
+        "debug",
+        "underflow_overflow",
+        shows="nothing",
+        note="looks at each layer's output, so that weights differ by rounding where ours computes several at once",
+    ),
     row("skip_memory_metrics", False, takes=Switch(), shows="nothing"),
     *group(
         {"ray_num_workers": 2, "ray_init_kwargs": {"num_cpus": 2}, "master_addr": "127.0.0.1", "master_port": "29500"},
@@ -138,6 +171,19 @@ _ORDER: Final[tuple[Row, ...]] = (
         takes=Number(1, whole=True),
         beside={"dataloader_num_workers": 1},
         shows="nothing",
+    ),
+    row(
+        "dataloader_multiprocessing_context",
+        "fork",
+        takes=Choice(("fork", "spawn", "forkserver")),
+        beside={"dataloader_num_workers": 1},
+        shows="nothing",
+    ),
+    row(
+        "dataloader_in_order",
+        False,
+        takes=Switch(),
+        every=refused("would let time decide the order of batches, so that no run resumes exactly; remove it"),
     ),
     row("remove_unused_columns", False, takes=Switch(), shows="nothing", note="LLaMA-Factory always sets it to false"),
     row("label_names", ["answers"], every=refused("names labels that the data does not have; remove it")),

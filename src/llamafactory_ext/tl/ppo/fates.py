@@ -33,7 +33,10 @@ _FATES: Final[dict[str, Fate]] = {
         ),
     ),
     "label_smoothing_factor": refused("is of the loss on given answers, and {method} learns from rewards; remove it"),
-    "enable_liger_kernel": refused("was never run with {method}, which compares probabilities of its own; remove it"),
+    **dict.fromkeys(
+        ("enable_liger_kernel", "use_liger_kernel"),
+        refused("was never run with {method}, which compares probabilities of its own; remove it"),
+    ),
     **dict.fromkeys(
         ("fp8", "fp8_backend", "fp8_enable_fsdp_float8_all_gather"),
         refused("would compare probabilities of {method} that are computed in 8 bits; set bf16: true"),

@@ -8,9 +8,10 @@ from enum import StrEnum
 
 from ...errors import UpstreamError
 from ...methods import listed, methods
-from .compat import OLDEST, is_too_old, upstream_name
+from .compat import OLDEST, is_too_old, upstream_name, upstream_version
 
 DOCTOR = "`llamafactory-ext doctor` tells more"
+_OF_OTHER_CODE = (AttributeError, TypeError, NameError, KeyError)  # when one version's code meets another's
 _told: list[str] = []
 _ADAPTERS = listed(tuple(row.name for row in methods() if row.adapter))
 _PHASED = listed(tuple(row.name for row in methods() if row.phased))
@@ -89,16 +90,34 @@ def refusal(*wanted: Feature) -> UpstreamError | None:
     )
 
 
-def refusal_of_import(error: BaseException, *wanted: Feature) -> UpstreamError | None:
+def refusal_of_parts(error: BaseException, *wanted: Feature) -> UpstreamError | None:
     """Return the error of a run of ours when modules of upstream do not fit together; None for any other error."""
     at = str(getattr(error, "name", "") or getattr(error, "filename", "") or "")
-    if not isinstance(error, (ImportError, SyntaxError)) or "llamafactory" not in at:
+    what, text = " and ".join(wanted), (str(error).splitlines() or [""])[0]
+    if isinstance(error, (ImportError, SyntaxError)) and "llamafactory" in at:
+        return UpstreamError(
+            f"{what} cannot start, as {upstream_name()} cannot be imported, with or without llamafactory_ext: {text}. "
+            f"Are its files of two versions? Update the whole clone, or install it again; {DOCTOR}."
+        )
+    if not isinstance(error, _OF_OTHER_CODE) or not _raised_by_upstream(error):
+        return None
+    from . import seen
+
+    mixed = seen.mixed(seen.loaded_fingerprints(), upstream_version())
+    if not mixed:
         return None
     return UpstreamError(
-        f"{' and '.join(wanted)} cannot start, as {upstream_name()} cannot be imported, with or without "
-        f"llamafactory_ext: {str(error).splitlines()[0]}. Are its files of two versions? Update the whole clone, or "
-        f"install it again; {DOCTOR}."
+        f"{what} cannot go on, as {upstream_name()} {mixed}; with or without llamafactory_ext: "
+        f"{type(error).__name__}: {text}. Update the whole clone, or install it again; {DOCTOR}."
     )
+
+
+def _raised_by_upstream(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return name.partition(".")[0] == "llamafactory"
 
 
 def tell_what_is_off(*among: Feature) -> None:

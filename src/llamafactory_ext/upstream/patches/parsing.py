@@ -184,7 +184,7 @@ def wrap_get_args(original: Function) -> Function:
                 delattr(group, _LOWERED)
             if getattr(group, "do_train", False):
                 group.resume_from_checkpoint = _named_checkpoint(args)
-                group.gradient_checkpointing = False  # upstream's own recomputation is set up with the model
+                _settle(groups[0], group)
                 _warn(args, groups)
                 _warn_attention(groups)
         if trains:
@@ -192,6 +192,21 @@ def wrap_get_args(original: Function) -> Function:
         return groups
 
     return get_args
+
+
+def _settle(model: Any, training: Any) -> None:
+    """Give each option that two libraries have to the one whose time is right.
+
+    LLaMA-Factory's loader sets up recomputation and Liger's kernels, before our methods look at the model. Its `fp8`
+    asks accelerate by a variable that transformers has read by then; only Transformer Engine gets a patch of its own.
+    """
+    for name in ("gradient_checkpointing", "activation_checkpointing"):  # one option by two names
+        if hasattr(training, name):
+            setattr(training, name, False)
+    if training.use_liger_kernel:
+        model.enable_liger_kernel, training.use_liger_kernel = True, False
+    if training.fp8 and training.fp8_backend != "te":
+        training.mixed_precision = "fp8"
 
 
 def speak_less(groups: Sequence[Any]) -> None:
