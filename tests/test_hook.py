@@ -1,16 +1,19 @@
 """The import hook and its exception hook."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llamafactory_ext import _hook, _report
 from llamafactory_ext.errors import DataError, OptionError
+from llamafactory_ext.upstream.patches import table
 from llamafactory_ext.upstream.patches.table import PATCHES
 from processes import run
 
@@ -69,6 +72,40 @@ def test_nothing_is_loaded_from_the_working_directory(tmp_path: Path) -> None:
     for path in (":", ".", str(tmp_path)):
         result = run([sys.executable, "-c", start], tmp_path, PYTHONPATH=path)
         assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+class OtherFinder:
+    """Another package's hook for the same modules, made as ours is: it asks all finders but itself."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != "shared_module":
+            return None
+        for finder in list(sys.meta_path):
+            if finder is not self and (spec := finder.find_spec(fullname, path, target)) is not None:
+                run = spec.loader.exec_module
+                spec.loader.exec_module = lambda module, run=run: (run(module), self.ran.append(fullname))
+                return spec
+        return None
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_another_hook_for_the_same_modules(ours_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shared_module.py").write_text("value = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(_hook, "PATCHED_MODULES", frozenset({"shared_module"}))
+    monkeypatch.setattr(_hook, "install_excepthook", lambda: None)
+    patched: list[str] = []
+    monkeypatch.setattr(table, "apply_patches", lambda module: patched.append(module.__name__))
+    others = [finder for finder in sys.meta_path if not isinstance(finder, _hook.PatchingFinder)]
+    two = [_hook.PatchingFinder(), other := OtherFinder()]
+    monkeypatch.setattr(sys, "meta_path", [*(two if ours_first else reversed(two)), *others])
+    assert importlib.import_module("shared_module").value == 1
+    monkeypatch.delitem(sys.modules, "shared_module")
+    assert "shared_module" in patched
+    assert "shared_module" in other.ran
 
 
 def test_loader_keeps_source_access() -> None:

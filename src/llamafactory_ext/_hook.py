@@ -77,6 +77,9 @@ class PatchingLoader(Loader):
 class PatchingFinder(MetaPathFinder):
     """Finds the modules to patch with the other finders and wraps their loaders."""
 
+    def __init__(self) -> None:
+        self._searched: set[str] = set()
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -90,9 +93,18 @@ class PatchingFinder(MetaPathFinder):
                 file=sys.stderr,
             )
             sys.exit(2)
-        if fullname not in PATCHED_MODULES:
+        # Another package's finder may ask the others too, and comes back here.
+        if fullname not in PATCHED_MODULES or fullname in self._searched:
             return None
-        for finder in sys.meta_path:
+        self._searched.add(fullname)
+        try:
+            return self._wrapped(fullname, path, target)
+        finally:
+            self._searched.discard(fullname)
+
+    @staticmethod
+    def _wrapped(fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+        for finder in list(sys.meta_path):
             if isinstance(finder, PatchingFinder) or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(fullname, path, target)
