@@ -103,7 +103,7 @@ def test_another_hook_for_the_same_modules(ours_first: bool, tmp_path: Path, mon
     two = [_hook.PatchingFinder(), other := OtherFinder()]
     monkeypatch.setattr(sys, "meta_path", [*(two if ours_first else reversed(two)), *others])
     assert importlib.import_module("shared_module").value == 1
-    monkeypatch.delitem(sys.modules, "shared_module")
+    del sys.modules["shared_module"]
     assert "shared_module" in patched
     assert "shared_module" in other.ran
 
