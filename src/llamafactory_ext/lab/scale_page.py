@@ -134,55 +134,57 @@ def page() -> str:
 
 TEXT: Final = """# What a run takes
 
-`llamafactory-cli train x.yaml dry_run=true` says it before the run: what is trained, kept, cut and left out, the
-parameters by phase, and memory, time and disk. Nothing is written to `output_dir`.
+`llamafactory-cli train x.yaml dry_run=true` estimates a run before you start it. It says what is trained, kept, cut
+and left out, and gives the parameters by phase, memory, time and disk. Nothing is written to `output_dir`.
 
-- Where the model fits, the run makes a few steps of each phase in a folder that is removed, with eight examples per
-  task for importance. Time and disk are scaled up to the whole run; memory is the peak of these steps. Batches of
-  longer examples than those of the trial take more.
-- With `dry_run_gpus=N`, where the model does not fit, or where the engine cannot be tried (one process, or no
-  DeepSpeed), the formulas below are used. They need the model's
-  `config.json`, its tokenizer and the data, but no weights and no GPU. `fsdp` and `deepspeed` in the file choose the
-  engine.
+- If the model fits, the dry run makes a few steps of each phase in a temporary folder, with eight examples per task
+  for importance. Time and disk are scaled up to the whole run; memory is the peak of these steps. Batches of longer
+  examples than those of the trial take more.
+- The formulas below are used with `dry_run_gpus=N`. They are also used if the model does not fit, or if the engine
+  cannot be tried (one process, or no DeepSpeed). They need the model's `config.json`, its tokenizer and the data,
+  but no weights and no GPU. `fsdp` and `deepspeed` in the file choose the engine.
 
-benchmarks/README.md has the estimates beside real runs of the embedded model.
+benchmarks/README.md compares the estimates with real runs of the embedded model.
 
 ## Formulas
 
-P is the number of weights, T of those that move, N of GPUs, b the bytes of a frozen weight (2 under `bf16: true`).
+P is the number of weights and T the number of trained ones. N is the number of GPUs, and b the bytes of a frozen
+weight (2 with `bf16: true`).
 
 | what | bytes on one GPU |
 |---|---|
-| weights | b (P - those of the base that move) + 4 T |
+| weights | b (P - trained weights of the base) + 4 T |
 | gradients | 4 T |
 | AdamW | 8 T |
 | activations, recomputed | 2 x tokens of a micro-batch x (hidden x layers + 6 hidden + 2 key/value + 4 inner) |
 | logits | 4 x min(tokens of a micro-batch, {logits}) x vocabulary, as the loss forms them in blocks |
 | CUDA and fragments | {context:g} GiB |
 
-ZeRO-1 divides AdamW's moments by N, ZeRO-2 the gradients too, ZeRO-3 and FSDP the weights as well; these two hold two
-whole layers at a time on top. Copies: `stage: tl_ppo` keeps frozen weights once more for a reference under full tuning
-or a critic of its own.
+ZeRO-1 divides AdamW's moments by N, ZeRO-2 the gradients too, ZeRO-3 and FSDP the weights as well. On top, the last
+two hold two whole layers at a time. `stage: tl_ppo` keeps frozen weights a second time for a reference under full
+tuning, or for a critic of its own.
 
-Time: 2 FLOPs for each weight of a linear and each token forward; 2 more backward; 2 more for weight gradients where
-these weights move; 2 more for recomputation. Phase RP of citi is a forward pass. A GPU computes at {share:.0f} % of
-{flops:.0f} TFLOPS (an H100 in bfloat16). `tl_ppo` draws tokens at the pace at which its memory ({bandwidth:.2f} TB/s)
-reads the weights, 64 responses at once. Importance of citi is a pass over `citi_importance_samples` examples of each
-task with weight gradients; where it computes in float32 (`citi_importance_dtype`), at {share:.0f} % of {wide:.0f}
-TFLOPS. The table below leaves it out; `dry_run_gpus` counts it, unless `citi_importance_load` names a file.
-Loading and evaluation are not counted.
+Time: for each weight of a linear and each token, the forward pass takes 2 FLOPs and the backward pass 2 more. Weight
+gradients take 2 more if the weights are trained, and recomputation another 2. Phase RP of citi is only a forward
+pass. We assume that a GPU computes at {share:.0f} % of {flops:.0f} TFLOPS (an H100 in bfloat16). `tl_ppo` draws
+tokens at the pace at which the GPU's memory ({bandwidth:.2f} TB/s) reads the weights, 64 responses at once.
+Importance of citi is a pass with weight gradients over `citi_importance_samples` examples of each task. If it
+computes in float32 (`citi_importance_dtype`), the pace is {share:.0f} % of {wide:.0f} TFLOPS. The table below leaves
+importance out; `dry_run_gpus` counts it, unless `citi_importance_load` names a file. Loading and evaluation are not
+counted.
 
 Disk: 12 T for a checkpoint (weights and moments), 4 T for the result. `save_total_limit` bounds the number of
 checkpoints, for each phase of citi.
 
-In citi, which components are adapted and tuned is known after importance only: the formulas count each as the mean
-one.
+Which components citi adapts and tunes is known only after importance, so the formulas count each component with the
+mean size.
 
 ## Table: computed, not measured
 
-{examples:,} examples of {length} tokens on average, the longest {longest}; {batch} of them at a time on each GPU, one
-epoch ({stages}) or the paper's epochs (citi). LoRA: rank 16 on all linears. `bf16: true`, activations recomputed. The
-engine is the simplest under which {room:.0f} GiB suffice. Disk is for one checkpoint of each phase.
+The data has {examples:,} examples of {length} tokens on average, the longest {longest}; a GPU takes {batch} at a
+time. Training has one epoch ({stages}) or the paper's epochs (citi). LoRA has rank 16 on all linears. Options are
+`bf16: true` and recomputed activations. The engine is the simplest under which {room:.0f} GiB suffice. Disk is for
+one checkpoint of each phase.
 
 | model | method | GPUs | engine | GiB per GPU | hours | disk, GiB |
 |---|---|---|---|---|---|---|

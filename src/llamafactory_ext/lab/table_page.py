@@ -7,10 +7,11 @@ from typing import IO, Any
 
 _HEAD = """# The lab's table
 
-Made by `llamafactory-ext lab table --out docs` on the tiny model of the lab, from the runs in `docs/lab/`. Exact match
-on held-out items in per cent; n = {n} items a set. "tools" is the mean of seen and unseen tools, "general" that of the
-other four. ± is one standard error: over the seeds, or over the items where a row has one seed or none. Seconds are of
-the wall's clock and no measure of cost: other work on the machine makes them longer (benchmarks/README.md has one).
+Made by `llamafactory-ext lab table --out docs` on the tiny model of the lab, from the runs in `docs/lab/`. Figures
+are exact match on held-out items in per cent, with n = {n} items in each set. "tools" is the mean of seen and unseen
+tools, "general" that of the other four. ± is one standard error: over the seeds, or over the items if a row has one
+seed or none. Seconds are wall-clock time. They do not measure cost, as other work on the machine makes them longer;
+benchmarks/README.md has costs.
 
 """
 _COLUMNS = """| row | seeds | tools | seen | unseen | general | math | code | facts | instructions | seconds |
@@ -52,8 +53,9 @@ def _trials(trials: dict[str, list[dict[str, Any]]]) -> list[str]:
     if not trials:
         return []
     lines = [
-        "\n## Trials\n\nOne seed, on the validation half, which shares no item with the test half. A trial is "
-        "worth the mean of tools and general.\nThe best one's settings are those of the row above.\n\n"
+        "\n## Trials\n\nEach trial has one seed and is scored on the validation half, which shares no item with the "
+        'test half. Its "worth" is the mean of tools and\ngeneral. The table above uses the best settings of each '
+        "method.\n\n"
         "| method | settings | tools | general | worth |\n|---|---|---|---|---|\n"
     ]
     for name, tried in trials.items():

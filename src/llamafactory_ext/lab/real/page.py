@@ -10,10 +10,11 @@ from .measure import LENGTHS, NLL, VALIDATION
 
 _HEAD = """# A real model: SmolLM2-135M-Instruct
 
-Made by `llamafactory-ext lab table --base real` (`make demo-real`) from the runs kept in `docs/real/`.
-A run sees each of {calls} calls of API-Bank's published level-3 training data twice. Rows with general data see up to
-{general} examples of GSM8K, Alpaca and NQ-open twice too. CITI's two passes are half a one for the routers, one for
-the experts and half a one for the backbone. Its importance pass comes on top and is part of the seconds.
+Made by `llamafactory-ext lab table --base real` (`make demo-real`) from the runs kept in `docs/real/`. A run sees
+each of {calls} calls of API-Bank's published level-3 training data twice. Rows with general data also see up to
+{general} examples of GSM8K, Alpaca and NQ-open twice. CITI divides its two passes over the data: half a pass for the
+routers, one for the experts and half a pass for the backbone. Its importance pass is extra, and the seconds include
+it.
 
 <!-- not run: published data and a model of 540 MB -->
 ```
@@ -25,27 +26,31 @@ llamafactory-ext lab table --base real --data DIR --model runs/smollm2 --out doc
 _HOW = """
 ## How it is measured
 
-- Figures are mean ± standard error: over the seeds where a row has several, else over the items. n: in the heads.
-- Calls by our scorer of API-Bank (`llamafactory-ext score api_bank`), strict: name and all arguments right. "name" is
-  the share of calls with the right name. `official` executes them and needs a checkout of API-Bank (`--checkout`).
-- Level 3 is parted: half of its calls are ToolSearcher with key words that have no single right wording. Level 1 has
-  tools that no run was trained on. Replies are scored by ROUGE-L; no run was trained on replies.
-- IFEval: share of prompts all of whose rules are kept, greedy, at most {ifeval_tokens} new tokens. Of its prompts
-  {ifeval_left_out} are left out: they ask for a language or a number of sentences, and those rules need other models.
-- HellaSwag: the ending with the highest log-likelihood per byte, without a chat around it. The other general figures
-  are the NLL of held-out answers in nats per token; lower is better.
-- Training prompts have at most {call_letters:,} letters (calls) or {general_letters:,} with the answer (general); test
-  prompts have any length. Calls that share the user's words are in one part.
-- Settings are chosen by equal trials: a quarter of the data, one seed, a validation half that shares nothing with the
-  test ({validation} calls). A trial is worth the mean of tools and general. Tools is the mean share of right names and
-  of right calls; general that of HellaSwag and of a token's geometric mean probability on the other three.
+- Figures are mean ± standard error: over the seeds if a row has several, else over the items. The heads of the
+  columns give n.
+- Calls are scored by our scorer of API-Bank (`llamafactory-ext score api_bank`) in `strict` mode: a call is right if
+  its name and all arguments are. "name" is the share of calls with the right name. The mode `official` executes the
+  calls and needs a checkout of API-Bank (`--checkout`).
+- Level 3 has two columns, as half of its calls are ToolSearcher with key words that have no single right wording.
+  Level 1 has tools that no run was trained on. Replies are scored by ROUGE-L ("R"); no run was trained on replies.
+- IFEval is the share of prompts whose rules are all kept, greedily, with at most {ifeval_tokens} new tokens.
+  {ifeval_left_out} of its prompts are left out: they ask for a language or a number of sentences, and checking these
+  rules needs other models.
+- HellaSwag: the chosen ending is the one with the highest log-likelihood per byte, without a chat template. The
+  other general figures are the NLL (negative log-likelihood) of held-out answers in nats per token; lower is better.
+- Training prompts have at most {call_letters:,} letters (calls) or {general_letters:,} with the answer (general).
+  Test prompts have any length. Calls that share the user's words are all in the same part of the data.
+- Settings are chosen by equal trials: a quarter of the data, one seed, and a validation half that shares nothing
+  with the test ({validation} calls). A trial's "worth" is the mean of tools and general. Tools is the mean of the
+  shares of right names and of right calls. General is the mean of HellaSwag and of a token's geometric mean
+  probability on the other three.
 
 ## What it shows of the paper's Table 3, and what not
 
-The paper (arXiv:2409.13202) trains 8 B models on thousands of calls. This is one model of 135 M parameters, whose
-weights are what Q4_1 stands for, with {calls} calls. It can show that the methods run on a real model and how the
-rows order themselves here. It cannot show the size of an effect at 8 B. GSM8K and NQ are measured by NLL, not by exact
-match.
+The paper (arXiv:2409.13202) trains 8 B models on thousands of calls. This is one model of 135 M parameters with
+{calls} calls; its weights were restored from the format Q4_1. The table can show that the methods run on a real
+model, and how the rows rank here. It cannot show the size of an effect at 8 B. GSM8K and NQ are measured by NLL, not
+by exact match.
 """
 _CALL_COLUMNS = (
     ("level_3", "level 3, calls"),
@@ -95,7 +100,7 @@ def page(found: Mapping[str, Any]) -> str:
     lines = [_HEAD.format(**data)]
     if found["not_run"]:
         names = ", ".join(one["label"] for one in found["not_run"])
-        lines.append(f"**Not run yet: {names}.** The command above goes on with what is missing.\n\n")
+        lines.append(f"**Not run yet: {names}.** The command above runs what is missing.\n\n")
     lines.append("## Tools\n\nPer cent; higher is better.\n\n")
     lines += _table(found, _CALL_COLUMNS)
     official = [(f"{key}_official", title) for key, title in _CALL_COLUMNS if _has(found, f"{key}_official")]
@@ -122,8 +127,8 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = [column for column, _ in (*_CALL_COLUMNS, *_GENERAL_COLUMNS) if column in differences[0]]
     titles = dict((*_CALL_COLUMNS, *_GENERAL_COLUMNS))
     lines = [
-        "\n## Paired differences\n\nPoints, or nats per token; the standard error is of the pairs: seeds, or items "
-        "where there is one seed.\n\n",
+        "\n## Paired differences\n\nPoints, or nats per token. The standard error is over the pairs: over seeds, "
+        "or over items if there is one seed.\n\n",
         f"| difference | {' | '.join(titles[column] for column in columns)} |\n",
         f"|---|{'---|' * len(columns)}\n",
     ]

@@ -14,13 +14,13 @@ HEAD: Final = """# Every option of LLaMA-Factory and transformers, with our meth
 Made by `python -m llamafactory_ext.options.fates.page > docs/options.md` from the table in
 `src/llamafactory_ext/options/fates/`; a test keeps it current, and another tries every row (`make test-all`).
 
-- **works**: as in LLaMA-Factory's own `stage: sft`, where that has it.
-- **refused**: the command ends before anything is loaded, with this reason; all problems stand in one message.
-- **no effect**: passed over with a warning.
+- **works**: as in LLaMA-Factory's own `stage: sft`, if that has the option.
+- **refused**: the command ends before anything is loaded and gives this reason; one message lists all problems.
+- **no effect**: ignored, with a warning.
 
-A value that is the default is never refused. A stage of ours with a type of ours goes by both
-columns, {alone} by its own alone. An option that a newer version adds and this page lacks is warned of.
-Our own options stand in {pages}.
+A default value is never refused. If one of our stages is used with one of our types, both columns apply; for {alone}
+only its own applies. If a newer version adds an option that this page lacks, a warning says so. Our own options are
+described in {pages}.
 """
 
 
