@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("llamafactory_ext", "rich", "fire")
+PACKAGES = ("llamafactory_ext", "rich")
 _RUN = """
 import sys, time
 from pathlib import Path

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -106,6 +107,29 @@ def test_another_hook_for_the_same_modules(ours_first: bool, tmp_path: Path, mon
     del sys.modules["shared_module"]
     assert "shared_module" in patched
     assert "shared_module" in other.ran
+
+
+def test_a_search_in_another_thread_finds_the_patched_module_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared_module.py").write_text("value = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(_hook, "PATCHED_MODULES", frozenset({"shared_module"}))
+    ours, found = _hook.PatchingFinder(), []
+
+    class Waits:
+        """Lets another thread ask our finder while it is asked by it, once."""
+
+        def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+            if not found:
+                found.append(None)
+                thread = Thread(target=lambda: found.append(ours.find_spec(fullname, path)))
+                thread.start()
+                thread.join()
+
+    monkeypatch.setattr(sys, "meta_path", [ours, Waits(), *sys.meta_path])
+    found.append(ours.find_spec("shared_module", None))
+    assert [isinstance(spec.loader, _hook.PatchingLoader) for spec in found[1:]] == [True, True]
 
 
 def test_loader_keeps_source_access() -> None:

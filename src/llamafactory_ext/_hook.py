@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from threading import get_ident
 from types import ModuleType
 from typing import Any
 
@@ -78,7 +79,7 @@ class PatchingFinder(MetaPathFinder):
     """Finds the modules to patch with the other finders and wraps their loaders."""
 
     def __init__(self) -> None:
-        self._searched: set[str] = set()
+        self._searched: set[tuple[int, str]] = set()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -94,13 +95,14 @@ class PatchingFinder(MetaPathFinder):
             )
             sys.exit(2)
         # Another package's finder may ask the others too, and comes back here.
-        if fullname not in PATCHED_MODULES or fullname in self._searched:
+        search = (get_ident(), fullname)
+        if fullname not in PATCHED_MODULES or search in self._searched:
             return None
-        self._searched.add(fullname)
+        self._searched.add(search)
         try:
             return self._wrapped(fullname, path, target)
         finally:
-            self._searched.discard(fullname)
+            self._searched.discard(search)
 
     @staticmethod
     def _wrapped(fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:

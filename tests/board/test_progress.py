@@ -125,6 +125,8 @@ def test_a_run_of_ppo_its_rewards_success_turns_and_lengths(tmp_path: Path) -> N
     assert read_logged(tmp_path) is None
     log(tmp_path, ".", {"current_steps": 1, "total_steps": 4, "loss": 0.5})
     assert read_logged(tmp_path) is None  # a run without figures of ours is upstream's alone
+    log(tmp_path, ".", {"current_steps": 1, "total_steps": 4, "loss": 0.5, "reward": 0.1})
+    assert read_logged(tmp_path) is None  # so is one of its own `stage: ppo`
     turns = {"success": 0.25, "turns": 2.5, "response_tokens": 30.0, "episode_tokens": 90.0}
     lines = [{"current_steps": step, "total_steps": 4, "loss": 0.5, "reward": step / 10} | turns for step in (1, 2)]
     log(tmp_path, ".", *lines)

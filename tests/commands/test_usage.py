@@ -90,12 +90,15 @@ def test_words_that_are_known() -> None:
         "steps": 3,
         "minutes": 10,
     }
+    for words in (["gsm8k", "--execute.x"], ["gsm8k", "--out:x", "a"], ["gsm8k", "--mode/x=strict"]):
+        with pytest.raises(OptionError, match=r"(--execute\.x|--out:x|--mode/x) is unknown"):
+            score.read(words)
     for words in (["gsm8k", "--nojudge", "a"], ["gsm8k", "--out"], ["gsm8k", "--out", "--judge"], ["--judge=on"]):
         with pytest.raises(OptionError, match=r"--nojudge takes no value|--out needs a value|--judge on: give true"):
             score.read(words)
 
 
-# What Python, YAML, a shell or python-fire would take for something else than a text.
+# What Python, YAML or a shell would take for something else than a text.
 ODD = (
     *("1e3", "007", "1_000", "0x10", "1.50", "7", "-7", "-", "--", "None", "null", "True", "no", "nan", "[a]", "(a)"),
     *(

@@ -295,7 +295,7 @@ PATHS = [
 def test_a_number_in_place_of_a_path(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """python-fire reads 7 as a number and [a] as a list; where a path is asked for, both are names of files."""
+    """Where a path is asked for, 7 and [a] are names of files."""
     monkeypatch.chdir(tmp_path)
     for name in ("7", "['a']", "[7]"):
         (tmp_path / name).write_text("x", encoding="utf-8")

@@ -127,6 +127,14 @@ def test_a_table_that_a_clone_brought_is_written_anew_and_somebodys_is_not(
         (tmp_path / "clone" / file).write_bytes((tmp_path / "t" / file).read_bytes())
     found = table(tmp_path / "clone", seeds=1, names=["base", "lora"], workers=1)
     assert json.loads((tmp_path / "clone/lab.json").read_text("utf-8")) == found
+    (tmp_path / "changed").mkdir()
+    for end in ("json", "md", "png"):
+        (tmp_path / f"changed/lab.{end}").write_bytes((tmp_path / f"t/lab.{end}").read_bytes())
+    with (tmp_path / "changed/lab.md").open("a", encoding="utf-8") as file:
+        file.write("my note\n")
+    with pytest.raises(OptionError, match=r"lab\.md is there already"):
+        table(tmp_path / "changed", seeds=1, names=["base"], workers=1)
+    assert (tmp_path / "changed/lab.md").read_text("utf-8").endswith("my note\n")
     for name in ("lab.json", "lab.md"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text('{"rows": 1}', "utf-8")

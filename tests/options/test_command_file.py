@@ -123,6 +123,14 @@ def test_names_and_paths_are_read_as_typed(word: str, monkeypatch: pytest.Monkey
     }
 
 
+def test_a_path_that_names_another_option_is_filled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("finetuning_type: citi\nseed: 3\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", str(path), "output_dir=runs/${seed}", "run_name=${seed}"])
+    read = reading.wrap_read_args(lambda *_: pytest.fail("left to upstream"))()
+    assert (read["output_dir"], str(read["run_name"])) == ("runs/3", "3")
+
+
 def test_another_method_passes_over_the_files_own_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

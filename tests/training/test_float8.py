@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 
 import float8
 import option_runs
+from llamafactory_ext.citi.fates import float8_problems
 from llamafactory_ext.errors import OptionError
+from llamafactory_ext.options.fates.row import Command
 
 
 def options_of(method: str, folder: Path, **changes: Any) -> dict[str, Any]:
@@ -51,3 +54,12 @@ def test_what_cannot_be_is_found_before_anything_is_loaded(
     with pytest.raises(OptionError, match=expected) as caught:
         get_train_args(options_of(method, tmp_path, **changes))
     assert sum(line.startswith("  - fp8 ") for line in caught.value.message.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_a_launcher_that_spreads_the_model_is_seen(launched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`accelerate launch` says FSDP by a variable alone."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", str(launched).lower())
+    asked = SimpleNamespace(fp8=True, fp8_backend="torchao", fsdp="", deepspeed=None)
+    found = float8_problems(Command("citi", {}, (asked,)))
+    assert any("was not tried with finetuning_type: citi under FSDP" in line for line in found) == launched

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..checkpoint.base import MANIFEST
 from ..checkpoint.folders import COMPLETE
@@ -17,6 +17,7 @@ from ..training.phased import LOG, METHOD, WEIGHTS
 
 _NAME = re.compile(r"[\w-]{1,60}")
 _TIME = re.compile(r"[\w:., ]{1,40}")
+_OF_OTHERS: Final = frozenset({"loss", "reward"})  # LLaMA-Factory's own stages log them, too
 State = Literal["done", "running", "waiting"]
 
 
@@ -99,7 +100,7 @@ def read_logged(folder: Path) -> Progress | None:
     logged = {key for line in lines for key in line}
     for row in methods():
         keys = {one.key for axis in load(row.curves) for one in axis.curves} if row.curves else set()
-        if not row.phased and keys & logged:
+        if not row.phased and (keys & logged) - _OF_OTHERS:
             finished = lines[-1]["current_steps"] >= lines[-1]["total_steps"]
             phase = PhaseProgress(row.name, row.title, "done" if finished else "running", lines)
             return Progress((phase,), True, finished, row)

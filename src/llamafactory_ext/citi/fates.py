@@ -82,9 +82,11 @@ def quantized_rows_problems(command: Command) -> list[str]:
 
 def float8_problems(command: Command) -> list[str]:
     """Find training in 8 bits that would replace the adapters' own matrices, or spread them."""
+    from ..training.engines import engine_of
+
     if not command.fp8:
         return []
-    if command.fsdp or command.deepspeed:
+    if engine_of(command.group_of("fsdp")) is not None:
         return [f"fp8 was not tried with {command.shown} under FSDP or DeepSpeed; remove one of the two"]
     if command.fp8_backend != "te":
         return []

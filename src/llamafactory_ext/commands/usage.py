@@ -154,10 +154,10 @@ def _split(words: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str
     loose = []
     waits = False  # for the value of a flag
     for word in words:
-        found = re.match(r"(--?[A-Za-z][\w-]*)(=?)", word)
-        if found is not None:
-            flags.append((found[1], word[found.end() :] if found[2] else None))
-            waits = not found[2]
+        if re.match("--?[A-Za-z]", word):
+            flag, equals, value = word.partition("=")
+            flags.append((flag, value if equals else None))
+            waits = not equals
         elif waits:
             flags[-1] = (flags[-1][0], word)
             waits = False

@@ -107,7 +107,7 @@ def components(
     if found["rows"]:
         with own_file(out / FILES[1], known) as staged, staged.open("wb") as picture:
             draw(found, picture)
-    console.print(f"Written: {', '.join(str(out / name) for name in FILES)}")
+    console.print(f"Written: {', '.join(str(out / name) for name in (FILES if found['rows'] else FILES[:1]))}")
     return found
 
 

@@ -87,7 +87,7 @@ def table(
     wanted = check_names(names, NAMES)
     check_there(root, NEEDED)
     claim_plain(out)
-    known = claim_table(out, FILES, ("rows", "trials"))
+    known = claim_table(out, FILES, ("rows", "trials"), page)
     runs, rows_folder = (runs or out / "runs").resolve(), out / ROWS_FOLDER
     console, kept = Console(), (rows_folder.resolve(), root / "docs" / ROWS_FOLDER)
     until = time.monotonic() + 60 * minutes if minutes else math.inf
@@ -118,7 +118,7 @@ def table(
     if found["rows"]:
         with own_file(picture, known) as staged, staged.open("wb") as file:
             draw_table(found, file)
-    console.print(f"Written: {data}, {text}, {picture}")
+    console.print(f"Written: {', '.join(map(str, (data, text, picture) if found['rows'] else (data, text)))}")
     return found
 
 

@@ -134,9 +134,9 @@ def learn(out: Path, seeds: int = 3, root: Path = PACKAGE_ROOT, overrides: Mappi
 
 
 def write_data(folder: Path) -> Path:
-    """Return flawed trajectories, requests for PPO, held-out requests and lab_trajectories as data sets.
+    """Write flawed trajectories, requests for PPO, held-out requests and lab_trajectories as data sets.
 
-    No request is in two of them, but for those of lab_trajectories that the flawed ones share.
+    The folder is returned. No request is in two of them, but for those of lab_trajectories that the flawed ones share.
     """
     flawed = trajectories(FLAWED, DATA_SEED, FLAWED_SHARE, mistakes_only=True)
     shipped = trajectories(TRAJECTORIES, DATA_SEED)

@@ -106,7 +106,7 @@ def dropped_names(words: Sequence[str]) -> list[str]:
 
 def as_typed(words: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with names and paths as their words have them, where YAML took 007 or 1e3 for a number."""
-    typed = dict(word.partition("=")[::2] for word in words)
+    typed = dict(word.partition("=")[::2] for word in words if "${" not in word)  # which OmegaConf has filled in
     return {
         name: typed[name] if name in _TEXTS and name in typed and type(value) in (int, float) else value
         for name, value in options.items()

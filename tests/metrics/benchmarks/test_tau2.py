@@ -262,3 +262,28 @@ def test_damaged_results_are_named_in_one_line(tmp_path: Path, case: str) -> Non
     with pytest.raises(DataError, match=told) as caught:
         scored(tmp_path, data)
     assert "\n" not in caught.value.message
+
+
+ODD: Mapping[str, dict[str, Any]] = {
+    "reward_basis": {"reward_basis": 3},
+    "communicate_info": {"communicate_info": "1200"},
+    "actions": {"reward_basis": ["ACTION"], "actions": {"name": "book"}},
+    "compare_args": {"reward_basis": ["ACTION"], "actions": [GOLD | {"compare_args": 3}]},
+}
+
+
+@pytest.mark.parametrize("name", [*ODD, "compare_args in a list"])
+def test_odd_criteria_are_named(tmp_path: Path, name: str) -> None:
+    given = ODD.get(name, {"reward_basis": ["ACTION"], "actions": [GOLD | {"compare_args": [["flight"]]}]})
+    messages = [calls("book", flight="F1", note="x")]
+    listed = [{**task("a"), "evaluation_criteria": given}]
+    data = run([simulation("a", 0, 1.0, messages=messages)], listed)
+    with pytest.raises(DataError, match=f"Task a: {name.partition(' ')[0]} of its evaluation_criteria"):
+        scored(tmp_path, data, "strict")
+
+
+@pytest.mark.parametrize("text", ["3", "null", '"tasks"', "true"])
+def test_references_that_are_no_tasks_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tasks.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="missing or no object"):
+        scored(tmp_path, run([simulation("a", 0, 1.0)]), references=tmp_path / "tasks.json")

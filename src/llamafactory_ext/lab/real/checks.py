@@ -1,4 +1,4 @@
-"""Tell whether a file in the real table's folder is what a run or a table of ours leaves there."""
+"""Tell whether a file in the real table's folder is what a run of ours leaves there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 from ...checkpoint.atomic import read_json
 from ...errors import DataError
 from .measure import NLL, sizes
-from .page import page
 from .rows import Job, Row
 
 _BESIDE = ("name", "parsed", "official", "rules", "by_sum")
@@ -35,14 +34,6 @@ def result_in(path: Path, job: Job, wanted: str) -> Row | None:
     if fault := _fault(row, job):
         raise DataError(f"{path} is no result of an earlier run: {fault}; move it away, or remove it.")
     return row
-
-
-def is_page_of(path: Path, table: Any) -> bool:
-    """Tell whether a page is the one that is made of a table's JSON, which may hold anything."""
-    try:
-        return path.read_text("utf-8") == page(table)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-        return False
 
 
 def _fault(row: Mapping[str, Any], job: Job) -> str:

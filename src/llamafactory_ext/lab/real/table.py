@@ -20,7 +20,7 @@ from ...errors import CheckpointError
 from ..methods import PACKAGE_ROOT
 from ..place import held
 from ..table import check_names
-from .checks import is_page_of
+from ..table_files import is_page_of
 from .data import prepare
 from .page import draw, page
 from .rows import BASE, FIRST_SEED, NAMES, Job, Row, base_job, run_of, trials_of, winner
@@ -200,7 +200,7 @@ def write(out: Path, found: Mapping[str, Any]) -> None:
     old = read_json(data, "table") if data.is_file() else {}
     is_ours = isinstance(old, dict) and "rows" in old and "n" in old
     known = [sha256(path) for path in (text, picture) if is_ours and path.is_file()]
-    if is_ours and text.is_file() and not is_page_of(text, old):
+    if is_ours and text.is_file() and not is_page_of(text, old, page):
         known = []
     write_result(data, found, "rows")
     own_text(text, page(found), known)

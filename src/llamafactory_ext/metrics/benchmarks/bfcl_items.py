@@ -90,10 +90,19 @@ def multi_turn_items(path: Path, required: Required) -> Iterator[Item]:
             )
         if not all(isinstance(call, str) for calls in gold for call in calls):
             raise DataError(f"{path}, {place}: a gold call is no text; get the published files again.")
-        unknown = [name for name in record["involved_classes"] if name not in MODULES]
+        if not all(isinstance(said, list) and all(map(_is_message, said)) for said in turns):
+            raise DataError(f"{path}, {place}: a turn is no list of messages; get the published files again.")
+        held = record.get("missed_function") or {}
+        if not isinstance(held, dict) or not all(turn.isdecimal() and isinstance(held[turn], list) for turn in held):
+            raise DataError(f"{path}, {place}: 'missed_function' names no turns; get the published files again.")
+        unknown = [name for name in record["involved_classes"] if name not in tuple(MODULES)]
         if unknown:
             raise DataError(f"{path}, {place}: {unknown[0]!r} is none of the API classes {', '.join(MODULES)}.")
         yield Item(str(record["id"]), category_of(path).removeprefix("multi_turn_"), record)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("role", "content"))
 
 
 def check_files(files: tuple[Path, ...], path: Path) -> tuple[str, ...]:

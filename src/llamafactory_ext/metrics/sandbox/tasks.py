@@ -24,7 +24,7 @@ class Worked:
 
     Attributes:
         ended: values of the tasks that ended, by id.
-        open_id: the task at which the worker ended; None where it came to its end.
+        open_id: the task that ended the worker; None where it came to its end, or its own time was over.
         told: whatever else it said, by name.
         outcome: of the worker.
     """
@@ -72,4 +72,6 @@ def work(
             open_id, ended[value[0]] = None, value[1]
         elif what:
             told[what] = value
+    if outcome.status == "timeout" and ended:
+        open_id = None  # the worker's time is over, not that of its task, which another worker takes
     return Worked(ended, open_id, told, outcome)

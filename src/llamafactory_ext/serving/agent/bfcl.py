@@ -167,10 +167,10 @@ class Task:
         """All that the user says and all tools: what the answer rests on."""
         said = [message for turn in self.messages for message in turn]
         question = Question(self.item.id, BENCHMARK, tuple(spoken(said)), tools=self.tools[-1])
-        return Prompt(question, messages=[dict(message) for message in said], tools=[vars_of(self.tools)])
+        return Prompt(question, messages=[dict(message) for message in said], tools=[_offered(self.tools)])
 
 
-def vars_of(tools: Sequence[Sequence[Tool]]) -> dict[str, Any]:
+def _offered(tools: Sequence[Sequence[Tool]]) -> dict[str, Any]:
     """Return the names of the tools by turn, for the hash of a task's prompt."""
     return {"tools": [[tool.name for tool in turn] for turn in tools]}
 

@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -86,7 +87,7 @@ class EnvironmentLoop:
         self._factory = partial(load_function(OPTION, environment), **arguments_of(environment_args))
         self._between = Between(tokenizer, before, after, end_ids)
         asked = Limits(**limits)
-        self._limits = Limits(**{**limits, "tokens": min(asked.tokens, self._response)})
+        self._limits = replace(asked, tokens=min(asked.tokens, self._response))
         self._turn = Sampling(max_tokens=turn_tokens, end_ids=self._between.end_ids, pad_id=0)
 
     async def run(self, sampling_params: Mapping[str, Any], **kwargs: Any) -> Any:

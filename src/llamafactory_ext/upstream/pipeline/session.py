@@ -49,7 +49,7 @@ class Session:
 
 @contextmanager
 def begun(session: Session, how_to_resume: Callable[[], str], warn: Callable[[str], None]) -> Iterator[Stop]:
-    """Take Ctrl-C, and settle how processes work together, from the begin of a run to its end.
+    """Take Ctrl-C, and settle how processes work together, from the beginning of a run to its end.
 
     Args:
         session: the run.

@@ -169,6 +169,7 @@ def test_without_a_checkout_the_next_step_is_named(checkout: Path, tmp_path: Pat
 
 BROKEN: Mapping[str, tuple[str, str, str]] = {
     "a class that cannot be loaded": ("func_source_code/math_api.py", "raise OSError('no disk')", "could not be run"),
+    "a class that ends the process": ("func_source_code/math_api.py", "raise SystemExit", "could not be run"),
     "answers of other turns": ("possible_answer", '{"id": "multi_turn_base_0", "ground_truth": [[]]}', "2 turns, but"),
     "a gold call that is none": (
         "possible_answer",
@@ -192,7 +193,20 @@ def test_broken_checkouts_are_named(tmp_path: Path, case: str) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_an_unknown_class_is_named(tmp_path: Path) -> None:
-    small = write_checkout(tmp_path / "gorilla", {"base": [(["x"], [[]], {"involved_classes": ["Robot"]})]})
-    with pytest.raises(DataError, match="'Robot' is none of the API classes GorillaFileSystem, "):
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"involved_classes": ["Robot"]}, "'Robot' is none of the API classes GorillaFileSystem, "),
+        ({"involved_classes": [{}]}, "{} is none of the API classes"),
+        ({"question": ["x"]}, "a turn is no list of messages"),
+        ({"question": [["x"]]}, "a turn is no list of messages"),
+        ({"question": [[{"role": "user"}]]}, "a turn is no list of messages"),
+        ({"missed_function": ["mkdir"]}, "'missed_function' names no turns"),
+        ({"missed_function": {"last": ["mkdir"]}}, "'missed_function' names no turns"),
+        ({"missed_function": {"1": 3}}, "'missed_function' names no turns"),
+    ],
+)
+def test_odd_fields_of_a_task_are_named(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    small = write_checkout(tmp_path / "gorilla", {"base": [(["x"], [[]], changes)]})
+    with pytest.raises(DataError, match=told):
         read_references("bfcl_multi_turn", small)

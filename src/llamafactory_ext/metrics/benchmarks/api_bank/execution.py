@@ -168,7 +168,7 @@ def _run(
             fatal.add(worked.open_id)
             late, why = worked.why("call", CALL_SECONDS)
             ends.setdefault(worked.open_id, _Ended(_TIMEOUT if late else _ABORTED, why))
-        elif worked.outcome.status != "finished" and not new:
+        elif not new:
             raise DataError(
                 f"{root}: the checkout's API classes could not be run ({worked.outcome.status}: "
                 f"{worked.outcome.error.strip()[:500]}); check that it is whole, or use --mode strict."

@@ -106,7 +106,7 @@ def _compare(tasks: Sequence[Mapping[str, Any]], checkout: Checkout) -> dict[str
         if worked.open_id is not None:
             late, why = worked.why("trajectory", TRAJECTORY_SECONDS)
             ends[worked.open_id] = (_LATE if late else _ENDED, why)
-        elif worked.outcome.status != "finished" and not worked.ended:
+        elif not worked.ended:
             raise DataError(
                 f"{checkout.root}: the checkout's API classes could not be run ({worked.outcome.status}: "
                 f"{worked.outcome.error.strip()[:500]}); check that it is whole."

@@ -77,8 +77,6 @@ class Side:
         if method not in self._owners or (own and own not in self.instances):
             raise NameError(f"name '{call['name']}' is not defined")
         holder = self.instances[own] if own else self._labels[self._owners[method]]
-        if method[:1] == "_":
-            raise NameError(f"name '{method}' is not defined")
         return getattr(holder, method)(*call["positional"], **call["arguments"])
 
     def _as_text(self, text: str) -> Any:

@@ -84,7 +84,7 @@ def _references(path: Path, results: Results) -> tuple[Mapping[str, Task], set[s
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is no JSON ({error}); get the published tasks again.") from None
     sha256 = hashlib.sha256(content).hexdigest()
-    if isinstance(data, dict) or not all(isinstance(task, dict) and "user_scenario" in task for task in data):
+    if not isinstance(data, list) or not all(isinstance(task, dict) and "user_scenario" in task for task in data):
         known = results.tasks or {one.task_id: {} for one in results.simulations}
         if read_results(path).sha256 != results.sha256:
             raise DataError(f"{path} holds neither tasks nor the run that is scored; name a clone of tau2-bench.")
@@ -123,12 +123,27 @@ def _anew(one: Simulation, task: Task) -> tuple[float | None, str, str]:
     criteria = task.get("evaluation_criteria")
     if not isinstance(criteria, dict):
         return 1.0, "", ""
+    if odd := _odd_criteria(criteria):
+        raise DataError(f"Task {one.task_id}: {odd} of its evaluation_criteria is no list; get the tasks again.")
     basis = criteria.get("reward_basis") or _DEFAULT_BASIS
     parts = {str(part): _part(str(part), one, criteria) for part in basis}
     if unknown := [part for part, value in parts.items() if value is None]:
         return None, "", f"{', '.join(unknown)} was not recorded, and needs tau2-bench's environments or its judge"
     missed = [part.lower() for part, value in parts.items() if value != 1]
     return math.prod(value for value in parts.values() if value is not None), ", ".join(missed), ""
+
+
+def _odd_criteria(criteria: Mapping[str, Any]) -> str:
+    """Name the first part that holds no list where it must."""
+    for key in ("reward_basis", "communicate_info", "actions"):
+        if not isinstance(criteria.get(key), list | None):
+            return key
+    compared = (action.get("compare_args") for action in criteria.get("actions") or () if isinstance(action, dict))
+    return "" if all(names is None or _are_names(names) for names in compared) else "compare_args"
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _part(name: str, one: Simulation, criteria: Mapping[str, Any]) -> float | None:
