@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 
 from ...errors import OptionError
 from . import records, runners
 
+T = TypeVar("T")
 Status = Literal["finished", "failed", "timeout", "killed"]
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); import jail; jail.main()"
 SECONDS_TO_START = 120
@@ -92,7 +93,7 @@ def run_program(
             _watch([world], limits, lambda: world.has_ended)
             return world.outcome()
 
-    return _begun(once)
+    return begun(once)
 
 
 def run_tests(program: str, tests: str, *, entry: str, context: str = "", limits: Limits | None = None) -> Outcome:
@@ -113,11 +114,15 @@ def run_tests(program: str, tests: str, *, entry: str, context: str = "", limits
     """
     limits = limits or Limits()
     check_platform()
-    return _begun(lambda: _run_tests(program, tests, entry, context, limits))
+    return begun(lambda: _run_tests(program, tests, entry, context, limits))
 
 
-def _begun(once: Callable[[], Outcome]) -> Outcome:
-    """Return the outcome, tried again where something else ended a world before the program's first line ran."""
+def begun(once: Callable[[], T]) -> T:
+    """Do something again where something else ended its world before the program's first line ran.
+
+    Raises:
+        OptionError: that happens again and again.
+    """
     for _ in range(_MOST_STARTS):
         with contextlib.suppress(NotBegunError):
             return once()

@@ -11,8 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from ...errors import OptionError
-from . import SECONDS_BETWEEN_LOOKS, SECONDS_TO_START, Limits, NotBegunError, World, check_platform, runners, values
+from . import (
+    SECONDS_BETWEEN_LOOKS,
+    SECONDS_TO_START,
+    Limits,
+    NotBegunError,
+    World,
+    begun,
+    check_platform,
+    runners,
+    values,
+)
 
 
 class EndedError(Exception):
@@ -34,9 +43,12 @@ class Served:
 
     def __init__(self, source: str, entry: str, limits: Limits, readable: Sequence[Path] = ()) -> None:
         check_platform()
+        job = {"role": "serve", "source": source, "entry": entry, "stdin": ""}
+        begun(lambda: self._start(job, limits, readable))
+
+    def _start(self, job: dict[str, Any], limits: Limits, readable: Sequence[Path]) -> None:
         asked, self._asking = os.pipe()
         self._heard, answering = os.pipe()
-        job = {"role": "serve", "source": source, "entry": entry, "stdin": ""}
         try:
             self._world = World(job, limits, readable, (asked, answering))
         except BaseException:
@@ -57,15 +69,12 @@ class Served:
         while not self._world.has_begun and not self._world.has_ended and time.monotonic() < deadline:
             runners.listen([self._world.started], SECONDS_BETWEEN_LOOKS)
         if not self._world.has_begun:
-            self._raise("it did not begin")
+            self._world.outcome()  # says why, if anybody told
+            raise NotBegunError
 
     def _raise(self, otherwise: str) -> NoReturn:
         """Say how the program ended."""
-        try:
-            outcome = self._world.outcome()
-        except NotBegunError:
-            raise OptionError("The isolated process ended before it began; run the command again.") from None
-        raise EndedError(outcome.error.strip() or otherwise)
+        raise EndedError(self._world.outcome().error.strip() or otherwise)
 
     def __enter__(self) -> Served:
         return self
