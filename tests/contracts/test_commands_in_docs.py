@@ -180,7 +180,7 @@ def _ext_faults(words: list[str]) -> list[str]:
         names = {word[2:].partition("=")[0] for word in given if word.startswith("--")}
         own = getattr(data_help, command.words.rpartition(" ")[2].upper()).options if verb == "data" else None
         return sorted(names - {*(own or InferOptions.__dataclass_fields__), "help"})
-    command.check(given)
+    command.read(given)
     return []
 
 
