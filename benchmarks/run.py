@@ -43,6 +43,7 @@ ROWS = {
 APART = {
     "ppo": "ppo.run",
     "prepare": "prepare.whole",
+    "rl": "rl.run",
     "speed": "speed.against_lora",
     "importance": "speed.importance",
 }

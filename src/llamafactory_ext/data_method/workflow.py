@@ -24,10 +24,11 @@ from ..checkpoint.plans import plain
 from ..options.groups import option_names
 from ..tl.intake_report import check_some_left
 from ..tl.plan import check_plan_of_newest, plan_of, with_contents
+from ..tl.session import DatedSession
 from ..tl.sft.examples import Settings
 from ..tl.sft.findings import Findings
 from ..tl.sft.workflow import report_findings, report_intake, usable_settings, weighed_dataset
-from ..tl.start import DatedSession, keep_start, start_facts
+from ..tl.start import keep_start, start_facts
 from ..training.parameters import RAISED
 from ..training.same_data import check_same_base, check_same_data, content_hash
 from ..training.stopping import Stop, how_to_resume

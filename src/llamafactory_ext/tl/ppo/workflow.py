@@ -33,8 +33,9 @@ from ...upstream.pipeline.templates import call_format_of
 from ..environments.loading import environment_of
 from ..intake_report import check_intake, check_resumed, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
+from ..session import DatedSession
 from ..stages import PPO_STAGE
-from ..start import DatedSession, keep_start, start_facts
+from ..start import keep_start, start_facts
 from .acting import acting_of
 from .answers import Drawer
 from .critic import ActorCritic

@@ -37,7 +37,8 @@ from ...upstream.pipeline.session import begun
 from ...upstream.pipeline.weights import take_notes, without_notes
 from ..intake_report import check_intake, check_resumed, check_some_left, intake_lines, write_intake
 from ..plan import check_plan_of_newest, plan_of, with_contents
-from ..start import REPORT, DatedSession, start_facts
+from ..session import DatedSession
+from ..start import REPORT, start_facts
 from .examples import Settings
 from .findings import Findings, as_dict, as_table, check_usable
 from .trainer import TlSftTrainer
