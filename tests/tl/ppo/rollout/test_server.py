@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,6 +128,16 @@ def test_texts_without_ids_are_refused(stub: Stub, tmp_path: Path) -> None:
     stub.with_ids = False
     with pytest.raises(OptionError, match=r"without token ids.*tl_rollout: hf"):
         rollout(stub.url, tmp_path)([[51], [52]], SAMPLING, 0)
+
+
+def test_a_server_that_takes_fewer_stop_texts_is_named_its_setting(stub: Stub, tmp_path: Path) -> None:
+    for count, told in ((4, False), (5, True)):
+        draw, stub.status = rollout(stub.url, tmp_path), 200
+        draw([[51]], SAMPLING, 0)
+        stub.status = 400
+        with pytest.raises(OptionError, match="status 400") as caught:
+            draw([[51]], replace(SAMPLING, stop=tuple("abcde"[:count])), 0)
+        assert ("VLLM_MAX_STOP_STRINGS=5" in str(caught.value)) == told
 
 
 def test_a_server_that_fails_is_an_error_with_the_next_step(stub: Stub, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from .local import Response, Sampling
 
 NAME = "tl_ppo"
 _MOST_IDS = 1 << 31
+_MOST_STOPS = 4  # texts that end a response, which a server of vLLM takes by itself
 FAR = 0.3  # nats per token; 16-bit numbers on one side make a few hundredths
 COMPARED = 8  # responses of the first step: a single one may be nearly certain under both models
 
@@ -192,8 +193,10 @@ class ServerRollout:
             ) from None
         lacks = may_lack and answer.status_code == httpx.codes.NOT_FOUND  # the server was started anew
         if not (200 <= answer.status_code < 300 or lacks):
+            stops = len(body.get("stop", ()))
+            room = f", VLLM_MAX_STOP_STRINGS={stops} for the texts of tl_stop" if stops > _MOST_STOPS else ""
             raise OptionError(
                 f"{place} refuses with status {answer.status_code}: {shown(answer.text, 200)}. Start the server with "
-                "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, on the same base model."
+                f"--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True{room}, on the same base model."
             )
         return answer
