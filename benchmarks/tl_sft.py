@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from llamafactory_ext.lab.methods import SHIPPED_MODEL
 from llamafactory_ext.tl.sft.trainer import TlSftTrainer
 from llamafactory_ext.training.losses import IGNORE_INDEX, summed_nll
 from llamafactory_ext.training.token_weights import WEIGHTS_COLUMN, code_of
-from llamafactory_ext.upstream.pipeline.weights import WeightedCollator
+from llamafactory_ext.upstream.pipeline.channels import CarryingCollator
 
 VOCABULARY = 128_256
 CUTOFF = 2048  # tokens: LLaMA-Factory's default length of an example
@@ -43,7 +44,7 @@ def step(setting: Setting) -> list[Row]:
         rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels, WEIGHTS_COLUMN: codes})
     plain = [{name: value for name, value in row.items() if name != WEIGHTS_COLUMN} for row in rows]
     calls = {
-        "tl_sft": _step(TlSftTrainer, WeightedCollator, model, rows),
+        "tl_sft": _step(TlSftTrainer, partial(CarryingCollator, columns=(WEIGHTS_COLUMN,)), model, rows),
         "upstream": _step(CustomSeq2SeqTrainer, SFTDataCollatorWith4DAttentionMask, model, plain),
     }
     found = times(calls, rounds=setting.rounds, device=setting.device)

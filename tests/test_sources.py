@@ -20,7 +20,7 @@ from llamafactory_ext import sources
 from llamafactory_ext.sources import source_hash
 from llamafactory_ext.templates import TEMPLATES as OURS
 from llamafactory_ext.tl.sft.examples import Settings
-from llamafactory_ext.upstream.pipeline import marks, requests, weights
+from llamafactory_ext.upstream.pipeline import channels, requests, weights
 from processes import train_options
 from tiny import save_tiny_model, tiny_tokenizer, write_tiny_data
 
@@ -59,10 +59,10 @@ def test_it_covers_the_whole_package() -> None:
 
 
 def test_everything_that_preprocesses_carries_the_hash() -> None:
-    kinds = [kind for module in (marks, weights) for kind in vars(module).values() if isinstance(kind, type)]
+    kinds = [kind for module in (channels, weights) for kind in vars(module).values() if isinstance(kind, type)]
     processors = {kind for kind in kinds if hasattr(kind, "preprocess_dataset") and "Processor" in kind.__name__}
     ours = [kind for kind in processors if kind.__module__.startswith("llamafactory_ext")]
-    assert len(ours) == 6
+    assert len(ours) == 4
     parts = dict.fromkeys(("template", "tokenizer", "processor", "data_args"))
     carriers: list[Any] = [kind(**parts) for kind in ours]
     carriers += [TEMPLATES[name] for name in OURS]

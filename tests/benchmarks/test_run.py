@@ -33,7 +33,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_row_has_figures_with_versions_and_machine(results: Path) -> None:
     data = json.loads(results.read_text("utf-8"))
-    assert [row["number"] for row in data["rows"]] == ["1, 2" if name == "1" else name for name in CHOSEN]
+    numbers = dict.fromkeys(row["number"] for row in data["rows"])  # some rows have several tables
+    assert list(numbers) == ["1, 2" if name == "1" else name for name in CHOSEN]
     assert data["machine"]["threads"] == 1
     assert {"torch", "transformers", "peft", "llamafactory"} <= set(data["versions"])
     for row in data["rows"]:

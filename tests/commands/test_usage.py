@@ -166,13 +166,21 @@ def test_a_word_that_is_no_text_is_named(odd: str) -> None:
 
 
 def test_numbers_of_a_word() -> None:
-    found = {"7": 7, "-7": -7, "1e3": 1000.0, "1_0": 10, "1,2": (1, 2), "[1, 2.5]": (1, 2.5)}
+    found = {
+        "7": 7,
+        "-7": -7,
+        "1e3": 1000.0,
+        "1_0": 10,
+        str(2**63 - 1): 2**63 - 1,
+        "1,2": (1, 2),
+        "[1, 2.5]": (1, 2.5),
+    }
     assert {word: numbers_in(word) for word in found} == found
     for word in (
         "nan",
         "inf",
         "-1e999",
-        "9" * 16,
+        str(2**63),
         "9" * 400,
         "9" * 5_000,
         "None",

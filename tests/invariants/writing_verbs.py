@@ -277,7 +277,7 @@ def call(name: str, verb: Verb, folder: Path, out: str, before: Callable[[], Non
             os.dup2(said, 1)
             os.dup2(said, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            infer_run._backend = lambda options: _Backend()  # type: ignore[assignment]
+            infer_run.backend_of = lambda options: _Backend()  # type: ignore[assignment]
             sys.argv = ["llamafactory-ext", *name.split(), *verb.words.format(out=out).split()]
             if before is not None:
                 before()

@@ -324,7 +324,6 @@ def test_wrong_requests_make_nothing(asked: Table, tmp_path: Path) -> None:
         ({"base": "real"}, "needs --data DIR"),
         ({"base": "large"}, "--base large must be tiny or real"),
         ({"data": "x"}, "--data goes with --base real"),
-        ({"minutes": 3}, "--minutes goes with --base real"),
     ):
         with pytest.raises(OptionError, match=said):
             Lab().table(out=str(tmp_path / "none"), **words)

@@ -61,7 +61,7 @@ def _lab_row(path: Path) -> None:
     row = row_in(path)
     assert row is not None
     row |= {"name": "citi-42"}
-    found = summary(["citi"], [row], {"citi": [row] * 4})
+    found = summary(["citi"], 1, [row], {"citi": [row] * 4})
     winner("citi", [row] * 4)
     table_page(found)
     json.dumps(found, allow_nan=False)

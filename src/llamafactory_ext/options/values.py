@@ -220,8 +220,8 @@ def numbers_in(word: str) -> Any:
     return found if len(found) > 1 else found[0]
 
 
-# Whatever counts, numbers or seeds something here stays below; NaN and the infinite do not.
-_ENORMOUS: Final = 10**15
+# Whatever counts, numbers or seeds something here stays below, seeds of 63 bits too; NaN and the infinite do not.
+_ENORMOUS: Final = 2**63
 
 
 def _number(word: str) -> int | float | None:

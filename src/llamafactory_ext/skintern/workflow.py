@@ -97,6 +97,7 @@ class _Skintern(PhasedRun):
             self.folder.check(plan)
         self.inputs.report_records()
         self.inputs.report_budget()
+        _ = self.inputs.measure  # reads its data: what is wrong with them is named before training
         with args.main_process_first(desc="start the run", local=False):
             if args.should_save:
                 self.folder.start(self._manifest(plan), overwrite=args.overwrite_output_dir)
