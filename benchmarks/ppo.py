@@ -122,7 +122,7 @@ def _measure(case: Case, device: torch.device, rounds: int) -> dict[str, Steps]:
         made = {"tl_ppo": _ours(case, common), "GRPOTrainer": _theirs(case, common)}
     calls, found = {}, {}
     for name, (trainer, rollout) in made.items():
-        calls[name], found[name] = _step(trainer, rollout)
+        calls[name], found[name] = step_of(trainer, rollout, drawn_tokens)
     times(calls, rounds=rounds, device=device)
     return found
 
@@ -222,12 +222,19 @@ def _theirs(case: Case, common: dict[str, Any]) -> tuple[Any, str]:
     return trainer, "_generate_single_turn"
 
 
-def _step(trainer: Any, rollout: str) -> tuple[Callable[[], None], Steps]:
-    """One optimizer step as transformers' loop makes it, and where its times and tokens will stand.
+def drawn_tokens(drawn: Any) -> int:
+    """Count the tokens of the responses that either side drew."""
+    ids = drawn[1] if isinstance(drawn, tuple) else [response.ids for response in drawn]
+    return sum(map(len, ids))
+
+
+def step_of(trainer: Any, rollout: str, count_tokens: Callable[[Any], int]) -> tuple[Callable[[], None], Steps]:
+    """Return one optimizer step as transformers' loop makes it, and where its times and tokens will stand.
 
     Args:
         trainer: of either side.
         rollout: its method that draws the responses.
+        count_tokens: counts the policy's tokens in what that method returns.
     """
     found = Steps([], [], [], [], [])
     draw = getattr(trainer, rollout)
@@ -240,8 +247,7 @@ def _step(trainer: Any, rollout: str) -> tuple[Callable[[], None], Steps]:
         drawn = draw(*args, **kwargs)
         found.rollout.append(time.perf_counter() - start)
         found.rollout_cpu.append(time.process_time() - cpu)
-        ids = drawn[1] if isinstance(drawn, tuple) else [response.ids for response in drawn]
-        found.tokens.append(sum(map(len, ids)))
+        found.tokens.append(count_tokens(drawn))
         return drawn
 
     setattr(trainer, rollout, timed)

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import torch
 from llamafactory.hparams import TrainingArguments
 from measure import Figure, Row, time_ratio, times
+from ppo import LABELS, Steps, step_of
 from setting import Setting
 from torch import Tensor, nn
 
@@ -46,22 +45,6 @@ OUTPUT = "The value behind this key is 42, and the next key is a."
 LEAD, OWN = 40.0, 0.05  # how certain a led token is; what is left of the model's own states
 BEFORE = f"\n{START}user\n<tool_response>\n"
 AFTER = f"\n</tool_response>{END}\n{START}assistant\n"
-LABELS = {"wall": "time", "cpu": "CPU time", "rollout": "rollout time", "rollout_cpu": "rollout CPU time"}
-
-
-@dataclass
-class Steps:
-    """What one trainer's steps took, each list in the order of the steps; the first is the warm-up."""
-
-    wall: list[float]
-    cpu: list[float]
-    rollout: list[float]
-    rollout_cpu: list[float]
-    tokens: list[int]
-
-    def per_token(self, seconds: Sequence[float]) -> list[float]:
-        """Seconds per token of the policy, of each step but the first."""
-        return [took / count for took, count in zip(seconds, self.tokens, strict=True)][1:]
 
 
 class World:
@@ -140,7 +123,7 @@ def _measure(prompts: int, ends: bool, device: torch.device, rounds: int) -> dic
         }
     calls, found = {}, {}
     for name, (trainer, rollout) in made.items():
-        calls[name], found[name] = _step(trainer, rollout)
+        calls[name], found[name] = step_of(trainer, rollout, _tokens)
     times(calls, rounds=rounds, device=device)
     return found
 
@@ -261,35 +244,7 @@ def _theirs(prompts: int, ends: bool, common: dict[str, Any]) -> Any:
     )
 
 
-def _step(trainer: Any, rollout: str) -> tuple[Callable[[], None], Steps]:
-    """Return one optimizer step as transformers' loop makes it, and where its times and tokens will stand."""
-    found = Steps([], [], [], [], [])
-    draw = getattr(trainer, rollout)
-    loader = trainer.get_train_dataloader()
-    parameters = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    trainer.create_optimizer()
-
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start, cpu = time.perf_counter(), time.process_time()
-        drawn = draw(*args, **kwargs)
-        found.rollout.append(time.perf_counter() - start)
-        found.rollout_cpu.append(time.process_time() - cpu)
-        own = drawn[2] if isinstance(drawn, tuple) else [one.drawn or (1,) * len(one.ids) for one in drawn.responses]
-        found.tokens.append(sum(sum(mask) for mask in own))
-        return drawn
-
-    setattr(trainer, rollout, timed)
-
-    def step() -> None:
-        start, cpu = time.perf_counter(), time.process_time()
-        batches, count = trainer.get_batch_samples(iter(loader), PARTS, trainer.args.device)
-        trainer.current_gradient_accumulation_steps = len(batches)
-        for batch in batches:
-            trainer.training_step(trainer.model, batch, count)
-        trainer.accelerator.clip_grad_norm_(parameters, trainer.args.max_grad_norm)
-        trainer.optimizer.step()
-        trainer.optimizer.zero_grad()
-        found.wall.append(time.perf_counter() - start)
-        found.cpu.append(time.process_time() - cpu)
-
-    return step, found
+def _tokens(drawn: Any) -> int:
+    """Count the policy's tokens; outputs of tools are none of them."""
+    own = drawn[2] if isinstance(drawn, tuple) else [one.drawn or (1,) * len(one.ids) for one in drawn.responses]
+    return sum(sum(mask) for mask in own)

@@ -9,8 +9,10 @@ import ast
 import math
 import os
 import random
+import tempfile
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,8 +39,12 @@ def taken(path: Path, name: str, **names: Any) -> Any:
     node.returns = None
     for argument in node.args.args:
         argument.annotation = None
-    exec(ast.unparse(node), names)  # the published function
-    return names[name]
+    module = ModuleType(name)
+    vars(module).update(names)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "published.py").write_text(ast.unparse(node), encoding="utf-8")
+        SourceFileLoader(name, str(Path(folder) / "published.py")).exec_module(module)
+    return getattr(module, name)
 
 
 def test_pass_k(source: Path) -> None:

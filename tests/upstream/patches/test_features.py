@@ -4,9 +4,9 @@ import importlib
 import inspect
 import sys
 from argparse import ArgumentError
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -205,23 +205,39 @@ def test_a_half_updated_clone(error: BaseException, ours: bool) -> None:
         assert "\n" not in found.message
 
 
+def asked_for_an_attribute() -> Any:
+    return object().use_new  # type: ignore[attr-defined]
+
+
+def gave_an_argument() -> Any:
+    return int(new=1)  # type: ignore[call-overload]
+
+
+def used_a_name() -> Any:
+    raise NameError("name 'new' is not defined")
+
+
+def divided() -> Any:
+    return 1 / 0
+
+
 @pytest.mark.parametrize(
-    ("line", "where", "mixed", "ours"),
+    ("fail", "where", "mixed", "ours"),
     [
-        ("object().use_new", "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", True),
-        ("int(new=1)", "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", True),
-        ("new", "llamafactory.data.loader", "states version 1, but has the code of 2 in x", True),
-        ("object().use_new", "llamafactory.train.tuner", "", False),
-        ("object().use_new", "transformers.trainer", "states version 1, but has the code of 2 in x", False),
-        ("1 / 0", "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", False),
+        (asked_for_an_attribute, "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", True),
+        (gave_an_argument, "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", True),
+        (used_a_name, "llamafactory.data.loader", "states version 1, but has the code of 2 in x", True),
+        (asked_for_an_attribute, "llamafactory.train.tuner", "", False),
+        (asked_for_an_attribute, "transformers.trainer", "states version 1, but has the code of 2 in x", False),
+        (divided, "llamafactory.train.tuner", "states version 1, but has the code of 2 in x", False),
     ],
 )
 def test_a_clone_of_two_versions_that_imports(
-    line: str, where: str, mixed: str, ours: bool, monkeypatch: pytest.MonkeyPatch
+    fail: Callable[[], Any], where: str, mixed: str, ours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llamafactory_ext.upstream.patches.seen.mixed", lambda *_: mixed)
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        exec(line, {"__name__": where})
+        FunctionType(fail.__code__, {"__name__": where})()
     found = refusal_of_parts(caught.value, Feature.CITI)
     assert (found is not None) == ours
     if found is not None:
